@@ -1,0 +1,104 @@
+"""The bundle: macro model + fiber + link + transport, checked for fit by tracing shapes only."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from fiberax.core.errors import BadInput, FiberaxError, Mismatch
+from fiberax.core.fiber import AbstractFiber
+from fiberax.core.link import apply_link
+from fiberax.core.macro import AbstractMacro
+from fiberax.core.transport import AbstractTransport
+
+
+class Bundle(eqx.Module):
+    """A multiscale model in three pieces, `macro`, `fiber` and `link`, and how states travel between sites.
+
+    `link`: an `AbstractLink` or a function of (fiber, state, condition); None takes the fiber's own. `noise`: "independent"
+    draws for every site its own, "shared" the same for all sites (Brownian configuration fields). Raises `Mismatch` where
+    the pieces do not fit, at once if the macro model gives an `example`, else when a run begins.
+    """
+
+    macro: AbstractMacro
+    fiber: AbstractFiber
+    link: Callable | None
+    transport: AbstractTransport | None
+    noise: Literal["independent", "shared"] = eqx.field(static=True)
+
+    def __init__(self, macro, fiber, link=None, transport=None, noise="independent"):
+        for value, kind, name in ((macro, AbstractMacro, "macro model"), (fiber, AbstractFiber, "fiber")):
+            if not isinstance(value, kind):
+                raise Mismatch(f"Bundle: the {name} must derive from fx.{kind.__name__}; it is a {type(value).__name__}.")
+        if noise not in ("independent", "shared"):
+            raise BadInput(f"Bundle: noise is 'independent' or 'shared'; it is {noise!r}.")
+        self.macro, self.fiber, self.link, self.transport, self.noise = macro, fiber, link, transport, noise
+        example = macro.example()
+        if example is not None:
+            check_fit(self, example)
+
+
+def check_fit(bundle: Bundle, macro0: Any) -> tuple[Any, Any, Any]:
+    """Trace conditions → init → link → rate on shapes; raises `Mismatch` in words.
+
+    Returns the shapes (`jax.ShapeDtypeStruct`) of all conditions (leading site axis), of one state and of one response.
+    """
+    name = type(bundle.macro).__name__
+    kind = type(bundle.fiber).__name__
+    conditions = _traced(f"{name}.conditions(macrostate {describe_shapes(macro0)})", bundle.macro.conditions, macro0)
+    leaves = jax.tree.leaves(conditions)
+    if not leaves or any(leaf.ndim == 0 for leaf in leaves) or len({leaf.shape[0] for leaf in leaves}) != 1:
+        raise Mismatch(
+            f"{name}.conditions must give arrays with one common leading axis over sites; it gives {describe_shapes(conditions)}."
+        )
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), conditions)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = _traced(f"{kind}.init(condition {describe_shapes(one)}, key)", bundle.fiber.init, one, key)
+    response = _traced(
+        f"the link of {kind} on state {describe_shapes(state)} and condition {describe_shapes(one)}",
+        lambda s, c: apply_link(bundle.link, bundle.fiber, s, c),
+        state,
+        one,
+    )
+    sites = leaves[0].shape[0]
+    many = jax.tree.map(lambda x: jax.ShapeDtypeStruct((sites, *x.shape), x.dtype), response)
+    time = jax.eval_shape(lambda: jnp.zeros(()))
+    rate = _traced(
+        f"{name}.rate with a response {describe_shapes(response)} per site ({sites} sites), as the link of {kind} gives it,",
+        bundle.macro.rate,
+        time,
+        macro0,
+        many,
+    )
+    macro = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, macro0)) if not _is_shapes(macro0) else macro0
+    if describe_shapes(rate) != describe_shapes(macro):
+        raise Mismatch(
+            f"{name}.rate must give a tree like the macrostate, {describe_shapes(macro)}; it gives {describe_shapes(rate)}. "
+            f"The response was {describe_shapes(response)} per site, with {sites} sites."
+        )
+    return conditions, state, response
+
+
+def _is_shapes(tree) -> bool:
+    return all(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(tree))
+
+
+def describe_shapes(tree: Any) -> str:
+    """The shapes of a tree of arrays or shape structs, in words, e.g. `3x3` or `{u: 64}`."""
+
+    def word(leaf):
+        shape = leaf.shape if isinstance(leaf, jax.ShapeDtypeStruct) else jnp.shape(leaf)
+        return "x".join(map(str, shape)) or "scalar"
+
+    return str(jax.tree.map(word, tree)).replace("'", "")
+
+
+def _traced(what: str, function: Callable, *arguments) -> Any:
+    try:
+        return eqx.filter_eval_shape(function, *arguments)
+    except FiberaxError:
+        raise
+    except Exception as error:
+        raise Mismatch(f"{what} cannot be computed: {type(error).__name__}: {error}") from error

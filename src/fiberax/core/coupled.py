@@ -1,0 +1,120 @@
+"""A smooth deterministic bundle as one ordinary differential equation in (U, section), for diffrax."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from fiberax.core import equilibrium
+from fiberax.core.bundle import Bundle, check_fit
+from fiberax.core.errors import Mismatch, MissingExtra
+from fiberax.core.fiber import AbstractEnergy
+from fiberax.core.link import apply_link
+from fiberax.core.relax import Moving, Relaxation, dynamic
+from fiberax.numerics import trees
+
+
+def section(bundle: Bundle, macro0: Any, key: jax.Array | None = None) -> Any:
+    """Fresh states of all fibers under the conditions of `macro0` (leading site axis): the second half of y0 = (U, section)."""
+    check_fit(bundle, jax.tree.map(jnp.asarray, macro0))
+    conditions = bundle.macro.conditions(macro0)
+    count = jax.tree.leaves(conditions)[0].shape[0]
+    keys = jax.random.split(jax.random.key(0) if key is None else key, count)
+    return jax.vmap(dynamic(bundle.fiber).init)(conditions, keys)
+
+
+def coupled_ode(bundle: Bundle, clock: float = 1.0):
+    """The whole coupled system as a `diffrax.ODETerm` in y = (macrostate, section), see `section` for the start.
+
+    For flow and energy fibers and their relaxations (4.1) of first and second order; multipliers follow from the time
+    derivatives of the constraints, whose motion with U is part of them, so that constraints are kept to the accuracy of the
+    solver. `clock` M slows the fibers: their time runs 1/M of macro time. Raises `Mismatch` for fibers that are random or
+    have only a step, and `MissingExtra` where diffrax is absent.
+    """
+    try:
+        import diffrax
+    except ImportError as error:
+        raise MissingExtra("coupled_ode needs diffrax: install `fiberax[ode]`.") from error
+    fiber = dynamic(bundle.fiber)
+    if not isinstance(fiber, Relaxation):
+        raise Mismatch(f"coupled_ode needs a flow or an energy fiber; {type(fiber).__name__} only has steps. Use fx.Seamless().")
+
+    def field(t, y, args):
+        del args
+        macro, states = y
+
+        def macro_rate(t, macro, states):
+            conditions = bundle.macro.conditions(macro)
+            response = jax.vmap(lambda s, c: apply_link(bundle.link, fiber, s, c))(states, conditions)
+            return bundle.macro.rate(t, macro, response)
+
+        rate = macro_rate(t, macro, states)
+        conditions, moving = jax.jvp(bundle.macro.conditions, (macro,), (rate,))
+        moving = jax.tree.map(lambda c: clock * c, moving)  # per unit of fiber time
+        if not fiber.second_order:
+            speed = jax.vmap(lambda s, c, dc: _first_order(fiber, s, c, dc))(states, conditions, moving)
+        else:
+            slow = jax.tree.map(lambda v: v / clock, Moving(states.velocity, jax.tree.map(jnp.zeros_like, states.velocity)))
+            bending = _second_derivative(bundle, macro_rate, t, macro, states, rate, slow)
+            bending = jax.tree.map(lambda c: clock**2 * c, bending)
+            speed = jax.vmap(lambda s, c, dc, ddc: _second_order(fiber, s, c, dc, ddc))(states, conditions, moving, bending)
+        return rate, jax.tree.map(lambda s: s / clock, speed)
+
+    return diffrax.ODETerm(field)
+
+
+def _second_derivative(bundle, macro_rate, t, macro, states, rate, slow):
+    """d²/dt² of the conditions along the solution; the link of a relaxation does not see velocities, so none are missing."""
+    acceleration = jax.jvp(macro_rate, (t, macro, states), (jnp.ones_like(t), rate, slow))[1]
+
+    def first(macro, rate):
+        return jax.jvp(bundle.macro.conditions, (macro,), (rate,))[1]
+
+    return jax.jvp(first, (macro, rate), (rate, acceleration))[1]
+
+
+def _with_multiplier(fiber: AbstractEnergy, state, condition, free, drift):
+    """`free` + metric⁻¹ ∂gᵀ λ with ∂g·(result) = −drift."""
+    if equilibrium.constraint_count(fiber, state, condition) == 0:
+        return free
+    flat, unravel = ravel_pytree(state)
+    inverse = 1.0 / ravel_pytree(equilibrium.metric_tree(fiber, state))[0]
+    jacobian = jax.jacrev(lambda u: fiber.constraint(unravel(u), condition))(flat)
+    normal = jacobian * inverse
+    velocity = ravel_pytree(free)[0]
+    multiplier = jnp.linalg.solve(jacobian @ normal.T, -drift - jacobian @ velocity)
+    return unravel(velocity + normal.T @ multiplier)
+
+
+def _free_force(fiber, state, condition):
+    if not isinstance(fiber, AbstractEnergy):
+        return fiber.rate(state, condition)
+    gradient = jax.grad(fiber.energy)(state, condition)
+    return jax.tree.map(lambda g, m: -g / m, gradient, equilibrium.metric_tree(fiber, state))
+
+
+def _first_order(relaxation: Relaxation, state, condition, moving):
+    fiber = relaxation.inner
+    free = jax.tree.map(lambda f: f / relaxation.friction, _free_force(fiber, state, condition))
+    if not isinstance(fiber, AbstractEnergy):
+        return free
+    drift = jax.jvp(lambda c: fiber.constraint(state, c), (condition,), (moving,))[1]
+    return _with_multiplier(fiber, state, condition, free, drift)
+
+
+def _second_order(relaxation: Relaxation, state: Moving, condition, moving, bending):
+    fiber = relaxation.inner
+    position, velocity = state
+    force = _free_force(fiber, position, condition)
+    free = jax.tree.map(lambda f, v: (f - relaxation.friction * v) / relaxation.mass, force, velocity)
+    if not isinstance(fiber, AbstractEnergy):
+        return Moving(velocity, free)
+
+    def along(s):
+        u = trees.axpy(s, velocity, position)
+        c = jax.tree.map(lambda c, dc, ddc: c + s * dc + 0.5 * s**2 * ddc, condition, moving, bending)
+        return fiber.constraint(u, c)
+
+    drift = jax.jvp(lambda s: jax.jvp(along, (s,), (jnp.ones(()),))[1], (jnp.zeros(()),), (jnp.ones(()),))[1]
+    return Moving(velocity, _with_multiplier(fiber, position, condition, free, drift))

@@ -1,0 +1,63 @@
+"""Drivers: the rule by which one fiber keeps up with its condition."""
+
+import abc
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from fiberax.core.fiber import AbstractFiber
+from fiberax.numerics import trees
+from fiberax.numerics.result import Outcome, Result
+
+
+class Section(NamedTuple):
+    """All that is carried along at the sites; every leaf has a leading site axis.
+
+    `memory` belongs to the driver (averages); `response` is the last good one of each site; `outcome` that of the last step.
+    """
+
+    state: Any
+    memory: Any
+    response: Any
+    outcome: Outcome
+
+
+class AbstractDriver(eqx.Module):
+    """How ONE fiber keeps up with its condition during one macro step. Not to be confused with the macro time stepper."""
+
+    @property
+    @abc.abstractmethod
+    def slaved(self) -> bool:
+        """True where the response is a function of the condition alone, so that it may be asked for at every macro stage."""
+
+    @abc.abstractmethod
+    def prepare(self, fiber: AbstractFiber) -> AbstractFiber:
+        """The fiber in the form this driver advances; raises `Mismatch` where it cannot."""
+
+    @abc.abstractmethod
+    def begin(self, fiber, link: Callable | None, condition, key: PRNGKeyArray, samples: int) -> tuple[Any, Any]:
+        """State and memory at the start; `samples` is the number of stored values that a window of this run needs."""
+
+    @abc.abstractmethod
+    def advance(
+        self, fiber, link: Callable | None, state, memory, condition, dt: Float[Array, ""], key: PRNGKeyArray, attempt: int
+    ) -> tuple[Any, Any, Any, Outcome]:
+        """State, memory, response and outcome after the macro time `dt`; `attempt` 1 is the second try, with a safer setting."""
+
+    @abc.abstractmethod
+    def respond(self, fiber, link: Callable | None, state, memory, condition) -> Any:
+        """The response to a `condition` at fixed state (a slaved driver: at equilibrium, the state being in it already)."""
+
+    def samples(self, dt: float) -> int:
+        """Number of stored values that averaging needs at the macro step `dt`."""
+        return 0
+
+
+def check_finite(response, out: Outcome) -> Outcome:
+    """The outcome, marked as non-finite where the response is."""
+    good = trees.isfinite(response)
+    result = jnp.where(good, out.result, jnp.int32(Result.NONFINITE))
+    return out._replace(result=result)

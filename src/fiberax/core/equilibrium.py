@@ -1,0 +1,289 @@
+"""Rest states of fibers, and their derivatives by the implicit function theorem.
+
+Every fiber is seen through one system: unknowns v, and rest(v, U) = 0 at equilibrium. For a flow v is the state and rest is
+its rate. For an energy v = (u, λ) and rest = (−metric⁻¹(∂_u W − λ·∂_u g), g), which is 0 = δW/δu − λ δg/δu with the sign of
+a relaxation, so that implicit time steps and equilibria share their linear algebra.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from fiberax.numerics import linear, trees
+from fiberax.numerics.minimise import Problem, minimise
+from fiberax.numerics.newton import newton
+from fiberax.numerics.result import Outcome, outcome
+
+if TYPE_CHECKING:
+    from fiberax.core.fiber import AbstractEnergy, AbstractFlow
+
+
+def _is_energy(fiber) -> bool:
+    from fiberax.core.fiber import AbstractEnergy  # fiber.py builds on this module
+
+    return isinstance(fiber, AbstractEnergy)
+
+
+def metric_tree(fiber: "AbstractEnergy", state):
+    """The metric as a tree like `state`."""
+    metric = fiber.metric(state)
+    if jax.tree.structure(metric) == jax.tree.structure(state):
+        return jax.tree.map(lambda m, s: jnp.broadcast_to(m, s.shape), metric, state)
+    return jax.tree.map(lambda s: jnp.broadcast_to(jnp.asarray(metric), s.shape), state)
+
+
+def constraint_count(fiber: "AbstractEnergy", state, condition) -> int:
+    """Number of scalar constraints."""
+    return jax.eval_shape(fiber.constraint, state, condition).size
+
+
+def multipliers(fiber: "AbstractEnergy", state, condition):
+    """Multipliers λ (k,) of the static problem: least squares of ∂_u W = λ·∂_u g in the fiber's metric (section 12 on (4.8))."""
+    if constraint_count(fiber, state, condition) == 0:
+        return fiber.constraint(state, condition)
+    flat, unravel = ravel_pytree(state)
+    inverse = 1.0 / ravel_pytree(metric_tree(fiber, state))[0]
+    gradient = jax.grad(lambda u: fiber.energy(unravel(u), condition))(flat)
+    jacobian = jax.jacrev(lambda u: fiber.constraint(unravel(u), condition))(flat)
+    weighted = jacobian * inverse
+    return jnp.linalg.solve(weighted @ jacobian.T, weighted @ gradient)
+
+
+def energy_rest(fiber: "AbstractEnergy", unknowns, condition):
+    """rest(v, U) of an energy fiber; v = (state, λ)."""
+    state, lam = unknowns
+
+    def lagrangian(state):
+        return fiber.energy(state, condition) - jnp.sum(lam * fiber.constraint(state, condition))
+
+    force = jax.grad(lagrangian)(state)
+    rate = jax.tree.map(lambda f, m: -f / m, force, metric_tree(fiber, state))
+    return rate, fiber.constraint(state, condition)
+
+
+def solve_flow(fiber: "AbstractFlow", condition, state, tolerance) -> tuple[Any, Outcome]:
+    """Newton for rate(u, U) = 0; see `AbstractFlow.solve`."""
+    zero = jnp.zeros(())
+
+    def rest(v):
+        return fiber.rate(v, condition)
+
+    def linear_solve(v, r):
+        return linear.solve(
+            lambda w: jax.jvp(rest, (v,), (w,))[1],
+            r,
+            symmetric=fiber.symmetric,
+            precondition=lambda w: fiber.precondition(w, condition, zero),
+            tolerance=0.1 * tolerance,
+        )
+
+    reference = trees.norm(rest(fiber.init(condition, jax.random.key(0))))
+    return newton(rest, state, linear_solve, reference, tolerance)
+
+
+def solve_energy(fiber: "AbstractEnergy", condition, state, tolerance) -> tuple[Any, Outcome]:
+    """Constrained minimum; see `AbstractEnergy.solve`."""
+    if trees.size(state) == 0:
+        return state, outcome(0)
+    flat, unravel = ravel_pytree(state)
+    root = jnp.sqrt(ravel_pytree(metric_tree(fiber, state))[0])
+
+    def precondition(y, r):
+        del y
+        guess = fiber.precondition(unravel(r / root), condition, jnp.zeros(()))
+        return -root * ravel_pytree(guess)[0]
+
+    problem = Problem(
+        energy=lambda y: fiber.energy(unravel(y / root), condition),
+        constraint=lambda y: fiber.constraint(unravel(y / root), condition),
+        precondition=precondition,
+        constraints=constraint_count(fiber, state, condition),
+        dense=flat.size <= linear.DENSE_LIMIT,
+    )
+    begin = fiber.init(condition, jax.random.key(0))
+    first = ravel_pytree(energy_rest(fiber, (begin, multipliers(fiber, begin, condition)), condition)[0])[0]
+    y, _, out = minimise(problem, flat * root, jnp.linalg.norm(first * root), tolerance)
+    return unravel(y / root), out
+
+
+def onto_constraint(fiber: "AbstractEnergy", state, condition, from_state=None):
+    """Move `state` to g(u, U) = 0 along metric⁻¹ ∂g taken at `from_state` (SHAKE), or at each iterate where that is None."""
+    if constraint_count(fiber, state, condition) == 0:
+        return state
+    flat, unravel = ravel_pytree(state)
+    inverse = 1.0 / ravel_pytree(metric_tree(fiber, state))[0]
+
+    def constraint(u):
+        return fiber.constraint(unravel(u), condition)
+
+    fixed = None if from_state is None else jax.jacrev(constraint)(ravel_pytree(from_state)[0])
+
+    def step(_, u):
+        jacobian = jax.jacrev(constraint)(u)
+        normal = (jacobian if fixed is None else fixed) * inverse
+        return u - normal.T @ jnp.linalg.solve(jacobian @ normal.T, constraint(u))
+
+    return unravel(jax.lax.fori_loop(0, 6, step, flat))
+
+
+def tangent_velocity(fiber: "AbstractEnergy", state, velocity, condition):
+    """`velocity` without its part normal to the constraints (RATTLE)."""
+    if constraint_count(fiber, state, condition) == 0:
+        return velocity
+    flat, unravel = ravel_pytree(velocity)
+    inverse = 1.0 / ravel_pytree(metric_tree(fiber, state))[0]
+    position, unravel_state = ravel_pytree(state)
+    jacobian = jax.jacrev(lambda u: fiber.constraint(unravel_state(u), condition))(position)
+    normal = jacobian * inverse
+    return unravel(flat - normal.T @ jnp.linalg.solve(jacobian @ normal.T, jacobian @ flat))
+
+
+class _System(eqx.Module):
+    """What the implicit function theorem needs of a fiber, free of closures over values being differentiated."""
+
+    solve: Any  # (condition, guess) -> (unknowns, Outcome)
+    rest: Any  # (unknowns, condition) -> like unknowns
+    precondition: Any  # (residual, condition) -> like unknowns
+    symmetric: bool = eqx.field(static=True)
+
+
+def _unknowns(fiber, state, condition):
+    """The unknowns v of the system, with multipliers for energies that have constraints."""
+    return (state, multipliers(fiber, state, condition)) if _is_energy(fiber) else state
+
+
+def _rest(fiber, unknowns, condition):
+    if _is_energy(fiber):
+        return energy_rest(fiber, unknowns, condition)
+    return fiber.rate(unknowns, condition)
+
+
+def _precondition(fiber, residual, condition, shift):
+    if _is_energy(fiber):
+        return fiber.precondition(residual[0], condition, shift), residual[1]
+    return fiber.precondition(residual, condition, shift)
+
+
+def _symmetric(fiber, state, condition) -> bool:
+    """Whether the system may use symmetric solvers (dense ones where there are constraints: the system is then indefinite)."""
+    if not _is_energy(fiber):
+        return fiber.symmetric
+    metric = fiber.metric(state)
+    uniform = isinstance(metric, float | int) or (isinstance(metric, jax.Array) and metric.ndim == 0)
+    if constraint_count(fiber, state, condition) == 0:
+        return uniform
+    small = trees.size(state) <= linear.DENSE_LIMIT // 2
+    return isinstance(metric, float | int) and metric == 1.0 and small
+
+
+def _equilibrium_system(fiber, condition, guess, tolerance) -> _System:
+    zero = jnp.zeros(())
+    convert = eqx.filter_closure_convert
+
+    def solve(c, g):
+        state, out = fiber.solve(c, g, tolerance)
+        return _unknowns(fiber, state, c), out
+
+    unknowns = _unknowns(fiber, guess, condition)
+    return _System(
+        convert(solve, condition, guess),
+        convert(lambda v, c: _rest(fiber, v, c), unknowns, condition),
+        convert(lambda r, c: _precondition(fiber, r, c, zero), unknowns, condition),
+        _symmetric(fiber, guess, condition),
+    )
+
+
+def _stage_system(fiber, parameters, guess, tolerance) -> _System:
+    """System of one implicit stage, rest(v, U) = shift (u − base); `parameters` = (condition, base, shift)."""
+    convert = eqx.filter_closure_convert
+    symmetric = _symmetric(fiber, guess, parameters[0])
+
+    def rest(v, parameters):
+        condition, base, shift = parameters
+        value = _rest(fiber, v, condition)
+        u, rate = _state_of(fiber, v), _state_of(fiber, value)
+        rate = jax.tree.map(lambda r, x, b: r - shift * (x - b), rate, u, base)
+        return (rate, value[1]) if _is_energy(fiber) else rate
+
+    def precondition(r, parameters):
+        return _precondition(fiber, r, parameters[0], parameters[2])
+
+    def solve(parameters, g):
+        condition, base, shift = parameters
+        v = _unknowns(fiber, g, condition)
+
+        def linear_solve(v, r):
+            return linear.solve(
+                lambda w: jax.jvp(lambda v: rest(v, parameters), (v,), (w,))[1],
+                r,
+                symmetric=symmetric,
+                precondition=lambda r: precondition(r, parameters),
+                tolerance=0.1 * tolerance,
+            )
+
+        reference = trees.norm(_rest(fiber, _unknowns(fiber, base, condition), condition)) + shift * trees.norm(base)
+        return newton(lambda v: rest(v, parameters), v, linear_solve, reference, tolerance)
+
+    unknowns = _unknowns(fiber, guess, parameters[0])
+    return _System(
+        convert(solve, parameters, guess),
+        convert(rest, unknowns, parameters),
+        convert(precondition, unknowns, parameters),
+        symmetric,
+    )
+
+
+@eqx.filter_custom_jvp
+def _implicit(system: _System, condition, guess):
+    frozen = jax.tree.map(jax.lax.stop_gradient, (eqx.filter(system.solve, eqx.is_array), condition, guess))
+    solve = eqx.combine(frozen[0], system.solve)
+    return solve(frozen[1], frozen[2])
+
+
+@_implicit.def_jvp
+def _implicit_jvp(primals, tangents):
+    system, condition, guess = primals
+    t_system, t_condition, _ = tangents
+    unknowns, out = _implicit(system, condition, guess)
+    t_rest = t_system.rest
+
+    def rest_of_parameters(rest, condition):
+        return rest(unknowns, condition)
+
+    _, direction = eqx.filter_jvp(rest_of_parameters, (system.rest, condition), (t_rest, t_condition))
+    rhs = jax.tree.map(
+        lambda v, d: jnp.zeros_like(v) if d is None else -d, unknowns, direction, is_leaf=lambda x: x is None
+    )
+    moved = linear.solve(
+        lambda w: jax.jvp(lambda v: system.rest(v, condition), (unknowns,), (w,))[1],
+        rhs,
+        symmetric=system.symmetric,
+        precondition=lambda r: system.precondition(r, condition),
+    )
+    return (unknowns, out), (moved, jax.tree.map(lambda _: None, out))
+
+
+def relaxed(fiber: "AbstractFlow | AbstractEnergy", condition, guess, tolerance) -> tuple[Any, Outcome]:
+    """The fiber in equilibrium with `condition`, found from `guess` and differentiable in condition and fiber parameters.
+
+    Derivatives come from rest(v(U), U) = 0; the solver itself is never differentiated, and `guess` has no influence on them.
+    """
+    if trees.size(guess) == 0:
+        return guess, outcome(0)
+    condition, guess = jax.tree.map(jnp.asarray, (condition, guess))
+    unknowns, out = _implicit(_equilibrium_system(fiber, condition, guess, tolerance), condition, guess)
+    return _state_of(fiber, unknowns), out
+
+
+def implicit_stage(fiber, condition, base, shift, guess, tolerance) -> tuple[Any, Outcome]:
+    """u with rest(u, U) = shift (u − base), constraints kept: one stage of an implicit time step of length 1/shift."""
+    parameters, guess = jax.tree.map(jnp.asarray, ((condition, base, shift), guess))
+    unknowns, out = _implicit(_stage_system(fiber, parameters, guess, tolerance), parameters, guess)
+    return _state_of(fiber, unknowns), out
+
+
+def _state_of(fiber, unknowns):
+    return unknowns[0] if _is_energy(fiber) else unknowns

@@ -1,0 +1,29 @@
+"""Errors meant for the person who runs the program: each message names the value, the place and the remedy."""
+
+
+class FiberaxError(Exception):
+    """Base of every error whose message is written for users."""
+
+
+class BadInput(FiberaxError, ValueError):
+    """A value that cannot be computed with: wrong shape, range, type or file content."""
+
+
+class Mismatch(BadInput):
+    """Macro model, fiber, link and driver do not fit together."""
+
+
+class MissingExtra(FiberaxError, ImportError):
+    """An optional dependency is absent; the message names the extra that brings it."""
+
+
+class FiberFailure(FiberaxError, RuntimeError):
+    """More fibers failed than `fail_fraction` allows."""
+
+
+class NonFiniteMacro(FiberaxError, RuntimeError):
+    """The macrostate became NaN or infinite."""
+
+
+class NotConverged(FiberaxError, RuntimeError):
+    """The macro solve (steady state or implicit step) did not converge."""

@@ -1,0 +1,90 @@
+"""`evolve`: a bundle advanced in time, macrostate and fibers together."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fiberax.core.bundle import Bundle, check_fit
+from fiberax.core.driver import AbstractDriver
+from fiberax.core.field import Field
+from fiberax.core.loop import Loop, begin, observe, one_step
+from fiberax.core.recorder import AbstractRecorder, Snapshot
+from fiberax.core.schedule import Schedule, schedule
+from fiberax.core.sites import Placement, lay_out
+from fiberax.core.solution import Solution
+from fiberax.core.steppers import AbstractStepper, Heun
+from fiberax.core.traced import is_traced
+
+
+def evolve(
+    bundle: Bundle,
+    driver: AbstractDriver,
+    macro0: Any,
+    *,
+    t0: float = 0.0,
+    t1: float,
+    dt: float,
+    saveat=None,
+    key: jax.Array | None = None,
+    stepper: AbstractStepper | None = None,
+    placement: Placement | None = None,
+    fail_fraction: float = 0.0,
+    progress=None,
+    checkpoint: AbstractRecorder | None = None,
+    start: Snapshot | None = None,
+) -> Solution:
+    """Advance a bundle from `t0` to `t1` (macro time).
+
+    Between save times (`saveat`, increasing; default: `t1` alone) the steps are equal and no longer than `dt`. `key` seeds all
+    noise (default key 0). `stepper` is the macro scheme, default `Heun()`. `progress` is called with a `Report`, `checkpoint`
+    is handed records and snapshots, `start` is a snapshot to go on from. Up to the share `fail_fraction` of the sites may fail
+    and stay on their last good response. Under jit, grad or vmap the same loop runs as a differentiable scan, without
+    retries, progress and checkpoints. Ctrl-C ends the run after a snapshot.
+
+    Raises `Mismatch` and `BadInput` before anything is computed, `FiberFailure`, `NonFiniteMacro` and `NotConverged` later.
+    """
+    plan = schedule(t0, t1, dt, saveat)
+    field, macro0, response, samples = assemble(bundle, driver, macro0, plan, key, placement)
+    stepper = Heun() if stepper is None else stepper
+    if not field.retry:
+        return _traced_evolve(field, stepper, macro0, plan, response, samples)
+    loop = Loop(field, stepper, plan, progress, checkpoint, fail_fraction)
+    return loop.run(macro0, response, samples, start)
+
+
+def assemble(bundle, driver, macro0, plan: Schedule, key, placement) -> tuple[Field, Any, Any, int]:
+    """The field of a run, its macrostate as arrays, the shape of one response, and the stored samples of averages."""
+    macro0 = jax.tree.map(jnp.asarray, macro0)
+    conditions, state, response = check_fit(bundle, macro0)
+    count = jax.tree.leaves(conditions)[0].shape[0]
+    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key))
+    sites = lay_out(count, size, placement)
+    key = jax.random.key(0) if key is None else key
+    fiber = driver.prepare(bundle.fiber)
+    traced = is_traced(bundle, driver, macro0, key)
+    field = Field(bundle, driver, fiber, sites, key, not traced)
+    shortest = min(stretch.dt for stretch in plan.stretches)
+    return field, macro0, response, driver.samples(shortest)
+
+
+def _traced_evolve(field: Field, stepper, macro0, plan: Schedule, response, samples) -> Solution:
+    carry = begin(field, macro0, response, samples)
+    saved = []
+    first = plan.stretches[0]
+    if plan.save_start:
+        saved.append((first.start, carry.macro, *observe(field, carry, first.dt)))
+    for stretch in plan.stretches:
+        step = jax.checkpoint(
+            lambda carry, t, dt=stretch.dt: one_step(field, stepper, 0, carry, t, jnp.asarray(dt))
+        )
+        times = stretch.start + stretch.dt * jnp.arange(stretch.steps)
+        carry, _ = jax.lax.scan(lambda c, t, step=step: (step(c, t), None), carry, times)
+        if stretch.save:
+            saved.append((stretch.end, carry.macro, *observe(field, carry, stretch.dt)))
+    ts, macro, responses, results = zip(*saved, strict=True)
+    stack = lambda trees_: jax.tree.map(lambda *x: jnp.stack(x), *trees_)  # noqa: E731
+    stats = {"steps": plan.steps}
+    return Solution(
+        jnp.asarray(ts), stack(macro), stack(responses), stack(results), carry.section, stats, field.bundle.macro
+    )

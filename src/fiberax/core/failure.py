@@ -1,0 +1,65 @@
+"""The messages with which a run stops: what failed, where, and what to try."""
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import jax
+import numpy as np
+
+from fiberax.core.errors import FiberFailure, FiberaxError, NonFiniteMacro, NotConverged
+from fiberax.core.sites import to_host
+from fiberax.numerics.result import TEXTS, Result
+
+if TYPE_CHECKING:
+    from fiberax.core.field import Field
+
+FAILED, NONFINITE, NOT_CONVERGED = 1, 2, 3
+
+
+def raise_failure(status: int, field: "Field", carry: Any, t: float, dt: float, limit: int) -> NoReturn:
+    """Raise the error that belongs to `status`, with the step that begins at `t` as the place."""
+    where = f"in step {int(carry.step) + 1}, at t = {t:.6g} (dt = {dt:.6g})"
+    if status == FAILED:
+        raise FiberFailure(fiber_message(field, carry.macro, carry.section, where, limit))
+    if status == NONFINITE:
+        raise NonFiniteMacro(f"The macrostate is not finite {where}. {_step_advice(field, carry, t, dt)}")
+    raise NotConverged(
+        f"Newton for the macro step did not converge {where}. Use a smaller dt, a looser tolerance of the stepper, "
+        "or a start closer to the solution."
+    )
+
+
+def fiber_message(field: "Field", macro, section, where: str, limit: int) -> str:
+    """Number of failed fibers, the worst site with its position and condition, and what to try."""
+    out = to_host(field.outcomes(section))
+    failed = np.flatnonzero(out.result != 0)
+    weight = np.where(np.isfinite(out.residual[failed]), out.residual[failed], np.inf)
+    worst = int(failed[np.argmax(weight)])
+    positions = field.bundle.macro.positions()
+    place = "" if positions is None else f" at position {np.asarray(positions)[worst].tolist()}"
+    conditions = to_host(field.bundle.macro.conditions(macro))
+    condition = jax.tree.map(lambda x: np.asarray(x[worst]).tolist(), conditions)
+    result = Result(int(out.result[worst]))
+    detail = f"{TEXTS[result]} (relative residual {out.residual[worst]:.2g} after {out.steps[worst]} steps)"
+    return (
+        f"{failed.size} of {field.sites.count} fibers failed {where}; {limit} may. Worst site {worst}{place}, "
+        f"condition {condition}: {detail}. Check the fiber at that condition with fx.response, use a smaller dt, "
+        "loosen the driver's tolerance, or allow more failures with fail_fraction."
+    )
+
+
+def _step_advice(field: "Field", carry, t, dt) -> str:
+    from fiberax.core.stiffness import stiffness_of
+
+    try:
+        found = stiffness_of(field, carry.macro, carry.section, t)
+    except FiberaxError:
+        raise
+    except Exception:  # the advice is a courtesy: whatever spoils it must not hide the message
+        return "Use a smaller dt, or an implicit stepper."
+    if not np.isfinite(found.step):
+        return "The fibers set no step limit there: look at the source and the boundary values."
+    verdict = "which this run exceeds" if dt > found.step else "which this run keeps: look at the fibers' responses"
+    return (
+        f"At the last finite macrostate the fibers limit an explicit step to dt = {found.step:.3g} (fx.stiffness), {verdict}. "
+        "Use a smaller dt, or an implicit stepper such as fx.SDIRK2()."
+    )

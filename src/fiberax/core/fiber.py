@@ -1,0 +1,189 @@
+"""Fibers: the microstructure at one site, written once, without a word about space, batches or devices (spec section 1)."""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from fiberax.core import equilibrium
+from fiberax.core.errors import Mismatch
+from fiberax.numerics.result import Outcome
+
+State = Any
+Condition = Any
+Response = Any
+
+
+class AbstractFiber(eqx.Module):
+    """One microstructure model. Its state and its condition are any pytrees of arrays."""
+
+    @abc.abstractmethod
+    def init(self, condition: Condition, key: PRNGKeyArray) -> State:
+        """A state to begin with under `condition`; it need not be in equilibrium."""
+
+    def link(self, state: State, condition: Condition) -> Response:
+        """The response A = 𝒜(U, u) of (2.7) that this fiber gives by itself; used where no other link is handed in."""
+        raise Mismatch(
+            f"{type(self).__name__} has no link of its own. Define {type(self).__name__}.link(state, condition), "
+            "or pass link=function(fiber, state, condition)."
+        )
+
+    def variational_link(self, state: State, condition: Condition) -> Response | None:
+        """The response at equilibrium, stationary in the state, so that its derivative at fixed state is the whole derivative.
+
+        None where no such form is known; then tangents come from the implicit function theorem.
+        """
+        return None
+
+
+class AbstractFlow(AbstractFiber):
+    """A fiber with du/dτ = rate(u, U); its rest points solve 𝓛(u; U) = 0 of (2.6)."""
+
+    @abc.abstractmethod
+    def rate(self, state: State, condition: Condition) -> State:
+        """du/dτ, a tree like `state`, in state units per unit of fiber time."""
+
+    @property
+    def symmetric(self) -> bool:
+        """True where the Jacobian of `rate` is symmetric and negative definite; conjugate gradients are then used."""
+        return False
+
+    def precondition(self, residual: State, condition: Condition, shift: Float[Array, ""]) -> State:
+        """Approximation of (J − shift)⁻¹ residual, linear in `residual`, J the Jacobian of `rate`, shift ≥ 0.
+
+        Used for states too large for dense algebra; negative definite where J is. The default stands for J = −1.
+        """
+        return jax.tree.map(lambda r: -r / (1.0 + shift), residual)
+
+    def solve(self, condition: Condition, state: State, tolerance: float) -> tuple[State, Outcome]:
+        """Equilibrium near `state`, to the relative `tolerance`: damped Newton, dense or Krylov by the size of the state."""
+        return equilibrium.solve_flow(self, condition, state, tolerance)
+
+
+class AbstractEnergy(AbstractFiber):
+    """A fiber at the minimum of an energy under constraints g(u, U) = 0 (spec section 6)."""
+
+    @abc.abstractmethod
+    def energy(self, state: State, condition: Condition) -> Float[Array, ""]:
+        """W(U, u), per unit reference volume."""
+
+    def constraint(self, state: State, condition: Condition) -> Float[Array, " k"]:
+        """g(u, U), a vector that must vanish; none by default."""
+        return jnp.zeros((0,))
+
+    def metric(self, state: State) -> State | float:
+        """Mass of each entry of the state (a number, or a tree like `state`), so that friction and norms have a meaning.
+
+        Grid fields give the cell volume: then the relaxation (4.1) does not change with the resolution.
+        """
+        return 1.0
+
+    def precondition(self, residual: State, condition: Condition, shift: Float[Array, ""]) -> State:
+        """Approximation of (J − shift)⁻¹ residual with J = −metric⁻¹ ∂²W/∂u²; see `AbstractFlow.precondition`."""
+        return jax.tree.map(lambda r: -r / (1.0 + shift), residual)
+
+    def solve(self, condition: Condition, state: State, tolerance: float) -> tuple[State, Outcome]:
+        """Minimum of the energy near `state` under the constraints, to the relative `tolerance`."""
+        return equilibrium.solve_energy(self, condition, state, tolerance)
+
+    def link(self, state: State, condition: Condition) -> Response:
+        """The generalised Hellmann-Feynman force ∂_U W − λ·∂_U g at fixed state (4.6)."""
+        return hellmann_feynman(self, state, condition)
+
+
+class AbstractDynamic(AbstractFiber):
+    """A fiber with dynamics of its own, deterministic or random, advanced step by step."""
+
+    @abc.abstractmethod
+    def step(self, state: State, condition: Condition, dt: Float[Array, ""], key: PRNGKeyArray) -> State:
+        """The state after the time `dt` (fiber time) under a held condition."""
+
+
+class AbstractStochastic(AbstractDynamic):
+    """A dynamic fiber that draws noise in `step`; it owns its weak scheme. All its randomness comes from `key`."""
+
+
+class AbstractWrapper(AbstractFiber):
+    """A fiber around another one, `inner`, that changes its dynamics or its units and passes links on to it."""
+
+    inner: eqx.AbstractVar[AbstractFiber]
+
+    @abc.abstractmethod
+    def apply_link(self, link: Callable | None, state: State, condition: Condition) -> Response:
+        """The response of the wrapped fiber through `link` (None: its own)."""
+
+
+def hellmann_feynman(fiber: AbstractEnergy, state: State, condition: Condition) -> Response:
+    """∂_U W − λ·∂_U g at fixed state, a tree like `condition` (4.6), with the multipliers of the static problem (section 12)."""
+    multipliers = equilibrium.multipliers(fiber, state, condition)
+
+    def lagrangian(condition):
+        return fiber.energy(state, condition) - jnp.sum(multipliers * fiber.constraint(state, condition))
+
+    return jax.grad(lagrangian)(condition)
+
+
+class Flow(AbstractFlow):
+    """A flow fiber from plain functions: rate(u, U), init(U) and, if wanted, link(u, U)."""
+
+    rate_function: Callable
+    init_function: Callable
+    link_function: Callable | None = None
+
+    def __init__(self, rate: Callable, init: Callable, link: Callable | None = None):
+        self.rate_function, self.init_function, self.link_function = rate, init, link
+
+    def init(self, condition, key):
+        return self.init_function(condition)
+
+    def rate(self, state, condition):
+        return self.rate_function(state, condition)
+
+    def link(self, state, condition):
+        return super().link(state, condition) if self.link_function is None else self.link_function(state, condition)
+
+
+class Energy(AbstractEnergy):
+    """An energy fiber from plain functions: energy(u, U), init(U) and, if wanted, constraint(u, U)."""
+
+    energy_function: Callable
+    init_function: Callable
+    constraint_function: Callable | None = None
+
+    def __init__(self, energy: Callable, init: Callable, constraint: Callable | None = None):
+        self.energy_function, self.init_function, self.constraint_function = energy, init, constraint
+
+    def init(self, condition, key):
+        return self.init_function(condition)
+
+    def energy(self, state, condition):
+        return self.energy_function(state, condition)
+
+    def constraint(self, state, condition):
+        if self.constraint_function is None:
+            return super().constraint(state, condition)
+        return jnp.atleast_1d(self.constraint_function(state, condition))
+
+
+class Stochastic(AbstractStochastic):
+    """A stochastic fiber from plain functions: step(u, U, dt, key), init(U, key) and, if wanted, link(u, U)."""
+
+    step_function: Callable
+    init_function: Callable
+    link_function: Callable | None = None
+
+    def __init__(self, step: Callable, init: Callable, link: Callable | None = None):
+        self.step_function, self.init_function, self.link_function = step, init, link
+
+    def init(self, condition, key):
+        return self.init_function(condition, key)
+
+    def step(self, state, condition, dt, key):
+        return self.step_function(state, condition, dt, key)
+
+    def link(self, state, condition):
+        return super().link(state, condition) if self.link_function is None else self.link_function(state, condition)

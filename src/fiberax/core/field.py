@@ -1,0 +1,176 @@
+"""The macro vector field with the fibers under it: what time steppers and the steady solver see of a bundle."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fiberax.core.bundle import Bundle
+from fiberax.core.driver import AbstractDriver, Section
+from fiberax.core.fiber import AbstractFiber
+from fiberax.core.sites import Sites, site_keys
+from fiberax.numerics import trees
+from fiberax.numerics.result import Outcome, outcome
+
+
+class Field(eqx.Module):
+    """dU/dt = rate(t, U, A), A the responses of all fibers. Fiber failures are isolated here, site by site.
+
+    `retry` tries a failed fiber once more with the driver's safer setting and keeps its last good state and response; it is
+    off while JAX differentiates or traces the whole run.
+    """
+
+    bundle: Bundle
+    driver: AbstractDriver
+    fiber: AbstractFiber  # as the driver prepared it
+    sites: Sites
+    key: jax.Array
+    retry: bool = eqx.field(static=True)
+
+    def begin(self, macro: Any, response: Any, samples: int) -> Section:
+        """The section at the start: states from `init`, responses not yet computed (zeros of the shape `response`)."""
+        conditions = self.sites.pad(self.bundle.macro.conditions(macro))
+        rows = self.sites.padded
+
+        def one(key, condition):
+            return self.driver.begin(self.fiber, self.bundle.link, condition, key, samples)
+
+        shapes = jax.eval_shape(one, self.key, jax.tree.map(lambda x: x[0], conditions))
+        empty = jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), shapes)
+
+        def chunk(ids, section, conditions):
+            return jax.vmap(one)(site_keys(self.key, np.uint32(2**32 - 1), ids, False), conditions)
+
+        state, memory = self.sites.update(chunk, empty, conditions)
+        zeros = jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), response)
+        none = jax.tree.map(lambda x: jnp.broadcast_to(x, (rows,)), outcome(0))
+        return Section(state, memory, zeros, none)
+
+    def advance(self, step, macro, section: Section, dt) -> Section:
+        """Every fiber one step of its driver, held at the conditions that `macro` sets."""
+        conditions = self.sites.pad(self.bundle.macro.conditions(macro))
+        shared = self.bundle.noise == "shared"
+
+        def run(ids, section, conditions, attempt):
+            keys = site_keys(self.key, step, ids, shared)
+
+            def one(state, memory, condition, key):
+                return self.driver.advance(
+                    self.fiber, self.bundle.link, state, memory, condition, dt, key, attempt
+                )
+
+            return Section(*jax.vmap(one)(section.state, section.memory, conditions, keys))
+
+        def chunk(ids, section, conditions):
+            new = run(ids, section, conditions, 0)
+            if self.retry:
+                failed = new.outcome.result != 0
+                new = jax.lax.cond(
+                    jnp.any(failed), lambda: self._again(run, ids, section, conditions, new, failed), lambda: new
+                )
+            # A fiber that failed at one stage of a macro step has failed in that step.
+            return new._replace(outcome=jax.tree.map(jnp.maximum, section.outcome, new.outcome))
+
+        return self.sites.update(chunk, section, conditions)
+
+    def _again(self, run, ids, old: Section, conditions, new: Section, failed) -> Section:
+        """Second try of the failed sites; what fails again keeps its last good state and response, and is marked."""
+        second = run(ids, old, conditions, 1)
+        mended = failed & (second.outcome.result == 0)
+        lost = failed & ~mended
+        merged = trees.where_site(mended, second, new)
+        kept = trees.where_site(lost, old, merged)
+        return kept._replace(outcome=trees.where_site(lost, second.outcome, merged.outcome))
+
+    def response(self, macro, section: Section) -> Any:
+        """Responses (sites first) at the carried states under the conditions that `macro` sets; nothing is advanced."""
+        conditions = self.sites.pad(self.bundle.macro.conditions(macro))
+
+        def chunk(ids, _, inputs):
+            section, conditions = inputs
+            new = jax.vmap(self._respond)(section.state, section.memory, conditions)
+            if not self.retry:
+                return new
+            return trees.where_site(section.outcome.result == 0, new, section.response)
+
+        return self.sites.trim(self.sites.update(chunk, section.response, (section, conditions)))
+
+    def _respond(self, state, memory, condition):
+        return self.driver.respond(self.fiber, self.bundle.link, state, memory, condition)
+
+    def rate(self, step, t, macro, section: Section, dt) -> tuple[Any, Section]:
+        """dU/dt; a slaved driver solves its fibers here, another one links their carried states."""
+        if self.driver.slaved:
+            section = self.advance(step, macro, section, dt)
+            return self.bundle.macro.rate(t, macro, self.sites.trim(section.response)), section
+        return self.bundle.macro.rate(t, macro, self.response(macro, section)), section
+
+    def tangents(self, macro, section: Section) -> Any:
+        """dA/dU at every site (sites first, then response axes, then condition axes) at the carried states.
+
+        For a slaved driver the total derivative by the implicit function theorem, else the link's at fixed state.
+        """
+        conditions = self.bundle.macro.conditions(macro)
+        padded = self.sites.pad(conditions)
+
+        def one(state, memory, condition):
+            def respond(condition):
+                if not self.driver.slaved:
+                    return self._respond(state, memory, condition)
+                key = jax.random.key(0)
+                step = jnp.zeros(())
+                return self.driver.advance(
+                    self.fiber, self.bundle.link, state, memory, condition, step, key, 0
+                )[2]
+
+            return jacobian(respond, condition)
+
+        first = jax.tree.map(lambda x: x[0], (section.state, section.memory, padded))
+        shapes = jax.eval_shape(one, *first)
+        empty = jax.tree.map(lambda x: jnp.zeros((self.sites.padded, *x.shape), x.dtype), shapes)
+
+        def chunk(ids, _, inputs):
+            section, conditions = inputs
+            return jax.vmap(one)(section.state, section.memory, conditions)
+
+        return self.sites.trim(self.sites.update(chunk, empty, (section, padded)))
+
+    def linear_rate(self, t, macro, response, tangents):
+        """The map dU -> d rate, the fibers following through their `tangents`."""
+
+        def apply(direction):
+            moved = jax.jvp(self.bundle.macro.conditions, (macro,), (direction,))[1]
+            change = contract(tangents, moved, response)
+            return jax.jvp(lambda u, a: self.bundle.macro.rate(t, u, a), (macro, response), (direction, change))[1]
+
+        return apply
+
+    def outcomes(self, section: Section) -> Outcome:
+        """Outcome of each site (sites,)."""
+        return self.sites.trim(section.outcome)
+
+
+def jacobian(function, condition) -> Any:
+    """d function/d condition, response axes first; forward or reverse, whichever has fewer directions."""
+    value = jax.eval_shape(function, condition)
+    mode = jax.jacfwd if trees.size(condition) <= trees.size(value) else jax.jacrev
+    return mode(function)(condition)
+
+
+def contract(tangents, direction, response):
+    """Σ dA/dc · dc over the leaves of the condition, site by site."""
+    response_leaves, structure = jax.tree.flatten(response)
+    condition_leaves = jax.tree.leaves(direction)
+    blocks = jax.tree.leaves(tangents)  # response-major, as jacfwd and jacrev nest them
+    count = len(condition_leaves)
+
+    def row(i):
+        total = jnp.zeros_like(response_leaves[i])
+        for j, moved in enumerate(condition_leaves):
+            axes = moved.ndim - 1
+            total = total + jax.vmap(lambda b, m, axes=axes: jnp.tensordot(b, m, axes=axes))(blocks[i * count + j], moved)
+        return total
+
+    return jax.tree.unflatten(structure, [row(i) for i in range(len(response_leaves))])

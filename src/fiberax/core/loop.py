@@ -1,0 +1,275 @@
+"""The time loop: jitted stretches of steps, and between them progress, snapshots, signals and failures."""
+
+import signal
+import threading
+import time
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fiberax.core.errors import BadInput
+from fiberax.core.failure import FAILED, NONFINITE, NOT_CONVERGED, raise_failure
+from fiberax.core.field import Field
+from fiberax.core.driver import Section
+from fiberax.core.recorder import AbstractRecorder, Record, Report, Snapshot
+from fiberax.core.schedule import Schedule, Stretch
+from fiberax.core.separation import Monitor
+from fiberax.core.sites import to_host
+from fiberax.core.solution import Solution, named_leaves
+from fiberax.core.steppers import AbstractStepper, Step
+from fiberax.numerics import trees
+
+_PAUSE = 0.3  # seconds of jitted work between two looks at progress, checkpoints and signals
+
+
+class Carry(NamedTuple):
+    """What the loop carries from step to step."""
+
+    step: jax.Array
+    last_dt: jax.Array
+    macro: Any
+    section: Section
+    status: jax.Array  # 0, or why the run stopped before this step
+
+
+def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t, dt) -> Carry:
+    section = carry.section
+    section = section._replace(outcome=jax.tree.map(jnp.zeros_like, section.outcome))
+    if field.bundle.transport is not None:
+        section = section._replace(state=field.bundle.transport.apply(section.state, carry.macro, dt))
+    if not field.driver.slaved:
+        # Leapfrog: fibers live at half steps, so that each of fiber, link and macro sees the others at its own midpoint.
+        section = field.advance(carry.step, carry.macro, section, 0.5 * (carry.last_dt + dt))
+    macro, section, converged = stepper.step(field, Step(carry.step, t, dt, carry.macro, section))
+    status = jnp.where(trees.isfinite(macro), jnp.where(converged, 0, NOT_CONVERGED), NONFINITE)
+    if field.retry:
+        failed = jnp.sum(field.outcomes(section).result != 0)
+        status = jnp.where(failed > limit, FAILED, status)
+        macro = trees.where(status == 0, macro, carry.macro)
+    step = jnp.where(status == 0, carry.step + 1, carry.step).astype(carry.step.dtype)
+    return Carry(step, jnp.asarray(dt, carry.last_dt.dtype), macro, section, status.astype(jnp.int32))
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _run(static, carry: Carry) -> Carry:
+    """`count` steps from `start + first·dt`, fewer where the run has to stop."""
+    field, stepper, limit, start, first, count, dt = static
+
+    def body(state):
+        k, carry = state
+        return k + 1, one_step(field, stepper, limit, carry, start + dt * (first + k), dt)
+
+    unfinished = lambda state: (state[0] < count) & (state[1].status == 0)  # noqa: E731
+    return jax.lax.while_loop(unfinished, body, (jnp.zeros_like(count), carry))[1]
+
+
+def begin(field: Field, macro, response, samples) -> Carry:
+    # NaN until the first good response: a site that never had one must not pass for zero.
+    section = field.begin(macro, response, samples)
+    empty = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan) if jnp.issubdtype(x.dtype, jnp.inexact) else x, section.response)
+    zero = jnp.zeros(())
+    return Carry(jnp.zeros((), jnp.uint32), zero, macro, section._replace(response=empty), jnp.zeros((), jnp.int32))
+
+
+def observe(field: Field, carry: Carry, dt) -> tuple[Any, Any]:
+    """Responses and results that belong to the macrostate as it stands."""
+    if field.driver.slaved:
+        section = field.advance(carry.step, carry.macro, carry.section, dt)
+        return field.sites.trim(section.response), field.outcomes(section).result
+    return field.response(carry.macro, carry.section), field.outcomes(carry.section).result
+
+
+_begin = eqx.filter_jit(begin)
+_observe = eqx.filter_jit(observe)
+
+
+class _Interrupt:
+    """SIGINT kept until the loop reaches a safe place; a second one ends the process at once."""
+
+    def __enter__(self):
+        self.asked = False
+        self._main = threading.current_thread() is threading.main_thread()
+        if self._main:
+            self._before = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def _handle(self, number, frame):
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *_):
+        if self._main:
+            signal.signal(signal.SIGINT, self._before)
+
+
+def _agree(*values: float) -> tuple[float, ...]:
+    """The values of process 0, on all processes."""
+    if jax.process_count() == 1:
+        return values
+    from jax.experimental import multihost_utils
+
+    return tuple(multihost_utils.broadcast_one_to_all(np.asarray(values, float)).tolist())
+
+
+def _anywhere(flag: bool) -> bool:
+    """Whether the flag is raised on any process."""
+    if jax.process_count() == 1:
+        return flag
+    from jax.experimental import multihost_utils
+
+    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
+
+
+class Loop:
+    """One run of `evolve` outside of any JAX transformation."""
+
+    def __init__(self, field: Field, stepper: AbstractStepper, plan: Schedule, progress, checkpoint, fail_fraction):
+        if not 0.0 <= fail_fraction <= 1.0:
+            raise BadInput(f"evolve: fail_fraction is a share of the sites, between 0 and 1; it is {fail_fraction}.")
+        self.field, self.stepper, self.plan = field, stepper, plan
+        self.progress, self.checkpoint = progress, checkpoint
+        self.limit = int(np.floor(fail_fraction * field.sites.count + 1e-9))
+        self.monitor = Monitor(field, plan)
+        self.records: list[Record] = []
+        self.begun = time.perf_counter()
+        self.saved = 0
+        self.done = 0
+        self.done_here = 0
+        self.busy = 0.0
+        self.reported = 0.0
+
+    def run(self, macro0, response, samples, start: Snapshot | None) -> Solution:
+        """Steps, records and snapshots from the start, or from a snapshot, to the end."""
+        sites = self.field.sites
+        macro = sites.replicated(jax.tree.map(np.asarray, macro0))
+        carry = _begin(self.field, macro, response, samples)
+        if start is not None:
+            carry = self._restore(carry, start)
+            self.saved, self.done = start.saved, start.step
+        elif self.plan.save_start:
+            self._record(carry, self.plan.stretches[0].start, self.plan.stretches[0].dt)
+        before = 0
+        with _Interrupt() as interrupt:
+            for stretch in self.plan.stretches:
+                carry = self._cross(carry, stretch, before, interrupt)
+                before += stretch.steps
+        self._report(carry, final=True)
+        return self._solution(carry)
+
+    def _cross(self, carry: Carry, stretch: Stretch, before: int, interrupt: _Interrupt) -> Carry:
+        """One stretch, in jitted pieces of about `_PAUSE` seconds; the number of steps in a piece changes no digit."""
+        after = before + stretch.steps
+        if self.done >= after:
+            return carry
+        per_step, piece = 0.0, 1
+        carry = self._advance(carry, stretch, before, 0)  # compiles, so that the pieces that follow are timed right
+        while self.done < after:
+            self.monitor.look(carry, self.done, self._time(stretch), stretch)
+            count = int(_agree(min(after - self.done, self.monitor.steps_left(self.done), piece))[0])
+            clock = time.perf_counter()
+            carry = self._advance(carry, stretch, before, count)
+            spent = time.perf_counter() - clock
+            self.busy += spent
+            per_step = spent / max(count, 1)
+            piece = int(np.clip(_PAUSE / max(per_step, 1e-9), 1, 64 * piece))
+            self._pause(carry, stretch, interrupt)
+        if stretch.save:
+            self._record(carry, stretch.end, stretch.dt)
+        return carry
+
+    def _advance(self, carry: Carry, stretch: Stretch, before: int, count: int) -> Carry:
+        first = self.done - before
+        numbers = [jnp.asarray(x) for x in (stretch.start, first, count, stretch.dt)]
+        carry = _run((self.field, self.stepper, self.limit, *numbers), carry)
+        status, step = int(carry.status), int(carry.step)
+        self.done_here += step - self.done if count else 0
+        self.done = step
+        if status:
+            t = stretch.start + stretch.dt * (step - before)
+            if self.checkpoint is not None:
+                self._snapshot(carry, t)
+                self._record(carry, t, stretch.dt)
+            raise_failure(status, self.field, carry, t, stretch.dt, self.limit)
+        return carry
+
+    def _pause(self, carry: Carry, stretch: Stretch, interrupt: _Interrupt) -> None:
+        t = self._time(stretch)
+        asked = _anywhere(interrupt.asked)
+        if self.checkpoint is not None:
+            due = bool(_agree(float(self.checkpoint.due()))[0])
+            if asked or due:
+                self._snapshot(carry, t)
+        if asked:
+            raise KeyboardInterrupt
+        self._report(carry)
+
+    def _time(self, stretch: Stretch) -> float:
+        before = sum(s.steps for s in self.plan.stretches if s.end <= stretch.start)
+        return stretch.start + stretch.dt * (self.done - before)
+
+    def _report(self, carry: Carry, final: bool = False) -> None:
+        now = time.perf_counter()
+        if self.progress is None or (now - self.reported < _PAUSE and not final):
+            return
+        self.reported = now
+        left = self.plan.steps - self.done
+        eta = left * self.busy / self.done_here if self.done_here else float("nan")
+        failed = int(np.sum(to_host(self.field.outcomes(carry.section).result) != 0))
+        t = next((self._time(s) for s in self.plan.stretches if self._time(s) <= s.end), self.plan.stretches[-1].end)
+        count = self.field.sites.count
+        end = self.plan.stretches[-1].end
+        self.progress(
+            Report(self.done, self.plan.steps, t, end, now - self.begun, eta, failed, count, self.monitor.latest)
+        )
+
+    def _record(self, carry: Carry, t: float, dt: float) -> None:
+        response, result = _observe(self.field, carry, jnp.asarray(dt))
+        record = Record(self.saved, t, *to_host((carry.macro, response, result)))
+        self.saved += 1
+        self.records.append(record)
+        if self.checkpoint is not None:
+            self.checkpoint.record(record)
+
+    def _snapshot(self, carry: Carry, t: float) -> None:
+        count = self.field.sites.count
+        section = jax.tree.map(lambda x: x[:count], to_host(carry.section))
+        named = named_leaves(to_host(carry._replace(section=section)))
+        assert self.checkpoint is not None
+        self.checkpoint.save(Snapshot(self.done, t, self.saved, {name.lstrip("_"): leaf for name, leaf in named}))
+
+    def _restore(self, carry: Carry, start: Snapshot) -> Carry:
+        """The carry of a snapshot, which must be one of this bundle: same names, shapes and types."""
+        sites = self.field.sites
+        names = [name.lstrip("_") for name, _ in named_leaves(carry)]
+        leaves, structure = jax.tree.flatten(carry)
+        rows = {id(x) for x in jax.tree.leaves(carry.section)}
+        restored = []
+        for name, leaf in zip(names, leaves, strict=True):
+            over_sites = id(leaf) in rows
+            shape = (sites.count, *leaf.shape[1:]) if over_sites else leaf.shape
+            found = start.leaves.get(name)
+            if found is None or found.shape != shape or found.dtype != leaf.dtype:
+                have = "is absent" if found is None else f"has shape {found.shape} and type {found.dtype}"
+                raise BadInput(
+                    f"The snapshot does not belong to this bundle: {name} {have}, expected {shape} and {leaf.dtype}. "
+                    "Go on with the model and options that it was made with."
+                )
+            restored.append(sites.scattered(found) if over_sites else sites.replicated(found))
+        return jax.tree.unflatten(structure, restored)
+
+    def _solution(self, carry: Carry) -> Solution:
+        stacked = [
+            jax.tree.map(lambda *x: np.stack(x), *(getattr(r, name) for r in self.records))
+            if self.records
+            else None
+            for name in ("macro", "response", "result")
+        ]
+        ts = np.asarray([r.t for r in self.records])
+        elapsed = time.perf_counter() - self.begun
+        stats = {"steps": self.done, "elapsed": elapsed, "separation": self.monitor.history}
+        section = jax.tree.map(lambda x: x[: self.field.sites.count], carry.section)
+        return Solution(ts, *stacked, section, stats, self.field.bundle.macro)

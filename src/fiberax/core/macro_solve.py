@@ -1,0 +1,133 @@
+"""Newton for the macro model through the responses: rate(t, U) = shift (U − base); shift 0 is the steady state."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from fiberax.core.driver import Section
+from fiberax.core.field import Field
+from fiberax.numerics import linear, trees
+
+_HALVINGS = 8
+
+
+class _Iterate(NamedTuple):
+    macro: Any
+    section: Section
+    residual: Any
+    norm: jax.Array
+    update: jax.Array  # size of the last Newton update relative to the macrostate
+    steps: jax.Array
+
+
+def _residual(field: Field, step, t, base, shift, macro, section):
+    dt = jnp.zeros(())  # fibers of a slaved driver do not see it
+    rate, section = field.rate(step, t, macro, section, dt)
+    return jax.tree.map(lambda r, u, b: r - shift * (u - b), rate, macro, base), section
+
+
+def _newton_direction(field: Field, t, shift, macro, section, residual, tangents):
+    response = field.sites.trim(section.response) if field.driver.slaved else field.response(macro, section)
+    apply = field.linear_rate(t, macro, response, tangents)
+
+    def matvec(direction):
+        return jax.tree.map(lambda r, w: r - shift * w, apply(direction), direction)
+
+    def precondition(r):
+        return field.bundle.macro.precondition(r, macro, response, jnp.asarray(shift, jnp.result_type(float)))
+
+    return linear.solve(
+        matvec,
+        jax.tree.map(jnp.negative, residual),
+        precondition=precondition,
+        tolerance=1e-11,
+        max_steps=2000,
+        dense_limit=64,
+    )
+
+
+def _iterate(field: Field, step, t, base, shift, at: _Iterate) -> _Iterate:
+    tangents = field.tangents(at.macro, at.section)
+    direction = _newton_direction(field, t, shift, at.macro, at.section, at.residual, tangents)
+
+    def attempt(scale):
+        macro = trees.axpy(scale, direction, at.macro)
+        residual, section = _residual(field, step, t, base, shift, macro, at.section)
+        return macro, section, residual, trees.norm(residual)
+
+    def rejected(carry):
+        k, scale, (_, _, _, norm) = carry
+        return ~(norm <= (1.0 - 1e-4 * scale) * at.norm) & (k < _HALVINGS)
+
+    def shrink(carry):
+        k, scale, _ = carry
+        return k + 1, 0.5 * scale, attempt(0.5 * scale)
+
+    start = (jnp.zeros((), jnp.int32), jnp.ones(()), attempt(1.0))
+    _, scale, (macro, section, residual, norm) = jax.lax.while_loop(rejected, shrink, start)
+    size = trees.norm(macro)
+    update = scale * trees.norm(direction) / jnp.where(size > 0, size, 1.0)
+    better = norm < at.norm
+    # No descent along the Newton direction: the residual is at its round-off, or the problem is singular there.
+    macro, residual, norm = trees.where(better, (macro, residual, norm), (at.macro, at.residual, at.norm))
+    update = jnp.where(better, update, jnp.where(update < 1e-6, 0.0, jnp.inf))
+    return _Iterate(macro, section, residual, norm, update, at.steps + 1)
+
+
+def first_iterate(field: Field, t, macro, like, samples) -> _Iterate:
+    """Where the search for a steady state begins: fibers from their `init`, brought to equilibrium with `macro`."""
+    section = field.begin(macro, like, samples)
+    zero = jnp.zeros(())
+    residual, section = _residual(field, jnp.zeros((), jnp.uint32), t, macro, zero, macro, section)
+    return _Iterate(macro, section, residual, trees.norm(residual), jnp.asarray(1.0), jnp.zeros((), jnp.int32))
+
+
+def next_iterate(field: Field, t, shift, at: _Iterate) -> _Iterate:
+    """One damped Newton step for rate = 0."""
+    section = at.section._replace(outcome=jax.tree.map(jnp.zeros_like, at.section.outcome))
+    return _iterate(field, jnp.zeros((), jnp.uint32), t, at.macro, shift, at._replace(section=section))
+
+
+def _solve(field: Field, step, t, base, shift, macro, section, tolerance, max_steps):
+    residual, section = _residual(field, step, t, base, shift, macro, section)
+    start = _Iterate(macro, section, residual, trees.norm(residual), jnp.asarray(1.0), jnp.zeros((), jnp.int32))
+
+    def unfinished(at: _Iterate):
+        return (at.update > tolerance) & jnp.isfinite(at.update) & (at.norm > 0.0) & (at.steps < max_steps)
+
+    at = jax.lax.while_loop(unfinished, lambda at: _iterate(field, step, t, base, shift, at), start)
+    good = ((at.update <= tolerance) | (at.norm == 0.0)) & jnp.isfinite(at.norm)
+    return at.macro, at.section, good, at.steps, at.norm
+
+
+def _detached(function, *arguments):
+    """Call `function` cut off from differentiation, whatever it closes over."""
+    converted = eqx.filter_closure_convert(function, *arguments)
+
+    def stop(tree):
+        return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_array(x) else x, tree)
+
+    return stop(converted)(*stop(arguments))
+
+
+def solve_macro(field: Field, step, t, base, shift, macro, section, tolerance, max_steps):
+    """Solve from `macro`: returns macrostate, section, and whether it converged.
+
+    While JAX traces the run (field.retry off) the solution is found outside differentiation and passed once more through one
+    Newton step, which carries the derivatives of the implicit function theorem.
+    """
+    if field.retry:
+        return _solve(field, step, t, base, shift, macro, section, tolerance, max_steps)[:3]
+
+    def find(t, base, shift, macro, section):
+        macro, section, good, _, _ = _solve(field, step, t, base, shift, macro, section, tolerance, max_steps)
+        return macro, section, good, field.tangents(macro, section)
+
+    t, shift = jnp.asarray(t, jnp.result_type(float)), jnp.asarray(shift, jnp.result_type(float))
+    found, section, good, tangents = _detached(find, t, base, shift, macro, section)
+    residual, section = _residual(field, step, t, base, shift, found, section)
+
+    direction = _newton_direction(field, t, shift, found, section, residual, tangents)
+    return trees.axpy(1.0, direction, found), section, good

@@ -1,0 +1,167 @@
+"""Relaxation on the fibers: m ∂_tt u + η ∂_t u = −∂W/∂u + λ ∂g/∂u (4.1), and the same for a flow's rate."""
+
+import abc
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fiberax.core import equilibrium
+from fiberax.core.errors import BadInput, Mismatch
+from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractWrapper
+from fiberax.core.link import apply_link
+from fiberax.numerics import trees
+
+_GAMMA = 1.0 - 0.5**0.5
+
+
+class AbstractRelaxationScheme(eqx.Module):
+    """Time integrator for first-order relaxation η u' = rate."""
+
+    @abc.abstractmethod
+    def step(self, fiber, friction, state, condition, dt) -> Any:
+        """The state after the time `dt`."""
+
+
+class Implicit(AbstractRelaxationScheme):
+    """Two-stage diagonally implicit Runge-Kutta scheme, order 2, L-stable (Alexander, SIAM J. Numer. Anal. 14, 1977).
+
+    Steps far longer than the relaxation time land on the equilibrium, so friction may go to zero at a fixed step.
+    """
+
+    tolerance: float = eqx.field(static=True, default=1e-11)
+
+    def step(self, fiber, friction, state, condition, dt):
+        shift = friction / (_GAMMA * dt)
+        # The equilibrium is the limit of the first stage for small friction, the state itself for large: start from the state.
+        first, _ = equilibrium.implicit_stage(fiber, condition, state, shift, state, self.tolerance)
+        ratio = (1.0 - _GAMMA) / _GAMMA
+        base = jax.tree.map(lambda u, v: u + ratio * (v - u), state, first)
+        second, _ = equilibrium.implicit_stage(fiber, condition, base, shift, first, self.tolerance)
+        return second
+
+
+class Explicit(AbstractRelaxationScheme):
+    """Heun's scheme, order 2, with a return to the constraints after each stage; for steps below the relaxation time."""
+
+    def step(self, fiber, friction, state, condition, dt):
+        def velocity(u):
+            return jax.tree.map(lambda r: r / friction, force(fiber, u, condition))
+
+        def restored(u):
+            return equilibrium.onto_constraint(fiber, u, condition) if isinstance(fiber, AbstractEnergy) else u
+
+        start = restored(state)
+        first = velocity(start)
+        second = velocity(restored(trees.axpy(dt, first, start)))
+        return restored(jax.tree.map(lambda u, a, b: u + 0.5 * dt * (a + b), start, first, second))
+
+
+class Moving(NamedTuple):
+    """State of a second-order relaxation: the fiber's state and its velocity."""
+
+    position: Any
+    velocity: Any
+
+
+def force(fiber: AbstractFlow | AbstractEnergy, state, condition):
+    """Right-hand side of (4.1) in the fiber's metric, with the static multipliers: rate(u) or −metric⁻¹(∂W − λ∂g)."""
+    if isinstance(fiber, AbstractFlow):
+        return fiber.rate(state, condition)
+    unknowns = (state, equilibrium.multipliers(fiber, state, condition))
+    return equilibrium.energy_rest(fiber, unknowns, condition)[0]
+
+
+class Relaxation(AbstractDynamic, AbstractWrapper):
+    """Dynamics (4.1) for an energy or flow fiber; made by `relax`.
+
+    The state is the inner fiber's state for mass = 0, and `Moving(position, velocity)` otherwise.
+    """
+
+    inner: AbstractFlow | AbstractEnergy
+    mass: Float[Array, ""]
+    friction: Float[Array, ""]
+    scheme: AbstractRelaxationScheme
+    second_order: bool = eqx.field(static=True)
+
+    def init(self, condition, key):
+        state = self.inner.init(condition, key)
+        if not self.second_order:
+            return state
+        return Moving(state, jax.tree.map(jnp.zeros_like, state))
+
+    def apply_link(self, link, state, condition):
+        return apply_link(link, self.inner, self.position(state), condition)
+
+    def position(self, state) -> Any:
+        """The inner fiber's state."""
+        return state.position if self.second_order else state
+
+    def step(self, state, condition, dt, key):
+        if self.second_order:
+            return self._inertial_step(state, condition, dt)
+        return self.scheme.step(self.inner, self.friction, state, condition, dt)
+
+    def _inertial_step(self, state: Moving, condition, dt) -> Moving:
+        """Velocity Verlet with RATTLE constraints, friction applied exactly in two halves; order 2, symplectic for η = 0."""
+        fiber, constrained = self.inner, isinstance(self.inner, AbstractEnergy)
+        decay = jnp.exp(-0.5 * dt * self.friction / self.mass)
+
+        def tangent(position, velocity):
+            return equilibrium.tangent_velocity(fiber, position, velocity, condition) if constrained else velocity
+
+        def kicked(position, velocity):
+            return trees.axpy(0.5 * dt / self.mass, force(fiber, position, condition), velocity)
+
+        position = equilibrium.onto_constraint(fiber, state.position, condition) if constrained else state.position
+        velocity = jax.tree.map(lambda v: decay * v, tangent(position, state.velocity))
+        drifted = trees.axpy(dt, kicked(position, velocity), position)
+        moved = equilibrium.onto_constraint(fiber, drifted, condition, from_state=position) if constrained else drifted
+        velocity = jax.tree.map(lambda a, b: (a - b) / dt, moved, position)
+        velocity = tangent(moved, kicked(moved, velocity))
+        return Moving(moved, jax.tree.map(lambda v: decay * v, velocity))
+
+
+def relax(
+    fiber: AbstractFlow | AbstractEnergy,
+    mass: float = 0.0,
+    friction: float = 1.0,
+    scheme: AbstractRelaxationScheme | None = None,
+) -> Relaxation:
+    """Give an energy or flow fiber the relaxation dynamics (4.1), constraints kept.
+
+    `mass` m ≥ 0 and `friction` η ≥ 0 are in fiber units (mass: force·time²/state, friction: force·time/state, force in the
+    fiber's metric); not both zero. mass = 0 is first order, by `scheme` (default `Implicit()`, stable for any step); mass > 0 is second
+    order, by an explicit scheme whose steps must resolve the fastest oscillation. Raises `BadInput` and `Mismatch`.
+    """
+    if not isinstance(fiber, AbstractFlow | AbstractEnergy):
+        raise Mismatch(
+            f"relax needs a flow or an energy fiber; {type(fiber).__name__} has dynamics of its own. "
+            "Hand it to Seamless as it is."
+        )
+    zero_mass = _known_zero("mass", mass)
+    if zero_mass and _known_zero("friction", friction):
+        raise BadInput("relax: mass and friction are both zero, which is no dynamics. Use Quasistatic, or give one of them.")
+    return Relaxation(fiber, jnp.asarray(mass), jnp.asarray(friction), scheme or Implicit(), not zero_mass)
+
+
+def _known_zero(name: str, value) -> bool:
+    if isinstance(value, jax.core.Tracer):
+        return False
+    if not float(value) >= 0.0:
+        raise BadInput(f"relax: {name} must be a number >= 0; it is {value}.")
+    return float(value) == 0.0
+
+
+def dynamic(fiber: AbstractFiber) -> AbstractDynamic:
+    """The fiber itself where it has dynamics, else its first-order relaxation with friction 1."""
+    return fiber if isinstance(fiber, AbstractDynamic) else relax(fiber)
+
+
+def at_rest(fiber: AbstractFiber) -> AbstractFiber:
+    """The flow or energy fiber whose equilibria a relaxation seeks."""
+    return fiber.inner if isinstance(fiber, Relaxation) else fiber
+
+

@@ -1,0 +1,104 @@
+"""Units: macro and micro keep their own, and are converted in one place (spec section 10)."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fiberax.core.errors import BadInput
+from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractWrapper
+from fiberax.core.link import apply_link
+
+
+def _scaled(factor, tree):
+    """`factor * tree`; `factor` is a number or a tree like `tree`."""
+    if jax.tree.structure(factor) == jax.tree.structure(tree):
+        return jax.tree.map(lambda f, x: f * x, factor, tree)
+    return jax.tree.map(lambda x: factor * x, tree)
+
+
+class _Units(AbstractWrapper):
+    """What the three rescaled fibers share."""
+
+    def _inside(self, condition):
+        return _scaled(self.condition, condition)
+
+    def init(self, condition, key):
+        return self.inner.init(self._inside(condition), key)
+
+    def apply_link(self, link, state, condition):
+        return _scaled(self.response, apply_link(link, self.inner, state, self._inside(condition)))
+
+    def variational_link(self, state, condition):
+        value = self.inner.variational_link(state, self._inside(condition))
+        return None if value is None else _scaled(self.response, value)
+
+
+class _RescaledFlow(_Units, AbstractFlow):
+    inner: AbstractFlow
+    condition: Any
+    response: Any
+    time: jax.Array
+
+    def rate(self, state, condition):
+        return _scaled(self.time, self.inner.rate(state, self._inside(condition)))
+
+    @property
+    def symmetric(self):
+        return self.inner.symmetric
+
+    def precondition(self, residual, condition, shift):
+        return _scaled(1.0 / self.time, self.inner.precondition(residual, self._inside(condition), shift / self.time))
+
+    def solve(self, condition, state, tolerance):
+        return self.inner.solve(self._inside(condition), state, tolerance)
+
+
+class _RescaledEnergy(_Units, AbstractEnergy):
+    inner: AbstractEnergy
+    condition: Any
+    response: Any
+    time: jax.Array
+
+    def energy(self, state, condition):
+        return self.inner.energy(state, self._inside(condition))
+
+    def constraint(self, state, condition):
+        return self.inner.constraint(state, self._inside(condition))
+
+    def metric(self, state):
+        return jax.tree.map(lambda m: m / self.time, self.inner.metric(state))
+
+    def precondition(self, residual, condition, shift):
+        return _scaled(1.0 / self.time, self.inner.precondition(residual, self._inside(condition), shift / self.time))
+
+    def solve(self, condition, state, tolerance):
+        return self.inner.solve(self._inside(condition), state, tolerance)
+
+
+class _RescaledDynamic(_Units, AbstractDynamic):
+    inner: AbstractDynamic
+    condition: Any
+    response: Any
+    time: jax.Array
+
+    def step(self, state, condition, dt, key):
+        return self.inner.step(state, self._inside(condition), self.time * dt, key)
+
+
+def rescale(fiber: AbstractFiber, condition: Any = 1.0, response: Any = 1.0, time: Any = 1.0) -> AbstractFiber:
+    """The fiber in the units of the macro model.
+
+    `condition`: the micro value of one macro unit of the condition (micro condition = factor × macro condition), a number or
+    a tree like the condition. `response`: the macro value of one micro unit of the response. `time`: how much fiber time
+    passes in one macro unit of time. A link handed to the bundle sees the fiber in its own units. Raises `BadInput` for a
+    time factor that is not positive.
+    """
+    if not isinstance(time, jax.core.Tracer) and not float(time) > 0.0:
+        raise BadInput(f"rescale: time must be a positive number of fiber time units per macro time unit; it is {time}.")
+    condition, response = jax.tree.map(jnp.asarray, (condition, response))
+    kinds = ((AbstractFlow, _RescaledFlow), (AbstractEnergy, _RescaledEnergy), (AbstractDynamic, _RescaledDynamic))
+    for kind, rescaled in kinds:
+        if isinstance(fiber, kind):
+            return rescaled(fiber, condition, response, jnp.asarray(time))
+    raise BadInput(f"rescale: {type(fiber).__name__} is neither a flow, an energy nor a dynamic fiber.")

@@ -1,0 +1,58 @@
+"""Save times and the steps between them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fiberax.core.errors import BadInput
+
+
+class Stretch(NamedTuple):
+    """Equal steps between two neighbouring times of interest."""
+
+    start: float
+    end: float
+    steps: int
+    save: bool
+
+    @property
+    def dt(self) -> float:
+        return (self.end - self.start) / self.steps
+
+
+class Schedule(NamedTuple):
+    """The whole run: whether t0 itself is saved, and the stretches in order."""
+
+    save_start: bool
+    stretches: tuple[Stretch, ...]
+
+    @property
+    def steps(self) -> int:
+        return sum(stretch.steps for stretch in self.stretches)
+
+
+def schedule(t0: float, t1: float, dt: float, saveat) -> Schedule:
+    """Steps from t0 to t1, none longer than `dt`, that land on every save time. Raises `BadInput`."""
+    for name, value in (("t0", t0), ("t1", t1), ("dt", dt)):
+        if not np.isfinite(value):
+            raise BadInput(f"evolve: {name} must be a finite number; it is {value}.")
+    if not t1 > t0:
+        raise BadInput(f"evolve: t1 must be later than t0; t0 = {t0}, t1 = {t1}.")
+    if not dt > 0.0:
+        raise BadInput(f"evolve: the step dt must be positive; it is {dt}.")
+    saves = np.asarray([t1] if saveat is None else saveat, float).ravel()
+    tiny = 1e-12 * max(abs(t0), abs(t1), t1 - t0)
+    if saves.size == 0 or not np.all(np.diff(saves) > 0.0):
+        raise BadInput(f"evolve: saveat must be increasing times; it is {saves.tolist()}.")
+    if not (saves[0] >= t0 - tiny and saves[-1] <= t1 + tiny):
+        raise BadInput(f"evolve: saveat must lie within t0 = {t0} and t1 = {t1}; it spans {saves[0]} to {saves[-1]}.")
+    save_start = bool(abs(saves[0] - t0) <= tiny)
+    ends = [(float(t), True) for t in saves[int(save_start) :]]
+    if not ends or ends[-1][0] < t1 - tiny:
+        ends.append((float(t1), False))
+    stretches, start = [], float(t0)
+    for end, save in ends:
+        steps = max(1, int(np.ceil((end - start) / dt * (1.0 - 1e-12) - 1e-9)))
+        stretches.append(Stretch(start, end, steps, save))
+        start = end
+    return Schedule(save_start, tuple(stretches))

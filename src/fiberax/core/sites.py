@@ -1,0 +1,168 @@
+"""Where the sites live: batching, chunks, devices and processes. No other module knows about them.
+
+Sites lie on a one-dimensional device mesh; every fiber works inside `jax.shard_map`, since the automatic partitioner would
+gather the whole batch for FFTs and loops. Within a device the sites are walked in chunks, and the section is updated in place.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from fiberax.core.errors import BadInput
+
+_AXIS = "sites"
+_CHUNK_BYTES = {"cpu": 2**19, "default": 2**28}
+
+
+class Placement(eqx.Module):
+    """Which devices carry the sites, and how many sites are worked on at once.
+
+    `devices`: None for the default (one device; all devices where several processes run), a number, or a list of jax devices.
+    `chunk`: sites per batch on one device; None chooses by the size of a fiber's state. Results do not depend on either.
+    """
+
+    devices: int | tuple | None = eqx.field(static=True, default=None)
+    chunk: int | None = eqx.field(static=True, default=None)
+
+    def __init__(self, devices: int | Sequence | None = None, chunk: int | None = None):
+        if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+            raise BadInput(f"chunk must be a whole number of sites, at least 1; it is {chunk!r}.")
+        if isinstance(devices, int):
+            found = jax.devices()
+            if not 1 <= devices <= len(found):
+                raise BadInput(
+                    f"devices={devices} asked for, {len(found)} found. On a CPU start with "
+                    f"jax.config.update('jax_num_cpu_devices', {devices}) or `fiberax run ... --devices {devices}`."
+                )
+            devices = tuple(found[:devices])
+        elif devices is not None:
+            devices = tuple(devices)
+        elif jax.process_count() > 1:
+            devices = tuple(jax.devices())
+        self.devices = devices
+        self.chunk = chunk
+
+    def mesh(self) -> jax.sharding.Mesh | None:
+        """One-dimensional mesh over sites; None for a single device."""
+        if self.devices is None or len(self.devices) == 1:
+            return None
+        return jax.make_mesh((len(self.devices),), (_AXIS,), axis_types=(AxisType.Auto,), devices=self.devices)
+
+
+class Sites(eqx.Module):
+    """`count` sites laid out on devices in chunks; arrays over sites have `padded` rows, the surplus repeating the last site."""
+
+    count: int = eqx.field(static=True)
+    padded: int = eqx.field(static=True)
+    chunk: int = eqx.field(static=True)
+    mesh: jax.sharding.Mesh | None = eqx.field(static=True)
+
+    def update(self, function: Callable, section: Any, inputs: Any) -> Any:
+        """New section, chunk by chunk in place: `function(ids, section, inputs)` on batches with a leading site axis.
+
+        `section` and `inputs` have `padded` rows; `ids` are the global site numbers.
+        """
+        ids = jnp.minimum(jnp.arange(self.padded, dtype=jnp.uint32), self.count - 1)
+
+        def local(ids, section, inputs):
+            rows = ids.shape[0]
+            if rows <= self.chunk:
+                return function(ids, section, inputs)
+
+            def take(tree, start):
+                return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, self.chunk), tree)
+
+            def body(k, section):
+                start = k * self.chunk
+                new = function(take(ids, start), take(section, start), take(inputs, start))
+                return jax.tree.map(lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y, start, 0), section, new)
+
+            return jax.lax.fori_loop(0, rows // self.chunk, body, section)
+
+        if self.mesh is None:
+            return local(ids, section, inputs)
+        rows = PartitionSpec(_AXIS)
+        # check_vma off: a user's innocent while_loop with constant initial values would be refused under the mesh.
+        mapped = jax.shard_map(local, mesh=self.mesh, in_specs=rows, out_specs=rows, check_vma=False)
+        return mapped(ids, section, inputs)
+
+    def pad(self, tree: Any) -> Any:
+        """Rows `count` -> `padded` by repeating the last one."""
+        extra = self.padded - self.count
+        if extra == 0:
+            return tree
+        return jax.tree.map(lambda x: jnp.concatenate([x, jnp.repeat(x[-1:], extra, axis=0)]), tree)
+
+    def trim(self, tree: Any) -> Any:
+        """Rows `padded` -> `count`, replicated on all devices (for the macro model, which is small)."""
+        if self.mesh is not None:
+            everywhere = NamedSharding(self.mesh, PartitionSpec())
+            tree = jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, everywhere), tree)
+        if self.padded == self.count:
+            return tree
+        return jax.tree.map(lambda x: x[: self.count], tree)
+
+    def replicated(self, tree: Any) -> Any:
+        """Host values placed on every device of the mesh."""
+        if self.mesh is None:
+            return jax.tree.map(jnp.asarray, tree)
+        everywhere = NamedSharding(self.mesh, PartitionSpec())
+        return jax.tree.map(lambda x: jax.device_put(np.asarray(x), everywhere), tree)
+
+    def scattered(self, tree: Any) -> Any:
+        """Host values with `count` rows, padded and spread over the mesh."""
+        extra = self.padded - self.count
+
+        def place(x):
+            x = np.asarray(x)
+            if extra:
+                x = np.concatenate([x, np.repeat(x[-1:], extra, axis=0)])
+            if self.mesh is None:
+                return jnp.asarray(x)
+            rows = NamedSharding(self.mesh, PartitionSpec(_AXIS))
+            return jax.make_array_from_callback(x.shape, rows, lambda index: x[index])
+
+        return jax.tree.map(place, tree)
+
+
+def lay_out(count: int, bytes_per_site: int, placement: Placement | None) -> Sites:
+    """Sites for `count` fibers whose state takes `bytes_per_site`."""
+    placement = Placement() if placement is None else placement
+    mesh = placement.mesh()
+    devices = 1 if mesh is None else mesh.size
+    per_device = -(-count // devices)
+    chunk = placement.chunk
+    if chunk is None:
+        budget = _CHUNK_BYTES.get(jax.default_backend(), _CHUNK_BYTES["default"])
+        chunk = max(1, budget // max(bytes_per_site, 1))
+    chunk = min(chunk, per_device)
+    chunks = -(-per_device // chunk)
+    # Even chunks waste the fewest padded rows.
+    chunk = -(-per_device // chunks)
+    return Sites(count, devices * chunks * chunk, chunk, mesh)
+
+
+def to_host(tree: Any) -> Any:
+    """Numpy copies of a tree of arrays, gathered from every process (all processes must call it)."""
+
+    def fetch(x):
+        if isinstance(x, jax.Array) and not x.is_fully_addressable and not x.is_fully_replicated:
+            from jax.experimental import multihost_utils
+
+            return np.asarray(multihost_utils.process_allgather(x, tiled=True))
+        return np.array(x)
+
+    return jax.tree.map(fetch, tree)
+
+
+def site_keys(key: jax.Array, step: jax.Array, ids: jax.Array, shared: bool) -> jax.Array:
+    """One key per site for one step: fold_in(fold_in(key, step), site); shared noise leaves the site out."""
+    key = jax.random.fold_in(key, step)
+    if shared:
+        return jnp.broadcast_to(key, ids.shape)
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(ids)

@@ -1,0 +1,63 @@
+"""What a run returns."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from fiberax.core.driver import Section
+from fiberax.core.errors import MissingExtra
+from fiberax.core.macro import AbstractMacro
+
+
+class Solution(eqx.Module):
+    """Result of `evolve` or `steady`.
+
+    `ts` (T,) save times; `macro` and `response` trees with leading axes (T,) and (T, sites); `result` (T, sites) integer codes
+    of `fx.Result`; `section` what the sites carry at the end; `stats` a dictionary of counts and measurements.
+    """
+
+    ts: Any
+    macro: Any
+    response: Any
+    result: Any
+    section: Section
+    stats: dict[str, Any]
+    model: AbstractMacro
+
+    def to_xarray(self):
+        """The saved fields as an `xarray.Dataset` with dimensions time, the macro model's own axes, and site.
+
+        Raises `MissingExtra` where xarray is not installed.
+        """
+        try:
+            import xarray
+        except ImportError as error:
+            raise MissingExtra("to_xarray needs xarray: install `fiberax[data]`.") from error
+        layout, positions = self.model.layout(), self.model.positions()
+        variables = {}
+        for name, value in _named("macro", self.macro):
+            own = () if layout is None or value.ndim - 1 < len(layout.dims) else layout.dims
+            rest = tuple(f"{name}_{k}" for k in range(value.ndim - 1 - len(own)))
+            variables[name] = (("time", *own, *rest), value)
+        for name, value in _named("response", self.response):
+            variables[name] = (("time", "site", *(f"{name}_{k}" for k in range(value.ndim - 2))), value)
+        variables["result"] = (("time", "site"), np.asarray(self.result))
+        coordinates: dict[str, Any] = {"time": np.asarray(self.ts)}
+        if layout is not None:
+            coordinates |= {name: (name, np.asarray(values)) for name, values in layout.coords.items()}
+        if positions is not None:
+            for k, axis in enumerate("xyz"[: positions.shape[1]]):
+                coordinates[f"site_{axis}"] = ("site", np.asarray(positions)[:, k])
+        return xarray.Dataset(variables, coordinates, {"source": "fiberax"})
+
+
+def _named(root: str, tree: Any) -> list[tuple[str, np.ndarray]]:
+    return [(root + path, np.asarray(leaf)) for path, leaf in named_leaves(tree)]
+
+
+def named_leaves(tree: Any) -> list[tuple[str, Any]]:
+    """Leaves with the names of their places in the tree, e.g. `_u_0`; an array alone has the empty name."""
+    pairs, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return [("".join(f"_{jax.tree_util.keystr((key,), simple=True)}" for key in path), leaf) for path, leaf in pairs]

@@ -1,0 +1,64 @@
+"""Stability made visible: the macro step limit that the fibers impose, through their tangents."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from fiberax.core.field import Field
+
+_DENSE = 256
+
+
+class Stiffness(NamedTuple):
+    """Spectrum of d rate/dU, the fibers following their conditions (per unit of macro time).
+
+    `eigenvalue`: the one of largest modulus (complex). `step`: the largest explicit step that it allows, 2/|eigenvalue| (Euler
+    and Heun on the negative real axis). `growth`: the largest real part among the eigenvalues found; a positive one of the
+    order of |eigenvalue| means that the macro model is ill-posed there (lost ellipticity, negative diffusion).
+    """
+
+    eigenvalue: complex
+    step: float
+    growth: float
+
+
+@eqx.filter_jit
+def _apply(field: Field, t, macro, response, tangents, vector):
+    unravel = ravel_pytree(macro)[1]
+    return ravel_pytree(field.linear_rate(t, macro, response, tangents)(unravel(vector)))[0]
+
+
+@eqx.filter_jit
+def _tangents(field: Field, macro, section):
+    return field.tangents(macro, section), field.response(macro, section)
+
+
+def stiffness_of(field: Field, macro: Any, section: Any, t: float) -> Stiffness:
+    """`Stiffness` of a field whose section is in keeping with `macro`; eigenvalues by LAPACK or, beyond 256 unknowns, ARPACK."""
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
+
+    flat = ravel_pytree(macro)[0]
+    tangents, response = _tangents(field, macro, section)
+    time = jnp.asarray(t, jnp.result_type(float))
+
+    def matvec(vector):
+        return _apply(field, time, macro, response, tangents, vector)
+
+    if flat.size <= _DENSE:
+        matrix = jax.vmap(matvec, out_axes=1)(jnp.eye(flat.size, dtype=flat.dtype))
+        values = np.linalg.eigvals(np.asarray(matrix))
+    else:
+        shape = (flat.size, flat.size)
+        operator = LinearOperator(shape, matvec=lambda v: np.asarray(matvec(jnp.asarray(v.ravel()))), dtype=float)
+        start = np.random.default_rng(0).standard_normal(flat.size)
+        try:
+            values = eigs(operator, k=4, which="LM", v0=start, tol=1e-6, return_eigenvectors=False)
+        except ArpackNoConvergence as error:
+            values = error.eigenvalues if len(error.eigenvalues) else np.asarray([np.nan])
+    largest = complex(values[np.argmax(np.abs(values))])
+    step = 2.0 / abs(largest) if abs(largest) > 0.0 else float("inf")
+    return Stiffness(largest, step, float(np.max(values.real)))

@@ -1,0 +1,33 @@
+"""Whether a computation is being traced or differentiated by JAX."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from fiberax.core.link import apply_link
+
+
+def _holds_tracer(tree: Any) -> bool:
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def is_traced(bundle, driver, macro0: Any, key) -> bool:
+    """True where a tracer stands in the arguments or in the closures of the user's functions."""
+    if _holds_tracer((bundle, driver, macro0, key)):
+        return True
+
+    def probe(macro):
+        conditions = bundle.macro.conditions(macro)
+        one = jax.tree.map(lambda x: x[0], conditions)
+        state = bundle.fiber.init(one, jax.random.key(0))
+        response = apply_link(bundle.link, bundle.fiber, state, one)
+        count = jax.tree.leaves(conditions)[0].shape[0]
+        many = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), response)
+        fiber, key = driver.prepare(bundle.fiber), jax.random.key(0)
+        state, memory = driver.begin(fiber, bundle.link, one, key, 1)
+        advanced = driver.advance(fiber, bundle.link, state, memory, one, jnp.ones(()), key, 0)
+        return bundle.macro.rate(jnp.zeros(()), macro, many), advanced
+
+    return _holds_tracer(eqx.filter_closure_convert(probe, macro0))

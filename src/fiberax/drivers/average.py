@@ -1,0 +1,102 @@
+"""Time averages of the link, A(t) = (1/t₀) ∫ K((t−s)/t₀) 𝒜 ds over the last t₀ (7.1), normalised as in spec section 12."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fiberax.core.errors import BadInput
+
+
+class AbstractAverage(eqx.Module):
+    """A causal average over the macro time `t0`."""
+
+    t0: eqx.AbstractVar[float]
+
+    def __check_init__(self):
+        if not self.t0 > 0.0:
+            raise BadInput(f"{type(self).__name__}: the averaging time t0 must be positive (macro time); it is {self.t0}.")
+
+    @abc.abstractmethod
+    def samples(self, interval: float) -> int:
+        """Stored values per site when one value comes every `interval` of macro time."""
+
+    @abc.abstractmethod
+    def begin(self, value: Any, samples: int) -> Any:
+        """Memory at the start; `value` gives the shape of a response."""
+
+    @abc.abstractmethod
+    def push(self, memory: Any, value: Any, interval: Any) -> tuple[Any, Any]:
+        """Memory and average after `value` held over the last `interval`."""
+
+
+class Exponential(AbstractAverage):
+    """K(s) = e^{−s}: one stored value; lags by t₀. Until t₀ has passed it is the plain mean of what came."""
+
+    t0: float = eqx.field(static=True)
+
+    def samples(self, interval):
+        return 1
+
+    def begin(self, value, samples):
+        return jax.tree.map(jnp.zeros_like, value), jnp.zeros(())
+
+    def push(self, memory, value, interval):
+        mean, weight = memory
+        decay = jnp.exp(-interval / self.t0)
+        # The weight of all that came so far tends to 1; dividing by it removes the bias of the start.
+        new_weight = decay * weight + (1.0 - decay)
+        mean = jax.tree.map(lambda m, v: m + (1.0 - decay) / new_weight * (v - m), mean, value)
+        return (mean, new_weight), mean
+
+
+class _Window(AbstractAverage):
+    """A ring of the last values with the time that each stood for."""
+
+    def samples(self, interval):
+        return int(np.ceil(self.t0 / interval - 1e-9))
+
+    def begin(self, value, samples):
+        ring = jax.tree.map(lambda v: jnp.zeros((samples, *v.shape), v.dtype), value)
+        return ring, jnp.zeros((samples,))
+
+    def push(self, memory, value, interval):
+        ring, spans = memory
+        ring = jax.tree.map(lambda r, v: jnp.roll(r, 1, axis=0).at[0].set(v), ring, value)
+        spans = jnp.roll(spans, 1).at[0].set(interval)
+        ends = jnp.cumsum(spans)
+        # The oldest value counts only with the part of its span that lies inside the window.
+        inside = jnp.clip(jnp.minimum(ends, self.t0) - (ends - spans), 0.0)
+        weights = self.weights(inside, ends - spans + 0.5 * inside)
+        mean = jax.tree.map(lambda r: jnp.tensordot(weights.astype(r.dtype), r, axes=1), ring)
+        return (ring, spans), mean
+
+    @abc.abstractmethod
+    def weights(self, inside: jax.Array, age: jax.Array) -> jax.Array:
+        """Weights (samples,) of the values, which sum to one; `inside` their spans, `age` the ages of their midpoints."""
+
+
+class Uniform(_Window):
+    """K = 1: the plain mean over the last t₀; lags by t₀/2."""
+
+    t0: float = eqx.field(static=True)
+
+    def weights(self, inside, age):
+        return inside / jnp.sum(inside)
+
+
+class ZeroLag(_Window):
+    """K = 4 − 6s: no lag, at four times the variance of the uniform mean. Both moments hold exactly for the stored values."""
+
+    t0: float = eqx.field(static=True)
+
+    def weights(self, inside, age):
+        total = jnp.sum(inside)
+        mean = jnp.sum(inside * age) / total
+        spread = jnp.sum(inside * (age - mean) ** 2) / total
+        # One value alone has no spread: then the only causal average is that value.
+        slope = jnp.where(spread > 0.0, mean / jnp.where(spread > 0.0, spread, 1.0), 0.0)
+        return inside / total * (1.0 - slope * (age - mean))

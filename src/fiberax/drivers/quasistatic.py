@@ -1,0 +1,55 @@
+"""The fiber in equilibrium at every evaluation of the macro model: 𝓛(u; U) = 0 (2.6), (3.6), (3.15), (3.21)."""
+
+import equinox as eqx
+import jax
+
+from fiberax.core.driver import AbstractDriver, check_finite
+from fiberax.core.equilibrium import relaxed
+from fiberax.core.errors import BadInput, Mismatch
+from fiberax.core.fiber import AbstractDynamic
+from fiberax.core.link import apply_link
+from fiberax.core.relax import at_rest
+
+
+class Quasistatic(AbstractDriver):
+    """Solve the fiber to a relative `tolerance`, warm-started from the carried state.
+
+    Differentiable through the implicit function theorem. A fiber that does not converge is tried once more from its own `init`.
+    """
+
+    tolerance: float = eqx.field(static=True, default=1e-8)
+
+    def __check_init__(self):
+        if not 0.0 < self.tolerance < 1.0:
+            raise BadInput(f"Quasistatic: tolerance must lie between 0 and 1; it is {self.tolerance}.")
+
+    @property
+    def slaved(self):
+        return True
+
+    def prepare(self, fiber):
+        fiber = at_rest(fiber)
+        if isinstance(fiber, AbstractDynamic):
+            raise Mismatch(
+                f"Quasistatic solves for an equilibrium, and {type(fiber).__name__} has only dynamics. "
+                "Use fx.Seamless(), or write it as a flow or an energy fiber."
+            )
+        return fiber
+
+    def begin(self, fiber, link, condition, key, samples):
+        return fiber.init(condition, key), ()
+
+    def advance(self, fiber, link, state, memory, condition, dt, key, attempt):
+        guess = state if attempt == 0 else fiber.init(condition, key)
+        state, out = relaxed(fiber, condition, guess, self.tolerance)
+        response = self.respond(fiber, link, state, memory, condition)
+        return state, memory, response, check_finite(response, out)
+
+    def respond(self, fiber, link, state, memory, condition):
+        """Response at an equilibrium state; in the variational form, where there is one, the state is held for derivatives."""
+        if link is None:
+            held = jax.tree.map(jax.lax.stop_gradient, state)
+            response = fiber.variational_link(held, condition)
+            if response is not None:
+                return response
+        return apply_link(link, fiber, state, condition)

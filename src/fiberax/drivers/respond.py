@@ -1,0 +1,153 @@
+"""Responses of fibers in equilibrium, one or many, and what they imply for macro steps; no time, no macro model needed."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fiberax.core.bundle import Bundle, check_fit
+from fiberax.core.driver import AbstractDriver, check_finite
+from fiberax.core.errors import BadInput
+from fiberax.core.fiber import AbstractEnergy, AbstractFiber
+from fiberax.core.field import Field, jacobian
+from fiberax.core.macro import AbstractMacro
+from fiberax.core.precision import need_double
+from fiberax.core.sites import Placement, lay_out
+from fiberax.core.stiffness import Stiffness, stiffness_of
+from fiberax.core.traced import is_traced
+from fiberax.drivers.quasistatic import Quasistatic
+
+
+class Response(eqx.Module):
+    """A fiber in equilibrium with its condition.
+
+    `value`: the response; `state`: the microstate; `result`: code of `fx.Result`; `energy`: W for energy fibers, else None;
+    `tangent`: dA/dU, response axes first, condition axes last, or None where it was not asked for; `steps`, `residual`
+    (relative): of the solve. From `fx.responses` every array has a leading batch axis.
+    """
+
+    value: Any
+    state: Any
+    result: jax.Array
+    energy: jax.Array | None
+    tangent: Any
+    steps: jax.Array
+    residual: jax.Array
+
+
+class _Held(AbstractMacro):
+    """A macro model without motion: its state is the conditions themselves."""
+
+    def conditions(self, macro):
+        return macro
+
+    def rate(self, t, macro, response):
+        return jax.tree.map(jnp.zeros_like, macro)
+
+
+def _checked(conditions: Any) -> Any:
+    conditions = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), conditions)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(conditions):
+        if not isinstance(leaf, jax.core.Tracer) and not np.all(np.isfinite(leaf)):
+            first = np.argwhere(~np.isfinite(np.asarray(leaf)))[0].tolist()
+            name = jax.tree_util.keystr(path)
+            raise BadInput(f"The condition{name} is not finite at index {first}. Give finite numbers.")
+    return conditions
+
+
+@eqx.filter_jit
+def _one(driver: Quasistatic, fiber, link, condition, state, tangent: bool) -> Response:
+    key = jax.random.key(0)
+    guess = fiber.init(condition, key) if state is None else state
+
+    def advance(condition):
+        found, _, value, out = driver.advance(fiber, link, guess, (), condition, jnp.zeros(()), key, 0)
+        return value, (found, out)
+
+    value, (found, out) = advance(condition)
+    slope = jacobian(lambda c: advance(c)[0], condition) if tangent else None
+    energy = fiber.energy(found, condition) if isinstance(fiber, AbstractEnergy) else None
+    out = check_finite(value, out)
+    return Response(value, found, out.result, energy, slope, out.steps, out.residual)
+
+
+def response(
+    fiber: AbstractFiber,
+    condition: Any,
+    link: Callable | None = None,
+    tangent: bool = False,
+    tolerance: float = 1e-10,
+    state: Any = None,
+) -> Response:
+    """A(U) of one fiber in equilibrium with one `condition`, and dA/dU where `tangent` is asked for.
+
+    `state` warm-starts the solve (default: the fiber's own `init`). Differentiable in the condition and in every parameter of
+    the fiber by the implicit function theorem. A fiber that does not converge says so in `result`. Raises `Mismatch` for a
+    fiber without equilibrium and `BadInput` for a condition that is not finite.
+    """
+    driver = Quasistatic(tolerance)
+    need_double("fx.response", tolerance)
+    return _one(driver, driver.prepare(fiber), link, _checked(condition), state, tangent)
+
+
+def responses(
+    fiber: AbstractFiber,
+    conditions: Any,
+    link: Callable | None = None,
+    tangent: bool = False,
+    tolerance: float = 1e-10,
+    placement: Placement | None = None,
+) -> Response:
+    """The same for a batch of conditions (leading axis on every leaf), jitted, in chunks, over the devices of `placement`.
+
+    A fiber that fails is tried once more; `result` (batch,) tells which failed in the end (their values are NaN).
+    """
+    need_double("fx.responses", tolerance)
+    driver = Quasistatic(tolerance)
+    bundle = Bundle(_Held(), fiber, link)
+    field, conditions, like = field_at(bundle, driver, _checked(conditions), placement)
+    return _many(field, conditions, like, tangent)
+
+
+@eqx.filter_jit
+def _many(field: Field, conditions, like, tangent: bool) -> Response:
+    section = _settled(field, conditions, like)
+    slope = field.tangents(conditions, section) if tangent else None
+    section = jax.tree.map(lambda x: x[: field.sites.count], section)
+    fiber = field.fiber
+    energy = jax.vmap(fiber.energy)(section.state, conditions) if isinstance(fiber, AbstractEnergy) else None
+    result, steps, residual = section.outcome
+    return Response(section.response, section.state, result, energy, slope, steps, residual)
+
+
+def _settled(field: Field, macro, like):
+    section = field.begin(macro, like, 0)
+    empty = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), section.response)
+    section = section._replace(response=empty)
+    return field.advance(jnp.zeros((), jnp.uint32), macro, section, jnp.zeros(()))
+
+
+def field_at(bundle: Bundle, driver: AbstractDriver, macro: Any, placement: Placement | None = None) -> tuple[Field, Any, Any]:
+    """The field of a bundle without a time loop, the macrostate as arrays, and the shape of one response."""
+    macro = jax.tree.map(jnp.asarray, macro)
+    conditions, state, like = check_fit(bundle, macro)
+    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+    sites = lay_out(jax.tree.leaves(conditions)[0].shape[0], size, placement)
+    fiber, key = driver.prepare(bundle.fiber), jax.random.key(0)
+    return Field(bundle, driver, fiber, sites, key, not is_traced(bundle, driver, macro, key)), macro, like
+
+
+def stiffness(bundle: Bundle, macro: Any, driver: AbstractDriver | None = None, t: float = 0.0) -> Stiffness:
+    """Macro step limit that the fibers of `bundle` impose at the macrostate `macro`, see `Stiffness`.
+
+    `driver`: how the fibers follow (default `Quasistatic()`). Raises `Mismatch` where the pieces do not fit.
+    """
+    field, macro, like = field_at(bundle, Quasistatic() if driver is None else driver, macro)
+    if field.driver.slaved:
+        section = eqx.filter_jit(_settled)(field, macro, like)
+    else:
+        section = field.begin(macro, like, 1)
+    return stiffness_of(field, macro, section, t)

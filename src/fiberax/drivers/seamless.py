@@ -1,0 +1,81 @@
+"""The fiber carried along in time beside the macrostate: never rebuilt from it, never thrown away (spec sections 1 and 10)."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fiberax.core.driver import AbstractDriver, check_finite
+from fiberax.core.errors import BadInput
+from fiberax.core.link import apply_link
+from fiberax.core.relax import dynamic
+from fiberax.drivers.average import AbstractAverage
+from fiberax.numerics import trees
+from fiberax.numerics.result import outcome
+
+
+class Seamless(AbstractDriver):
+    """Advance the fiber by its own dynamics, in `substeps` micro steps per macro step, on its own `clock`.
+
+    `clock` M slows the fibers: in the macro time Δt a fiber lives Δt/M (spec section 10); M = 1 is real time, M > 1 is
+    legitimate while the slowed fibers still relax much faster than the macrostate moves. `average` is a kernel of (7.1), or
+    None. A flow or energy fiber without dynamics relaxes at first order with friction 1. `separation` is the ratio of fiber
+    relaxation time to macro time scale above which a run warns that the scale separation is not there.
+    """
+
+    substeps: int = eqx.field(static=True, default=1)
+    clock: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1.0)
+    average: AbstractAverage | None = None
+    separation: float = eqx.field(static=True, default=0.1)
+
+    def __check_init__(self):
+        if not isinstance(self.substeps, int) or self.substeps < 1:
+            raise BadInput(f"Seamless: substeps must be a whole number >= 1; it is {self.substeps!r}.")
+        if not isinstance(self.clock, jax.core.Tracer) and not float(self.clock) > 0.0:
+            raise BadInput(f"Seamless: clock must be positive; it is {self.clock}.")
+
+    @property
+    def slaved(self):
+        return False
+
+    def prepare(self, fiber):
+        return dynamic(fiber)
+
+    def samples(self, dt):
+        return 0 if self.average is None else self.average.samples(dt / self.substeps)
+
+    def begin(self, fiber, link, condition, key, samples):
+        state = fiber.init(condition, key)
+        if self.average is None:
+            return state, ()
+        value = apply_link(link, fiber, state, condition)
+        return state, (self.average.begin(value, samples), value)
+
+    def advance(self, fiber, link, state, memory, condition, dt, key, attempt):
+        steps = self.substeps * (1 + attempt)
+        span = dt / steps
+        if steps == 1:
+            state, memory = self._substep(fiber, link, state, memory, condition, span, key)
+        else:
+
+            def body(carry, k):
+                return self._substep(fiber, link, *carry, condition, span, jax.random.fold_in(key, k)), None
+
+            (state, memory), _ = jax.lax.scan(body, (state, memory), jnp.arange(steps))
+        response = self.respond(fiber, link, state, memory, condition)
+        return state, memory, response, check_finite(response, outcome(0, steps))
+
+    def _substep(self, fiber, link, state, memory, condition, span, key):
+        state = fiber.step(state, condition, span / self.clock, key)
+        if self.average is not None:
+            value = apply_link(link, fiber, state, condition)
+            ring, mean = self.average.push(memory[0], value, span)
+            # Nothing passes in a step of length zero, so there is nothing to average in.
+            memory = trees.where(span > 0.0, (ring, mean), memory)
+        return state, memory
+
+    def respond(self, fiber, link, state, memory, condition):
+        """The link at the carried state, or the average where there is one (which does not see the condition any more)."""
+        if self.average is not None:
+            return memory[1]
+        return apply_link(link, fiber, state, condition)

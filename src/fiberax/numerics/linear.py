@@ -1,0 +1,96 @@
+"""Linear systems A w = b with A given by its action, differentiable in both by implicit rules.
+
+Small systems are assembled and solved densely; large ones go to the Krylov solvers of lineax. Either way the call sits in
+`jax.lax.custom_linear_solve`, so derivatives of every order are further linear solves, never unrolled iterations.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import lineax as lx
+from jax.flatten_util import ravel_pytree
+
+DENSE_LIMIT = 192
+_RCOND = 1e-12
+
+
+def dense_matrix(matvec: Callable, like: jax.Array) -> jax.Array:
+    """Matrix (n, n) of a linear map of vectors shaped like `like` (n,)."""
+    return jax.vmap(matvec, out_axes=1)(jnp.eye(like.size, dtype=like.dtype))
+
+
+def _dense_solve(matvec, rhs, symmetric):
+    matrix = dense_matrix(matvec, rhs)
+    if not symmetric:
+        return jnp.linalg.solve(matrix, rhs)
+    # Zero modes (a translation that costs no energy) are left out: the smallest-norm solution.
+    values, vectors = jnp.linalg.eigh(0.5 * (matrix + matrix.T))
+    size = jnp.abs(values)
+    inverse = jnp.where(size > _RCOND * jnp.max(size), 1.0 / values, 0.0)
+    return vectors @ (inverse * (vectors.T @ rhs))
+
+
+def _krylov_solve(matvec, rhs, symmetric, precondition, tolerance, max_steps):
+    structure = jax.eval_shape(lambda: rhs)
+    tags = [lx.negative_semidefinite_tag] if symmetric else []
+    operator = lx.FunctionLinearOperator(matvec, structure, tags)
+    options = {}
+    if precondition is not None:
+        options["preconditioner"] = lx.FunctionLinearOperator(precondition, structure, tags)
+    # lineax tests rtol against the iterate and atol against the residual: the right-hand side sets the scale of both.
+    scale = jnp.linalg.norm(rhs)
+    scale = jnp.where(scale > 0, scale, 1.0)
+    solver = (
+        lx.CG(rtol=tolerance, atol=tolerance, max_steps=max_steps)
+        if symmetric
+        else lx.GMRES(rtol=tolerance, atol=tolerance, max_steps=max_steps, restart=40, stagnation_iters=40)
+    )
+    solution = lx.linear_solve(operator, rhs / scale, solver, options=options, throw=False)
+    return solution.value * scale
+
+
+def solve(
+    matvec: Callable,
+    rhs: Any,
+    *,
+    symmetric: bool = False,
+    precondition: Callable | None = None,
+    tolerance: float = 1e-12,
+    max_steps: int = 500,
+    dense_limit: int = DENSE_LIMIT,
+) -> Any:
+    """Solve `matvec(w) = rhs` for a tree `w` shaped like `rhs`.
+
+    `symmetric` promises a symmetric map; for large systems it must be negative semidefinite as well (conjugate gradients).
+    `precondition(r)` approximates the solution and is linear; it may be None. The tolerance is relative to the norm of `rhs`.
+    """
+    flat, unravel = ravel_pytree(rhs)  # one leaf: custom_linear_solve cannot transpose a tree with constant leaves
+    if flat.size == 0:
+        return rhs
+
+    def on_flat(function):
+        return lambda vector: ravel_pytree(function(unravel(vector)))[0]
+
+    action = on_flat(matvec)
+    approximate = None if precondition is None else on_flat(precondition)
+
+    def run(action, vector, approximate):
+        if flat.size <= dense_limit:
+            return _dense_solve(action, vector, symmetric)
+        return _krylov_solve(action, vector, symmetric, approximate, tolerance, max_steps)
+
+    def forward(action, vector):
+        return run(action, vector, approximate)
+
+    def backward(action, vector):
+        if approximate is None:
+            return run(action, vector, None)
+        transpose = jax.linear_transpose(approximate, flat)
+        return run(action, vector, lambda v: transpose(v)[0])
+
+    solution = jax.lax.custom_linear_solve(
+        action, flat, solve=forward, transpose_solve=forward if symmetric else backward, symmetric=symmetric
+    )
+    return unravel(solution)

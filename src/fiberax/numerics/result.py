@@ -1,0 +1,41 @@
+"""What became of a solve: codes, and the texts that go with them."""
+
+import enum
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+class Result(enum.IntEnum):
+    """Result code of one fiber. Arrays of results hold these integers."""
+
+    SUCCESS = 0
+    MAX_STEPS = 1
+    NONFINITE = 2
+    STALLED = 3
+
+
+TEXTS = {
+    Result.SUCCESS: "solved",
+    Result.MAX_STEPS: "the solver reached its largest number of steps",
+    Result.NONFINITE: "the state or the response is not finite",
+    Result.STALLED: "the solver made no more progress above the tolerance",
+}
+
+
+class Outcome(NamedTuple):
+    """How the solve of one fiber ended: result code, steps taken, relative residual left."""
+
+    result: Int[Array, ""]
+    steps: Int[Array, ""]
+    residual: Float[Array, ""]
+
+
+def outcome(result, steps=0, residual=0.0) -> Outcome:
+    """An `Outcome` with the dtypes that every loop and every site share."""
+    return Outcome(
+        jnp.asarray(result, jnp.int32),
+        jnp.asarray(steps, jnp.int32),
+        jnp.asarray(residual, jnp.result_type(float)),
+    )

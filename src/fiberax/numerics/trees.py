@@ -1,0 +1,45 @@
+"""Arithmetic on pytrees of arrays."""
+
+import jax
+import jax.numpy as jnp
+
+
+def axpy(scale, x, y):
+    """`scale * x + y`, leaf by leaf; `scale` is a scalar."""
+    return jax.tree.map(lambda xi, yi: scale * xi + yi, x, y)
+
+
+def subtract(x, y):
+    """`x - y`, leaf by leaf."""
+    return jax.tree.map(jnp.subtract, x, y)
+
+
+def where(condition, x, y):
+    """`x` where the scalar `condition` holds, else `y`."""
+    return jax.tree.map(lambda xi, yi: jnp.where(condition, xi, yi), x, y)
+
+
+def where_site(mask, x, y):
+    """The same with a leading site axis: `mask` has shape (sites,)."""
+
+    def pick(xi, yi):
+        return jnp.where(mask.reshape(mask.shape + (1,) * (xi.ndim - 1)), xi, yi)
+
+    return jax.tree.map(pick, x, y)
+
+
+def norm(tree):
+    """Euclidean norm over all leaves, a scalar."""
+    squares = [jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(tree)]
+    return jnp.sqrt(sum(squares, start=jnp.zeros(())))
+
+
+def isfinite(tree):
+    """True where every floating-point entry of every leaf is finite, a scalar."""
+    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+    return jnp.all(jnp.asarray(leaves)) if leaves else jnp.asarray(True)
+
+
+def size(tree) -> int:
+    """Number of entries in all leaves together."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,3 @@
+"""How states ride with the macroscale motion between sites."""
+
+from fiberax.transport.fixed import Fixed as Fixed
