@@ -38,7 +38,9 @@ def coupled_ode(bundle: Bundle, clock: float = 1.0):
         raise MissingExtra("coupled_ode needs diffrax: install `fiberax[ode]`.") from error
     fiber = dynamic(bundle.fiber)
     if not isinstance(fiber, Relaxation):
-        raise Mismatch(f"coupled_ode needs a flow or an energy fiber; {type(fiber).__name__} only has steps. Use fx.Seamless().")
+        raise Mismatch(
+            f"coupled_ode needs a flow or an energy fiber; {type(fiber).__name__} only has steps. Use fx.Seamless()."
+        )
 
     def field(t, y, args):
         del args

@@ -254,9 +254,7 @@ def _implicit_jvp(primals, tangents):
         return rest(unknowns, condition)
 
     _, direction = eqx.filter_jvp(rest_of_parameters, (system.rest, condition), (t_rest, t_condition))
-    rhs = jax.tree.map(
-        lambda v, d: jnp.zeros_like(v) if d is None else -d, unknowns, direction, is_leaf=lambda x: x is None
-    )
+    rhs = jax.tree.map(lambda v, d: jnp.zeros_like(v) if d is None else -d, unknowns, direction, is_leaf=lambda x: x is None)
     moved = linear.solve(
         lambda w: jax.jvp(lambda v: system.rest(v, condition), (unknowns,), (w,))[1],
         rhs,
@@ -279,7 +277,7 @@ def relaxed(fiber: "AbstractFlow | AbstractEnergy", condition, guess, tolerance)
 
 
 def implicit_stage(fiber, condition, base, shift, guess, tolerance) -> tuple[Any, Outcome]:
-    """u with rest(u, U) = shift (u − base), constraints kept: one stage of an implicit time step of length 1/shift."""
+    """U with rest(u, U) = shift (u − base), constraints kept: one stage of an implicit time step of length 1/shift."""
     parameters, guess = jax.tree.map(jnp.asarray, ((condition, base, shift), guess))
     unknowns, out = _implicit(_stage_system(fiber, parameters, guess, tolerance), parameters, guess)
     return _state_of(fiber, unknowns), out

@@ -58,8 +58,10 @@ def assemble(bundle, driver, macro0, plan: Schedule, key, placement) -> tuple[Fi
     macro0 = jax.tree.map(jnp.asarray, macro0)
     conditions, state, response = check_fit(bundle, macro0)
     count = jax.tree.leaves(conditions)[0].shape[0]
-    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key))
-    sites = lay_out(count, size, placement)
+    size = sum(
+        x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    )
+    sites = lay_out(count, size, placement, driver.slaved)
     key = jax.random.key(0) if key is None else key
     fiber = driver.prepare(bundle.fiber)
     traced = is_traced(bundle, driver, macro0, key)
@@ -75,16 +77,12 @@ def _traced_evolve(field: Field, stepper, macro0, plan: Schedule, response, samp
     if plan.save_start:
         saved.append((first.start, carry.macro, *observe(field, carry, first.dt)))
     for stretch in plan.stretches:
-        step = jax.checkpoint(
-            lambda carry, t, dt=stretch.dt: one_step(field, stepper, 0, carry, t, jnp.asarray(dt))
-        )
+        step = jax.checkpoint(lambda carry, t, dt=stretch.dt: one_step(field, stepper, 0, carry, t, jnp.asarray(dt)))
         times = stretch.start + stretch.dt * jnp.arange(stretch.steps)
         carry, _ = jax.lax.scan(lambda c, t, step=step: (step(c, t), None), carry, times)
         if stretch.save:
             saved.append((stretch.end, carry.macro, *observe(field, carry, stretch.dt)))
     ts, macro, responses, results = zip(*saved, strict=True)
-    stack = lambda trees_: jax.tree.map(lambda *x: jnp.stack(x), *trees_)  # noqa: E731
+    stack = lambda trees_: jax.tree.map(lambda *x: jnp.stack(x), *trees_)
     stats = {"steps": plan.steps}
-    return Solution(
-        jnp.asarray(ts), stack(macro), stack(responses), stack(results), carry.section, stats, field.bundle.macro
-    )
+    return Solution(jnp.asarray(ts), stack(macro), stack(responses), stack(results), carry.section, stats, field.bundle.macro)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import jax
 import numpy as np
 
-from fiberax.core.errors import FiberFailure, FiberaxError, NonFiniteMacro, NotConverged
+from fiberax.core.errors import FiberaxError, FiberFailure, NonFiniteMacro, NotConverged
 from fiberax.core.sites import to_host
 from fiberax.numerics.result import TEXTS, Result
 

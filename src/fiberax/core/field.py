@@ -18,8 +18,9 @@ from fiberax.numerics.result import Outcome, outcome
 class Field(eqx.Module):
     """dU/dt = rate(t, U, A), A the responses of all fibers. Fiber failures are isolated here, site by site.
 
-    `retry` tries a failed fiber once more with the driver's safer setting and keeps its last good state and response; it is
-    off while JAX differentiates or traces the whole run.
+    `retry` tries a failed fiber once more with the driver's safer setting and keeps its last good state and response. It is
+    off while JAX differentiates or traces the whole run, and in steps taken on trial; drivers that are not slaved then leave
+    the stored response and outcome as they are, since a link that failed shows in the macrostate.
     """
 
     bundle: Bundle
@@ -53,18 +54,23 @@ class Field(eqx.Module):
         conditions = self.sites.pad(self.bundle.macro.conditions(macro))
         shared = self.bundle.noise == "shared"
 
-        def run(ids, section, conditions, attempt):
+        def run(ids, moving, conditions, attempt):
             keys = site_keys(self.key, step, ids, shared)
 
             def one(state, memory, condition, key):
-                return self.driver.advance(
-                    self.fiber, self.bundle.link, state, memory, condition, dt, key, attempt
-                )
+                return self.driver.advance(self.fiber, self.bundle.link, state, memory, condition, dt, key, attempt)
 
-            return Section(*jax.vmap(one)(section.state, section.memory, conditions, keys))
+            return Section(*jax.vmap(one)(*moving, conditions, keys))
+
+        def bare(ids, moving, conditions):
+            return run(ids, moving, conditions, 0)[:2]
+
+        if not self.retry and not self.driver.slaved:
+            state, memory = self.sites.update(bare, (section.state, section.memory), conditions)
+            return section._replace(state=state, memory=memory)
 
         def chunk(ids, section, conditions):
-            new = run(ids, section, conditions, 0)
+            new = run(ids, section[:2], conditions, 0)
             if self.retry:
                 failed = new.outcome.result != 0
                 new = jax.lax.cond(
@@ -77,7 +83,7 @@ class Field(eqx.Module):
 
     def _again(self, run, ids, old: Section, conditions, new: Section, failed) -> Section:
         """Second try of the failed sites; what fails again keeps its last good state and response, and is marked."""
-        second = run(ids, old, conditions, 1)
+        second = run(ids, old[:2], conditions, 1)
         mended = failed & (second.outcome.result == 0)
         lost = failed & ~mended
         merged = trees.where_site(mended, second, new)
@@ -121,9 +127,7 @@ class Field(eqx.Module):
                     return self._respond(state, memory, condition)
                 key = jax.random.key(0)
                 step = jnp.zeros(())
-                return self.driver.advance(
-                    self.fiber, self.bundle.link, state, memory, condition, step, key, 0
-                )[2]
+                return self.driver.advance(self.fiber, self.bundle.link, state, memory, condition, step, key, 0)[2]
 
             return jacobian(respond, condition)
 
@@ -153,7 +157,7 @@ class Field(eqx.Module):
 
 
 def jacobian(function, condition) -> Any:
-    """d function/d condition, response axes first; forward or reverse, whichever has fewer directions."""
+    """D function/d condition, response axes first; forward or reverse, whichever has fewer directions."""
     value = jax.eval_shape(function, condition)
     mode = jax.jacfwd if trees.size(condition) <= trees.size(value) else jax.jacrev
     return mode(function)(condition)

@@ -1,5 +1,6 @@
 """The time loop: jitted stretches of steps, and between them progress, snapshots, signals and failures."""
 
+import dataclasses
 import signal
 import threading
 import time
@@ -10,18 +11,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core.driver import Section
 from fiberax.core.errors import BadInput
 from fiberax.core.failure import FAILED, NONFINITE, NOT_CONVERGED, raise_failure
 from fiberax.core.field import Field
-from fiberax.core.driver import Section
-from fiberax.core.recorder import AbstractRecorder, Record, Report, Snapshot
+from fiberax.core.recorder import Record, Report, Snapshot
+from fiberax.core.relax import Implicit, Relaxation
 from fiberax.core.schedule import Schedule, Stretch
 from fiberax.core.separation import Monitor
 from fiberax.core.sites import to_host
 from fiberax.core.solution import Solution, named_leaves
 from fiberax.core.steppers import AbstractStepper, Step
 from fiberax.numerics import trees
+from fiberax.numerics.result import Result
 
+BLOCK = 128  # steps taken on trial at a time
+_TRIAL_BYTES = 2**26  # largest section of which a second copy is kept for that
 _PAUSE = 0.3  # seconds of jitted work between two looks at progress, checkpoints and signals
 
 
@@ -36,37 +41,77 @@ class Carry(NamedTuple):
 
 
 def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t, dt) -> Carry:
+    """One macro step of length `dt` from time `t`; where more than `limit` sites fail, the macrostate stays and status says why."""
     section = carry.section
-    section = section._replace(outcome=jax.tree.map(jnp.zeros_like, section.outcome))
+    if field.retry or field.driver.slaved:
+        section = section._replace(outcome=jax.tree.map(jnp.zeros_like, section.outcome))
     if field.bundle.transport is not None:
         section = section._replace(state=field.bundle.transport.apply(section.state, carry.macro, dt))
     if not field.driver.slaved:
         # Leapfrog: fibers live at half steps, so that each of fiber, link and macro sees the others at its own midpoint.
         section = field.advance(carry.step, carry.macro, section, 0.5 * (carry.last_dt + dt))
     macro, section, converged = stepper.step(field, Step(carry.step, t, dt, carry.macro, section))
+    if not field.retry:
+        return Carry(carry.step + 1, jnp.asarray(dt, carry.last_dt.dtype), macro, section, carry.status)
     status = jnp.where(trees.isfinite(macro), jnp.where(converged, 0, NOT_CONVERGED), NONFINITE)
-    if field.retry:
-        failed = jnp.sum(field.outcomes(section).result != 0)
-        status = jnp.where(failed > limit, FAILED, status)
-        macro = trees.where(status == 0, macro, carry.macro)
+    failed = jnp.sum(field.outcomes(section).result != 0)
+    status = jnp.where(failed > limit, FAILED, status)
+    macro = trees.where(status == 0, macro, carry.macro)
     step = jnp.where(status == 0, carry.step + 1, carry.step).astype(carry.step.dtype)
     return Carry(step, jnp.asarray(dt, carry.last_dt.dtype), macro, section, status.astype(jnp.int32))
 
 
-@eqx.filter_jit(donate="all-except-first")
-def _run(static, carry: Carry) -> Carry:
-    """`count` steps from `start + first·dt`, fewer where the run has to stop."""
-    field, stepper, limit, start, first, count, dt = static
+def _on_trial(field: Field, stepper: AbstractStepper, carry: Carry, start, first, count, dt) -> tuple[Carry, jax.Array]:
+    """`count` steps without a look at failures, and whether all is finite after them."""
+    bare = dataclasses.replace(field, retry=False)
+
+    def body(k, carry):
+        return one_step(bare, stepper, 0, carry, start + dt * (first + k), dt)
+
+    carry = jax.lax.fori_loop(0, count, body, carry)
+    response = bare.response(carry.macro, carry.section)
+    carry = carry._replace(section=carry.section._replace(response=field.sites.pad(response)))
+    return carry, trees.isfinite((carry.macro, response))
+
+
+def _careful(field, stepper, limit, carry: Carry, start, first, count, dt) -> Carry:
+    """`count` steps with failures isolated in each, fewer where the run has to stop."""
 
     def body(state):
         k, carry = state
         return k + 1, one_step(field, stepper, limit, carry, start + dt * (first + k), dt)
 
-    unfinished = lambda state: (state[0] < count) & (state[1].status == 0)  # noqa: E731
+    unfinished = lambda state: (state[0] < count) & (state[1].status == 0)
+    return jax.lax.while_loop(unfinished, body, (jnp.zeros_like(count), carry))[1]
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _run(static, carry: Carry) -> Carry:
+    """`count` steps from `start + first·dt`, fewer where the run has to stop.
+
+    Where steps are so cheap that looking for failures would dominate, blocks of steps are taken on trial, and repeated with
+    care if anything is not finite at their end. Blocks begin at fixed step numbers, so that no digit depends on pauses.
+    """
+    field, stepper, limit, start, first, count, dt, on_trial = static
+    if not on_trial:
+        return _careful(field, stepper, limit, carry, start, first, count, dt)
+
+    def body(state):
+        k, carry = state
+        block = jnp.minimum(BLOCK - (carry.step % BLOCK).astype(k.dtype), count - k)
+        clean = jnp.all(carry.section.outcome.result == 0)
+        new, good = _on_trial(field, stepper, carry, start, first + k, block, dt)
+        carry = jax.lax.cond(
+            good & clean, lambda: new, lambda: _careful(field, stepper, limit, carry, start, first + k, block, dt)
+        )
+        return k + block, carry
+
+    unfinished = lambda state: (state[0] < count) & (state[1].status == 0)
     return jax.lax.while_loop(unfinished, body, (jnp.zeros_like(count), carry))[1]
 
 
 def begin(field: Field, macro, response, samples) -> Carry:
+    """The carry before the first step; `response` gives the shape of one response, `samples` the stored values of averages."""
     # NaN until the first good response: a site that never had one must not pass for zero.
     section = field.begin(macro, response, samples)
     empty = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan) if jnp.issubdtype(x.dtype, jnp.inexact) else x, section.response)
@@ -79,11 +124,20 @@ def observe(field: Field, carry: Carry, dt) -> tuple[Any, Any]:
     if field.driver.slaved:
         section = field.advance(carry.step, carry.macro, carry.section, dt)
         return field.sites.trim(section.response), field.outcomes(section).result
-    return field.response(carry.macro, carry.section), field.outcomes(carry.section).result
+    response, result = field.response(carry.macro, carry.section), field.outcomes(carry.section).result
+    finite = jax.vmap(trees.isfinite)(response)
+    return response, jnp.where(finite, result, jnp.maximum(result, jnp.int32(Result.NONFINITE)))
 
 
 _begin = eqx.filter_jit(begin)
 _observe = eqx.filter_jit(observe)
+
+
+def _cheap(field: Field, carry: Carry) -> bool:
+    """Whether steps are worth taking on trial: no solves, and a section small enough to keep twice."""
+    if field.driver.slaved or (isinstance(field.fiber, Relaxation) and isinstance(field.fiber.scheme, Implicit)):
+        return False
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(carry.section)) <= _TRIAL_BYTES
 
 
 class _Interrupt:
@@ -134,6 +188,7 @@ class Loop:
         self.progress, self.checkpoint = progress, checkpoint
         self.limit = int(np.floor(fail_fraction * field.sites.count + 1e-9))
         self.monitor = Monitor(field, plan)
+        self.on_trial = False
         self.records: list[Record] = []
         self.begun = time.perf_counter()
         self.saved = 0
@@ -152,6 +207,7 @@ class Loop:
             self.saved, self.done = start.saved, start.step
         elif self.plan.save_start:
             self._record(carry, self.plan.stretches[0].start, self.plan.stretches[0].dt)
+        self.on_trial = _cheap(self.field, carry)
         before = 0
         with _Interrupt() as interrupt:
             for stretch in self.plan.stretches:
@@ -165,7 +221,7 @@ class Loop:
         after = before + stretch.steps
         if self.done >= after:
             return carry
-        per_step, piece = 0.0, 1
+        piece = BLOCK - self.done % BLOCK
         carry = self._advance(carry, stretch, before, 0)  # compiles, so that the pieces that follow are timed right
         while self.done < after:
             self.monitor.look(carry, self.done, self._time(stretch), stretch)
@@ -174,8 +230,9 @@ class Loop:
             carry = self._advance(carry, stretch, before, count)
             spent = time.perf_counter() - clock
             self.busy += spent
-            per_step = spent / max(count, 1)
+            per_step = spent / count
             piece = int(np.clip(_PAUSE / max(per_step, 1e-9), 1, 64 * piece))
+            piece += -(self.done + piece) % BLOCK
             self._pause(carry, stretch, interrupt)
         if stretch.save:
             self._record(carry, stretch.end, stretch.dt)
@@ -184,7 +241,7 @@ class Loop:
     def _advance(self, carry: Carry, stretch: Stretch, before: int, count: int) -> Carry:
         first = self.done - before
         numbers = [jnp.asarray(x) for x in (stretch.start, first, count, stretch.dt)]
-        carry = _run((self.field, self.stepper, self.limit, *numbers), carry)
+        carry = _run((self.field, self.stepper, self.limit, *numbers, self.on_trial), carry)
         status, step = int(carry.status), int(carry.step)
         self.done_here += step - self.done if count else 0
         self.done = step
@@ -222,9 +279,7 @@ class Loop:
         t = next((self._time(s) for s in self.plan.stretches if self._time(s) <= s.end), self.plan.stretches[-1].end)
         count = self.field.sites.count
         end = self.plan.stretches[-1].end
-        self.progress(
-            Report(self.done, self.plan.steps, t, end, now - self.begun, eta, failed, count, self.monitor.latest)
-        )
+        self.progress(Report(self.done, self.plan.steps, t, end, now - self.begun, eta, failed, count, self.monitor.latest))
 
     def _record(self, carry: Carry, t: float, dt: float) -> None:
         response, result = _observe(self.field, carry, jnp.asarray(dt))
@@ -263,9 +318,7 @@ class Loop:
 
     def _solution(self, carry: Carry) -> Solution:
         stacked = [
-            jax.tree.map(lambda *x: np.stack(x), *(getattr(r, name) for r in self.records))
-            if self.records
-            else None
+            jax.tree.map(lambda *x: np.stack(x), *(getattr(r, name) for r in self.records)) if self.records else None
             for name in ("macro", "response", "result")
         ]
         ts = np.asarray([r.t for r in self.records])

@@ -163,5 +163,3 @@ def dynamic(fiber: AbstractFiber) -> AbstractDynamic:
 def at_rest(fiber: AbstractFiber) -> AbstractFiber:
     """The flow or energy fiber whose equilibria a relaxation seeks."""
     return fiber.inner if isinstance(fiber, Relaxation) else fiber
-
-

@@ -12,7 +12,6 @@ from fiberax.core.equilibrium import relaxed
 from fiberax.core.field import Field
 from fiberax.core.relax import Relaxation
 from fiberax.core.schedule import Schedule, Stretch
-from fiberax.core.sites import to_host
 from fiberax.numerics import trees
 
 _LOOKS = 10
@@ -38,6 +37,20 @@ def _difference(x, y):
 
 
 @eqx.filter_jit
+def _look(field: Field, macro, states, before, dt):
+    """Conditions now, their size and change since `before`, and relaxation times at a few sites (macro time)."""
+    conditions = field.bundle.macro.conditions(macro)
+    change = conditions if before is None else jax.tree.map(jnp.subtract, conditions, before)
+    count = field.sites.count
+    chosen = np.unique(np.linspace(0, count - 1, _SITES).astype(int))
+    pick = lambda tree: jax.tree.map(lambda x: x[chosen], tree)
+    driver = field.driver
+    times = jnp.zeros(())
+    if before is not None:
+        times = _relaxation_time(field, pick(states), pick(conditions), dt / driver.substeps, driver.clock)
+    return conditions, trees.norm(conditions), trees.norm(change), jnp.max(times)
+
+
 def _relaxation_time(field: Field, states, conditions, dt, clock):
     """Decay time (macro time) of the distance to equilibrium under held conditions, at each of a few sites.
 
@@ -70,7 +83,7 @@ def _relaxation_time(field: Field, states, conditions, dt, clock):
 
         first = trees.norm(_difference(state, target))
         start = (jnp.zeros((), jnp.int32), state, target, jnp.ones(()), jnp.asarray(jnp.inf))
-        unfinished = lambda c: (c[0] < _STEPS) & (c[3] > jnp.exp(-3.0))  # noqa: E731
+        unfinished = lambda c: (c[0] < _STEPS) & (c[3] > jnp.exp(-3.0))
         return jnp.where(first > 0.0, jax.lax.while_loop(unfinished, body, start)[4], 0.0)
 
     keys = jax.random.split(key, jax.tree.leaves(states)[0].shape[0])
@@ -116,30 +129,24 @@ class Monitor:
         if not self.active or done < self.next:
             return
         self.next = done + self.every
-        conditions = jax.tree.map(np.asarray, to_host(self.field.bundle.macro.conditions(carry.macro)))
-        before, self.before = self.before, (t, conditions)
+        before, self.before = self.before, None
+        held = None if before is None else before[1]
+        conditions, size, change, time = _look(self.field, carry.macro, carry.section.state, held, jnp.asarray(stretch.dt))
+        self.before = (t, conditions)
         if before is None:
             return
-        self._measure(carry, conditions, before, t, stretch)
+        moved = float(change)
+        macro = float(size) * (t - before[0]) / moved if moved > 0.0 else float("inf")
+        self._judge(Separation(t, float(time), macro, float(time) / macro))
 
-    def _measure(self, carry, conditions, before, t, stretch: Stretch) -> None:
-        change = float(trees.norm(jax.tree.map(np.subtract, conditions, before[1])))
-        size = float(trees.norm(conditions))
-        macro = size * (t - before[0]) / change if change > 0.0 else float("inf")
-        count = self.field.sites.count
-        chosen = np.unique(np.linspace(0, count - 1, _SITES).astype(int))
-        states = jax.tree.map(lambda x: jnp.asarray(to_host(x[chosen])), carry.section.state)
-        driver = self.field.driver
-        times = _relaxation_time(
-            self.field, states, jax.tree.map(lambda x: x[chosen], conditions), stretch.dt / driver.substeps, driver.clock
-        )
-        relaxation = float(np.max(np.asarray(times)))
-        ratio = relaxation / macro
-        self.history.append(Separation(t, relaxation, macro, ratio))
-        if ratio > driver.separation and not any(s.ratio > driver.separation for s in self.history[:-1]):
+    def _judge(self, found: Separation) -> None:
+        limit = self.field.driver.separation
+        first = not any(s.ratio > limit for s in self.history)
+        self.history.append(found)
+        if found.ratio > limit and first:
             warnings.warn(
-                f"No scale separation: the fibers relax in {relaxation:.3g}, the macrostate moves in {macro:.3g} (macro time); "
-                f"ratio {ratio:.2g}, above {driver.separation:g}. Lower the clock, the friction or the mass of the fibers.",
+                f"No scale separation: the fibers relax in {found.relaxation:.3g}, the macrostate moves in {found.macro:.3g} "
+                f"(macro time); ratio {found.ratio:.2g}, above {limit:g}. Lower the clock, the friction or the mass of the fibers.",
                 ScaleSeparationWarning,
                 stacklevel=2,
             )

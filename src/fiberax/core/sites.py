@@ -16,7 +16,10 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from fiberax.core.errors import BadInput
 
 _AXIS = "sites"
-_CHUNK_BYTES = {"cpu": 2**19, "default": 2**28}
+# Bytes of states worked on at once. Solvers run until the slowest fiber of a batch is done and pass over its data many times:
+# on a CPU small batches that stay in the cache serve them best. One sweep over cheap dynamics only loses by chunks.
+_SOLVER_BYTES = {"cpu": 2**19, "other": 2**28}
+_SWEEP_BYTES = {"cpu": 2**24, "other": 2**28}
 
 
 class Placement(eqx.Module):
@@ -130,15 +133,16 @@ class Sites(eqx.Module):
         return jax.tree.map(place, tree)
 
 
-def lay_out(count: int, bytes_per_site: int, placement: Placement | None) -> Sites:
-    """Sites for `count` fibers whose state takes `bytes_per_site`."""
+def lay_out(count: int, bytes_per_site: int, placement: Placement | None, solves: bool) -> Sites:
+    """Sites for `count` fibers whose state takes `bytes_per_site`; `solves` says that each step solves for the states."""
     placement = Placement() if placement is None else placement
     mesh = placement.mesh()
     devices = 1 if mesh is None else mesh.size
     per_device = -(-count // devices)
     chunk = placement.chunk
     if chunk is None:
-        budget = _CHUNK_BYTES.get(jax.default_backend(), _CHUNK_BYTES["default"])
+        table = _SOLVER_BYTES if solves else _SWEEP_BYTES
+        budget = table["cpu" if jax.default_backend() == "cpu" else "other"]
         chunk = max(1, budget // max(bytes_per_site, 1))
     chunk = min(chunk, per_device)
     chunks = -(-per_device // chunk)

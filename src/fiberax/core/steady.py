@@ -43,13 +43,17 @@ def steady(
     `Mismatch` (the driver must be slaved, as `Quasistatic` is) and `BadInput`.
     """
     if not driver.slaved:
-        raise Mismatch(f"steady needs a response to every condition; {type(driver).__name__} carries states in time. Use fx.Quasistatic().")
+        raise Mismatch(
+            f"steady needs a response to every condition; {type(driver).__name__} carries states in time. Use fx.Quasistatic()."
+        )
     plan = schedule(t, t + 1.0, 1.0, None)
     field, macro, like, samples = assemble(bundle, driver, macro0, plan, None, placement)
     if not field.retry:
         section = field.begin(macro, like, samples)
         step, zero = jnp.zeros((), jnp.uint32), jnp.zeros(())
-        macro, section, good = solve_macro(field, step, jnp.asarray(t, float), macro, zero, macro, section, tolerance, max_steps)
+        macro, section, good = solve_macro(
+            field, step, jnp.asarray(t, float), macro, zero, macro, section, tolerance, max_steps
+        )
         return _solution(field, t, macro, section, {"converged": good})
     macro, section, steps = _newton(field, t, macro, like, samples, tolerance, max_steps, fail_fraction, progress)
     return jax.tree.map(np.asarray, _solution(field, t, macro, section, {"steps": steps}))
@@ -72,11 +76,25 @@ def _newton(field: Field, t, macro, like, samples, tolerance, max_steps, fail_fr
         if failed > limit:
             raise FiberFailure(fiber_message(field, at.macro, at.section, f"in Newton step {int(at.steps)}", limit))
         if not np.isfinite(float(at.norm)):
-            raise NotConverged("steady: the residual of the macro model is not finite at the start. Check macro0 and the boundary values.")
+            raise NotConverged(
+                "steady: the residual of the macro model is not finite at the start. Check macro0 and the boundary values."
+            )
         done = float(at.update) <= tolerance or float(at.norm) == 0.0
         if progress is not None:
             elapsed = time.perf_counter() - begun
-            progress(Report(int(at.steps), int(at.steps) if done else max_steps, t, t, elapsed, float("nan"), failed, field.sites.count, None))
+            progress(
+                Report(
+                    int(at.steps),
+                    int(at.steps) if done else max_steps,
+                    t,
+                    t,
+                    elapsed,
+                    float("nan"),
+                    failed,
+                    field.sites.count,
+                    None,
+                )
+            )
         if done:
             return at.macro, at.section, int(at.steps)
         if int(at.steps) >= max_steps or not np.isfinite(float(at.update)):

@@ -135,7 +135,7 @@ def field_at(bundle: Bundle, driver: AbstractDriver, macro: Any, placement: Plac
     macro = jax.tree.map(jnp.asarray, macro)
     conditions, state, like = check_fit(bundle, macro)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
-    sites = lay_out(jax.tree.leaves(conditions)[0].shape[0], size, placement)
+    sites = lay_out(jax.tree.leaves(conditions)[0].shape[0], size, placement, driver.slaved)
     fiber, key = driver.prepare(bundle.fiber), jax.random.key(0)
     return Field(bundle, driver, fiber, sites, key, not is_traced(bundle, driver, macro, key)), macro, like
 

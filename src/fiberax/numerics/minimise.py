@@ -141,9 +141,7 @@ def _krylov_direction(problem: Problem, point: _Point, tolerance):
     z = precondition(rhs)
     start = (jnp.zeros_like(rhs), rhs, z, z, jnp.zeros((), jnp.int32), jnp.asarray(False))
     limit = min(2 * rhs.size, 500)
-    w, *_ = jax.lax.while_loop(
-        lambda c: (jnp.linalg.norm(c[1]) > target) & (c[4] < limit) & ~c[5], body, start
-    )
+    w, *_ = jax.lax.while_loop(lambda c: (jnp.linalg.norm(c[1]) > target) & (c[4] < limit) & ~c[5], body, start)
     return w, jnp.asarray(False)
 
 

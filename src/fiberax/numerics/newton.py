@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fiberax.numerics.result import Outcome, Result, outcome
 from fiberax.numerics import trees
+from fiberax.numerics.result import Outcome, Result, outcome
 
 _HALVINGS = 24
 
