@@ -1,6 +1,6 @@
 """Overhead of the core: a bundle with a trivial fiber against the same loop written by hand in `lax.scan`.
 
-Run: python benchmarks/core_overhead.py. Prints CPU time per step of both, interleaved in one process on one core, and the ratio.
+Run: python benchmarks/core_overhead.py. Prints CPU time per step of both, in turns in one process on one core, and the ratio.
 """
 
 import equinox as eqx

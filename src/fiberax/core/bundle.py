@@ -51,7 +51,8 @@ def check_fit(bundle: Bundle, macro0: Any) -> tuple[Any, Any, Any]:
     leaves = jax.tree.leaves(conditions)
     if not leaves or any(leaf.ndim == 0 for leaf in leaves) or len({leaf.shape[0] for leaf in leaves}) != 1:
         raise Mismatch(
-            f"{name}.conditions must give arrays with one common leading axis over sites; it gives {describe_shapes(conditions)}."
+            f"{name}.conditions must give arrays with one common leading axis over sites; "
+            f"it gives {describe_shapes(conditions)}."
         )
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), conditions)
     key = jax.eval_shape(lambda: jax.random.key(0))

@@ -25,6 +25,14 @@ class Section(NamedTuple):
     outcome: Outcome
 
 
+class Pace(NamedTuple):
+    """Micro steps per macro step, the clock, and the ratio of time scales above which a run warns."""
+
+    substeps: int
+    clock: Any
+    separation: float
+
+
 class AbstractDriver(eqx.Module):
     """How ONE fiber keeps up with its condition during one macro step. Not to be confused with the macro time stepper."""
 
@@ -43,13 +51,21 @@ class AbstractDriver(eqx.Module):
 
     @abc.abstractmethod
     def advance(
-        self, fiber, link: Callable | None, state, memory, condition, dt: Float[Array, ""], key: PRNGKeyArray, attempt: int
+        self, fiber, link: Callable | None, state, memory, condition, dt: Float[Array, ""], key: PRNGKeyArray, attempt
     ) -> tuple[Any, Any, Any, Outcome]:
-        """State, memory, response and outcome after the macro time `dt`; `attempt` 1 is the second try, with a safer setting."""
+        """State, memory, response and outcome after the macro time `dt`.
+
+        `attempt` counts from 0, as a number or a traced integer; the second try takes a safer setting.
+        """
 
     @abc.abstractmethod
     def respond(self, fiber, link: Callable | None, state, memory, condition) -> Any:
         """The response to a `condition` at fixed state (a slaved driver: at equilibrium, the state being in it already)."""
+
+    @property
+    def pace(self) -> "Pace | None":
+        """How the fibers' own time runs, for drivers that carry states in time; None for slaved ones."""
+        return None
 
     def samples(self, dt: float) -> int:
         """Number of stored values that averaging needs at the macro step `dt`."""

@@ -41,7 +41,7 @@ def constraint_count(fiber: "AbstractEnergy", state, condition) -> int:
 
 
 def multipliers(fiber: "AbstractEnergy", state, condition):
-    """Multipliers λ (k,) of the static problem: least squares of ∂_u W = λ·∂_u g in the fiber's metric (section 12 on (4.8))."""
+    """Multipliers λ (k,) of the static problem: least squares of ∂_u W = λ·∂_u g in the metric (section 12 on (4.8))."""
     if constraint_count(fiber, state, condition) == 0:
         return fiber.constraint(state, condition)
     flat, unravel = ravel_pytree(state)
@@ -109,9 +109,12 @@ def solve_energy(fiber: "AbstractEnergy", condition, state, tolerance) -> tuple[
     return unravel(y / root), out
 
 
-def onto_constraint(fiber: "AbstractEnergy", state, condition, from_state=None):
-    """Move `state` to g(u, U) = 0 along metric⁻¹ ∂g taken at `from_state` (SHAKE), or at each iterate where that is None."""
-    if constraint_count(fiber, state, condition) == 0:
+def onto_constraint(fiber, state, condition, from_state=None):
+    """Move `state` to g(u, U) = 0 along metric⁻¹ ∂g taken at `from_state` (SHAKE), or at each iterate where that is None.
+
+    A flow has no constraints: its state comes back as it is.
+    """
+    if not _is_energy(fiber) or constraint_count(fiber, state, condition) == 0:
         return state
     flat, unravel = ravel_pytree(state)
     inverse = 1.0 / ravel_pytree(metric_tree(fiber, state))[0]
@@ -129,9 +132,9 @@ def onto_constraint(fiber: "AbstractEnergy", state, condition, from_state=None):
     return unravel(jax.lax.fori_loop(0, 6, step, flat))
 
 
-def tangent_velocity(fiber: "AbstractEnergy", state, velocity, condition):
+def tangent_velocity(fiber, state, velocity, condition):
     """`velocity` without its part normal to the constraints (RATTLE)."""
-    if constraint_count(fiber, state, condition) == 0:
+    if not _is_energy(fiber) or constraint_count(fiber, state, condition) == 0:
         return velocity
     flat, unravel = ravel_pytree(velocity)
     inverse = 1.0 / ravel_pytree(metric_tree(fiber, state))[0]

@@ -58,9 +58,7 @@ def assemble(bundle, driver, macro0, plan: Schedule, key, placement) -> tuple[Fi
     macro0 = jax.tree.map(jnp.asarray, macro0)
     conditions, state, response = check_fit(bundle, macro0)
     count = jax.tree.leaves(conditions)[0].shape[0]
-    size = sum(
-        x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-    )
+    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
     sites = lay_out(count, size, placement, driver.slaved)
     key = jax.random.key(0) if key is None else key
     fiber = driver.prepare(bundle.fiber)

@@ -112,13 +112,16 @@ class AbstractWrapper(AbstractFiber):
 
     inner: eqx.AbstractVar[AbstractFiber]
 
+    def link(self, state, condition):
+        return self.apply_link(None, state, condition)
+
     @abc.abstractmethod
     def apply_link(self, link: Callable | None, state: State, condition: Condition) -> Response:
         """The response of the wrapped fiber through `link` (None: its own)."""
 
 
 def hellmann_feynman(fiber: AbstractEnergy, state: State, condition: Condition) -> Response:
-    """∂_U W − λ·∂_U g at fixed state, a tree like `condition` (4.6), with the multipliers of the static problem (section 12)."""
+    """∂_U W − λ·∂_U g at fixed state, a tree like `condition` (4.6), with the static multipliers (section 12)."""
     multipliers = equilibrium.multipliers(fiber, state, condition)
 
     def lagrangian(condition):

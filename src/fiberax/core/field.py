@@ -5,14 +5,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from fiberax.core.bundle import Bundle
 from fiberax.core.driver import AbstractDriver, Section
-from fiberax.core.fiber import AbstractFiber
 from fiberax.core.sites import Sites, site_keys
 from fiberax.numerics import trees
 from fiberax.numerics.result import Outcome, outcome
+
+_ATTEMPTS = 2
 
 
 class Field(eqx.Module):
@@ -25,7 +25,7 @@ class Field(eqx.Module):
 
     bundle: Bundle
     driver: AbstractDriver
-    fiber: AbstractFiber  # as the driver prepared it
+    fiber: Any  # the fiber in the form that the driver prepared
     sites: Sites
     key: jax.Array
     retry: bool = eqx.field(static=True)
@@ -42,7 +42,7 @@ class Field(eqx.Module):
         empty = jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), shapes)
 
         def chunk(ids, section, conditions):
-            return jax.vmap(one)(site_keys(self.key, np.uint32(2**32 - 1), ids, False), conditions)
+            return jax.vmap(one)(site_keys(self.key, jnp.uint32(2**32 - 1), ids, False), conditions)
 
         state, memory = self.sites.update(chunk, empty, conditions)
         zeros = jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), response)
@@ -60,7 +60,7 @@ class Field(eqx.Module):
             def one(state, memory, condition, key):
                 return self.driver.advance(self.fiber, self.bundle.link, state, memory, condition, dt, key, attempt)
 
-            return Section(*jax.vmap(one)(*moving, conditions, keys))
+            return Section(*jax.vmap(one)(moving[0], moving[1], conditions, keys))
 
         def bare(ids, moving, conditions):
             return run(ids, moving, conditions, 0)[:2]
@@ -69,26 +69,25 @@ class Field(eqx.Module):
             state, memory = self.sites.update(bare, (section.state, section.memory), conditions)
             return section._replace(state=state, memory=memory)
 
+        def careful(ids, section, conditions):
+            def attempt(carry):
+                number, merged, failed = carry
+                new = run(ids, section[:2], conditions, number)
+                good = new.outcome.result == 0
+                result = trees.where_site(failed & ~good, new.outcome, merged.outcome)
+                merged = trees.where_site(failed & good, new, merged._replace(outcome=result))
+                return number + 1, merged, failed & ~good
+
+            # A fiber that fails twice keeps its last good state and response, and is marked.
+            start = (jnp.zeros((), jnp.int32), section, jnp.ones(ids.shape, bool))
+            return jax.lax.while_loop(lambda c: jnp.any(c[2]) & (c[0] < _ATTEMPTS), attempt, start)[1]
+
         def chunk(ids, section, conditions):
-            new = run(ids, section[:2], conditions, 0)
-            if self.retry:
-                failed = new.outcome.result != 0
-                new = jax.lax.cond(
-                    jnp.any(failed), lambda: self._again(run, ids, section, conditions, new, failed), lambda: new
-                )
+            new = careful(ids, section, conditions) if self.retry else run(ids, section[:2], conditions, 0)
             # A fiber that failed at one stage of a macro step has failed in that step.
             return new._replace(outcome=jax.tree.map(jnp.maximum, section.outcome, new.outcome))
 
         return self.sites.update(chunk, section, conditions)
-
-    def _again(self, run, ids, old: Section, conditions, new: Section, failed) -> Section:
-        """Second try of the failed sites; what fails again keeps its last good state and response, and is marked."""
-        second = run(ids, old[:2], conditions, 1)
-        mended = failed & (second.outcome.result == 0)
-        lost = failed & ~mended
-        merged = trees.where_site(mended, second, new)
-        kept = trees.where_site(lost, old, merged)
-        return kept._replace(outcome=trees.where_site(lost, second.outcome, merged.outcome))
 
     def response(self, macro, section: Section) -> Any:
         """Responses (sites first) at the carried states under the conditions that `macro` sets; nothing is advanced."""

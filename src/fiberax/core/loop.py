@@ -41,7 +41,7 @@ class Carry(NamedTuple):
 
 
 def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t, dt) -> Carry:
-    """One macro step of length `dt` from time `t`; where more than `limit` sites fail, the macrostate stays and status says why."""
+    """One macro step of length `dt` from `t`; where more than `limit` sites fail, the macrostate stays and status says why."""
     section = carry.section
     if field.retry or field.driver.slaved:
         section = section._replace(outcome=jax.tree.map(jnp.zeros_like, section.outcome))
@@ -317,12 +317,14 @@ class Loop:
         return jax.tree.unflatten(structure, restored)
 
     def _solution(self, carry: Carry) -> Solution:
-        stacked = [
-            jax.tree.map(lambda *x: np.stack(x), *(getattr(r, name) for r in self.records)) if self.records else None
-            for name in ("macro", "response", "result")
-        ]
+        def stacked(values):
+            return jax.tree.map(lambda *x: np.stack(x), *values) if values else None
+
+        macro = stacked([r.macro for r in self.records])
+        response = stacked([r.response for r in self.records])
+        result = stacked([r.result for r in self.records])
         ts = np.asarray([r.t for r in self.records])
         elapsed = time.perf_counter() - self.begun
         stats = {"steps": self.done, "elapsed": elapsed, "separation": self.monitor.history}
         section = jax.tree.map(lambda x: x[: self.field.sites.count], carry.section)
-        return Solution(ts, *stacked, section, stats, self.field.bundle.macro)
+        return Solution(ts, macro, response, result, section, stats, self.field.bundle.macro)

@@ -65,7 +65,9 @@ def _iterate(field: Field, step, t, base, shift, at: _Iterate) -> _Iterate:
         k, scale, _ = carry
         return k + 1, 0.5 * scale, attempt(0.5 * scale)
 
-    start = (jnp.zeros((), jnp.int32), jnp.ones(()), attempt(1.0))
+    # The loop begins one halving early, so that the responses are computed in one place only.
+    nothing = (at.macro, at.section, at.residual, jnp.asarray(jnp.inf))
+    start = (jnp.zeros((), jnp.int32), 2.0 * jnp.ones(()), nothing)
     _, scale, (macro, section, residual, norm) = jax.lax.while_loop(rejected, shrink, start)
     size = trees.norm(macro)
     update = scale * trees.norm(direction) / jnp.where(size > 0, size, 1.0)

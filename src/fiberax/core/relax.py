@@ -34,13 +34,13 @@ class Implicit(AbstractRelaxationScheme):
     tolerance: float = eqx.field(static=True, default=1e-11)
 
     def step(self, fiber, friction, state, condition, dt):
-        shift = friction / (_GAMMA * dt)
-        # The equilibrium is the limit of the first stage for small friction, the state itself for large: start from the state.
-        first, _ = equilibrium.implicit_stage(fiber, condition, state, shift, state, self.tolerance)
-        ratio = (1.0 - _GAMMA) / _GAMMA
-        base = jax.tree.map(lambda u, v: u + ratio * (v - u), state, first)
-        second, _ = equilibrium.implicit_stage(fiber, condition, base, shift, first, self.tolerance)
-        return second
+        shift, ratio = friction / (_GAMMA * dt), (1.0 - _GAMMA) / _GAMMA
+
+        def stage(before, _):
+            base = jax.tree.map(lambda u, v: u + ratio * (v - u), state, before)
+            return equilibrium.implicit_stage(fiber, condition, base, shift, before, self.tolerance)[0], None
+
+        return jax.lax.scan(stage, state, None, length=2)[0]
 
 
 class Explicit(AbstractRelaxationScheme):
@@ -51,7 +51,7 @@ class Explicit(AbstractRelaxationScheme):
             return jax.tree.map(lambda r: r / friction, force(fiber, u, condition))
 
         def restored(u):
-            return equilibrium.onto_constraint(fiber, u, condition) if isinstance(fiber, AbstractEnergy) else u
+            return equilibrium.onto_constraint(fiber, u, condition)
 
         start = restored(state)
         first = velocity(start)
@@ -106,19 +106,19 @@ class Relaxation(AbstractDynamic, AbstractWrapper):
 
     def _inertial_step(self, state: Moving, condition, dt) -> Moving:
         """Velocity Verlet with RATTLE constraints, friction applied exactly in two halves; order 2, symplectic for η = 0."""
-        fiber, constrained = self.inner, isinstance(self.inner, AbstractEnergy)
+        fiber = self.inner
         decay = jnp.exp(-0.5 * dt * self.friction / self.mass)
 
         def tangent(position, velocity):
-            return equilibrium.tangent_velocity(fiber, position, velocity, condition) if constrained else velocity
+            return equilibrium.tangent_velocity(fiber, position, velocity, condition)
 
         def kicked(position, velocity):
             return trees.axpy(0.5 * dt / self.mass, force(fiber, position, condition), velocity)
 
-        position = equilibrium.onto_constraint(fiber, state.position, condition) if constrained else state.position
+        position = equilibrium.onto_constraint(fiber, state.position, condition)
         velocity = jax.tree.map(lambda v: decay * v, tangent(position, state.velocity))
         drifted = trees.axpy(dt, kicked(position, velocity), position)
-        moved = equilibrium.onto_constraint(fiber, drifted, condition, from_state=position) if constrained else drifted
+        moved = equilibrium.onto_constraint(fiber, drifted, condition, from_state=position)
         velocity = jax.tree.map(lambda a, b: (a - b) / dt, moved, position)
         velocity = tangent(moved, kicked(moved, velocity))
         return Moving(moved, jax.tree.map(lambda v: decay * v, velocity))
@@ -133,8 +133,9 @@ def relax(
     """Give an energy or flow fiber the relaxation dynamics (4.1), constraints kept.
 
     `mass` m ≥ 0 and `friction` η ≥ 0 are in fiber units (mass: force·time²/state, friction: force·time/state, force in the
-    fiber's metric); not both zero. mass = 0 is first order, by `scheme` (default `Implicit()`, stable for any step); mass > 0 is second
-    order, by an explicit scheme whose steps must resolve the fastest oscillation. Raises `BadInput` and `Mismatch`.
+    fiber's metric); not both zero. mass = 0 is first order, by `scheme` (default `Implicit()`, stable for any step);
+    mass > 0 is second order, by an explicit scheme whose steps must resolve the fastest oscillation.
+    Raises `BadInput` and `Mismatch`.
     """
     if not isinstance(fiber, AbstractFlow | AbstractEnergy):
         raise Mismatch(
@@ -148,14 +149,14 @@ def relax(
 
 
 def _known_zero(name: str, value) -> bool:
-    if isinstance(value, jax.core.Tracer):
+    if trees.is_tracer(value):
         return False
     if not float(value) >= 0.0:
         raise BadInput(f"relax: {name} must be a number >= 0; it is {value}.")
     return float(value) == 0.0
 
 
-def dynamic(fiber: AbstractFiber) -> AbstractDynamic:
+def dynamic(fiber: Any) -> AbstractDynamic:
     """The fiber itself where it has dynamics, else its first-order relaxation with friction 1."""
     return fiber if isinstance(fiber, AbstractDynamic) else relax(fiber)
 

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractWrapper
 from fiberax.core.link import apply_link
+from fiberax.numerics import trees
 
 
 def _scaled(factor, tree):
@@ -19,6 +21,10 @@ def _scaled(factor, tree):
 
 class _Units(AbstractWrapper):
     """What the three rescaled fibers share."""
+
+    condition: eqx.AbstractVar[Any]
+    response: eqx.AbstractVar[Any]
+    time: eqx.AbstractVar[jax.Array]
 
     def _inside(self, condition):
         return _scaled(self.condition, condition)
@@ -94,11 +100,14 @@ def rescale(fiber: AbstractFiber, condition: Any = 1.0, response: Any = 1.0, tim
     passes in one macro unit of time. A link handed to the bundle sees the fiber in its own units. Raises `BadInput` for a
     time factor that is not positive.
     """
-    if not isinstance(time, jax.core.Tracer) and not float(time) > 0.0:
+    if not trees.is_tracer(time) and not float(time) > 0.0:
         raise BadInput(f"rescale: time must be a positive number of fiber time units per macro time unit; it is {time}.")
     condition, response = jax.tree.map(jnp.asarray, (condition, response))
-    kinds = ((AbstractFlow, _RescaledFlow), (AbstractEnergy, _RescaledEnergy), (AbstractDynamic, _RescaledDynamic))
-    for kind, rescaled in kinds:
-        if isinstance(fiber, kind):
-            return rescaled(fiber, condition, response, jnp.asarray(time))
+    factors = (condition, response, jnp.asarray(time))
+    if isinstance(fiber, AbstractFlow):
+        return _RescaledFlow(fiber, *factors)
+    if isinstance(fiber, AbstractEnergy):
+        return _RescaledEnergy(fiber, *factors)
+    if isinstance(fiber, AbstractDynamic):
+        return _RescaledDynamic(fiber, *factors)
     raise BadInput(f"rescale: {type(fiber).__name__} is neither a flow, an energy nor a dynamic fiber.")

@@ -44,10 +44,9 @@ def _look(field: Field, macro, states, before, dt):
     count = field.sites.count
     chosen = np.unique(np.linspace(0, count - 1, _SITES).astype(int))
     pick = lambda tree: jax.tree.map(lambda x: x[chosen], tree)
-    driver = field.driver
-    times = jnp.zeros(())
-    if before is not None:
-        times = _relaxation_time(field, pick(states), pick(conditions), dt / driver.substeps, driver.clock)
+    pace, times = field.driver.pace, jnp.zeros(())
+    if before is not None and pace is not None:
+        times = _relaxation_time(field, pick(states), pick(conditions), dt / pace.substeps, pace.clock)
     return conditions, trees.norm(conditions), trees.norm(change), jnp.max(times)
 
 
@@ -110,7 +109,7 @@ class Monitor:
     def __init__(self, field: Field, plan: Schedule):
         self.field = field
         self.every = max(1, plan.steps // _LOOKS)
-        self.active = not field.driver.slaved
+        self.pace = field.driver.pace
         self.history: list[Separation] = []
         self.before: tuple[float, Any] | None = None
         self.next = 1
@@ -122,11 +121,11 @@ class Monitor:
 
     def steps_left(self, done: int) -> int:
         """Steps until the next look."""
-        return max(1, self.next - done) if self.active else 2**62
+        return max(1, self.next - done) if self.pace is not None else 2**62
 
     def look(self, carry: Any, done: int, t: float, stretch: Stretch) -> None:
         """Measure, if a look is due after `done` steps, at the time `t`."""
-        if not self.active or done < self.next:
+        if self.pace is None or done < self.next:
             return
         self.next = done + self.every
         before, self.before = self.before, None
@@ -137,16 +136,16 @@ class Monitor:
             return
         moved = float(change)
         macro = float(size) * (t - before[0]) / moved if moved > 0.0 else float("inf")
-        self._judge(Separation(t, float(time), macro, float(time) / macro))
+        self._judge(Separation(t, float(time), macro, float(time) / macro), self.pace.separation)
 
-    def _judge(self, found: Separation) -> None:
-        limit = self.field.driver.separation
+    def _judge(self, found: Separation, limit: float) -> None:
         first = not any(s.ratio > limit for s in self.history)
         self.history.append(found)
         if found.ratio > limit and first:
             warnings.warn(
                 f"No scale separation: the fibers relax in {found.relaxation:.3g}, the macrostate moves in {found.macro:.3g} "
-                f"(macro time); ratio {found.ratio:.2g}, above {limit:g}. Lower the clock, the friction or the mass of the fibers.",
+                f"(macro time); ratio {found.ratio:.2g}, above {limit:g}. "
+                "Lower the clock, the friction or the mass of the fibers.",
                 ScaleSeparationWarning,
                 stacklevel=2,
             )

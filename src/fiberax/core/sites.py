@@ -29,7 +29,7 @@ class Placement(eqx.Module):
     `chunk`: sites per batch on one device; None chooses by the size of a fiber's state. Results do not depend on either.
     """
 
-    devices: int | tuple | None = eqx.field(static=True, default=None)
+    devices: tuple | None = eqx.field(static=True, default=None)
     chunk: int | None = eqx.field(static=True, default=None)
 
     def __init__(self, devices: int | Sequence | None = None, chunk: int | None = None):
@@ -58,7 +58,7 @@ class Placement(eqx.Module):
 
 
 class Sites(eqx.Module):
-    """`count` sites laid out on devices in chunks; arrays over sites have `padded` rows, the surplus repeating the last site."""
+    """`count` sites laid out on devices in chunks; arrays over sites have `padded` rows, the last site repeated."""
 
     count: int = eqx.field(static=True)
     padded: int = eqx.field(static=True)
@@ -92,7 +92,8 @@ class Sites(eqx.Module):
         rows = PartitionSpec(_AXIS)
         # check_vma off: a user's innocent while_loop with constant initial values would be refused under the mesh.
         mapped = jax.shard_map(local, mesh=self.mesh, in_specs=rows, out_specs=rows, check_vma=False)
-        return mapped(ids, section, inputs)
+        # The jit matters only where nothing else is jitted: a bare shard_map refuses nested calls.
+        return jax.jit(mapped)(ids, section, inputs)
 
     def pad(self, tree: Any) -> Any:
         """Rows `count` -> `padded` by repeating the last one."""

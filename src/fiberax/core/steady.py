@@ -99,7 +99,7 @@ def _newton(field: Field, t, macro, like, samples, tolerance, max_steps, fail_fr
             return at.macro, at.section, int(at.steps)
         if int(at.steps) >= max_steps or not np.isfinite(float(at.update)):
             raise NotConverged(
-                f"steady: Newton stopped after {int(at.steps)} steps with a residual of {float(at.norm):.3g}. Start closer to the "
-                "solution, or let fx.evolve with fx.BackwardEuler() carry it there."
+                f"steady: Newton stopped after {int(at.steps)} steps with a residual of {float(at.norm):.3g}. Start closer to "
+                "the solution, or let fx.evolve with fx.BackwardEuler() carry it there."
             )
         at = _next(field, time_, zero, at)

@@ -43,11 +43,17 @@ class Heun(AbstractStepper):
     """Explicit trapezoidal rule, order 2, two responses per step."""
 
     def step(self, field, at):
-        first, section = field.rate(at.number, at.t, at.macro, at.section, at.dt)
-        guess = trees.axpy(at.dt, first, at.macro)
-        second, section = field.rate(at.number, at.t + at.dt, guess, section, at.dt)
-        macro = jax.tree.map(lambda u, a, b: u + 0.5 * at.dt * (a + b), at.macro, first, second)
-        return macro, section, jnp.asarray(True)
+        def stage(carry, c):
+            slope, total, section = carry
+            macro = trees.axpy(c * at.dt, slope, at.macro)
+            slope, section = field.rate(at.number, at.t + c * at.dt, macro, section, at.dt)
+            return (slope, trees.axpy(0.5, slope, total), section), None
+
+        zero = jax.tree.map(jnp.zeros_like, at.macro)
+        stages, carry = jnp.asarray([0.0, 1.0]), (zero, zero, at.section)
+        # Solvers are large programs: one copy, looped over, compiles in half the time. Cheap links are better unrolled.
+        (_, total, section), _ = jax.lax.scan(stage, carry, stages, unroll=1 if field.driver.slaved else 2)
+        return trees.axpy(at.dt, total, at.macro), section, jnp.asarray(True)
 
 
 class BackwardEuler(AbstractStepper):
@@ -74,13 +80,16 @@ class SDIRK2(AbstractStepper):
 
     def step(self, field, at):
         gamma = 1.0 - 0.5**0.5
-        shift = 1.0 / (gamma * at.dt)
-        first, section, good1 = solve_macro(
-            field, at.number, at.t + gamma * at.dt, at.macro, shift, at.macro, at.section, self.tolerance, self.max_steps
-        )
-        ratio = (1.0 - gamma) / gamma
-        base = jax.tree.map(lambda u, v: u + ratio * (v - u), at.macro, first)
-        macro, section, good2 = solve_macro(
-            field, at.number, at.t + at.dt, base, shift, first, section, self.tolerance, self.max_steps
-        )
-        return macro, section, good1 & good2
+        shift, ratio = 1.0 / (gamma * at.dt), (1.0 - gamma) / gamma
+
+        def stage(carry, c):
+            before, section, good = carry
+            base = jax.tree.map(lambda u, v: u + ratio * (v - u), at.macro, before)
+            macro, section, converged = solve_macro(
+                field, at.number, at.t + c * at.dt, base, shift, before, section, self.tolerance, self.max_steps
+            )
+            return (macro, section, good & converged), None
+
+        start = (at.macro, at.section, jnp.asarray(True))
+        (macro, section, good), _ = jax.lax.scan(stage, start, jnp.asarray([gamma, 1.0]))
+        return macro, section, good

@@ -38,7 +38,7 @@ def _tangents(field: Field, macro, section):
 
 
 def stiffness_of(field: Field, macro: Any, section: Any, t: float) -> Stiffness:
-    """`Stiffness` of a field whose section is in keeping with `macro`; eigenvalues by LAPACK or, beyond 256 unknowns, ARPACK."""
+    """`Stiffness` of a field whose section is in keeping with `macro`; LAPACK up to 256 unknowns, then ARPACK."""
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
 
     flat = ravel_pytree(macro)[0]
@@ -61,4 +61,4 @@ def stiffness_of(field: Field, macro: Any, section: Any, t: float) -> Stiffness:
             values = error.eigenvalues if len(error.eigenvalues) else np.asarray([np.nan])
     largest = complex(values[np.argmax(np.abs(values))])
     step = 2.0 / abs(largest) if abs(largest) > 0.0 else float("inf")
-    return Stiffness(largest, step, float(np.max(values.real)))
+    return Stiffness(largest, step, float(np.max(np.real(values))))

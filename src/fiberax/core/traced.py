@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from fiberax.core.link import apply_link
+from fiberax.numerics import trees
 
 
 def _holds_tracer(tree: Any) -> bool:
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+    return any(trees.is_tracer(leaf) for leaf in jax.tree.leaves(tree))
 
 
 def is_traced(bundle, driver, macro0: Any, key) -> bool:

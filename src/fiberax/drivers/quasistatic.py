@@ -9,6 +9,7 @@ from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractDynamic
 from fiberax.core.link import apply_link
 from fiberax.core.relax import at_rest
+from fiberax.numerics import trees
 
 
 class Quasistatic(AbstractDriver):
@@ -40,7 +41,9 @@ class Quasistatic(AbstractDriver):
         return fiber.init(condition, key), ()
 
     def advance(self, fiber, link, state, memory, condition, dt, key, attempt):
-        guess = state if attempt == 0 else fiber.init(condition, key)
+        guess = state
+        if isinstance(attempt, jax.Array):
+            guess = trees.where(attempt == 0, state, fiber.init(condition, key))
         state, out = relaxed(fiber, condition, guess, self.tolerance)
         response = self.respond(fiber, link, state, memory, condition)
         return state, memory, response, check_finite(response, out)

@@ -19,6 +19,7 @@ from fiberax.core.sites import Placement, lay_out
 from fiberax.core.stiffness import Stiffness, stiffness_of
 from fiberax.core.traced import is_traced
 from fiberax.drivers.quasistatic import Quasistatic
+from fiberax.numerics import trees
 
 
 class Response(eqx.Module):
@@ -51,7 +52,7 @@ class _Held(AbstractMacro):
 def _checked(conditions: Any) -> Any:
     conditions = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), conditions)
     for path, leaf in jax.tree_util.tree_leaves_with_path(conditions):
-        if not isinstance(leaf, jax.core.Tracer) and not np.all(np.isfinite(leaf)):
+        if not trees.is_tracer(leaf) and not np.all(np.isfinite(leaf)):
             first = np.argwhere(~np.isfinite(np.asarray(leaf)))[0].tolist()
             name = jax.tree_util.keystr(path)
             raise BadInput(f"The condition{name} is not finite at index {first}. Give finite numbers.")
@@ -146,8 +147,5 @@ def stiffness(bundle: Bundle, macro: Any, driver: AbstractDriver | None = None, 
     `driver`: how the fibers follow (default `Quasistatic()`). Raises `Mismatch` where the pieces do not fit.
     """
     field, macro, like = field_at(bundle, Quasistatic() if driver is None else driver, macro)
-    if field.driver.slaved:
-        section = eqx.filter_jit(_settled)(field, macro, like)
-    else:
-        section = field.begin(macro, like, 1)
+    section = eqx.filter_jit(_settled)(field, macro, like) if field.driver.slaved else field.begin(macro, like, 1)
     return stiffness_of(field, macro, section, t)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fiberax.core.driver import AbstractDriver, check_finite
+from fiberax.core.driver import AbstractDriver, Pace, check_finite
 from fiberax.core.errors import BadInput
 from fiberax.core.link import apply_link
 from fiberax.core.relax import dynamic
@@ -31,12 +31,16 @@ class Seamless(AbstractDriver):
     def __check_init__(self):
         if not isinstance(self.substeps, int) or self.substeps < 1:
             raise BadInput(f"Seamless: substeps must be a whole number >= 1; it is {self.substeps!r}.")
-        if not isinstance(self.clock, jax.core.Tracer) and not float(self.clock) > 0.0:
+        if not trees.is_tracer(self.clock) and not float(self.clock) > 0.0:
             raise BadInput(f"Seamless: clock must be positive; it is {self.clock}.")
 
     @property
     def slaved(self):
         return False
+
+    @property
+    def pace(self):
+        return Pace(self.substeps, self.clock, self.separation)
 
     def prepare(self, fiber):
         return dynamic(fiber)
@@ -54,14 +58,17 @@ class Seamless(AbstractDriver):
     def advance(self, fiber, link, state, memory, condition, dt, key, attempt):
         steps = self.substeps * (1 + attempt)
         span = dt / steps
-        if steps == 1:
-            state, memory = self._substep(fiber, link, state, memory, condition, span, key)
-        else:
 
-            def body(carry, k):
-                return self._substep(fiber, link, *carry, condition, span, jax.random.fold_in(key, k)), None
+        def body(k, carry):
+            state, memory = carry
+            return self._substep(fiber, link, state, memory, condition, span, jax.random.fold_in(key, k))
 
-            (state, memory), _ = jax.lax.scan(body, (state, memory), jnp.arange(steps))
+        if isinstance(attempt, jax.Array):
+            state, memory = jax.lax.fori_loop(0, steps, body, (state, memory))
+        elif steps == 1:
+            state, memory = self._substep(fiber, link, state, memory, condition, span, jax.random.fold_in(key, 0))
+        else:  # a fixed number of substeps: differentiable
+            (state, memory), _ = jax.lax.scan(lambda c, k: (body(k, c), None), (state, memory), jnp.arange(steps))
         response = self.respond(fiber, link, state, memory, condition)
         return state, memory, response, check_finite(response, outcome(0, steps))
 

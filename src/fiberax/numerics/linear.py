@@ -38,7 +38,10 @@ def _krylov_solve(matvec, rhs, symmetric, precondition, tolerance, max_steps):
     operator = lx.FunctionLinearOperator(matvec, structure, tags)
     options = {}
     if precondition is not None:
-        options["preconditioner"] = lx.FunctionLinearOperator(precondition, structure, tags)
+        # lineax turns a negative operator around and solves with −A: its preconditioner approximates (−A)⁻¹.
+        approximate = (lambda r: -precondition(r)) if symmetric else precondition
+        tags = [lx.positive_semidefinite_tag] if symmetric else []
+        options["preconditioner"] = lx.FunctionLinearOperator(approximate, structure, tags)
     # lineax tests rtol against the iterate and atol against the residual: the right-hand side sets the scale of both.
     scale = jnp.linalg.norm(rhs)
     scale = jnp.where(scale > 0, scale, 1.0)

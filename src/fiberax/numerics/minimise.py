@@ -89,7 +89,8 @@ def _dense_direction(problem: Problem, point: _Point, tolerance):
     values, vectors = jnp.linalg.eigh(0.5 * (matrix + matrix.T))
     size = jnp.abs(values)
     largest = jnp.max(size)
-    inverse = jnp.where(size > _ZERO_MODE * largest, 1.0 / size, 0.0)
+    # Zero modes follow what gradient they have; in an invariant direction that is none.
+    inverse = 1.0 / jnp.where(size > _ZERO_MODE * largest, size, jnp.where(largest > 0.0, largest, 1.0))
     newton = -vectors @ (inverse * (vectors.T @ point.gradient))
     unstable = values[0] < -1e-7 * largest
     stationary = jnp.linalg.norm(point.gradient) <= tolerance
@@ -164,7 +165,7 @@ def _search(problem: Problem, point: _Point, direction, escape):
         return k + 1, 0.5 * scale, attempt(0.5 * scale)
 
     start = (jnp.zeros((), jnp.int32), jnp.ones_like(size), attempt(1.0))
-    k, scale, new = jax.lax.while_loop(lambda c: ~good(c[1], c[2]) & (c[0] < _HALVINGS), shrink, start)
+    _, scale, new = jax.lax.while_loop(lambda c: ~good(c[1], c[2]) & (c[0] < _HALVINGS), shrink, start)
     return good(scale, new), noisy, new
 
 
@@ -182,7 +183,9 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
         stationary = (size <= tolerance * reference) & ~escape
         accepted, noisy, new = _search(problem, point, direction, escape)
         small = jnp.linalg.norm(new.y - point.y) <= tolerance * jnp.linalg.norm(new.y)
-        done = stationary | (~accepted & (noisy | escape)) | (accepted & small & noisy)
+        slack = jnp.finfo(size.dtype).eps ** (1 / 3)
+        close = (size <= slack * scale) | (jnp.linalg.norm(direction) <= slack * jnp.linalg.norm(point.y))
+        done = stationary | (~accepted & ((noisy & close) | escape)) | (accepted & small & noisy)
         code = jnp.where(done, jnp.int32(Result.SUCCESS), jnp.int32(-1))
         code = jnp.where(~done & ~accepted, jnp.int32(Result.STALLED), code)
         code = jnp.where(jnp.all(jnp.isfinite(direction)) & jnp.isfinite(point.energy), code, jnp.int32(Result.NONFINITE))
@@ -191,6 +194,7 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
         return point, step + 1, code
 
     start = _point(problem, _retract(problem, guess))
+    scale = jnp.maximum(reference, jnp.linalg.norm(start.gradient))
     first = jnp.where(jnp.isfinite(start.energy), jnp.int32(-1), jnp.int32(Result.NONFINITE))
     point, steps, code = jax.lax.while_loop(
         lambda c: (c[2] < 0) & (c[1] < max_steps), body, (start, jnp.zeros((), jnp.int32), first)

@@ -53,13 +53,17 @@ def newton(
 
     `linear_solve(v, r)` solves J(v) w = r. Converged when the norm of the residual is below `tolerance` times `reference`
     (a scalar: the residual of the unrelaxed state), or the Newton step below `tolerance` times the norm of v. A full Newton
-    step that no halving down to 2^-24 can make a descent step means that the residual has reached its round-off.
+    step that no halving down to 2^-24 can make a descent step means that the residual has reached its round-off, if either is
+    small by then; else the iteration is stuck where there is no root.
     """
 
     def classify(value, norm, step_norm, full, accepted):
         small = full & (step_norm <= tolerance * trees.norm(value))
-        done = (norm <= tolerance * reference) | small | ~accepted
+        slack = jnp.finfo(norm.dtype).eps ** (1 / 3)
+        close = (norm <= slack * jnp.maximum(reference, first_norm)) | (step_norm <= slack * trees.norm(value))
+        done = (norm <= tolerance * reference) | small | (~accepted & close)
         code = jnp.where(done, jnp.int32(Result.SUCCESS), jnp.int32(-1))
+        code = jnp.where(~accepted & ~close, jnp.int32(Result.STALLED), code)
         return jnp.where(jnp.isfinite(norm), code, jnp.int32(Result.NONFINITE))
 
     def body(carry: _Carry):
@@ -73,7 +77,7 @@ def newton(
         return _Carry(value, r, norm, carry.step + 1, result)
 
     first = residual(guess)
-    norm = trees.norm(first)
+    norm = first_norm = trees.norm(first)
     start = jnp.where(norm <= tolerance * reference, jnp.int32(Result.SUCCESS), jnp.int32(-1))
     start = jnp.where(jnp.isfinite(norm), start, jnp.int32(Result.NONFINITE))
     carry = jax.lax.while_loop(

@@ -1,7 +1,7 @@
 """What became of a solve: codes, and the texts that go with them."""
 
 import enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
     residual: Float[Array, ""]
 
 
-def outcome(result, steps=0, residual=0.0) -> Outcome:
+def outcome(result: Any, steps: Any = 0, residual: Any = 0.0) -> Outcome:
     """An `Outcome` with the dtypes that every loop and every site share."""
     return Outcome(
         jnp.asarray(result, jnp.int32),

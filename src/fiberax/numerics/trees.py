@@ -1,7 +1,10 @@
 """Arithmetic on pytrees of arrays."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 
 def axpy(scale, x, y):
@@ -43,3 +46,8 @@ def isfinite(tree):
 def size(tree) -> int:
     """Number of entries in all leaves together."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def is_tracer(value: Any) -> bool:
+    """True for a value that JAX is tracing or differentiating."""
+    return isinstance(value, Tracer)
