@@ -1,0 +1,5 @@
+"""Discretisations of the macroscale space."""
+
+from fiberax.grids.box import Box
+
+__all__ = ["Box"]

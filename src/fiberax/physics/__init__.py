@@ -1,0 +1,1 @@
+"""The models: one folder for each subject of the paper. Subjects do not import each other."""

@@ -1,0 +1,19 @@
+"""Homogenization of diffusion in periodic media: cell problems as fibers, diffusion as the macro model (spec section 2)."""
+
+from fiberax.physics.homogenization.boundary import Dirichlet, Neumann
+from fiberax.physics.homogenization.cell import Cell
+from fiberax.physics.homogenization.diffusion import Diffusion, FluxDiffusion
+from fiberax.physics.homogenization.discretisation import FiniteDifference, FiniteElement, Spectral
+from fiberax.physics.homogenization.flux_cell import FluxCell
+
+__all__ = [
+    "Cell",
+    "Diffusion",
+    "Dirichlet",
+    "FiniteDifference",
+    "FiniteElement",
+    "FluxCell",
+    "FluxDiffusion",
+    "Neumann",
+    "Spectral",
+]

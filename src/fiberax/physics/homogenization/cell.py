@@ -1,0 +1,317 @@
+"""The linear cell problem of homogenization, (2.2)-(2.4), in one, two and three dimensions (spec section 2).
+
+    ∇_z·( a(U,z) (∇_z χ_j + e_j) ) = 0,   ⟨χ_j⟩ = 0,   A_ij(U) = ⟨ e_i · a(U,z) (∇_z χ_j + e_j) ⟩
+
+The cell is Γ = [0, 1)^d; ⟨·⟩ is the mean over it; (∇χ)_kj = ∂_k χ_j, a contracts its second index and the divergence acts
+on its first (spec section 12). `Cell` has more public methods than other classes because the contract of a flow fiber has.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fiberax.core.errors import BadInput
+from fiberax.core.fiber import AbstractFlow
+from fiberax.numerics.result import Outcome, Result, outcome
+from fiberax.physics.homogenization.closed_form import corrector_1d
+from fiberax.physics.homogenization.discretisation import (
+    AbstractDiscretisation,
+    FiniteElement,
+    Spectral,
+    fourier_filter,
+)
+from fiberax.physics.homogenization.images import Phases, read_labels
+from fiberax.physics.homogenization.krylov import Progress, bicgstab2, conjugate_gradients, ratio
+from fiberax.physics.homogenization.medium import AbstractMedium, inverse_symbol, medium
+
+_ASYMMETRY = 1e-13
+_ROUNDS = 6  # of which the last only measures
+
+
+class Cell(AbstractFlow):
+    """The cell problem of a coefficient; condition U, state the correctors χ, response A(U).
+
+    Args:
+        a: a(U, z) with z (d,) in [0, 1)^d, giving a number or a (d, d) array, in the user's unit of conductivity. The symmetric
+            part must be positive definite; non-symmetric tensors are allowed. U is any pytree that `a` understands.
+        shape: Grid of the cell; its length is d.
+        discretisation: `Spectral()` (the default) for smooth coefficients, `FiniteElement()` for jumps,
+            `FiniteDifference()` for the cheapest iteration.
+        symmetric: True promises a symmetric tensor, False says it may not be. With None a number is symmetric, and a
+            tensor is measured in every solve: conjugate gradients where it is symmetric to round-off, else BiCGstab(2).
+            The tangent costs no solve where symmetry is promised or evident, so promise it where it holds; a broken
+            promise is found in the solve and marks the fiber as failed.
+        closed_form: In one dimension take the harmonic mean; False runs the general solver there too.
+        max_steps: Largest number of applications of −div(a∇) in one solve.
+
+    The state χ has the shape (d, *shape), χ_j first, in units of the cell length, with mean zero. The solve ends when
+    √(⟨r_j, P r_j⟩ / A_jj) ≤ tolerance for each j, with r_j = div(a(∇χ_j + e_j)) and P the inverse of −div(ā∇), ā the mean of
+    the symmetric part of a: the energy of the residual relative to the energy of the solution. The relative error of the
+    energy form of A is at most tolerance² times ā/min a.
+    """
+
+    a: Callable[[Any, Array], Any]
+    shape: tuple[int, ...] = eqx.field(static=True)
+    discretisation: AbstractDiscretisation
+    declared: bool | None = eqx.field(static=True)
+    closed_form: bool = eqx.field(static=True)
+    max_steps: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        a: Callable,
+        shape=(64, 64),
+        discretisation: AbstractDiscretisation | None = None,
+        *,
+        symmetric: bool | None = None,
+        closed_form: bool = True,
+        max_steps: int = 2000,
+    ):
+        self.a = a
+        self.shape = check_shape(shape, "Cell")
+        self.discretisation = Spectral() if discretisation is None else discretisation
+        if not isinstance(self.discretisation, AbstractDiscretisation):
+            raise BadInput(
+                f"Cell: discretisation={discretisation!r}. Give Spectral(), FiniteElement() or FiniteDifference()."
+            )
+        self.declared, self.closed_form, self.max_steps = symmetric, closed_form, max_steps
+
+    @classmethod
+    def from_image(
+        cls,
+        labels,
+        values: dict[int, Any],
+        discretisation: AbstractDiscretisation | None = None,
+        *,
+        symmetric: bool | None = None,
+        closed_form: bool = True,
+        max_steps: int = 2000,
+    ) -> "Cell":
+        """A cell whose pixels or voxels carry labels.
+
+        Args:
+            labels: Integers (nx,), (nx, ny) or (nx, ny, nz), or the path of a .npy, .png or .tif file with them. The array is
+                taken as it is: its first axis is the first direction of A. Grey values and palette indices of a picture are
+                its labels.
+            values: For each label a number, a (d, d) array, or a function of U that gives one.
+            discretisation: `FiniteElement()` by default.
+            symmetric: As for `Cell`; None finds out from numbers and arrays, and measures functions.
+            closed_form: As for `Cell`.
+            max_steps: As for `Cell`.
+
+        Raises:
+            BadInput: A file that is missing or cannot be read, NaN, labels without a value, a value that is not positive.
+            MissingExtra: A picture without the extra `fiberax[image]`.
+        """
+        array, source = read_labels(labels)
+        phases = Phases(array, values, source)
+        if symmetric is None and phases.known_symmetric:
+            symmetric = True
+        discretisation = FiniteElement() if discretisation is None else discretisation
+        return cls(phases, array.shape, discretisation, symmetric=symmetric, closed_form=closed_form, max_steps=max_steps)
+
+    @property
+    def d(self) -> int:
+        """Dimension of the cell."""
+        return len(self.shape)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the tensor is known to be symmetric before any U is given."""
+        return self.declared is True or self.d == 1
+
+    def coefficient(self, condition) -> Float[Array, "..."]:
+        """a(U, ·) on the grid, (*shape) for numbers or (d, d, *shape)."""
+        if isinstance(self.a, Phases):
+            return self.a.field(condition)
+        return sample(lambda z: self.a(condition, z), self.discretisation.points(self.shape), self.d)
+
+    def init(self, condition, key):
+        """χ = 0, (d, *shape)."""
+        return jnp.zeros((self.d, *self.shape))
+
+    def rate(self, state, condition):
+        """∇·(a(∇χ_j + e_j)) − Πχ_j, with Π the mean (and, for `Spectral` on even grids, the modes at n/2).
+
+        Πχ starts at zero and stays there, so the relaxation is the one of spec section 2; with it the Jacobian is invertible.
+        """
+        residual, _ = self._medium(condition).balance(state)
+        return residual - self.discretisation.unseen(state, self.d)
+
+    def link(self, state, condition):
+        """A_ij = ⟨e_i·a(∇χ_j + e_j)⟩, (d, d), at any χ (2.3)."""
+        return self._medium(condition).balance(state)[1]
+
+    def variational_link(self, state, condition):
+        """A_ij = ⟨(e_i + ∇χ_i)·a(e_j + ∇χ_j)⟩ where a is known to be symmetric, else None."""
+        a = self.coefficient(condition)
+        if not (self.symmetric or a.ndim == self.d):
+            return None
+        return energy(state, *medium(self.discretisation, a, self.d).balance(state))
+
+    def precondition(self, residual, condition, shift):
+        """(∇·ā∇ − Π − shift)⁻¹ residual, with ā the mean of the symmetric part of a."""
+        inverse = inverse_symbol(self.discretisation, self.coefficient(condition), self.d, shift)
+        return -fourier_filter(residual, inverse)
+
+    def solve(self, condition, state, tolerance):
+        """Correctors from `state` on, to the relative tolerance stated above; residual in that norm."""
+        a = self.coefficient(condition)
+        if self.d == 1 and self.closed_form:
+            chi = corrector_1d(self.discretisation, a.reshape(self.shape))[None]
+            result = jnp.where(is_positive(a, 1), Result.SUCCESS, Result.NONFINITE)
+            return jnp.where(result == Result.SUCCESS, chi, state), outcome(result)
+        sound = is_positive(a, self.d)
+        safe = jnp.where(sound, a, identity_like(a, self.d))
+        asymmetric = is_asymmetric(safe, self.d)
+        problem = medium(self.discretisation, safe, self.d)
+        chi, steps, level = self._iterate(problem, state, tolerance, asymmetric)
+        result = jnp.where(steps >= self.max_steps, Result.MAX_STEPS, Result.STALLED)
+        result = jnp.where(level <= tolerance, Result.SUCCESS, result)
+        if self.declared is True:
+            result = jnp.where(asymmetric, Result.STALLED, result)
+        result = jnp.where(sound & jnp.isfinite(level), result, Result.NONFINITE)
+        return jnp.where(result == Result.NONFINITE, state, chi), outcome(result, steps, level)
+
+    def validate(self, condition) -> None:
+        """Check the coefficient at one U, on the grid, before anything is computed.
+
+        Raises:
+            BadInput: a(U, z) of the wrong shape, not finite, not positive definite, or not symmetric although promised; with the
+                value and the place.
+        """
+        a = np.asarray(self.coefficient(condition))
+        points = self.discretisation.points(self.shape)
+        check_positive(a, points, "the coefficient a(U, z)")
+        if self.declared is True and bool(is_asymmetric(jnp.asarray(a), self.d)):
+            gap = np.abs(a - np.swapaxes(a, 0, 1)).max()
+            raise BadInput(
+                f"Cell: symmetric=True, but a and its transpose differ by {gap:.3g}. Leave symmetric=None or say False."
+            )
+
+    def _medium(self, condition) -> AbstractMedium:
+        return medium(self.discretisation, self.coefficient(condition), self.d)
+
+    def _iterate(self, problem, state, tolerance, asymmetric):
+        """Rounds of a Krylov method, each from the true residual: (χ, steps, relative residual)."""
+        system = problem.system()
+
+        def correct(r, scale, budget) -> Progress:
+            if problem.a.ndim == self.d or self.symmetric:
+                return conjugate_gradients(system, r, scale, tolerance, budget, falling=True)
+            if self.declared is False:
+                return bicgstab2(system, r, scale, tolerance, budget)
+            # Whichever does not apply gets no steps; it costs nothing.
+            one = conjugate_gradients(system, r, scale, tolerance, jnp.where(asymmetric, 0, budget), falling=True)
+            two = bicgstab2(system, r, scale, tolerance, jnp.where(asymmetric, budget, 0))
+            return Progress(one.correction + two.correction, one.steps + two.steps)
+
+        def go_on(carry):
+            _, level, _, taken, rounds = carry
+            return (rounds == 0) | ((level > tolerance) & (taken > 0) & (rounds < _ROUNDS))
+
+        def body(carry):
+            chi, _, steps, _, rounds = carry
+            residual, flux = problem.balance(chi)
+            r = problem.encode(residual)
+            scale = jnp.diag(energy(chi, residual, flux))
+            level = jnp.sqrt(jnp.max(ratio(system.dot(r, system.precondition(r)), scale)))
+            idle = (level <= tolerance) | (rounds == _ROUNDS - 1)  # the last round only measures
+            progress = correct(r, scale, jnp.where(idle, 0, self.max_steps - steps))
+            chi = chi + problem.decode(progress.correction)
+            return chi, level, steps + progress.steps, progress.steps, rounds + 1
+
+        zero = jnp.zeros((), jnp.int32)
+        chi = state - self.discretisation.unseen(state, self.d)
+        chi, level, steps, _, _ = jax.lax.while_loop(go_on, body, (chi, jnp.asarray(jnp.inf), zero, zero, zero))
+        return chi, steps, level
+
+
+def energy(chi, residual, flux):
+    """⟨(e_i + ∇χ_i)·a(e_j + ∇χ_j)⟩, (d, d), from what `balance` gives: the flux and ⟨∇χ_i·q_j⟩ = −⟨χ_i div q_j⟩."""
+    return flux - jnp.einsum("in,jn->ij", *(u.reshape(len(u), -1) for u in (chi, residual))) / chi[0].size
+
+
+def check_shape(shape, owner: str) -> tuple[int, ...]:
+    """`shape` as a tuple of one to three positive integers, or BadInput."""
+    given = (shape,) if np.ndim(shape) == 0 else tuple(shape)
+    whole = all(float(n).is_integer() and n >= 1 for n in given)
+    if not (1 <= len(given) <= 3 and whole):
+        raise BadInput(f"{owner}: shape={shape}. Give one to three whole numbers of grid points, such as (64, 64).")
+    return tuple(int(n) for n in given)
+
+
+def sample(function: Callable, points: np.ndarray, d: int) -> Array:
+    """`function` at the points (*shape, d): numbers give (*shape), (d, d) arrays (d, d, *shape)."""
+    shape = points.shape[:-1]
+    flat = jax.vmap(lambda z: jnp.asarray(function(z), dtype=float))(jnp.asarray(points.reshape(-1, d)))
+    if flat.ndim == 1:
+        return flat.reshape(shape)
+    if flat.shape[1:] != (d, d):
+        raise BadInput(f"Cell: a(U, z) has the shape {flat.shape[1:]}. A number or a ({d}, {d}) array is needed.")
+    return jnp.moveaxis(flat, 0, -1).reshape(d, d, *shape)
+
+
+def symmetric_part(a, d: int):
+    """½(a + aᵀ) of (d, d, *shape)."""
+    return 0.5 * (a + jnp.swapaxes(a, 0, 1))
+
+
+def minors(a, d: int) -> list:
+    """Leading principal minors of the symmetric part, each (*shape): all positive exactly where it is positive definite."""
+    if a.ndim == d:
+        return [a]
+    s = symmetric_part(a, d)
+    out = [s[0, 0]]
+    if d > 1:
+        out.append(s[0, 0] * s[1, 1] - s[0, 1] ** 2)
+    if d > 2:
+        cofactor = s[1, 1] * s[2, 2] - s[1, 2] ** 2
+        out.append(
+            s[0, 0] * cofactor
+            - s[0, 1] * (s[0, 1] * s[2, 2] - s[1, 2] * s[0, 2])
+            + s[0, 2] * (s[0, 1] * s[1, 2] - s[1, 1] * s[0, 2])
+        )
+    return out
+
+
+def is_positive(a, d: int):
+    """Whether the coefficient is finite and its symmetric part positive definite everywhere."""
+    good = jnp.all(jnp.isfinite(a))
+    for minor in minors(a, d):
+        good = good & jnp.all(minor > 0)
+    return good
+
+
+def check_positive(a: np.ndarray, points: np.ndarray, what: str) -> None:
+    """BadInput with the first place where a coefficient (*shape) or (d, d, *shape) cannot be used."""
+    d = points.shape[-1]
+    bad = ~np.isfinite(a if a.ndim == d else a.reshape(-1, *a.shape[2:]).sum(axis=0))
+    reason, remedy = "is not finite", "Check the function for 0/0, logarithms and roots of negative numbers."
+    if not bad.any():
+        bad = ~np.all([np.asarray(m) > 0 for m in minors(jnp.asarray(a), d)], axis=0)
+        reason = "is not positive" if a.ndim == d else "is not positive definite (its symmetric part)"
+        remedy = "Conductivities must be positive; for voids take a small number such as 1e-4 of the largest."
+    if bad.any():
+        place = tuple(int(i) for i in np.argwhere(bad)[0])
+        value = a[place] if a.ndim == d else a[(slice(None), slice(None), *place)].tolist()
+        z = np.round(points[place], 6).tolist()
+        raise BadInput(f"{what} {reason} at z = {z} (grid point {place}): {value}. {remedy}")
+
+
+def identity_like(a, d: int):
+    """The homogeneous coefficient 1 in the layout of `a`."""
+    return jnp.ones_like(a) if a.ndim == d else jnp.broadcast_to(jnp.eye(d).reshape((d, d) + (1,) * d), a.shape)
+
+
+def is_asymmetric(a, d: int):
+    """Whether a tensor differs from its transpose by more than round-off."""
+    if a.ndim == d:
+        return jnp.zeros((), bool)
+    gap = jnp.max(jnp.abs(a - jnp.swapaxes(a, 0, 1)))
+    return gap > _ASYMMETRY * jnp.max(jnp.abs(a))

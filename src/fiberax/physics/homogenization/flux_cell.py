@@ -1,0 +1,235 @@
+"""The cell problem of a nonlinear flux law (spec section 2): the fiber takes (U, G), the response is the mean flux.
+
+    ∇_z·q(U, G + ∇_z χ, z) = 0,   ⟨χ⟩ = 0,   Q(U, G) = ⟨q(U, G + ∇_z χ, z)⟩
+
+With q = a(U, z) g it is the linear problem of (2.2), and Q = A(U) G. Notation as in `cell`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from fiberax.core.errors import BadInput
+from fiberax.core.fiber import AbstractFlow
+from fiberax.numerics.result import Result, outcome
+from fiberax.physics.homogenization.cell import check_shape
+from fiberax.physics.homogenization.discretisation import (
+    AbstractDiscretisation,
+    Spectral,
+    axes,
+    fourier_filter,
+    null_mask,
+)
+from fiberax.physics.homogenization.krylov import bicgstab2, conjugate_gradients, ratio
+from fiberax.physics.homogenization.medium import System
+
+_ASYMMETRY = 1e-12
+_HALVINGS = 40
+
+
+class FluxCell(AbstractFlow):
+    """The cell problem of a flux law; condition (U, G) with G (d,), state the corrector χ, response the mean flux (d,).
+
+    Args:
+        q: q(U, g, z) with g and z (d,), giving the flux (d,) along the gradient: q = a g in the linear case. Monotone in g:
+            the symmetric part of ∂q/∂g positive definite at the solution.
+        shape: Grid of the cell; its length is d.
+        discretisation: `Spectral()` (the default) for laws smooth in z, `FiniteElement()` for jumps, `FiniteDifference()`.
+            Elements take g at 2^d Gauss points for each pixel and z at its centre.
+        symmetric: True promises that ∂q/∂g is symmetric (the flux has a potential in g). None and False take what is
+            measured in each Newton step: conjugate gradients where it is symmetric to round-off, else BiCGstab(2); tangents then
+            use a method for general matrices.
+        max_steps: Largest number of Newton steps.
+
+    The state χ has the shape (*shape), in units of U, with mean zero. The solve ends when √(⟨r, P r⟩ / ⟨q·ā⁻¹q⟩) ≤ tolerance,
+    with r = div q, P the inverse of −div(ā∇) and ā the mean of the symmetric part of ∂q/∂g: the share of the flux that is out
+    of balance. Newton steps are halved until the residual falls.
+    """
+
+    q: Callable[[Any, Array, Array], Array]
+    shape: tuple[int, ...] = eqx.field(static=True)
+    discretisation: AbstractDiscretisation
+    declared: bool | None = eqx.field(static=True)
+    max_steps: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        q: Callable,
+        shape=(64, 64),
+        discretisation: AbstractDiscretisation | None = None,
+        *,
+        symmetric: bool | None = None,
+        max_steps: int = 60,
+    ):
+        self.q = q
+        self.shape = check_shape(shape, "FluxCell")
+        self.discretisation = Spectral() if discretisation is None else discretisation
+        if not isinstance(self.discretisation, AbstractDiscretisation):
+            raise BadInput(
+                f"FluxCell: discretisation={discretisation!r}. Give Spectral(), FiniteElement() or FiniteDifference()."
+            )
+        self.declared, self.max_steps = symmetric, max_steps
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether ∂q/∂g is promised to be symmetric."""
+        return self.declared is True or len(self.shape) == 1
+
+    def init(self, condition, key):
+        """χ = 0, (*shape)."""
+        return jnp.zeros(self.shape)
+
+    def rate(self, state, condition):
+        """∇·q(U, G + ∇χ, z) − Πχ, with Π as in `Cell.rate`."""
+        flux = self._flux(state, condition)
+        return self.discretisation.divergence(flux) - self.discretisation.unseen(state, len(self.shape))
+
+    def link(self, state, condition):
+        """⟨q(U, G + ∇χ, z)⟩, (d,), at any χ."""
+        d = len(self.shape)
+        return jnp.mean(self._flux(state, condition), axis=(0, *axes(d)))
+
+    def precondition(self, residual, condition, shift):
+        """(∇·ā∇ − Π − shift)⁻¹ residual, with ā the mean tangent of the law at the homogeneous gradient G."""
+        reference = _reference(self._tangent(jnp.zeros(self.shape), condition))
+        return -fourier_filter(residual[None], self._inverse(reference, shift))[0]
+
+    def solve(self, condition, state, tolerance):
+        """Damped Newton from `state`, each linear problem by a Krylov method with the Fourier preconditioner."""
+        d = len(self.shape)
+        state = state - self.discretisation.unseen(state, d)
+
+        def go_on(carry: _Newton):
+            return (carry.level > tolerance) & (carry.step < self.max_steps) & ~carry.stuck
+
+        def body(carry: _Newton):
+            problem = self._problem(carry.chi, condition)
+            r = self.discretisation.divergence(carry.flux)
+            forcing = jnp.clip(carry.level, 0.1 * tolerance / carry.level, 0.1)
+            direction = self._direction(problem, r, forcing)
+            chi, flux, fell = self._backtrack(problem.system, carry.chi, direction, condition, r)
+            chi, flux = jnp.where(fell, chi, carry.chi), jnp.where(fell, flux, carry.flux)
+            level = self._level(chi, flux, condition)
+            return _Newton(chi, flux, level, carry.step + 1, ~fell)
+
+        flux = self._flux(state, condition)
+        level = self._level(state, flux, condition)
+        start = _Newton(state, flux, level, jnp.zeros((), jnp.int32), ~jnp.isfinite(level))
+        end = jax.lax.while_loop(go_on, body, start)
+        result = jnp.where(end.stuck, Result.STALLED, Result.MAX_STEPS)
+        result = jnp.where(end.level <= tolerance, Result.SUCCESS, result)
+        result = jnp.where(jnp.isfinite(end.level), result, Result.NONFINITE)
+        return end.chi, outcome(result, end.step, end.level)
+
+    def _gradient(self, state, condition):
+        gradient = self.discretisation.gradient(state)
+        return gradient + jnp.reshape(condition[1], (1, -1) + (1,) * len(self.shape))
+
+    def _pointwise(self, function, state, condition):
+        """`function(U, g, z)` at every quadrature point; results with their own axes between q and *shape."""
+        d = len(self.shape)
+        g = self._gradient(state, condition)
+        at_points = jnp.moveaxis(g.reshape(g.shape[0], d, -1), 1, 2)
+        z = jnp.asarray(self.discretisation.points(self.shape).reshape(-1, d))
+        one = jax.vmap(lambda g, z: jnp.asarray(function(condition[0], g, z), dtype=float))
+        values = jax.vmap(lambda g: one(g, z))(at_points)
+        return jnp.moveaxis(values, 1, -1).reshape(g.shape[0], *values.shape[2:], *self.shape)
+
+    def _flux(self, state, condition):
+        flux = self._pointwise(self.q, state, condition)
+        if flux.shape[1:-len(self.shape)] != (len(self.shape),):
+            raise BadInput(
+                f"FluxCell: q(U, g, z) has the shape {flux.shape[1:-len(self.shape)]}. A flux ({len(self.shape)},) is needed."
+            )
+        return flux
+
+    def _tangent(self, state, condition):
+        """∂q_i/∂g_j at the quadrature points, (q, d, d, *shape)."""
+        return self._pointwise(jax.jacfwd(self.q, argnums=1), state, condition)
+
+    def _inverse(self, reference, shift=0.0):
+        null = null_mask(self.shape, isinstance(self.discretisation, Spectral))
+        return 1.0 / (self.discretisation.symbol(self.shape, reference, len(self.shape) == 1) + null + shift)
+
+    def _problem(self, state, condition) -> "_Linear":
+        tangent = self._tangent(state, condition)
+        inverse = self._inverse(_reference(tangent))
+
+        def apply(x):
+            flux = jnp.einsum("qkl...,ql...->qk...", tangent, self.discretisation.gradient(x[0]))
+            return -self.discretisation.divergence(flux)[None]
+
+        system = System(
+            apply,
+            lambda r: fourier_filter(r, inverse),
+            lambda r: fourier_filter(r, jnp.sqrt(inverse)),
+            lambda u, v: jnp.mean(u * v, axis=axes(len(self.shape))),
+        )
+        gap = jnp.max(jnp.abs(tangent - jnp.swapaxes(tangent, 1, 2)))
+        return _Linear(system, gap > _ASYMMETRY * jnp.max(jnp.abs(tangent)))
+
+    def _direction(self, problem: "_Linear", r, forcing, budget: int = 2000):
+        system = problem.system
+        scale = system.dot(r[None], system.precondition(r[None]))
+        if len(self.shape) == 1:
+            return conjugate_gradients(system, r[None], scale, forcing, budget).correction[0]
+        asymmetric = problem.asymmetric
+        one = conjugate_gradients(system, r[None], scale, forcing, jnp.where(asymmetric, 0, budget))
+        two = bicgstab2(system, r[None], scale, forcing, jnp.where(asymmetric, budget, 0))
+        return (one.correction + two.correction)[0]
+
+    def _backtrack(self, system, chi, direction, condition, r):
+        """The largest step 2^-k that lowers ‖div q‖_P, the flux there, and whether there is one."""
+
+        def square(flux):
+            r = self.discretisation.divergence(flux)[None]
+            return system.dot(r, system.precondition(r))[0]
+
+        before = system.dot(r[None], system.precondition(r[None]))[0]
+
+        def rejected(carry):
+            k, length, _, new = carry
+            return ~(new <= (1.0 - 1e-4 * length) ** 2 * before) & (k < _HALVINGS)
+
+        def halve(carry):
+            k, length, _, _ = carry
+            return attempt(k + 1, 0.5 * length)
+
+        def attempt(k, length):
+            flux = self._flux(chi + length * direction, condition)
+            return k, length, flux, square(flux)
+
+        _, length, flux, new = jax.lax.while_loop(rejected, halve, attempt(jnp.zeros((), jnp.int32), jnp.ones(())))
+        return chi + length * direction, flux, new < before
+
+    def _level(self, chi, flux, condition):
+        """Share of the flux that is out of balance, as the class states it."""
+        reference = _reference(self._tangent(chi, condition))
+        r = self.discretisation.divergence(flux)[None]
+        lost = jnp.mean(r * fourier_filter(r, self._inverse(reference)))
+        solved = jnp.linalg.solve(reference, jnp.moveaxis(flux, 1, 0).reshape(len(self.shape), -1))
+        whole = jnp.sum(solved * jnp.moveaxis(flux, 1, 0).reshape(len(self.shape), -1)) / solved.shape[1]
+        return jnp.sqrt(ratio(lost, whole))
+
+
+class _Newton(NamedTuple):
+    chi: Float[Array, " *shape"]
+    flux: Array
+    level: Float[Array, ""]
+    step: Int[Array, ""]
+    stuck: Array
+
+
+class _Linear(NamedTuple):
+    system: System
+    asymmetric: Array
+
+
+def _reference(tangent):
+    """Mean of the symmetric part of a tangent (q, d, d, *shape), (d, d)."""
+    mean = jnp.mean(tangent, axis=(0, *range(3, tangent.ndim)))
+    return 0.5 * (mean + mean.T)

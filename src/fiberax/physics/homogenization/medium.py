@@ -1,0 +1,238 @@
+"""A sampled coefficient on a periodic grid: the linear operator −div(a∇), its preconditioner and its means.
+
+The coefficient a is an array (*shape) for an isotropic medium, or (d, d, *shape); its second index meets the gradient
+(spec section 2, section 12 on (2.3)).
+"""
+
+import abc
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fiberax.physics.homogenization.discretisation import (
+    AbstractDiscretisation,
+    FiniteDifference,
+    FiniteElement,
+    Spectral,
+    axes,
+    element_adjoint,
+    element_modes,
+    fourier_filter,
+    nonempty_subsets,
+    null_mask,
+    transform,
+)
+
+
+class System(NamedTuple):
+    """A linear operator as a Krylov method sees it; its vectors are arrays (m, ...), m systems side by side."""
+
+    apply: Callable  # K
+    precondition: Callable  # P ≈ K⁻¹, symmetric positive definite
+    root: Callable  # P^½
+    dot: Callable  # (m, ...), (m, ...) -> (m,)
+
+
+class AbstractMedium(eqx.Module):
+    """The linear cell problem of one coefficient."""
+
+    @abc.abstractmethod
+    def system(self) -> System:
+        """K = −div(a∇) on encoded fields."""
+
+    @abc.abstractmethod
+    def encode(self, u: Float[Array, "m *shape"]) -> Array:
+        """Fields to the vectors of the Krylov method."""
+
+    @abc.abstractmethod
+    def decode(self, x: Array) -> Float[Array, "m *shape"]:
+        """The inverse of `encode`."""
+
+    @abc.abstractmethod
+    def balance(self, chi: Float[Array, "d *shape"]) -> tuple[Float[Array, "d *shape"], Float[Array, "d d"]]:
+        """div(a(∇χ_j + e_j)) for each j, and the mean flux A_ij = ⟨e_i·a(∇χ_j + e_j)⟩ of (2.3)."""
+
+
+def reference(a, d: int):
+    """Mean of the symmetric part of the coefficient, (d, d), and whether it is known to be diagonal."""
+    if a.ndim == d:
+        return jnp.mean(a) * jnp.eye(d), True
+    tensor = jnp.mean(a, axis=axes(d))
+    return 0.5 * (tensor + tensor.T), d == 1
+
+
+def inverse_symbol(discretisation: AbstractDiscretisation, a, d: int, shift=0.0):
+    """Symbol (*shape) of (−div(reference ∇) + Π + shift)⁻¹, Π the projection on what the gradient does not see."""
+    tensor, diagonal = reference(a, d)
+    shape = a.shape[-d:]
+    null = null_mask(shape, isinstance(discretisation, Spectral))
+    return 1.0 / (discretisation.symbol(shape, tensor, diagonal) + null + shift)
+
+
+def medium(discretisation: AbstractDiscretisation, a, d: int) -> AbstractMedium:
+    """The medium of a coefficient (*shape) or (d, d, *shape) sampled at `discretisation.points(shape)`."""
+    if isinstance(discretisation, Spectral):
+        return SpectralMedium(discretisation, a, d)
+    return PixelMedium(discretisation, a, d)
+
+
+def _real_dot(d: int):
+    return lambda u, v: jnp.mean(u * v, axis=axes(d))
+
+
+def _real_system(apply, inverse, d) -> System:
+    return System(
+        apply,
+        lambda r: fourier_filter(r, inverse),
+        lambda r: fourier_filter(r, jnp.sqrt(inverse)),
+        _real_dot(d),
+    )
+
+
+class PixelMedium(AbstractMedium):
+    """Coefficient constant on pixels, with multilinear elements or forward differences.
+
+    For elements the exact integrals are taken mode by mode: on a pixel ∂_k u = Σ_S modes[S ∪ k] n_k ∏_{l in S} ξ_l, the
+    monomials of different S are orthogonal, and ⟨ξ²⟩ = 1/12.
+    """
+
+    discretisation: FiniteElement | FiniteDifference
+    a: Float[Array, "..."]
+    d: int = eqx.field(static=True)
+
+    def _strain(self, u):
+        if isinstance(self.discretisation, FiniteElement):
+            return element_modes(u, self.d)
+        return {(k,): jnp.roll(u, -1, k - self.d) - u for k in range(self.d)}
+
+    def _adjoint(self, stress):
+        if isinstance(self.discretisation, FiniteElement):
+            return element_adjoint(stress, self.d)
+        return sum(jnp.roll(s, 1, k - self.d) - s for (k,), s in stress.items())
+
+    def _macro_strain(self, chi):
+        """Modes of χ_j + e_j·z for all j; chi (d, *shape)."""
+        strain = self._strain(chi)
+        shape = self.a.shape[-self.d :]
+        for k in range(self.d):
+            unit = jnp.eye(self.d)[k].reshape((self.d,) + (1,) * self.d)
+            strain[(k,)] = strain[(k,)] + unit / shape[k]
+        return strain
+
+    def _couplings(self):
+        """Triples (row, column, coefficient) of the flux law on modes; the coefficient is a thunk of one array."""
+        shape = self.a.shape[-self.d :]
+        isotropic = self.a.ndim == self.d
+        modes = nonempty_subsets(self.d) if isinstance(self.discretisation, FiniteElement) else [(k,) for k in range(self.d)]
+        table = {}
+        for row in modes:
+            for k in row:
+                rest = tuple(l for l in row if l != k)
+                for l in range(self.d):
+                    if l in rest or (isotropic and l != k):
+                        continue
+                    column = tuple(sorted((*rest, l)))
+                    factor = shape[k] * shape[l] / 12 ** len(rest)
+                    table.setdefault((row, column), []).append((k, l, factor))
+        return table, isotropic
+
+    def _law(self):
+        """The flux law on modes, strain -> stress, with its coefficient arrays made once."""
+        table, isotropic = self._couplings()
+        if isotropic:
+            factors = {row: sum(f for _, _, f in terms) for (row, _), terms in table.items()}
+            return lambda strain: {row: factor * (self.a * strain[row]) for row, factor in factors.items()}
+        arrays = {key: sum(f * self.a[k, l] for k, l, f in terms) for key, terms in table.items()}
+
+        def law(strain):
+            stress = {}
+            for (row, column), array in arrays.items():
+                term = array * strain[column]
+                stress[row] = stress[row] + term if row in stress else term
+            return stress
+
+        return law
+
+    def system(self):
+        law = self._law()
+        inverse = inverse_symbol(self.discretisation, self.a, self.d)
+        return _real_system(lambda x: self._adjoint(law(self._strain(x))), inverse, self.d)
+
+    def encode(self, u):
+        return u
+
+    def decode(self, x):
+        return x
+
+    def balance(self, chi):
+        stress = self._law()(self._macro_strain(chi))
+        shape = self.a.shape[-self.d :]
+        flux = jnp.stack([jnp.mean(stress[(k,)], axis=axes(self.d)) / shape[k] for k in range(self.d)])
+        return -self._adjoint(stress), flux
+
+
+class SpectralMedium(AbstractMedium):
+    """Coefficient at the nodes, fields as trigonometric polynomials; Krylov vectors are half spectra (m, ..., n//2 + 1).
+
+    An application costs 2d real transforms, the preconditioner none.
+    """
+
+    discretisation: Spectral
+    a: Float[Array, "..."]
+    d: int = eqx.field(static=True)
+
+    @property
+    def _shape(self):
+        return self.a.shape[-self.d :]
+
+    def _gradient(self, x):
+        kappa, kept = self.discretisation.wavenumbers(self._shape)
+        spectrum = jnp.stack([1j * (k * kept) * x for k in kappa])
+        return transform(jnp.fft.irfftn, spectrum, self.d, s=self._shape)
+
+    def _divergence(self, flux):
+        kappa, kept = self.discretisation.wavenumbers(self._shape)
+        spectrum = transform(jnp.fft.rfftn, flux, self.d)
+        return sum(1j * (k * kept) * s for k, s in zip(kappa, spectrum))
+
+    def _law(self, strain):
+        """strain (d, m, *shape) -> flux (d, m, *shape)."""
+        if self.a.ndim == self.d:
+            return self.a * strain
+        return jnp.stack([sum(self.a[k, l] * strain[l] for l in range(self.d)) for k in range(self.d)])
+
+    def _macro_strain(self, chi):
+        unit = jnp.eye(self.d).reshape((self.d, self.d) + (1,) * self.d)
+        return self._gradient(self.encode(chi)) + unit
+
+    def system(self):
+        half = self._shape[-1] // 2 + 1
+        inverse = inverse_symbol(self.discretisation, self.a, self.d)[..., :half]
+        count = self.a[(0,) * (self.a.ndim - self.d)].size
+        # Columns other than the first (and the last, on even grids) stand for two conjugate modes.
+        twice = jnp.full((half,), 2.0).at[0].set(1.0)
+        twice = (twice.at[-1].set(1.0) if self._shape[-1] % 2 == 0 else twice) / count**2
+
+        def dot(u, v):
+            return jnp.sum(twice * (u.real * v.real + u.imag * v.imag), axis=axes(self.d))
+
+        return System(
+            lambda x: -self._divergence(self._law(self._gradient(x))),
+            lambda r: inverse * r,
+            lambda r: jnp.sqrt(inverse) * r,
+            dot,
+        )
+
+    def encode(self, u):
+        return transform(jnp.fft.rfftn, u, self.d)
+
+    def decode(self, x):
+        return transform(jnp.fft.irfftn, x, self.d, s=self._shape)
+
+    def balance(self, chi):
+        flux = self._law(self._macro_strain(chi))
+        return self.decode(self._divergence(flux)), jnp.mean(flux, axis=axes(self.d))

@@ -1,0 +1,124 @@
+"""Nonlinear flux laws against closed forms and against the linear cell problem."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+
+import fiberax as fx
+from fiberax.core.errors import BadInput
+from fiberax.physics.homogenization import Cell, FiniteDifference, FiniteElement, FluxCell, Spectral
+
+ALL = [Spectral(), FiniteElement(), FiniteDifference()]
+discretisations = pytest.mark.parametrize("discretisation", ALL, ids=lambda d: type(d).__name__)
+PI = jnp.pi
+
+
+def skew_tensor(U, z):
+    s, c = jnp.sin(2 * PI * z[0]), jnp.cos(2 * PI * (z[1] + z[0]))
+    return U * jnp.array([[2 + s, 0.7 * c + 0.9], [-0.5 * s + 0.3 * c, 1.5 + 0.5 * c]])
+
+
+def power_law(U, g, z):
+    """Degenerates at g = 0 up to a small linear part."""
+    return (1.0 + 0.9 * jnp.sin(2 * PI * z[0])) * (g @ g) * g + 1e-3 * g
+
+
+@eqx.filter_jit
+def solved(cell, condition, tolerance=1e-11):
+    state, out = cell.solve(condition, cell.init(condition, None), tolerance)
+    return cell.link(state, condition), out, cell.rate(state, condition)
+
+
+@discretisations
+def test_a_linear_law_is_the_linear_cell(discretisation):
+    G = jnp.array([0.7, -1.2])
+    linear = Cell(skew_tensor, (12, 12), discretisation)
+    chi, _ = linear.solve(2.0, linear.init(2.0, None), 1e-12)
+    cell = FluxCell(lambda U, g, z: skew_tensor(U, z) @ g, (12, 12), discretisation)
+    value, out, rate = solved(cell, (2.0, G))
+    assert int(out.result) == fx.Result.SUCCESS
+    assert np.allclose(value, linear.link(chi, 2.0) @ G, rtol=1e-10)
+    assert float(jnp.abs(rate).max()) < 1e-7
+
+
+@discretisations
+@pytest.mark.parametrize("n", [32, 33])
+def test_power_law_in_one_dimension(discretisation, n):
+    """The flux Q is the same everywhere: ⟨g(z; Q)⟩ = G with q(g(z; Q), z) = Q."""
+    a = 1 + 0.9 * np.sin(2 * np.pi * discretisation.points((512,))[:, 0])
+
+    def gradient(Q):
+        g = np.cbrt(Q / a)
+        for _ in range(60):
+            g = g - (a * g**3 + 1e-3 * g - Q) / (3 * a * g**2 + 1e-3)
+        return g.mean()
+
+    for G in (2.0, 0.05):
+        expected = scipy.optimize.brentq(lambda Q: gradient(Q) - G, 1e-9, 100.0, xtol=1e-14)
+        value, out, _ = solved(FluxCell(power_law, (n,), discretisation), (0.0, jnp.array([G])))
+        assert int(out.result) == fx.Result.SUCCESS
+        assert np.allclose(value, expected, rtol=2e-3)
+        fine, _, _ = solved(FluxCell(power_law, (512,), discretisation), (0.0, jnp.array([G])))
+        assert np.allclose(fine, expected, rtol=1e-9)
+
+
+@discretisations
+def test_layers_of_a_power_law_at_right_angles(discretisation):
+    """Gradient along the layers: no corrector, the arithmetic mean."""
+    cell = FluxCell(power_law, (8, 6), discretisation)
+    value, out, _ = solved(cell, (0.0, jnp.array([0.0, 2.0])))
+    a = 1 + 0.9 * np.sin(2 * np.pi * discretisation.points((8,))[:, 0])
+    assert int(out.result) == fx.Result.SUCCESS
+    assert np.allclose(value, [0.0, 8.0 * a.mean() + 2e-3], atol=1e-9)
+
+
+def test_degenerate_law_from_a_far_start():
+    cell = FluxCell(lambda U, g, z: (1 + 0.9 * jnp.sin(2 * PI * z[0]) * jnp.cos(2 * PI * z[1])) * (g @ g) * g + 1e-3 * g, (16, 16))
+    condition = (0.0, jnp.array([1.0, 0.3]))
+    near, out = cell.solve(condition, cell.init(condition, None), 1e-10)
+    rough = 0.3 * jax.random.normal(jax.random.key(0), (16, 16))
+    far, hard = cell.solve(condition, rough, 1e-10)
+    assert int(out.result) == int(hard.result) == fx.Result.SUCCESS
+    assert int(out.steps) <= 8 < int(hard.steps)
+    assert np.allclose(cell.link(near, condition), cell.link(far, condition), rtol=1e-8)
+
+
+def test_zero_gradient_has_zero_flux():
+    value, out, _ = solved(FluxCell(power_law, (8, 8)), (0.0, jnp.zeros(2)))
+    assert int(out.result) == fx.Result.SUCCESS and np.all(value == 0.0)
+
+
+@pytest.mark.parametrize("symmetric", [True, None])
+def test_tangent_against_differences(symmetric):
+    def q(U, g, z):
+        turn = 0.0 if symmetric else jnp.array([-g[1], g[0]]) * jnp.sin(2 * PI * z[1])
+        return U * (1.5 + jnp.sin(2 * PI * z[0])) * (1 + g @ g) * g + turn
+
+    cell = FluxCell(q, (8, 8), FiniteElement(), symmetric=symmetric)
+    G, h = jnp.array([0.4, 0.8]), 1e-5
+    by_value, by_gradient = fx.response(cell, (1.3, G), tangent=True).tangent
+
+    def mean_flux(U, G):
+        return np.asarray(solved(cell, (U, G))[0])
+
+    expected = np.stack([(mean_flux(1.3, G + h * e) - mean_flux(1.3, G - h * e)) / (2 * h) for e in jnp.eye(2)], axis=1)
+    assert np.allclose(by_gradient, expected, rtol=1e-6)
+    assert np.allclose(by_value, (mean_flux(1.3 + h, G) - mean_flux(1.3 - h, G)) / (2 * h), rtol=1e-6)
+    assert (abs(expected[0, 1] - expected[1, 0]) < 1e-6) == bool(symmetric)
+
+
+def test_failures_are_told():
+    cell = FluxCell(lambda U, g, z: U * jnp.exp(z[0]) * g, (8,))
+    _, out, _ = solved(cell, (jnp.nan, jnp.ones(1)))
+    assert int(out.result) == fx.Result.NONFINITE
+    state, out = FluxCell(power_law, (32,), max_steps=1).solve((0.0, jnp.ones(1)), jnp.zeros(32), 1e-12)
+    assert int(out.result) == fx.Result.MAX_STEPS and np.all(np.isfinite(state))
+    with pytest.raises(BadInput, match=r"A flux \(2,\) is needed"):
+        FluxCell(lambda U, g, z: g @ g, (4, 4)).link(jnp.zeros((4, 4)), (0.0, jnp.ones(2)))
+    with pytest.raises(BadInput, match="shape"):
+        FluxCell(power_law, (0,))
+    with pytest.raises(BadInput, match="Spectral"):
+        FluxCell(power_law, (4,), "fem")

@@ -1,0 +1,146 @@
+"""Labelled images: what is read, and what is said when it cannot be."""
+
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fiberax.core.errors import BadInput, MissingExtra
+from fiberax.physics.homogenization import Cell, FiniteElement, Spectral
+from fiberax.physics.homogenization.images import Phases, read_labels
+
+LABELS = np.array([[0, 0, 1, 1, 2], [0, 1, 1, 2, 2], [0, 0, 0, 1, 2]])
+
+
+def save(path, array):
+    if path.suffix == ".npy":
+        np.save(path, array)
+    elif path.suffix == ".png":
+        from PIL import Image
+
+        Image.fromarray(array.astype(np.uint8)).save(path)
+    else:
+        import tifffile
+
+        tifffile.imwrite(path, array.astype(np.uint16))
+    return path
+
+
+@pytest.mark.parametrize("ending", [".npy", ".png", ".tif", ".tiff"])
+def test_files_give_their_labels(tmp_path, ending):
+    array, source = read_labels(save(tmp_path / f"cell{ending}", LABELS))
+    assert np.array_equal(array, LABELS) and array.dtype == np.int64
+    assert source.endswith(f"cell{ending}")
+    assert np.array_equal(read_labels(str(tmp_path / f"cell{ending}"))[0], LABELS)
+
+
+def test_voxels_from_a_stack_of_slices(tmp_path):
+    block = np.arange(24).reshape(2, 3, 4) % 3
+    assert np.array_equal(read_labels(save(tmp_path / "block.tif", block))[0], block)
+
+
+@pytest.mark.parametrize("mode", ["P", "1", "RGB", "RGBA", "LA"])
+def test_modes_of_pictures(tmp_path, mode):
+    from PIL import Image
+
+    two = (LABELS > 0).astype(np.uint8)
+    if mode == "P":
+        picture = Image.fromarray(LABELS.astype(np.uint8), mode=None).convert("P")
+        picture = Image.frombytes("P", LABELS.shape[::-1], LABELS.astype(np.uint8).tobytes())
+        picture.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+        expected = LABELS
+    elif mode == "1":
+        picture, expected = Image.fromarray(two.astype(bool)), two
+    else:
+        picture, expected = Image.fromarray(two * 255).convert(mode), two * 255
+    picture.save(tmp_path / "cell.png")
+    assert np.array_equal(read_labels(tmp_path / "cell.png")[0], expected)
+
+
+def test_pixels_carry_the_values():
+    cell = Cell.from_image(LABELS, {0: 1.0, 1: lambda U: 10 + U, 2: 4})
+    assert isinstance(cell.discretisation, FiniteElement) and cell.shape == (3, 5)
+    expected = np.choose(LABELS, [1.0, 12.0, 4.0])
+    assert np.array_equal(cell.coefficient(2.0), expected)
+    points = cell.discretisation.points(cell.shape)
+    assert all(cell.a(2.0, jnp.asarray(points[i, j])) == expected[i, j] for i in range(3) for j in range(5))
+    assert Cell.from_image(LABELS, {0: 1, 1: 1, 2: 1}, Spectral()).discretisation == Spectral()
+
+
+def test_tensors_and_numbers_together():
+    skew = np.array([[2.0, 1.0], [-1.0, 3.0]])
+    cell = Cell.from_image(LABELS, {0: skew, 1: 5.0, 2: lambda U: U * jnp.eye(2)})
+    a = np.asarray(cell.coefficient(7.0))
+    assert a.shape == (2, 2, 3, 5)
+    assert np.array_equal(a[..., 0, 0], skew)
+    assert np.array_equal(a[..., 0, 2], 5 * np.eye(2)) and np.array_equal(a[..., 2, 4], 7 * np.eye(2))
+    assert not cell.symmetric
+    assert Cell.from_image(LABELS, {0: 1.0, 1: np.eye(2), 2: 3}).symmetric
+
+
+def test_labels_may_be_any_numbers():
+    cell = Cell.from_image(LABELS * 100 - 7, {-7: 1.0, 93: 2.0, 193: 3.0, 500: 9.0})
+    assert np.array_equal(cell.coefficient(0.0), LABELS + 1.0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "values", "told"),
+    [
+        (LABELS, {0: 1.0, 1: 2.0}, r"no value for label 2.*0 \(6 pixels\), 1 \(5 pixels\), 2 \(4 pixels\)"),
+        (np.arange(256).reshape(16, 16), {0: 1.0}, "looks like a photograph"),
+        (np.where(LABELS == 2, np.nan, LABELS), {0: 1.0, 1: 1.0}, r"4 of 15 pixels are NaN.*\(0, 4\)"),
+        (LABELS + 0.5, {0: 1.0}, r"0.5 at \(0, 0\) is not a whole number"),
+        (np.zeros((2, 2, 2, 2), int), {0: 1.0}, "4 axes"),
+        (np.zeros((0, 3), int), {0: 1.0}, "no pixels"),
+        (np.array(["a", "b"]), {0: 1.0}, "whole numbers"),
+        (LABELS, {0: 1.0, 1: -2.0, 2: 1.0}, r"label 1 \(first pixel \(0, 2\)\) is -2.0; conductivities must be positive"),
+        (LABELS, {0: 1.0, 1: 0.0, 2: 1.0}, "positive"),
+        (LABELS, {0: float("nan"), 1: 1.0, 2: 1.0}, "not finite"),
+        (LABELS, {0: np.array([[1.0, 3.0], [3.0, 1.0]]), 1: 1.0, 2: 1.0}, "positive"),
+        (LABELS, {0: np.eye(3), 1: 1.0, 2: 1.0}, r"shape \(3, 3\)"),
+        (LABELS, {0: "copper", 1: 1.0, 2: 1.0}, "'copper'"),
+    ],
+)
+def test_what_cannot_be_used_is_named(labels, values, told):
+    with pytest.raises(BadInput, match=told):
+        Cell.from_image(labels, values)
+
+
+def test_functions_are_checked_when_a_condition_is_known():
+    cell = Cell.from_image(LABELS, {0: 1.0, 1: lambda U: 10 - U, 2: 1.0})
+    cell.validate(1.0)
+    with pytest.raises(BadInput, match=r"not positive at z = \[0.166667, 0.5\] \(grid point \(0, 2\)\): -1.0"):
+        cell.validate(11.0)
+    with pytest.raises(BadInput, match="shape"):
+        Phases(LABELS, {0: 1.0, 1: lambda U: jnp.ones(3), 2: 1.0}).field(0.0)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(BadInput, match="no such file"):
+        read_labels(tmp_path / "missing.png")
+    with pytest.raises(BadInput, match=r"Known endings: .npy, .png"):
+        read_labels("cell.jpg")
+    for ending in (".npy", ".png", ".tif"):
+        path = save(tmp_path / f"cut{ending}", np.tile(LABELS, (40, 40)))
+        path.write_bytes(path.read_bytes()[: 60 if ending == ".png" else 100])
+        with pytest.raises(BadInput, match=f"cut{ending}.*damaged"):
+            read_labels(path)
+
+
+def test_colours_are_refused(tmp_path):
+    from PIL import Image
+
+    colours = np.zeros((4, 4, 3), np.uint8)
+    colours[0, 0] = (255, 0, 0)
+    Image.fromarray(colours).save(tmp_path / "cell.png")
+    with pytest.raises(BadInput, match="picture in colour"):
+        read_labels(tmp_path / "cell.png")
+
+
+@pytest.mark.parametrize(("ending", "module"), [(".png", "PIL"), (".tif", "tifffile")])
+def test_missing_extras_are_named(tmp_path, monkeypatch, ending, module):
+    path = save(tmp_path / f"cell{ending}", LABELS)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtra, match=r"fiberax\[image\]"):
+        read_labels(path)
