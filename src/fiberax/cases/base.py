@@ -1,0 +1,198 @@
+"""What a case is: a typed dataclass whose fields are options, and `build()`, which makes the problem to compute."""
+
+import abc
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fiberax.core.errors import BadInput
+from fiberax.io.results import Quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OPTION = "fiberax option"
+
+
+@dataclass(frozen=True)
+class Option:
+    """Help line, unit and bounds of one field of a case."""
+
+    help: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+
+
+def option(
+    default: Any,
+    *,
+    help: str,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+) -> Any:
+    """A field of a case that becomes an option of the command.
+
+    `help` is one line; `unit` stands behind it. Numbers must lie in [`low`, `high`] and be larger than `above`,
+    where these are given; NaN and infinity are always refused.
+    """
+    return field(default=default, metadata={OPTION: Option(help, unit, low, high, above)})
+
+
+class Case(abc.ABC):
+    """A computation with a name, options, and a problem made from them.
+
+    Subclasses are dataclasses; each field is made by `option`. The first line of the class docstring is its help.
+    Field types: bool, int, float, str, pathlib.Path, Enum, tuples of numbers, and any of these or None.
+    """
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @abc.abstractmethod
+    def build(self) -> "Problem":
+        """The problem that these options describe. Raises `BadInput` where they describe none."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Names and units for results and figures, and what to show of a fiber's state.
+
+    `quantities`: for "macro", "response" and "result" (leaves of trees: "macro.u", ...) name, unit and text.
+    `microstate(state, condition)`: arrays over the cell to draw for one site, by title; the default draws the state.
+    """
+
+    quantities: dict[str, Quantity] = field(default_factory=dict)
+    length_unit: str = "1"
+    axis: Quantity = Quantity("time", "1", "time")
+    microstate: "Callable[[Any, Any], dict[str, Any]] | None" = None
+
+
+@dataclass(frozen=True)
+class Evolve:
+    """A run in time: the arguments of `fx.evolve`. `stepper` None: the default of `fx.evolve`."""
+
+    bundle: Any
+    driver: Any
+    macro0: Any
+    t1: float
+    dt: float
+    t0: float = 0.0
+    saveat: tuple[float, ...] | None = None
+    stepper: Any = None
+    seed: int = 0
+    fail_fraction: float = 0.0
+    labels: Labels = Labels()
+
+
+@dataclass(frozen=True)
+class Steady:
+    """A steady state: the arguments of `fx.steady`."""
+
+    bundle: Any
+    driver: Any
+    macro0: Any
+    labels: Labels = Labels()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Responses (and tangents) of one fiber over a list of conditions: the arguments of `fx.responses`.
+
+    `conditions` has shape (rows,); `axis` says what it is; `batch` rows are computed between two progress reports.
+    """
+
+    fiber: Any
+    conditions: np.ndarray
+    tangent: bool = True
+    tolerance: float = 1e-10
+    batch: int = 16
+    labels: Labels = Labels()
+
+
+Problem = Evolve | Steady | Table
+
+
+def fields_of(case: type) -> list[tuple[str, Any, Any, Option]]:
+    """Name, type, default and option of every field of a case. Raises `BadInput` for a field that is no option."""
+    if not dataclasses.is_dataclass(case):
+        raise BadInput(f"The case {case.__name__} is not a dataclass: put @dataclass above its class line.")
+    hints = typing.get_type_hints(case)
+    found = []
+    for entry in dataclasses.fields(case):
+        if OPTION not in entry.metadata:
+            raise BadInput(f"{case.__name__}.{entry.name}: make it an option, {entry.name}: type = option(default, help=...).")
+        found.append((entry.name, hints[entry.name], entry.default, entry.metadata[OPTION]))
+    return found
+
+
+def flag(name: str) -> str:
+    """The command-line flag of a field."""
+    return "--" + name.replace("_", "-")
+
+
+def check_options(case: object) -> None:
+    """Raise `BadInput` for the first option whose number is not finite or out of bounds."""
+    for name, _, _, opt in fields_of(type(case)):
+        value = getattr(case, name)
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                _check_number(flag(name), number, opt)
+
+
+def _check_number(name: str, value: float, opt: Option) -> None:
+    unit = f" {opt.unit}" if opt.unit else ""
+    if not math.isfinite(value):
+        raise BadInput(f"{name} = {value}: give a finite number{unit and f' ({opt.unit})'}.")
+    if opt.above is not None and value <= opt.above:
+        raise BadInput(f"{name} = {value}{unit}: give a number larger than {opt.above:g}.")
+    if opt.low is not None and value < opt.low:
+        raise BadInput(f"{name} = {value}{unit}: give at least {opt.low:g}.")
+    if opt.high is not None and value > opt.high:
+        raise BadInput(f"{name} = {value}{unit}: give at most {opt.high:g}.")
+
+
+def to_json(case: object) -> dict[str, Any]:
+    """The options of a case as JSON values."""
+
+    def encode(value):
+        if isinstance(value, Enum):
+            return value.value
+        if isinstance(value, Path):
+            return str(value)
+        return [encode(v) for v in value] if isinstance(value, tuple | list) else value
+
+    return {name: encode(getattr(case, name)) for name, _, _, _ in fields_of(type(case))}
+
+
+def from_json(case: type, values: dict[str, Any], folder: Path) -> Any:
+    """The case with options as `to_json` wrote them; relative paths are taken from `folder`. Raises `BadInput`."""
+    known = {name: hint for name, hint, _, _ in fields_of(case)}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise BadInput(
+            f"The case {case.__name__} has no option {flag(unknown[0])}: its parameters were written for another version."
+        )
+    return case(**{name: _decode(value, known[name], folder) for name, value in values.items()})
+
+
+def _decode(value: Any, hint: Any, folder: Path) -> Any:
+    if value is None:
+        return None
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    if hint is Path:
+        return folder / value
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return hint(value)
+    return tuple(value) if typing.get_origin(hint) is tuple else value

@@ -1,0 +1,93 @@
+"""Cases by name, and cases in a user's own file."""
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+
+from fiberax.cases.base import Case
+from fiberax.core.errors import BadInput
+
+PACKAGE = Path(__file__).parents[1]
+
+# name -> (module, class, one line for `fiberax list`); the modules are imported when a case is asked for
+CASES = {
+    "diffusion": (
+        "fiberax.cases.diffusion",
+        "Diffusion",
+        "heat flow in time through a composite whose cell is an image",
+    ),
+    "homogenize": (
+        "fiberax.cases.homogenize",
+        "Homogenize",
+        "table of the effective conductivity A(U) and dA/dU of an image or a formula",
+    ),
+    "steady": (
+        "fiberax.cases.steady",
+        "SteadyConduction",
+        "steady temperature between a hot and a cold side of the composite",
+    ),
+}
+
+
+def find_case(name: str) -> type[Case]:
+    """The case called `name`. Raises `BadInput` naming the closest ones where there is none."""
+    if name not in CASES:
+        close = difflib.get_close_matches(name, CASES, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(CASES)}."
+        raise BadInput(f"There is no case {name!r}: {hint} A file of your own ends in .py.")
+    module, attribute, _ = CASES[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def load_file(path: Path, search_path: tuple[str, ...] = ()) -> type[Case]:
+    """The one case that a Python file defines.
+
+    Modules beside the file, and in `search_path`, can be imported by it. Raises `BadInput` where the file is missing
+    or unfinished, or defines no case or several; an error inside the file is named with its line.
+    """
+    if not path.is_file():
+        raise BadInput(f"There is no file {path}.")
+    for folder in (*search_path, str(path.resolve().parent)):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    name = f"fiberax_case_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(f"{place_of(error)}: {type(error).__name__}: {error}") from error
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Case) and value.__module__ == name
+        and not inspect.isabstract(value)
+    ]  # fmt: skip
+    if len(found) != 1:
+        names = ", ".join(sorted(c.__name__ for c in found))
+        problem = f"defines {len(found)} cases ({names}): keep one" if found else "defines no case: write one"
+        raise BadInput(
+            f"{path} {problem} dataclass derived from fiberax.cases.Case with a method build() "
+            "(an example stands in the docstring of fiberax.cases)."
+        )
+    return found[0]
+
+
+def place_of(error: BaseException) -> str:
+    """File and line where an error arose: the last one in the user's own code, else the last of all."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}"
+    own, last, trace = None, "an unknown place", error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        last = f"{file}, line {trace.tb_lineno}"
+        if not (file.startswith(("<", str(PACKAGE))) or "site-packages" in file):
+            own = last
+        trace = trace.tb_next
+    return own or last

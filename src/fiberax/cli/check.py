@@ -1,0 +1,139 @@
+"""What `fiberax check` does: the promises of a model, and what a run will cost, before anything long is computed."""
+
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+import fiberax as fx
+from fiberax.cases.base import Evolve, Problem, Steady, Table
+from fiberax.cli.display import duration
+from fiberax.core.bundle import check_fit
+from fiberax.core.errors import BadInput
+from fiberax.core.schedule import schedule
+
+PATIENCE = 60.0  # seconds that one trial step may take
+SAMPLE = 16
+
+
+def check(problem: Problem, placement: Any) -> None:
+    """Check a problem and print what was found, with an estimate of memory and time.
+
+    Raises `CheckFailed`, `Mismatch`, `BadInput` and `FiberFailure` with what is wrong.
+    """
+    if isinstance(problem, Table):
+        _check_table(problem, placement)
+    else:
+        _check_bundle(problem, placement)
+    print("All checks passed.")
+
+
+def _check_table(problem: Table, placement: Any) -> None:
+    conditions = np.asarray(problem.conditions, float)
+    _check_fiber(problem.fiber, None, conditions[len(conditions) // 2])
+    seconds = _time_responses(problem.fiber, None, conditions[: problem.batch], placement, problem.tolerance)
+    _tell("time", f"about {duration(seconds * len(conditions))} for {len(conditions)} conditions")
+
+
+def _check_bundle(problem: Evolve | Steady, placement: Any) -> None:
+    bundle, macro0 = problem.bundle, jax.tree.map(np.asarray, problem.macro0)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(macro0):
+        bad = np.argwhere(~np.isfinite(leaf))
+        if len(bad):
+            raise BadInput(f"macro0{jax.tree_util.keystr(path)} is not finite at index {bad[0].tolist()}.")
+    conditions, state, response = check_fit(bundle, macro0)
+    sites = jax.tree.leaves(conditions)[0].shape[0]
+    held = bundle.macro.conditions(macro0)
+    _tell("shapes", f"{sites} sites; macro model, fiber, link and driver fit together")
+    problem.driver.prepare(bundle.fiber)
+    some = np.unique(np.linspace(0, sites - 1, SAMPLE).round().astype(int))
+    _check_fiber(bundle.fiber, bundle.link, jax.tree.map(lambda leaf: leaf[some[len(some) // 2]], held))
+    _tell("memory", f"{_size(_bytes(state) * sites)} for the states of all sites, as much for a checkpoint on disk")
+    if isinstance(problem, Steady):
+        _cost_of_steady(problem, jax.tree.map(lambda leaf: leaf[some], held), sites, placement)
+        return
+    plan = schedule(problem.t0, problem.t1, problem.dt, problem.saveat)
+    records = sum(stretch.save for stretch in plan.stretches) + plan.save_start
+    _tell("disk", f"{_size(records * (_bytes(macro0) + sites * _bytes(response)))} for {records} records")
+    _try_step(problem, plan, jax.tree.map(lambda leaf: leaf[some], held), sites, placement)
+
+
+def _check_fiber(fiber: Any, link: Any, condition: Any) -> None:
+    report = fx.testing.check_fiber(fiber, condition, link)
+    _tell("fiber", f"{report.entries} numbers in a state; {len(report.checked)} promises kept")
+    for law, deviation in report.deviations.items():
+        _tell("", f"{law}: relative deviation {deviation:.1e}")
+
+
+def _try_step(problem: Evolve, plan: Any, sample: Any, sites: int, placement: Any) -> None:
+    """One step of the whole bundle where that is quick, else an estimate from a few sites."""
+    if problem.driver.slaved:
+        guess = _time_responses(problem.bundle.fiber, problem.bundle.link, sample, placement) * sites
+        if guess > PATIENCE:
+            _tell("time", f"a step takes {duration(guess)} or more, {plan.steps} steps {duration(guess * plan.steps)}")
+            _tell("", "too long to try one here: the step and its gradient are not checked")
+            return
+    dt = plan.stretches[0].dt
+    report = fx.testing.check_bundle(
+        problem.bundle, problem.driver, problem.macro0, dt, problem.t0, problem.stepper, gradient=sites <= 4096
+    )
+    gradient = "" if report.gradient is None else ", with a finite gradient"
+    _tell("bundle", f"one step of {dt:.4g} goes well{gradient}")
+    total = duration(_time_step(problem, dt, report.seconds, placement) * plan.steps)
+    _tell("time", f"{duration(report.compile_seconds)} to compile, then about {total} for {plan.steps} steps")
+
+
+def _time_step(problem: Evolve, dt: float, first: float, placement: Any) -> float:
+    """Seconds of one step among many: `first`, one step by itself, counts the start of a run as well."""
+    steps = int(np.clip(PATIENCE / 4 / first, 1, 20))
+    begun = time.perf_counter()
+    fx.evolve(
+        problem.bundle,
+        problem.driver,
+        problem.macro0,
+        t0=problem.t0,
+        t1=problem.t0 + (1 + steps) * dt,
+        dt=dt,
+        stepper=problem.stepper,
+        placement=placement,
+        fail_fraction=1.0,
+    )
+    return max(time.perf_counter() - begun - first, 0.0) / steps
+
+
+def _cost_of_steady(problem: Steady, sample: Any, sites: int, placement: Any) -> None:
+    if not problem.driver.slaved:
+        raise BadInput("A steady state needs a driver whose response is a function of the condition: fx.Quasistatic().")
+    seconds = _time_responses(problem.bundle.fiber, problem.bundle.link, sample, placement) * sites
+    _tell("time", f"about {duration(seconds)} for the responses of each Newton step")
+
+
+def _time_responses(fiber: Any, link: Any, conditions: Any, placement: Any, tolerance: float = 1e-8) -> float:
+    """Seconds of one response in a batch, compiled. Raises `BadInput` where one is not found."""
+    for _ in range(2):
+        begun = time.perf_counter()
+        found = fx.responses(fiber, conditions, link, tolerance=tolerance, placement=placement)
+        results = np.asarray(jax.block_until_ready(found.result))
+        spent = time.perf_counter() - begun
+    if results.any():
+        worst = int(np.argmax(results != 0))
+        condition = jax.tree.map(lambda leaf: np.asarray(leaf)[worst].tolist(), conditions)
+        raise BadInput(f"The fiber does not come to rest under the condition {condition}: {fx.Result(results[worst]).name}.")
+    return spent / len(results)
+
+
+def _bytes(tree: Any) -> int:
+    return sum(int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
+def _tell(what: str, text: str) -> None:
+    print(f"{what:<8} {text}", flush=True)

@@ -1,0 +1,212 @@
+"""What `fiberax run`, `resume`, `status` and `plot` do."""
+
+import dataclasses
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from fiberax.cases.base import Case, Problem, fields_of, from_json, to_json
+from fiberax.cases.find import find_case, load_file, place_of
+from fiberax.cli import display, platform
+from fiberax.cli.options import CHECKPOINT_EVERY, Claim, Devices, Errors, Place, Settings
+from fiberax.core.errors import BadInput, FiberaxError
+from fiberax.io import log, owner, runfolder
+from fiberax.io.atomic import SaveFailed
+
+INTERRUPTED = 130
+
+
+class Stopped(Exception):
+    """The user stopped a run; the message says how to go on."""
+
+
+def run(case: Case, source: Path | None, name: str, place: Place, devices: Devices, settings: Settings) -> None:
+    """Compute a case in a new folder. `source`: the user's file, where the case comes from one."""
+    platform.start(devices)
+    problem = build(case)
+    folder = runfolder.free_name(Path("runs"), name) if place.out is None else place.out
+
+    def make() -> None:
+        runfolder.create(folder, place.overwrite)
+        runfolder.write_parameters(folder, _parameters(case, source, name, folder, devices, settings))
+
+    platform.on_first_process(make)
+    _launch(problem, folder, devices, settings, resumed=False)
+
+
+def resume(directory: str, claim: Claim, devices: Devices, settings: Settings) -> None:
+    """Go on with a run that was stopped or killed, from its last checkpoint."""
+    folder = Path(directory)
+    parameters = runfolder.read_parameters(folder)
+    _refuse_finished(folder)
+    owner.refuse_living(folder, claim.takeover)
+    before = parameters.settings
+    devices = dataclasses.replace(devices, devices=devices.devices or before["devices"], chunk=devices.chunk or before["chunk"])
+    if settings.checkpoint_every is None:
+        settings = dataclasses.replace(settings, checkpoint_every=before["checkpoint_every"])
+    platform.start(devices)
+    platform.on_first_process(lambda: runfolder.adopt(folder, claim.takeover))
+    try:
+        _refuse_finished(folder)
+        case = from_json(_case_of(parameters, folder), parameters.options, folder)
+        problem = build(case)
+    except BaseException:
+        _release(folder)
+        raise
+    _launch(problem, folder, devices, settings, resumed=True)
+
+
+def check(case: Case, devices: Devices, errors: Errors) -> None:
+    """Test a case, and say what it will cost, before anything long is computed."""
+    platform.start(devices)
+    from fiberax.cli.check import check as check_problem
+
+    check_problem(build(case), platform.placement(devices))
+
+
+def _refuse_finished(folder: Path) -> None:
+    if log.read_state(folder).get("phase") == "finished":
+        raise BadInput(f"The run in {folder} is finished; `fiberax plot {folder}` draws its figures again.")
+
+
+def build(case: Case) -> Problem:
+    """The case's problem; an error in the user's own `build` is named with its place."""
+    try:
+        problem = case.build()
+    except FiberaxError:
+        raise
+    except Exception as error:
+        raise BadInput(f"{place_of(error)}: {type(error).__name__}: {error}") from error
+    if not isinstance(problem, Problem):
+        kind = type(problem).__name__
+        raise BadInput(f"{type(case).__name__}.build() must return an Evolve, Steady or Table; it returns {kind}.")
+    return problem
+
+
+def _parameters(
+    case: Case, source: Path | None, name: str, folder: Path, devices: Devices, settings: Settings
+) -> runfolder.Parameters:
+    """What `resume` needs, with copies of the files that the case reads."""
+    options = to_json(case)
+    for field, *_ in fields_of(type(case)):
+        value = getattr(case, field)
+        if isinstance(value, Path):
+            options[field] = runfolder.copy_input(folder, value)
+    return runfolder.Parameters(
+        case=name,
+        options=options,
+        settings={
+            "checkpoint_every": settings.checkpoint_every,
+            "devices": devices.devices,
+            "chunk": devices.chunk,
+        },
+        source=None if source is None else runfolder.copy_input(folder, source),
+        search_path=() if source is None else (str(source.resolve().parent),),
+    )
+
+
+def _case_of(parameters: runfolder.Parameters, folder: Path) -> type[Case]:
+    if parameters.source is None:
+        return find_case(parameters.case)
+    return load_file(folder / parameters.source, tuple(parameters.search_path))
+
+
+def _launch(problem: Problem, folder: Path, devices: Devices, settings: Settings, resumed: bool) -> None:
+    """Compute in a folder that is made and claimed; leave behind the state in which it ended."""
+    from fiberax.cli.execute import Job, compute
+
+    first = platform.is_first_process()
+    shown = display.choose(settings.quiet or not first, settings.plain)
+    every = CHECKPOINT_EVERY if settings.checkpoint_every is None else settings.checkpoint_every
+    job = Job(folder, shown, platform.placement(devices), every, settings.figures, resumed)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        if first:
+            runfolder.log_start(folder, "resume" if resumed else "start", {"folder": str(folder)})
+            log.write_state(folder, "running", log.read_state(folder))
+            shown.say(f"{'Going on' if resumed else 'Computing'} in {folder}")
+        words = compute(problem, job)
+    except KeyboardInterrupt:
+        _ended(folder, "interrupted", "")
+        raise Stopped(f"Stopped. `fiberax resume {folder}` goes on from the last checkpoint.") from None
+    except Exception as error:
+        _ended(folder, "failed", str(error))
+        raise
+    finally:
+        shown.close()
+        _release(folder)
+    if first:
+        log.append_event(folder, "end", {"summary": words})
+        print(f"Finished: {words}. Results and figures are in {folder}")
+
+
+def _ended(folder: Path, phase: str, message: str) -> None:
+    """Leave word of how the run ended; a full disk must not hide the error that ended it."""
+    if not platform.is_first_process():
+        return
+    try:
+        log.write_state(folder, phase, log.read_state(folder) | {"message": message})
+        log.append_event(folder, phase, {"message": message})
+    except SaveFailed:
+        return
+
+
+def _release(folder: Path) -> None:
+    if platform.is_first_process():
+        owner.release(folder)
+
+
+def plot(directory: str, errors: Errors) -> None:
+    """Draw the figures and ParaView files of a run, finished or not, from what it has saved so far."""
+    from fiberax.cli.execute import draw, gather
+
+    folder = Path(directory)
+    runfolder.read_parameters(folder)
+    if log.read_state(folder).get("phase") != "finished":
+        gather(folder)
+    drawn = draw(folder)
+    if not drawn:
+        raise BadInput(f"The run in {folder} has saved nothing yet: there is nothing to draw.")
+    for path in drawn:
+        print(path)
+
+
+def guarded(work: Callable[[], None], debug: bool) -> int:
+    """Run `work`; every error becomes one message on stderr and an exit code. With `debug` the traceback is shown.
+
+    Exit codes: 0 well, 2 a wrong input or a computation that cannot go on, 130 stopped by the user, 1 a fault of the
+    program itself.
+    """
+    try:
+        work()
+        return 0
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 2
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if debug:
+            import traceback
+
+            traceback.print_exc()
+        else:
+            print(f"fiberax: {_message(error)}", file=sys.stderr)
+        return 2 if isinstance(error, FiberaxError) else 1
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, FiberaxError):
+        return str(error)
+    text = str(error).strip().splitlines() or [""]
+    if "RESOURCE_EXHAUSTED" in text[0] or isinstance(error, MemoryError):
+        return f"Out of memory ({text[0]}). A smaller --chunk, fewer cells or more --devices need less."
+    return f"{type(error).__name__} at {place_of(error)}: {text[0]} (--debug shows the whole traceback)"

@@ -1,0 +1,112 @@
+"""What a run says while it computes: a progress bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+PLAIN_INTERVAL = 5.0
+
+
+class Display(Protocol):
+    """Somebody who shows the progress of a run."""
+
+    def show(self, done: int, total: int, text: str, left: float | None) -> None:
+        """`done` of `total` steps, a few words on the state, seconds left (None: unknown)."""
+        ...
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        ...
+
+    def close(self) -> None:
+        """The last call."""
+        ...
+
+
+class Silence:
+    """Shows nothing."""
+
+    def show(self, done: int, total: int, text: str, left: float | None) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Lines:
+    """Plain lines on stderr, at most one every five seconds, and the last."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._last = clock()
+
+    def show(self, done: int, total: int, text: str, left: float | None) -> None:
+        """One line, where the last is long enough ago."""
+        if done < total and self._clock() - self._last < PLAIN_INTERVAL:
+            return
+        self._last = self._clock()
+        share = 100 * done // max(total, 1)
+        rest = "" if left is None or done >= total else f", {duration(left)} left"
+        self.say(f"{done}/{total} ({share} %) {text}{rest}")
+
+    def say(self, text: str) -> None:
+        """One line."""
+        print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Bar:
+    """A live progress bar on stderr."""
+
+    def __init__(self):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._progress = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=28),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=Console(stderr=True),
+            transient=False,
+        )
+        self._task = self._progress.add_task("", total=None, text="compiling", left="")
+        self._progress.start()
+
+    def show(self, done: int, total: int, text: str, left: float | None) -> None:
+        """Move the bar."""
+        rest = "" if left is None or done >= total else f"{duration(left)} left"
+        words = f"{done}/{total}  {text}"
+        self._progress.update(self._task, completed=done, total=total, text=words, left=rest)
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        self._progress.console.print(text, highlight=False, markup=False)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._progress.stop()
+
+
+def choose(quiet: bool, plain: bool) -> Display:
+    """The display that fits where stderr goes."""
+    if quiet:
+        return Silence()
+    return Lines() if plain or not sys.stderr.isatty() else Bar()
+
+
+def duration(seconds: float) -> str:
+    """A time span in words."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,239 @@
+"""Computing a problem in its folder: records, checkpoints, log and sign of life on the way, everything drawn at the end."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import fiberax as fx
+from fiberax.cases.base import Evolve, Labels, Problem, Steady, Table
+from fiberax.cli.display import Display
+from fiberax.core.errors import BadInput, MissingExtra
+from fiberax.core.recorder import Record
+from fiberax.io import log, runfolder
+from fiberax.io.checkpoint import newest_checkpoint
+from fiberax.io.figures import draw_all
+from fiberax.io.microstates import Microstate, write_microstates
+from fiberax.io.recorder import FolderRecorder, named_leaves
+from fiberax.io.results import assemble, count_records, drop_records, read_record, read_table, write_csv
+from fiberax.io.vtk import write_series
+
+STATE_INTERVAL = 0.5
+LOG_INTERVAL = 10.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One process's share of a run: where it writes, where it computes, how it is shown."""
+
+    folder: Path
+    display: Display
+    placement: Any
+    checkpoint_every: float
+    figures: bool
+    resumed: bool = False
+
+
+class Pulse:
+    """Hands each progress report to the display, the state file and the log, the last two at their own pace."""
+
+    def __init__(self, job: Job, recorder: FolderRecorder):
+        self._job, self._recorder = job, recorder
+        self._state_at = self._log_at = -np.inf
+        self._first = jax.process_index() == 0
+
+    def __call__(self, report) -> None:
+        """Pass on a `Report` of `fx.evolve`."""
+        fields = {
+            "step": int(report.step),
+            "steps": int(report.steps),
+            "t": float(report.t),
+            "t1": float(report.t1),
+            "elapsed": float(report.elapsed),
+            "eta": None if report.eta is None else float(report.eta),
+            "failed": int(report.failed),
+            "sites": int(report.sites),
+            "separation": None if report.separation is None else float(report.separation),
+        }
+        words = f"t = {report.t:.4g}" + (f", {report.failed} of {report.sites} sites failed" if report.failed else "")
+        self.beat(fields, words)
+
+    def beat(self, fields: dict[str, Any], words: str) -> None:
+        """Pass on the fields of a report and what the display says beside the bar."""
+        if not self._first:
+            return
+        self._job.display.show(fields["step"], fields["steps"], words, fields["eta"])
+        now, last = time.monotonic(), fields["step"] >= fields["steps"]
+        fields = fields | {"saved": self._recorder.saved}
+        if last or now - self._state_at >= STATE_INTERVAL:
+            self._state_at = now
+            log.write_state(self._job.folder, "running", fields)
+        if last or now - self._log_at >= LOG_INTERVAL:
+            self._log_at = now
+            log.append_event(self._job.folder, "progress", fields)
+
+
+def compute(problem: Problem, job: Job) -> str:
+    """Compute `problem` to its end and write everything; returns one line on how it went.
+
+    Raises what `fx.evolve` and `fx.steady` raise, `SaveFailed` where the disk refuses, and KeyboardInterrupt after a
+    checkpoint where the user stopped it.
+    """
+    begun = time.monotonic()
+    run = {Evolve: _evolve, Steady: _steady, Table: _table}[type(problem)]
+    words = run(problem, job)
+    if jax.process_index() == 0:
+        job.display.close()
+        gather(job.folder)
+        log.write_state(job.folder, "finished", log.read_state(job.folder))
+        drop_records(job.folder, 0)
+        _draw_if_possible(job)
+    return f"{words}, {time.monotonic() - begun:.1f} s"
+
+
+def _draw_if_possible(job: Job) -> None:
+    """A run without matplotlib is still a good run: it says how to get the figures, and ends well."""
+    if not job.figures:
+        return
+    try:
+        draw(job.folder)
+    except MissingExtra as missing:
+        job.display.say(str(missing))
+
+
+def gather(folder: Path) -> None:
+    """Assemble results.nc from the records there are. Raises `SaveFailed`, or `BadInput` for a damaged record."""
+    versions = runfolder.versions()
+    attributes = {
+        "Conventions": "CF-1.11",
+        "title": f"fiberax run {folder.resolve().name}",
+        "source": f"fiberax {versions['fiberax']}, jax {versions['jax']}, Python {versions['python']}",
+        "parameters": (folder / "parameters.json").read_text(),
+    }
+    assemble(folder, attributes)
+
+
+def draw(folder: Path) -> list[Path]:
+    """ParaView files (or a CSV table) and figures from results.nc; the paths of the figures.
+
+    Raises `MissingExtra` without matplotlib (the ParaView files are there then), `SaveFailed` where the disk refuses.
+    """
+    table = read_table(folder)
+    if table is not None and table.schema.is_table:
+        write_csv(folder, table)
+    elif table is not None:
+        write_series(folder, table)
+    return draw_all(folder)
+
+
+def _recorder(job: Job, labels: Labels, layout: Any) -> FolderRecorder:
+    coords = {} if layout is None else {dim: np.asarray(layout.coords[dim]) for dim in layout.dims}
+    return FolderRecorder(job.folder, job.checkpoint_every, coords, labels.length_unit, labels.quantities, labels.axis)
+
+
+def _evolve(problem: Evolve, job: Job) -> str:
+    start = _take_up(job) if job.resumed else None
+    recorder = _recorder(job, problem.labels, problem.bundle.macro.layout())
+    recorder.saved = 0 if start is None else start.saved
+    solution = fx.evolve(
+        problem.bundle,
+        problem.driver,
+        problem.macro0,
+        t0=problem.t0,
+        t1=problem.t1,
+        dt=problem.dt,
+        saveat=problem.saveat,
+        key=jax.random.key(problem.seed),
+        stepper=fx.Heun() if problem.stepper is None else problem.stepper,
+        placement=job.placement,
+        fail_fraction=problem.fail_fraction,
+        progress=Pulse(job, recorder),
+        checkpoint=recorder,
+        start=start,
+    )
+    _save_microstates(problem, job, solution)
+    failed = int(np.count_nonzero(np.asarray(solution.result[-1])))
+    return f"{recorder.saved} records, {solution.result.shape[-1]} sites, {failed} failed"
+
+
+def _take_up(job: Job):
+    """The newest sound checkpoint, with the records after it dropped."""
+    start, complaints = newest_checkpoint(job.folder / "checkpoints")
+    if jax.process_index() == 0:
+        for complaint in complaints:
+            rest = "the one before it is used" if start is not None else "the run begins anew"
+            job.display.say(f"{complaint} Going on: {rest}.")
+            log.append_event(job.folder, "damaged checkpoint", {"message": complaint})
+        keep = 0 if start is None else start.saved
+        if count_records(job.folder) < keep:
+            raise BadInput(
+                f"{job.folder}/records has {count_records(job.folder)} records, the checkpoint counts on {keep}: "
+                "files are missing. Run the case again in a new folder."
+            )
+        drop_records(job.folder, keep)
+    return start
+
+
+def _steady(problem: Steady, job: Job) -> str:
+    if jax.process_index() == 0:
+        drop_records(job.folder, 0)
+    recorder = _recorder(job, problem.labels, problem.bundle.macro.layout())
+    solution = fx.steady(problem.bundle, problem.driver, problem.macro0, placement=job.placement)
+    first = jax.tree.map(lambda leaf: np.asarray(leaf[0]), (solution.macro, solution.response, solution.result))
+    recorder.record(Record(0, 0.0, *first))
+    _save_microstates(problem, job, solution)
+    return f"steady state of {solution.result.shape[-1]} sites"
+
+
+def _table(problem: Table, job: Job) -> str:
+    """Batch by batch; each row is a record, so a resumed table goes on at the first row that is missing."""
+    conditions = np.asarray(problem.conditions, float)
+    recorder, total = _recorder(job, problem.labels, None), len(conditions)
+    first = count_records(job.folder) // problem.batch * problem.batch if job.resumed else 0
+    pulse, begun = Pulse(job, recorder), time.monotonic()
+    failed = sum(int(read_record(job.folder, k)[1]["result"] != 0) for k in range(first))
+    for done in range(first, total, problem.batch):
+        rows = conditions[done : done + problem.batch]
+        answer = fx.responses(
+            problem.fiber, rows, tangent=problem.tangent, tolerance=problem.tolerance, placement=job.placement
+        )
+        arrays = named_leaves("response", answer.value) | {"result": np.asarray(answer.result, np.int32)}
+        if problem.tangent:
+            arrays |= named_leaves("tangent", answer.tangent)
+        failed += int(np.count_nonzero(arrays["result"]))
+        if jax.process_index() == 0:
+            for row, value in enumerate(rows):
+                recorder.row(done + row, value, {name: array[row] for name, array in arrays.items()})
+        recorder.saved = done + len(rows)
+        elapsed = time.monotonic() - begun
+        left = elapsed / (recorder.saved - first) * (total - recorder.saved)
+        counts = {"step": recorder.saved, "steps": total, "elapsed": elapsed, "eta": left}
+        pulse.beat(counts | {"failed": failed, "sites": total}, f"{problem.labels.axis.name} = {rows[-1]:.4g}")
+    return f"{total} conditions, {failed} failed"
+
+
+def _save_microstates(problem: Evolve | Steady, job: Job, solution: Any) -> None:
+    """States of the sites with the lowest, the middle and the highest condition, as arrays to draw."""
+    if solution.macro is None:
+        return
+    macro = jax.tree.map(lambda leaf: leaf[-1], solution.macro)
+    conditions = problem.bundle.macro.conditions(macro)
+    leading = jax.tree.leaves(conditions)[0]
+    size = np.linalg.norm(np.asarray(leading).reshape(len(leading), -1), axis=1) if np.ndim(leading) > 1 else leading
+    order = np.argsort(np.asarray(size), kind="stable")
+    positions = problem.bundle.macro.positions()
+    shown = []
+    for site in dict.fromkeys((int(order[0]), int(order[len(order) // 2]), int(order[-1]))):
+        state, condition = jax.tree.map(lambda leaf, k=site: np.asarray(leaf[k]), (solution.section.state, conditions))
+        draw = problem.labels.microstate
+        arrays = named_leaves("state", state) if draw is None else draw(state, condition)
+        place = "" if positions is None else f" at ({', '.join(f'{x:.3g}' for x in positions[site])})"
+        held = ", ".join(
+            f"{name.replace('condition', 'U')} = {np.round(v, 4)}" for name, v in named_leaves("condition", condition).items()
+        )
+        shown.append(Microstate(f"site {site}{place}\n{held}", {k: np.asarray(v) for k, v in arrays.items()}))
+    if jax.process_index() == 0:
+        write_microstates(job.folder, shown)

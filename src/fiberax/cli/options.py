@@ -1,0 +1,135 @@
+"""Options of the command, made from dataclasses."""
+
+import argparse
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fiberax.cases.base import Case, check_options, fields_of, flag, option
+from fiberax.core.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Where a run computes."""
+
+    devices: int | None = option(
+        None, help="devices (of each process) that share the sites; a CPU is split into as many", low=1
+    )
+    chunk: int | None = option(None, help="sites computed at once on a device; default by the size of a state", low=1)
+    distributed: bool = option(False, help="several processes, found by themselves under Slurm or MPI")
+    coordinator: str | None = option(None, help="several processes by hand: HOST:PORT of process 0")
+    num_processes: int | None = option(None, help="several processes by hand: how many", low=1)
+    process_id: int | None = option(None, help="several processes by hand: the number of this one, from 0", low=0)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run is saved and shown."""
+
+    checkpoint_every: float | None = option(
+        None, help="longest work that a crash can lose; default 60, a resumed run: as before", unit="s", low=0.0
+    )
+    quiet: bool = option(False, help="say nothing but the last line")
+    plain: bool = option(False, help="lines of text in place of the progress bar")
+    figures: bool = option(True, help="draw figures at the end")
+    debug: bool = option(False, help="show the Python traceback of an error")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folder of a new run."""
+
+    out: Path | None = option(None, help="folder of the run; default runs/CASE-N")
+    overwrite: bool = option(False, help="replace an earlier run in that folder")
+
+
+CHECKPOINT_EVERY = 60.0
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How errors are shown."""
+
+    debug: bool = option(False, help="show the Python traceback of an error")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """How an earlier run is picked up."""
+
+    takeover: bool = option(False, help="resume although the earlier process cannot be seen from this host")
+
+
+def command(function: Callable[..., None], groups: dict[str, type], arguments: dict[str, str] | None = None) -> Callable:
+    """`function(*arguments, *groups)` as a typer command.
+
+    `groups`: dataclasses of options, by the title of their panel in the help, in the order in which `function` takes
+    them; `arguments`: name and help of text arguments that come before.
+    """
+    arguments = arguments or {}
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[str, typer.Argument(help=text)])
+        for name, text in arguments.items()
+    ]
+    for title, group in groups.items():
+        parameters += [_parameter(title, *entry) for entry in fields_of(group)]
+
+    def call(**values):
+        texts = [values[name] for name in arguments]
+        made = [group(**{name: values[name] for name, *_ in fields_of(group)}) for group in groups.values()]
+        function(*texts, *made)
+
+    call.__signature__ = inspect.Signature(parameters)
+    call.__doc__ = function.__doc__
+    return call
+
+
+def run_command(case: type[Case], function: Callable[..., None]) -> Callable:
+    """`fiberax run CASE`: `function(case, place, devices, settings)`."""
+    return _described(case, command(function, {"Case": case, "Run": Place, "Where": Devices, "Saving and showing": Settings}))
+
+
+def check_command(case: type[Case], function: Callable[..., None]) -> Callable:
+    """`fiberax check CASE`: `function(case, devices, errors)`."""
+    return _described(case, command(function, {"Case": case, "Where": Devices, "Errors": Errors}))
+
+
+def _described(case: type[Case], call: Callable) -> Callable:
+    """`call` with the docstring of the case as its help."""
+    paragraphs = (inspect.getdoc(case) or "").split("\n\n")
+    call.__doc__ = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    return call
+
+
+def peek_devices(arguments: list[str]) -> Devices:
+    """The device options among `arguments`, before the rest is known: a user's file is imported after JAX is set up."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name, hint, default, _ in fields_of(Devices):
+        if hint is bool:
+            parser.add_argument(flag(name), action="store_true")
+        else:
+            kind = int if int in typing.get_args(hint) else str
+            parser.add_argument(flag(name), type=kind, default=default)
+    try:
+        return Devices(**vars(parser.parse_known_args(arguments)[0]))
+    except argparse.ArgumentError as error:
+        raise BadInput(str(error)) from error
+
+
+def _parameter(panel: str, name: str, hint: Any, default: Any, opt) -> inspect.Parameter:
+    unit = f" ({opt.unit})" if opt.unit else ""
+    flags = f"{flag(name)}/--no-{flag(name)[2:]}" if default is True else flag(name)
+    declared = typer.Option(flags, help=opt.help + unit, rich_help_panel=panel, show_default=default is not None)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, declared])

@@ -1,0 +1,139 @@
+"""What the command switches on before JAX starts: double precision, compilation cache, devices, processes."""
+
+import hashlib
+import logging
+import os
+import platform as system
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from fiberax.cli.options import Devices
+from fiberax.core.errors import BadInput
+
+
+def start(devices: Devices) -> None:
+    """Set JAX up for this process. Calling it again with the same devices changes nothing.
+
+    Raises `BadInput` where more devices are asked for than there are, or the other processes cannot be reached.
+    """
+    # XLA reports made-up processor features of its own cached programs as errors; real ones raise exceptions.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    logging.getLogger("jax._src.compilation_cache").setLevel(logging.ERROR)
+    if not jax.distributed.is_initialized():
+        _split_cpu(devices)
+        _find_processes(devices)
+    _check_count(devices)
+
+
+def placement(devices: Devices):
+    """The `fx.Placement` for a run: all devices of all processes, or those asked for."""
+    import jax
+
+    from fiberax.core.sites import Placement
+
+    alone = jax.process_count() == 1
+    return Placement(devices=devices.devices if alone else None, chunk=devices.chunk)
+
+
+def cache_folder() -> Path:
+    """Folder of compiled programs: FIBERAX_CACHE, or `fiberax` in the user's cache folder, one for each kind of processor.
+
+    Home folders are shared between machines, and a program compiled for one processor need not run on another.
+    """
+    chosen = os.environ.get("FIBERAX_CACHE")
+    parent = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fiberax"
+    return parent / _processor()
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    features = next((line for line in lines if line.lower().startswith(("flags", "features"))), system.processor())
+    return f"{system.machine()}-{hashlib.sha256(features.encode()).hexdigest()[:12]}"
+
+
+def is_first_process() -> bool:
+    """Whether this process writes files and speaks."""
+    import jax
+
+    return jax.process_index() == 0
+
+
+def on_first_process(work: Callable[[], None]) -> None:
+    """Do `work` on the first process; the others wait for it, and all fail where it fails.
+
+    Raises what `work` raises, and `BadInput` on the other processes.
+    """
+    import jax
+
+    if jax.process_count() == 1:
+        work()
+        return
+    from jax.experimental import multihost_utils
+
+    failure = None
+    if is_first_process():
+        try:
+            work()
+        except Exception as error:
+            failure = error
+    good = multihost_utils.broadcast_one_to_all(np.int32(failure is None))
+    if failure is not None:
+        raise failure
+    if not good:
+        raise BadInput("Process 0 could not begin; its message says why.")
+
+
+def _find_processes(devices: Devices) -> None:
+    by_hand = (devices.coordinator, devices.num_processes, devices.process_id)
+    if any(value is not None for value in by_hand):
+        if any(value is None for value in by_hand):
+            raise BadInput("Several processes by hand need --coordinator, --num-processes and --process-id together.")
+        if devices.process_id >= devices.num_processes:
+            raise BadInput(
+                f"--process-id = {devices.process_id}: with {devices.num_processes} processes it runs "
+                f"from 0 to {devices.num_processes - 1}."
+            )
+        _join(*by_hand)
+    elif devices.distributed:
+        _join(None, None, None)
+
+
+def _join(coordinator: str | None, count: int | None, number: int | None) -> None:
+    import jax
+
+    try:
+        jax.distributed.initialize(coordinator, count, number)
+    except (RuntimeError, ValueError) as error:
+        raise BadInput(
+            f"The processes did not find one another ({str(error).splitlines()[0]}). Under Slurm and Open MPI use "
+            "--distributed; elsewhere --coordinator HOST:PORT --num-processes N --process-id I, the same HOST:PORT for all."
+        ) from error
+
+
+def _split_cpu(devices: Devices) -> None:
+    """Make one CPU look like several devices. Has no effect once a backend runs, or where there is a GPU."""
+    import jax
+
+    if devices.devices is not None and devices.devices > 1:
+        try:
+            jax.config.update("jax_num_cpu_devices", devices.devices)
+        except RuntimeError:
+            return
+
+
+def _check_count(devices: Devices) -> None:
+    import jax
+
+    if devices.devices is not None and jax.local_device_count() < devices.devices:
+        raise BadInput(
+            f"--devices = {devices.devices}: this process sees {jax.local_device_count()} ({jax.local_devices()[0].platform})."
+        )

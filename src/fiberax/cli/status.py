@@ -1,0 +1,61 @@
+"""What `fiberax status` answers on a running, finished, stopped or dead run."""
+
+import time
+from pathlib import Path
+
+from fiberax.cli.display import duration
+from fiberax.cli.options import Errors
+from fiberax.io import log, owner, runfolder
+from fiberax.io.checkpoint import last_checkpoint
+
+SILENT_AFTER = 120.0
+
+
+def status(directory: str, errors: Errors) -> None:
+    """Say how a run is: running, finished, interrupted, failed or dead; step, time left, failed sites, scale separation."""
+    folder = Path(directory)
+    parameters = runfolder.read_parameters(folder)
+    state = log.read_state(folder)
+    lines = {"case": parameters.case, "state": _phase(folder, state)}
+    if "step" in state:
+        share = 100 * state["step"] // max(state["steps"], 1)
+        lines["step"] = f"{state['step']} of {state['steps']} ({share} %)"
+        if "t" in state:
+            lines["time"] = f"t = {state['t']:.6g} of {state['t1']:.6g}"
+        if state["phase"] == "running" and state["eta"] is not None:
+            lines["time left"] = duration(max(0.0, state["eta"] - (time.time() - state["written"])))
+        lines["failed sites"] = f"{state['failed']} of {state['sites']}"
+        if state.get("separation") is not None:
+            lines["scale separation"] = (
+                f"relaxation time of the fibers / time scale of the macrostate = {state['separation']:.3g}"
+            )
+        lines["records"] = str(state["saved"])
+    checkpoint = last_checkpoint(folder / "checkpoints")
+    if checkpoint is not None:
+        lines["last checkpoint"] = f"step {checkpoint[0]}, {duration(time.time() - checkpoint[1])} ago"
+    print(folder)
+    for name, text in lines.items():
+        print(f"  {name:<17} {text}")
+
+
+def _phase(folder: Path, state: dict) -> str:
+    phase, holder = state.get("phase"), owner.read_owner(folder)
+    resume = f"`fiberax resume {folder}` goes on"
+    if phase == "finished":
+        return "finished"
+    if phase == "interrupted":
+        return f"interrupted; {resume}"
+    if holder is not None:
+        alive = holder.alive()
+        silence = time.time() - state.get("written", holder.since)
+        where = f"process {holder.pid} on {holder.host}"
+        if alive:
+            return f"running ({where}, for {duration(time.time() - holder.since)})"
+        if alive is None and silence < SILENT_AFTER:
+            return f"running ({where}, last sign of life {duration(silence)} ago)"
+        if alive is None:
+            return f"unknown: no sign of life for {duration(silence)} from {where}; {resume} with --takeover, if it is dead"
+        return f"dead: {where} is gone; {resume}"
+    if phase == "failed":
+        return f"failed: {state.get('message', '')}"
+    return f"dead: it ended without a word; {resume}"

@@ -1,0 +1,118 @@
+"""Checkpoints: atomic, versioned, checksummed; the last two are kept.
+
+A checkpoint is a plain `.npz` archive (numpy, or any zip tool, opens it): one array per leaf, `leaf_0` onwards, and
+`manifest`, the UTF-8 bytes of a JSON object with the format's version, step, time, number of records, and name,
+type, shape and SHA-256 of every leaf. The manifest carries its own SHA-256.
+"""
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fiberax.core.errors import FiberaxError
+from fiberax.io.atomic import write_file
+
+if TYPE_CHECKING:
+    from fiberax.core.recorder import Snapshot
+
+VERSION = 1
+KEPT = 2
+
+
+class DamagedCheckpoint(FiberaxError, ValueError):
+    """A checkpoint file that cannot be trusted; the message names the file and what is wrong with it."""
+
+
+def write_checkpoint(folder: Path, snapshot: "Snapshot") -> Path:
+    """Write `snapshot` to `folder/step-NNNNNNNNNN.npz` and delete all but the newest two.
+
+    Raises `SaveFailed` where the disk refuses; the checkpoints that were there stay.
+    """
+    path = folder / f"step-{snapshot.step:010d}.npz"
+    arrays = {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(snapshot.leaves.values())}
+    manifest = {
+        "format": "fiberax checkpoint",
+        "version": VERSION,
+        "step": int(snapshot.step),
+        "t": float(snapshot.t),
+        "saved": int(snapshot.saved),
+        "leaves": [
+            {"name": name, "dtype": array.dtype.str, "shape": array.shape, "sha256": _digest(array)}
+            for name, array in zip(snapshot.leaves, arrays.values(), strict=True)
+        ],
+    }
+    manifest["sha256"] = _manifest_digest(manifest)
+    text = np.frombuffer(json.dumps(manifest).encode(), np.uint8)
+    write_file(path, lambda stream: np.savez(stream, manifest=text, **arrays))
+    for old in _files(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def read_checkpoint(path: Path) -> "Snapshot":
+    """The snapshot in `path`. Raises `DamagedCheckpoint` where anything in it does not match its checksums."""
+    from fiberax.core.recorder import Snapshot
+
+    try:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            manifest = json.loads(bytes(archive["manifest"]))
+            _check_manifest(path, manifest)
+            leaves = {
+                entry["name"]: _checked_leaf(path, entry, archive[f"leaf_{i}"]) for i, entry in enumerate(manifest["leaves"])
+            }
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        if isinstance(error, DamagedCheckpoint):
+            raise
+        raise DamagedCheckpoint(f"The checkpoint {path} is damaged: {error or type(error).__name__}.") from error
+    return Snapshot(step=manifest["step"], t=manifest["t"], saved=manifest["saved"], leaves=leaves)
+
+
+def newest_checkpoint(folder: Path) -> tuple["Snapshot | None", list[str]]:
+    """The newest sound checkpoint in `folder`, or None, and one message for each damaged one met on the way."""
+    complaints = []
+    for path in reversed(_files(folder)):
+        try:
+            return read_checkpoint(path), complaints
+        except DamagedCheckpoint as damage:
+            complaints.append(str(damage))
+    return None, complaints
+
+
+def last_checkpoint(folder: Path) -> tuple[int, float] | None:
+    """Step and modification time (seconds since the epoch) of the newest checkpoint file, unread; None without one."""
+    files = _files(folder)
+    if not files:
+        return None
+    return int(files[-1].stem.removeprefix("step-")), files[-1].stat().st_mtime
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.npz"))
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _manifest_digest(manifest: dict) -> str:
+    body = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _check_manifest(path: Path, manifest: dict) -> None:
+    if manifest["version"] > VERSION:
+        raise DamagedCheckpoint(
+            f"The checkpoint {path} has format {manifest['version']}, this fiberax reads up to {VERSION}: update fiberax."
+        )
+    if manifest["sha256"] != _manifest_digest(manifest):
+        raise DamagedCheckpoint(f"The checkpoint {path} is damaged: its manifest does not match its checksum.")
+
+
+def _checked_leaf(path: Path, entry: dict, array: np.ndarray) -> np.ndarray:
+    if array.dtype.str != entry["dtype"] or list(array.shape) != entry["shape"] or _digest(array) != entry["sha256"]:
+        raise DamagedCheckpoint(f"The checkpoint {path} is damaged: {entry['name']} does not match its checksum.")
+    return array

@@ -1,0 +1,262 @@
+"""Figures of a run, drawn from its results: fields, response against condition, microstates at chosen sites."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from fiberax.core.errors import MissingExtra
+from fiberax.io.atomic import replacing
+from fiberax.io.microstates import Microstate, read_microstates
+from fiberax.io.results import Quantity, Table, Variable, component_names, read_table
+
+STYLE = {
+    "figure.dpi": 110,
+    "savefig.dpi": 160,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "image.cmap": "inferno",
+}
+PHASES = "Greys"
+LINES_SHOWN = 8
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def draw_all(folder: Path) -> list[Path]:
+    """Draw every figure that the results in `folder` allow, into `folder/figures`; their paths.
+
+    Raises `MissingExtra` without matplotlib, `SaveFailed` where the disk refuses.
+    """
+    plt = _pyplot()
+    table, drawn = read_table(folder), []
+    with plt.rc_context(STYLE):
+        if table is not None:
+            for variable in _macro_variables(table):
+                figure = _draw_field(plt, table, variable)
+                drawn.append(_save(plt, figure, folder / "figures" / f"{variable.quantity.name}.png"))
+            figure = _draw_response(plt, table)
+            if figure is not None:
+                drawn.append(_save(plt, figure, folder / "figures" / "response.png"))
+        microstates = read_microstates(folder)
+        if microstates:
+            drawn.append(_save(plt, _draw_microstates(plt, microstates), folder / "figures" / "microstates.png"))
+    return drawn
+
+
+def _pyplot():
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise MissingExtra("Figures need matplotlib: pip install 'fiberax[plot]', then `fiberax plot DIR`.") from error
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def _save(plt, figure, path: Path) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png")
+    plt.close(figure)
+    return path
+
+
+def _words(quantity: Quantity) -> str:
+    """Text and unit for an axis."""
+    text = quantity.label or quantity.name
+    return text if quantity.unit in ("", "1") else f"{text} [{_unit(quantity)}]"
+
+
+def _unit(quantity: Quantity) -> str:
+    """The unit with raised exponents."""
+    return re.sub(r"\^(-?\d+)", lambda power: power[1].translate(RAISED), quantity.unit)
+
+
+def _value(quantity: Quantity, value: float) -> str:
+    unit = "" if quantity.unit in ("", "1") else f" {_unit(quantity)}"
+    return f"{quantity.label or quantity.name} {value:.4g}{unit}"
+
+
+def _axis_words(table: Table, dim: str) -> str:
+    return _words(Quantity(dim, table.schema.units.get(dim, "1")))
+
+
+def _macro_variables(table: Table) -> list[Variable]:
+    """The scalar fields of the macrostate on a grid of one to three dimensions."""
+    dims = tuple(table.schema.coords)
+    return [v for v in table.schema.variables if v.key.split(".")[0] == "macro" and v.dims == dims and 1 <= len(dims) <= 3]
+
+
+def _draw_field(plt, table: Table, variable: Variable):
+    draw = {1: _draw_lines, 2: _draw_maps, 3: _draw_slices}[len(variable.dims)]
+    return draw(plt, table, variable)
+
+
+def _draw_lines(plt, table: Table, variable: Variable):
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    (dim,) = variable.dims
+    values = table.arrays[variable.quantity.name]
+    colours = plt.get_cmap("viridis")
+    chosen = np.unique(np.linspace(0, len(values) - 1, LINES_SHOWN).round().astype(int))
+    for k in chosen:
+        shade = colours(0.9 * k / max(len(values) - 1, 1))
+        axes.plot(table.schema.coords[dim], values[k], color=shade, label=f"{table.values[k]:.3g}")
+    if len(values) > 1:
+        axes.legend(title=_words(table.schema.axis), loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.set(xlabel=_axis_words(table, dim), ylabel=_words(variable.quantity))
+    return figure
+
+
+def _draw_maps(plt, table: Table, variable: Variable):
+    """The field at the start, half way and at the end, each on its own scale: what spreads also fades."""
+    values = table.arrays[variable.quantity.name]
+    chosen = sorted({0, (len(values) - 1) // 2, len(values) - 1})
+    figure, axes = plt.subplots(1, len(chosen), figsize=(4.3 * len(chosen), 3.7), layout="constrained", squeeze=False)
+    for panel, k in zip(axes[0], chosen, strict=True):
+        image = _map(panel, table, variable.dims, values[k], np.nanmin(values[k]), np.nanmax(values[k]))
+        figure.colorbar(image, ax=panel, label=_words(variable.quantity), shrink=0.9)
+        panel.set_ylabel(_axis_words(table, variable.dims[1]))
+        if len(values) > 1:
+            panel.set_title(_value(table.schema.axis, table.values[k]))
+    return figure
+
+
+def _draw_slices(plt, table: Table, variable: Variable):
+    last = table.arrays[variable.quantity.name][-1]
+    figure, axes = plt.subplots(1, 3, figsize=(11.0, 3.9), layout="constrained")
+    low, high = np.nanmin(last), np.nanmax(last)
+    for normal, panel in zip((2, 1, 0), axes, strict=True):
+        kept = tuple(d for i, d in enumerate(variable.dims) if i != normal)
+        middle = last.shape[normal] // 2
+        image = _map(panel, table, kept, np.take(last, middle, axis=normal), low, high)
+        place = table.schema.coords[variable.dims[normal]][middle]
+        panel.set(title=f"{variable.dims[normal]} = {place:.3g}", ylabel=_axis_words(table, kept[1]))
+    figure.colorbar(image, ax=axes, label=_words(variable.quantity), shrink=0.86)
+    return figure
+
+
+def _map(panel, table: Table, dims: tuple[str, ...], values: np.ndarray, low: float, high: float):
+    """A colour map of cell values (first index along x) with true lengths on the axes."""
+    sides = [_edges(np.asarray(table.schema.coords[dim])) for dim in dims]
+    image = panel.imshow(values.T, origin="lower", extent=(*sides[0], *sides[1]), vmin=low, vmax=high, aspect="equal")
+    panel.set_xlabel(_axis_words(table, dims[0]))
+    return image
+
+
+def _edges(centres: np.ndarray) -> tuple[float, float]:
+    half = (centres[1] - centres[0]) / 2 if len(centres) > 1 else 0.5
+    return float(centres[0] - half), float(centres[-1] + half)
+
+
+def _draw_response(plt, table: Table):
+    """Response components against the condition: the leading axis of a table, else the macro field at the same sites."""
+    response = next((v for v in table.schema.variables if v.key == "response"), None)
+    if response is None:
+        return None
+    if table.schema.is_table:
+        return _draw_table(plt, table)
+    field = next(iter(_macro_variables(table)), None)
+    if field is None or response.dims[: len(field.dims)] != field.dims:
+        return None
+    return _draw_scatter(plt, table, field, response)
+
+
+def _components(variable: Variable, values: np.ndarray, skip: int) -> list[tuple[str, tuple[int, ...]]]:
+    """Label and index of each component worth a colour of its own: at most nine, a symmetric tensor's half."""
+    found = []
+    for suffix, index in component_names(variable, skip):
+        twin = values[(..., *index[::-1])]
+        if index > index[::-1] and np.allclose(values[(..., *index)], twin, rtol=1e-6, atol=1e-9 * np.abs(values).max()):
+            continue
+        found.append((f"${variable.quantity.name}_{{{suffix}}}$" if suffix else f"${variable.quantity.name}$", index))
+    return found[:9]
+
+
+def _draw_scatter(plt, table: Table, field: Variable, response: Variable):
+    condition = table.arrays[field.quantity.name].reshape(len(table.values), -1)
+    values = table.arrays[response.quantity.name]
+    values = values.reshape(*condition.shape, *response.shape[len(field.dims) :])
+    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    for number, (name, index) in enumerate(_components(response, values, len(field.dims))):
+        component = values[(..., *index)]
+        axes.scatter(condition, component, s=7, alpha=0.35, linewidths=0, color=f"C{number}", label=name, rasterized=True)
+    legend = axes.legend(markerscale=3, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    for handle in legend.legend_handles:
+        handle.set_alpha(1.0)
+    axes.set(
+        xlabel=_words(field.quantity),
+        ylabel=_words(response.quantity),
+        title="response of every fiber at every save time",
+    )
+    return figure
+
+
+def _draw_table(plt, table: Table):
+    shown = [v for v in table.schema.variables if v.key in ("response", "tangent")]
+    figure, axes = plt.subplots(
+        len(shown), 1, figsize=(6.4, 1.2 + 2.7 * len(shown)), layout="constrained", sharex=True, squeeze=False
+    )
+    for panel, variable in zip(axes[:, 0], shown, strict=True):
+        values = table.arrays[variable.quantity.name]
+        for number, (name, index) in enumerate(_components(variable, values, 0)):
+            panel.plot(table.values, values[(..., *index)], color=f"C{number}", label=name)
+        panel.set_ylabel(_words(variable.quantity))
+        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes[-1, 0].set_xlabel(_words(table.schema.axis))
+    return figure
+
+
+def _draw_microstates(plt, microstates: list[Microstate]):
+    """One column for each site, one row for each array; labels that all sites share stand once, and as outlines."""
+    first = microstates[0].arrays
+    shared = [
+        title
+        for title, array in first.items()
+        if array.dtype.kind == "i" and all(np.array_equal(m.arrays[title], array) for m in microstates)
+    ]
+    titles = [title for title in first if title not in shared]
+    rows, columns = max(len(titles), len(shared)), len(microstates) + bool(shared)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.3 * columns, 3.0 * rows + 0.5), layout="constrained", squeeze=False)
+    for panel in axes.flat:
+        panel.set_axis_off()
+    outlines = first[shared[0]] if shared else None
+    for row, title in enumerate(shared):
+        _draw_state(axes[row, 0], title, first[title], None, None)
+    for row, title in enumerate(titles):
+        arrays = [m.arrays[title] for m in microstates]
+        limits = (min(map(np.nanmin, arrays)), max(map(np.nanmax, arrays)))
+        panels = axes[row, bool(shared) :]
+        for panel, microstate in zip(panels, microstates, strict=True):
+            heading = f"{microstate.caption}\n{title}" if row == 0 else title
+            image = _draw_state(panel, heading, microstate.arrays[title], limits, outlines)
+        if image is not None:
+            figure.colorbar(image, ax=panels, shrink=0.86)
+    return figure
+
+
+def _draw_state(panel, title: str, array: np.ndarray, limits: tuple | None, outlines: np.ndarray | None):
+    """Lines for one axis, an image for two, the middle slice for three, else a histogram; the image, if it is one."""
+    panel.set_axis_on()
+    panel.set_title(title)
+    if array.ndim == 1:
+        panel.plot(np.arange(array.size), array)
+        return None
+    if array.ndim not in (2, 3):
+        panel.hist(array.ravel(), bins=40)
+        return None
+    middle = (..., array.shape[-1] // 2) if array.ndim == 3 else ...
+    low, high = limits or (None, None)
+    look = {"origin": "lower", "extent": (0, 1, 0, 1)}
+    image = panel.imshow(array[middle].T, cmap=None if limits else PHASES, vmin=low, vmax=high, **look)
+    if outlines is not None and outlines.shape == array.shape:
+        levels = np.unique(outlines)[:-1] + 0.5
+        panel.contour(outlines[middle].T, levels=levels, colors="white", linewidths=0.6, **look)
+    panel.set(xticks=(0, 1), yticks=(0, 1))
+    return image

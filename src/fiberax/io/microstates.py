@@ -1,0 +1,40 @@
+"""States of a few chosen sites, as pictures to be: arrays over the cell, by title."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fiberax.io.atomic import write_file
+
+FILE = "microstates.npz"
+
+
+@dataclass(frozen=True)
+class Microstate:
+    """One site's state: where it is, in words, and arrays over the cell by title."""
+
+    caption: str
+    arrays: dict[str, np.ndarray]
+
+
+def write_microstates(folder: Path, microstates: list[Microstate]) -> None:
+    """Write the states to `folder/microstates.npz`. Raises `SaveFailed`."""
+    index = [{"caption": m.caption, "titles": list(m.arrays)} for m in microstates]
+    arrays = {f"{i}_{j}": a for i, m in enumerate(microstates) for j, a in enumerate(m.arrays.values())}
+    text = np.frombuffer(json.dumps(index).encode(), np.uint8)
+    write_file(folder / FILE, lambda stream: np.savez(stream, index=text, **arrays))
+
+
+def read_microstates(folder: Path) -> list[Microstate]:
+    """The states in a run's folder; none where the run has not come to its end."""
+    path = folder / FILE
+    if not path.exists():
+        return []
+    with np.load(path, allow_pickle=False) as archive:
+        index = json.loads(bytes(archive["index"]))
+        return [
+            Microstate(entry["caption"], {title: archive[f"{i}_{j}"] for j, title in enumerate(entry["titles"])})
+            for i, entry in enumerate(index)
+        ]

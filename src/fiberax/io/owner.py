@@ -1,0 +1,116 @@
+"""Who works in a run's folder: a claim that survives being killed, and a sign of life for `status`."""
+
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fiberax.core.errors import BadInput
+from fiberax.io.atomic import refused
+
+FILE = "owner.json"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that computes in a folder. `started` tells it from a later process with the same number."""
+
+    pid: int
+    host: str
+    started: str
+    since: float
+
+    @classmethod
+    def this_process(cls) -> "Owner":
+        """The owner that stands for the calling process."""
+        return cls(os.getpid(), platform.node(), _process_start(os.getpid()), time.time())
+
+    def alive(self) -> bool | None:
+        """Whether the process still runs; None where that cannot be seen, because it runs on another host."""
+        if self.host != platform.node():
+            return None
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return _process_start(self.pid) == self.started
+
+
+def read_owner(folder: Path) -> Owner | None:
+    """The owner named in `folder`, dead or alive; None where nobody holds it, or where the file says nothing."""
+    return _parse(folder / FILE)
+
+
+def claim(folder: Path, takeover: bool = False) -> None:
+    """Make this process the owner of `folder`. Of several that try at once, one succeeds.
+
+    A dead owner is replaced. One on another host, of which nothing can be known, is replaced with `takeover`.
+    Raises `BadInput` where somebody else is at work, `SaveFailed` where the folder cannot be written.
+    """
+    path, mine = folder / FILE, folder / f".{FILE}.{os.getpid()}.part"
+    previous = read_owner(folder)
+    refuse_living(folder, takeover)
+    try:
+        if path.exists():
+            os.replace(path, mine)
+            if previous != _parse(mine):
+                os.replace(mine, path)
+                raise _just_taken(folder)
+        mine.write_text(json.dumps(asdict(Owner.this_process())))
+        os.link(mine, path)
+    except (FileExistsError, FileNotFoundError):
+        raise _just_taken(folder) from None
+    except OSError as error:
+        raise refused(path, error) from error
+    finally:
+        mine.unlink(missing_ok=True)
+
+
+def refuse_living(folder: Path, takeover: bool = False) -> None:
+    """Raise `BadInput` where a living process, or one that cannot be seen, works in `folder`."""
+    owner = read_owner(folder)
+    if owner is None:
+        return
+    alive = owner.alive()
+    if alive:
+        raise BadInput(
+            f"{folder} belongs to a run at work (process {owner.pid} on {owner.host}). "
+            f"Wait for it, or stop it with `kill {owner.pid}`; `fiberax status {folder}` shows how far it is."
+        )
+    if alive is None and not takeover:
+        raise BadInput(
+            f"{folder} belongs to process {owner.pid} on {owner.host}, which cannot be seen from {platform.node()}. "
+            "If it is dead, add --takeover."
+        )
+
+
+def release(folder: Path) -> None:
+    """Give the folder up. Does nothing where this process does not hold it."""
+    owner = read_owner(folder)
+    if owner is not None and owner.pid == os.getpid() and owner.host == platform.node():
+        (folder / FILE).unlink(missing_ok=True)
+
+
+def _just_taken(folder: Path) -> BadInput:
+    return BadInput(f"Another process has just begun to work in {folder}: see `fiberax status {folder}`.")
+
+
+def _parse(path: Path) -> Owner | None:
+    try:
+        return Owner(**json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _process_start(pid: int) -> str:
+    """Start of a process in a form that no later process with the same number shares; "" where it is unknown."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+    return f"{boot}:{fields[19]}"

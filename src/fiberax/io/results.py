@@ -1,0 +1,260 @@
+"""Results: one small atomic file per save time while a run lasts, and `results.nc` assembled from them.
+
+An HDF5 file that is killed in mid-write can be unreadable as a whole, so none is open during a run. Each record is a
+file of its own (`records/000012.npz`), which is there wholly or not at all; `results.nc` (netCDF-4, that is HDF5
+with named dimensions) is assembled record by record, and takes its name in one instant.
+"""
+
+import dataclasses
+import json
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fiberax.core.errors import BadInput
+from fiberax.io.atomic import replacing, write_file, write_text
+
+SCHEMA = "schema.json"
+TENSOR_DIMS = "ijklmnopqrs"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """How a quantity is called in results and figures: `name` (an identifier), `unit` and a text for axes."""
+
+    name: str
+    unit: str = "1"
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of the results: where it stands in a record (`key`), and its dimensions after time."""
+
+    key: str
+    quantity: Quantity
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a run's results hold: variables, coordinates (dimension -> values and unit) and the leading axis."""
+
+    variables: tuple[Variable, ...]
+    coords: dict[str, list[float]]
+    units: dict[str, str]
+    axis: Quantity = Quantity("time", "1", "time")
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the records are rows of a table of responses, and not states of a macro model."""
+        return not any(variable.key.split(".")[0] == "macro" for variable in self.variables)
+
+    def save(self, folder: Path) -> None:
+        """Write the schema into a run's folder."""
+        write_text(folder / SCHEMA, json.dumps(dataclasses.asdict(self), indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Schema | None":
+        """The schema in a run's folder; None where no record was ever written."""
+        path = folder / SCHEMA
+        if not path.exists():
+            return None
+        raw = json.loads(path.read_text())
+        variables = tuple(
+            Variable(v["key"], Quantity(**v["quantity"]), tuple(v["dims"]), tuple(v["shape"])) for v in raw["variables"]
+        )
+        return cls(variables, raw["coords"], raw["units"], Quantity(**raw["axis"]))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Arrays with a leading record axis, by variable name, and the values along that axis."""
+
+    schema: Schema
+    values: np.ndarray
+    arrays: dict[str, np.ndarray]
+
+
+def make_schema(
+    arrays: dict[str, np.ndarray],
+    quantities: dict[str, Quantity],
+    coords: dict[str, np.ndarray],
+    unit: str,
+    axis: Quantity,
+) -> Schema:
+    """The schema of records like `arrays`.
+
+    `coords` name the axes of a macro field and give their values, in `unit`; a leading axis as long as all sites
+    together is unfolded into them. `quantities` name the keys; a key without one is named after itself.
+    Raises `BadInput` where two variables, or a variable and an axis, have the same name.
+    """
+    grid = {dim: len(values) for dim, values in coords.items()}
+    sizes = dict(grid)
+    variables = []
+    for key, array in arrays.items():
+        quantity = quantities.get(key, Quantity(re.sub(r"\W+", "_", key).strip("_")))
+        cells = tuple(grid.values())
+        on_grid = bool(cells) and array.shape[: len(cells)] == cells
+        if on_grid or (cells and array.shape[:1] == (np.prod(cells),)):
+            rest = array.shape[len(cells) :] if on_grid else array.shape[1:]
+            lead = list(grid)
+        else:
+            rest = array.shape[1:]
+            lead = [_dim(sizes, "point" if key.startswith("macro") else "site", n) for n in array.shape[:1]]
+        dims = (*lead, *(_dim(sizes, TENSOR_DIMS[i], n) for i, n in enumerate(rest)))
+        shape = tuple(sizes[dim] for dim in dims)
+        variables.append(Variable(key, quantity, dims, shape))
+    taken = [axis.name, *sizes]
+    for variable in variables:
+        if variable.quantity.name in taken:
+            raise BadInput(f"Two results are called {variable.quantity.name!r}: name the quantity of {variable.key} otherwise.")
+        taken.append(variable.quantity.name)
+    return Schema(
+        tuple(variables),
+        {dim: [float(v) for v in values] for dim, values in coords.items()},
+        dict.fromkeys(coords, unit),
+        axis,
+    )
+
+
+def _dim(sizes: dict[str, int], name: str, size: int) -> str:
+    """A dimension called `name`, or `name` with its size where another length has that name already."""
+    name = name if sizes.setdefault(name, size) == size else f"{name}{size}"
+    sizes[name] = size
+    return name
+
+
+def write_record(folder: Path, index: int, value: float, arrays: dict[str, np.ndarray]) -> None:
+    """Write record `index`, at `value` of the leading axis, to `folder/records`. Raises `SaveFailed`."""
+    path = _record_path(folder, index)
+    write_file(path, lambda stream: np.savez(stream, axis=np.float64(value), **arrays))
+
+
+def read_record(folder: Path, index: int) -> tuple[float, dict[str, np.ndarray]]:
+    """Value on the leading axis and arrays of a record. Raises `BadInput` naming a file that is damaged or missing."""
+    path = _record_path(folder, index)
+    try:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+        return float(arrays.pop("axis")), arrays
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise BadInput(f"The record {path} cannot be read ({error}); run the case again in a new folder.") from error
+
+
+def count_records(folder: Path) -> int:
+    """How many records a run has written, counted from the first without a gap."""
+    present = {path.name for path in (folder / "records").glob("*.npz")}
+    count = 0
+    while _record_path(folder, count).name in present:
+        count += 1
+    return count
+
+
+def drop_records(folder: Path, keep: int) -> None:
+    """Delete the records from index `keep` on: those that a resumed run will write again."""
+    for path in (folder / "records").glob("*.npz"):
+        if int(path.stem) >= keep:
+            path.unlink()
+
+
+def assemble(folder: Path, attributes: dict[str, str]) -> Path | None:
+    """Write `folder/results.nc` from the records there are, one at a time; None where there is none.
+
+    Raises `SaveFailed` where the disk refuses, `BadInput` where a record is damaged.
+    """
+    import h5py
+
+    schema, count = Schema.load(folder), count_records(folder)
+    if schema is None or count == 0:
+        return None
+    path = folder / "results.nc"
+    with replacing(path) as partial, h5py.File(partial, "w") as file:
+        file.attrs.update(attributes)
+        scales = _write_dimensions(file, schema, count)
+        datasets = {v.key: _create_variable(file, v, schema, count, scales) for v in schema.variables}
+        for index in range(count):
+            scales[schema.axis.name][index], arrays = read_record(folder, index)
+            for variable in schema.variables:
+                datasets[variable.key][index] = arrays[variable.key].reshape(variable.shape)
+    return path
+
+
+def read_table(folder: Path) -> Table | None:
+    """All of `folder/results.nc` as arrays; None where there is none."""
+    import h5py
+
+    path, schema = folder / "results.nc", Schema.load(folder)
+    if schema is None or not path.exists():
+        return None
+    with h5py.File(path) as file:
+        arrays = {v.quantity.name: file[v.quantity.name][...] for v in schema.variables}
+        return Table(schema, file[schema.axis.name][...], arrays)
+
+
+def component_names(variable: Variable, skip: int = 0) -> list[tuple[str, tuple[int, ...]]]:
+    """Suffix ("xy", "0") and index of each component of a tensor variable, after its first `skip` axes."""
+    shape = variable.shape[skip:]
+    letters = "xyz" if all(n <= 3 for n in shape) else "0123456789"
+    if any(n > len(letters) for n in shape):
+        return [("_".join(map(str, index)), index) for index in np.ndindex(*shape)]
+    return [("".join(letters[i] for i in index), index) for index in np.ndindex(*shape)]
+
+
+def write_csv(folder: Path, table: Table) -> Path:
+    """Write a table of responses to `folder/table.csv`: one line a row, one column a component. Raises `SaveFailed`."""
+    columns = {table.schema.axis.name: table.values}
+    for variable in table.schema.variables:
+        for suffix, index in component_names(variable):
+            name = f"{variable.quantity.name}_{suffix}" if suffix else variable.quantity.name
+            columns[name] = table.arrays[variable.quantity.name][(slice(None), *index)]
+    lines = [",".join(columns)]
+    lines += [",".join(repr(value.item()) for value in row) for row in zip(*columns.values(), strict=True)]
+    path = folder / "table.csv"
+    write_text(path, "\n".join(lines) + "\n")
+    return path
+
+
+def _record_path(folder: Path, index: int) -> Path:
+    return folder / "records" / f"{index:06d}.npz"
+
+
+def _write_dimensions(file, schema: Schema, count: int) -> dict:
+    """Dimension scales as netCDF-4 asks for them: with values where there are coordinates, else bare."""
+    sizes = {schema.axis.name: count}
+    for variable in schema.variables:
+        sizes |= dict(zip(variable.dims, variable.shape, strict=True))
+    scales = {}
+    for number, (name, size) in enumerate(sizes.items()):
+        if name in schema.coords or name == schema.axis.name:
+            scale = file.create_dataset(name, data=np.asarray(schema.coords.get(name, np.zeros(size))))
+            scale.make_scale(name)
+            unit, label = schema.units.get(name, schema.axis.unit), name
+            if name == schema.axis.name:
+                unit, label = schema.axis.unit, schema.axis.label or name
+            scale.attrs.update({"units": unit, "long_name": label})
+        else:
+            scale = file.create_dataset(name, shape=(size,), dtype=">f4")
+            scale.make_scale(f"This is a netCDF dimension but not a netCDF variable. {size:10d}")
+        scale.attrs["_Netcdf4Dimid"] = np.int32(number)
+        scales[name] = scale
+    return scales
+
+
+def _create_variable(file, variable: Variable, schema: Schema, count: int, scales: dict):
+    from fiberax.numerics.result import Result
+
+    shape = (count, *variable.shape)
+    dtype = np.int32 if variable.key == "result" else np.float64
+    dataset = file.create_dataset(variable.quantity.name, shape=shape, dtype=dtype)
+    for axis, dim in enumerate((schema.axis.name, *variable.dims)):
+        dataset.dims[axis].attach_scale(scales[dim])
+    dataset.attrs.update({"units": variable.quantity.unit, "long_name": variable.quantity.label or variable.key})
+    if variable.key == "result":
+        dataset.attrs["flag_values"] = np.array([int(r) for r in Result], np.int32)
+        dataset.attrs["flag_meanings"] = " ".join(r.name.lower() for r in Result)
+    return dataset

@@ -1,0 +1,149 @@
+"""The folder of a run: what stands in it, how it is made, and how another process picks it up.
+
+parameters.json   case, options, copies of the user's files (in `inputs/`), settings of the run
+versions.json     of fiberax, jax, numpy, Python, and the platform
+log.jsonl         one JSON object a line
+state.json        the last sign of life; owner.json: the process at work, if any
+records/          one file per save time, until the run is finished
+checkpoints/      the last two
+results.nc        netCDF-4, `xarray.open_dataset(path, engine="h5netcdf")` opens it
+figures/*.png, paraview/*.vti and series.pvd
+"""
+
+import json
+import platform
+import shutil
+import sys
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+from fiberax.core.errors import BadInput
+from fiberax.io import log, owner
+from fiberax.io.atomic import refused, remove_partial_files, write_text
+
+VERSION = 1
+PACKAGES = ("fiberax", "jax", "jaxlib", "equinox", "numpy")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What it takes to run again.
+
+    The case (a name, or `source`, a Python file under `inputs/`), its options as JSON values (paths relative to the
+    run's folder), folders in which the user's file finds its own modules, and the settings of the command.
+    """
+
+    case: str
+    options: dict[str, object]
+    settings: dict[str, object]
+    source: str | None = None
+    search_path: tuple[str, ...] = ()
+    version: int = field(default=VERSION)
+
+
+def create(folder: Path, overwrite: bool = False) -> None:
+    """Make the folder of a new run and claim it for this process.
+
+    Raises `BadInput` where the folder exists (with `overwrite`: where it holds something other than a run, or a run
+    at work), `SaveFailed` where the system refuses.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is a file. Choose another folder with --out.")
+    if folder.is_dir() and any(folder.iterdir()):
+        _clear(folder, overwrite)
+    try:
+        for part in ("records", "checkpoints", "figures", "inputs"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refused(folder, error) from error
+    owner.claim(folder)
+
+
+def adopt(folder: Path, takeover: bool = False) -> Parameters:
+    """Claim the folder of an earlier run and read its parameters.
+
+    Raises `BadInput` where the folder is no run, its parameters are damaged, or a run is at work in it.
+    """
+    parameters = read_parameters(folder)
+    owner.claim(folder, takeover)
+    remove_partial_files(folder)
+    return parameters
+
+
+def free_name(parent: Path, case: str) -> Path:
+    """The first of `parent/case-1`, `parent/case-2`, ... that does not exist."""
+    number = 1
+    while (parent / f"{case}-{number}").exists():
+        number += 1
+    return parent / f"{case}-{number}"
+
+
+def write_parameters(folder: Path, parameters: Parameters) -> None:
+    """Write parameters and versions into a run's folder. Raises `SaveFailed`."""
+    write_text(folder / "parameters.json", json.dumps(parameters.__dict__, indent=2) + "\n")
+    write_text(folder / "versions.json", json.dumps(versions(), indent=2) + "\n")
+
+
+def read_parameters(folder: Path) -> Parameters:
+    """The parameters in a run's folder. Raises `BadInput` where it is none, or was made by a later fiberax."""
+    path = folder / "parameters.json"
+    if not folder.is_dir():
+        raise BadInput(f"There is no folder {folder}. `fiberax run CASE --out {folder}` makes one.")
+    if not path.exists():
+        raise BadInput(f"{folder} is no folder of a run: it has no parameters.json.")
+    try:
+        raw = json.loads(path.read_text())
+        if raw["version"] > VERSION:
+            raise BadInput(f"{path} was written by a later fiberax (format {raw['version']}): update fiberax.")
+        return Parameters(**raw)
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"{path} is damaged ({error}). Run the case again in a new folder.") from error
+
+
+def copy_input(folder: Path, source: Path) -> str:
+    """Copy a file that the run reads to `folder/inputs`, and return its path relative to `folder`."""
+    target = folder / "inputs" / source.name
+    number = 1
+    while target.exists():
+        number += 1
+        target = folder / "inputs" / f"{source.stem}-{number}{source.suffix}"
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise refused(target, error) from error
+    return str(target.relative_to(folder))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the platform and the packages that shape the numbers."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed as a package"
+    return found
+
+
+def _clear(folder: Path, overwrite: bool) -> None:
+    if not overwrite:
+        remedy = "add --overwrite, or choose another with --out"
+        if (folder / "parameters.json").exists():
+            remedy = f"`fiberax resume {folder}` goes on with the run in it; or {remedy}"
+        raise BadInput(f"The folder {folder} exists and is not empty: {remedy}.")
+    if not ((folder / "parameters.json").exists() or (folder / "checkpoints").is_dir()):
+        raise BadInput(f"{folder} holds something other than a run, and is not overwritten. Choose another with --out.")
+    owner.claim(folder)
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def log_start(folder: Path, event: str, fields: dict[str, object]) -> None:
+    """Log that a process begins to work in `folder`, with its versions and the command that started it."""
+    log.append_event(folder, event, {"command": sys.argv, "versions": versions()} | fields)
