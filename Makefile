@@ -1,0 +1,40 @@
+# make demo   two-scale diffusion on a microstructure image, into runs/demo
+# make test   style, types, import rules and all tests
+# make docs   the documentation site, into site/
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WORKERS ?= 2
+
+.PHONY: demo test lint docs clean
+.DEFAULT_GOAL := demo
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+	  { echo 'fiberax needs Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/python3.11'; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/fiberax run diffusion --out runs/demo --overwrite
+	@echo
+	@echo 'Results: runs/demo        Figures:'
+	@find runs/demo -name '*.png' | sort | sed 's/^/  /'
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+clean:
+	rm -rf .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist site runs

@@ -1,0 +1,40 @@
+"""Tests for users' own models, and models with known truth: the same that fiberax tests itself with."""
+
+from fiberax.testing.bundles import BundleReport, check_bundle
+from fiberax.testing.checks import CheckFailed, FiberReport, check_fiber, check_link, observed_order
+from fiberax.testing.models import (
+    CubicFlow,
+    Decay,
+    DiatomicChain,
+    DoubleWell,
+    ElasticWave,
+    GroundState,
+    Heat,
+    LinearFlow,
+    Motion,
+    OrnsteinUhlenbeck,
+    SharedLoad,
+    Spring,
+)
+
+__all__ = [
+    "BundleReport",
+    "CheckFailed",
+    "CubicFlow",
+    "Decay",
+    "DiatomicChain",
+    "DoubleWell",
+    "ElasticWave",
+    "FiberReport",
+    "GroundState",
+    "Heat",
+    "LinearFlow",
+    "Motion",
+    "OrnsteinUhlenbeck",
+    "SharedLoad",
+    "Spring",
+    "check_bundle",
+    "check_fiber",
+    "check_link",
+    "observed_order",
+]

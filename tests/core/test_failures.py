@@ -1,0 +1,90 @@
+"""Fibers that fail: isolated, tried once more, counted, named; and macrostates that blow up."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fiberax as fx
+from fiberax.testing import Decay, Heat
+
+LINK = lambda u, c: u
+
+
+def fragile(u, c):
+    """NaN under conditions below 0.75, else u = c at rest."""
+    return jnp.where(c < 0.75, jnp.nan, c - u)
+
+
+FRAGILE = fx.Bundle(Decay(4), fx.Flow(fragile, lambda c: jnp.zeros_like(c), LINK))
+START = jnp.asarray([2.0, 0.8, 3.0, 4.0])  # decays like exp(−t): site 1 reaches 0.75 first
+
+
+@pytest.mark.parametrize("driver", [fx.Quasistatic(), fx.Seamless(separation=1e9)])
+def test_one_failed_fiber_stops_the_run_in_words(driver):
+    with pytest.raises(fx.FiberFailure) as caught:
+        fx.evolve(FRAGILE, driver, START, t1=1.0, dt=0.02)
+    message = str(caught.value)
+    for word in ("1 of 4 fibers failed", "Worst site 1", "position [1.0]", "condition 0.7", "not finite", "fail_fraction", "t = 0."):
+        assert word in message, message
+
+
+def test_a_failed_fiber_poisons_nobody_and_keeps_its_last_response():
+    sol = fx.evolve(FRAGILE, fx.Quasistatic(), START, t1=0.5, dt=0.01, saveat=[0.05, 0.3, 0.5], fail_fraction=0.25)
+    np.testing.assert_array_equal(sol.result[0], [0, 0, 0, 0])
+    np.testing.assert_array_equal(sol.result[1:] != 0, [[False, True, False, False]] * 2)
+    assert np.all(np.isfinite(sol.macro)) and np.all(np.isfinite(sol.response))
+    others = [0, 2, 3]
+    np.testing.assert_allclose(sol.macro[-1][others], np.asarray(START)[others] * np.exp(-0.5), rtol=1e-4)
+    assert sol.response[1, 1] == sol.response[2, 1] and 0.75 <= sol.response[2, 1] < 0.77
+    np.testing.assert_allclose(sol.macro[2, 1], sol.macro[1, 1] - 0.2 * sol.response[1, 1], rtol=1e-10)
+
+
+def test_what_happened_before_the_failure_is_saved():
+    records, snapshots = [], []
+
+    class Keeper(fx.AbstractRecorder):
+        def due(self):
+            return False
+
+        def save(self, snapshot):
+            snapshots.append(snapshot)
+
+        def record(self, record):
+            records.append(record)
+
+    with pytest.raises(fx.FiberFailure):
+        fx.evolve(FRAGILE, fx.Quasistatic(), START, t1=1.0, dt=0.02, saveat=[0.02, 0.04, 1.0], checkpoint=Keeper())
+    assert [r.index for r in records] == [0, 1, 2] and len(snapshots) == 1
+    assert np.all(np.isfinite(records[-1].macro)) and snapshots[0].step == 3
+
+
+def needs_a_fresh_start(u, c):
+    """Newton diverges to NaN from u > 1, where the carried state ends up under large conditions; from u = 0 it is linear."""
+    return jnp.where((c < 1.0) & (u > 1.0), jnp.nan, c - u)
+
+
+def test_second_try_from_init_mends_a_bad_warm_start():
+    fiber = fx.Flow(needs_a_fresh_start, lambda c: jnp.zeros_like(c), LINK)
+    sol = fx.evolve(fx.Bundle(Decay(2), fiber), fx.Quasistatic(), jnp.asarray([1.05, 2.0]), t1=0.2, dt=0.1, stepper=fx.ForwardEuler())
+    assert not sol.result.any()
+    np.testing.assert_allclose(sol.macro[-1], np.asarray([1.05, 2.0]) * 0.9**2, rtol=1e-7)
+
+
+def test_a_fiber_that_fails_from_the_start_is_named():
+    with pytest.raises(fx.FiberFailure, match="Worst site 1"):
+        fx.evolve(FRAGILE, fx.Quasistatic(), START.at[1].set(0.1), t1=0.1, dt=0.05)
+    with pytest.raises(fx.FiberaxError, match="never"):
+        fx.evolve(FRAGILE, fx.Quasistatic(), START.at[1].set(0.1), t1=0.1, dt=0.05, fail_fraction=0.5)
+
+
+def test_blow_up_names_the_step_limit():
+    """Heat equation with D = 1 + U² above the explicit limit 2/(4D/dx²): the message gives the limit."""
+    bundle = fx.Bundle(Heat(16), fx.Flow(lambda u, c: c - u, lambda c: jnp.zeros_like(c), lambda u, c: 1.0 + u**2))
+    start = 1.0 + 0.5 * jnp.cos(2.0 * jnp.pi * jnp.arange(16) / 16)
+    with pytest.raises(fx.NonFiniteMacro, match=r"limit an explicit step to dt = .*which this run exceeds.*SDIRK2"):
+        fx.evolve(bundle, fx.Quasistatic(), start, t1=2.0, dt=0.02)
+
+
+def test_bad_share_is_refused():
+    with pytest.raises(fx.BadInput, match="fail_fraction"):
+        fx.evolve(FRAGILE, fx.Quasistatic(), START, t1=1.0, dt=0.1, fail_fraction=1.5)

@@ -1,0 +1,207 @@
+"""The time loop: save times, snapshots and restart, interruption, chunks, noise, one compilation per run."""
+
+import logging
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fiberax as fx
+from fiberax.core.schedule import schedule
+from fiberax.testing import CubicFlow, Decay, OrnsteinUhlenbeck
+
+CUBIC = fx.Bundle(Decay(5), CubicFlow(a=0.5))
+START = jnp.linspace(0.5, 1.5, 5)
+
+
+def stochastic(sites, noise="independent"):
+    return fx.Bundle(Decay(sites), OrnsteinUhlenbeck(members=3), noise=noise)
+
+
+RANDOM = stochastic(5)
+QUIET = fx.Seamless(separation=1e9)  # these runs are not about scale separation
+
+
+class Keeper(fx.AbstractRecorder):
+    """Keeps everything; asks for a snapshot at each look, or sends the signal of Ctrl-C at a given one."""
+
+    def __init__(self, interrupt_at=None):
+        self.snapshots, self.records = [], []
+        self.looks, self.interrupt_at = 0, interrupt_at
+
+    def due(self):
+        self.looks += 1
+        if self.looks == self.interrupt_at:
+            signal.raise_signal(signal.SIGINT)
+        return self.interrupt_at is None
+
+    def save(self, snapshot):
+        self.snapshots.append(snapshot)
+
+    def record(self, record):
+        self.records.append(record)
+
+
+def run(bundle, driver, **options):
+    options = {"t1": 0.3, "dt": 0.02, "saveat": [0.0, 0.1, 0.2, 0.3], "key": jax.random.key(4)} | options
+    return fx.evolve(bundle, driver, START, **options)
+
+
+def identical(x, y):
+    assert jax.tree.structure(x) == jax.tree.structure(y)
+    for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_schedule_lands_on_every_save_time():
+    plan = schedule(0.0, 1.0, 0.3, [0.0, 0.25, 0.7])
+    assert plan.save_start
+    assert [(s.start, s.end, s.steps, s.save) for s in plan.stretches] == [
+        (0.0, 0.25, 1, True),
+        (0.25, 0.7, 2, True),
+        (0.7, 1.0, 1, False),
+    ]
+    assert schedule(0.0, 0.3, 0.1, None).steps == 3  # 0.3/0.1 is 2.9999999999999996
+    assert schedule(-1.0, 1.0, 5.0, None).stretches[0].dt == 2.0
+    assert schedule(0.0, 1.0, 0.1, np.linspace(0, 1, 11)).steps == 10
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((0.0, 0.0, 0.1, None), "t1 must be later"),
+        ((0.0, 1.0, -0.1, None), "must be positive"),
+        ((0.0, np.nan, 0.1, None), "t1 must be a finite"),
+        ((0.0, 1.0, 0.1, [0.5, 0.5]), "increasing"),
+        ((0.0, 1.0, 0.1, []), "increasing"),
+        ((0.0, 1.0, 0.1, [0.5, 1.5]), "must lie within"),
+    ],
+)
+def test_schedule_refuses_in_words(arguments, message):
+    with pytest.raises(fx.BadInput, match=message):
+        schedule(*arguments)
+
+
+def test_solution_has_the_promised_shapes_and_values():
+    """dU/dt = −A with U = A + a A³: the solution satisfies ∫ dU/A(U) = −t, i.e. ln A + 3a A²/2 falls with slope 1."""
+    sol = run(CUBIC, fx.Quasistatic(), dt=0.01)
+    np.testing.assert_array_equal(sol.ts, [0.0, 0.1, 0.2, 0.3])
+    assert sol.macro.shape == sol.response.shape == sol.result.shape == (4, 5) and not sol.result.any()
+    assert sol.section.state.shape == (5,) and sol.stats["steps"] == 30
+    np.testing.assert_array_equal(sol.macro[0], START)
+    np.testing.assert_allclose(CubicFlow(a=0.5).condition_of(sol.response), sol.macro, rtol=1e-7)
+    invariant = np.log(sol.response) + 0.75 * sol.response**2 + sol.ts[:, None]
+    np.testing.assert_allclose(invariant - invariant[0], 0.0, atol=1e-4)
+    data = sol.to_xarray()
+    assert data["macro"].dims == ("time", "x") and data["response"].dims == ("time", "site")
+    np.testing.assert_array_equal(data["site_x"], np.arange(5))
+
+
+@pytest.mark.parametrize("bundle, driver", [(CUBIC, fx.Quasistatic()), (RANDOM, QUIET)])
+def test_resume_is_bit_identical_from_every_snapshot(bundle, driver):
+    keeper = Keeper()
+    whole = run(bundle, driver, checkpoint=keeper)
+    assert len(keeper.records) == 4 and len(keeper.snapshots) >= 3
+    assert {s.step for s in keeper.snapshots} >= {5, 10}  # also where a stretch ends, before its record is out
+    for snapshot in keeper.snapshots:
+        after = Keeper()
+        rest = run(bundle, driver, checkpoint=after, start=snapshot)
+        assert len(rest.ts) == 4 - snapshot.saved
+        identical(whole.section, rest.section)
+        for name in ("ts", "macro", "response", "result"):
+            if len(rest.ts):
+                np.testing.assert_array_equal(getattr(whole, name)[snapshot.saved :], getattr(rest, name))
+        assert [r.index for r in after.records] == list(range(snapshot.saved, 4))
+
+
+def test_snapshot_of_another_model_is_refused():
+    keeper = Keeper()
+    run(CUBIC, fx.Quasistatic(), checkpoint=keeper)
+    with pytest.raises(fx.BadInput, match=r"does not belong to this bundle: .* has shape \(5,\).* expected \(5, 3\)"):
+        run(RANDOM, QUIET, start=keeper.snapshots[0])
+
+
+def test_interrupt_saves_and_stops():
+    keeper = Keeper(interrupt_at=2)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(CUBIC, fx.Quasistatic(), checkpoint=keeper)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert len(keeper.snapshots) == 1 and 0 < keeper.snapshots[0].step < 15
+    rest = run(CUBIC, fx.Quasistatic(), start=keeper.snapshots[0])
+    np.testing.assert_array_equal(rest.macro[-1], run(CUBIC, fx.Quasistatic()).macro[-1])
+
+
+@pytest.mark.parametrize("bundle, driver", [(CUBIC, fx.Quasistatic()), (RANDOM, QUIET)])
+def test_chunks_and_padding_change_no_digit(bundle, driver):
+    whole = run(bundle, driver, saveat=None)
+    for chunk in (1, 2):  # 5 sites in chunks of 2: one padded row
+        parts = run(bundle, driver, saveat=None, placement=fx.Placement(chunk=chunk))
+        identical((whole.macro, whole.response, whole.result, whole.section), (parts.macro, parts.response, parts.result, parts.section))
+
+
+def test_noise_belongs_to_the_site_number():
+    """Independent noise differs between sites, is the same site by site whatever their number, and shared noise is one."""
+    start = jnp.full(5, 0.3)
+    go = lambda bundle, start, seed=0: fx.evolve(bundle, QUIET, start, t1=0.1, dt=0.05, key=jax.random.key(seed)).section.state
+    five = go(RANDOM, start)
+    assert len(np.unique(five)) == 15
+    np.testing.assert_array_equal(five[:3], go(stochastic(3), start[:3]))
+    assert np.all(five != go(RANDOM, start, seed=1))
+    quiet = OrnsteinUhlenbeck(diffusion=1e-30, members=3)  # the same start at every site
+    shared = fx.Stochastic(lambda u, c, dt, key: u + jax.random.normal(key, (2,)), lambda c, key: jnp.zeros(2), quiet.link)
+    state = go(fx.Bundle(Decay(5), shared, noise="shared"), start)
+    np.testing.assert_array_equal(state, np.broadcast_to(state[0], (5, 2)))
+    assert len(np.unique(go(fx.Bundle(Decay(5), shared), start))) == 10
+
+
+def compilations(function):
+    """Names of the programs compiled while `function` runs."""
+    found = []
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            text = record.getMessage()
+            if text.startswith("Finished XLA compilation of"):
+                found.append(text.split()[4])
+
+    logger, handler = logging.getLogger("jax._src.dispatch"), Handler()
+    logger.addHandler(handler)
+    level, propagate = logger.level, logger.propagate
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    try:
+        function()
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+    return found
+
+
+@pytest.mark.parametrize("driver", [fx.Quasistatic(1e-7), fx.Seamless(separation=1e8)])
+def test_one_compilation_per_run(driver):
+    """However many stretches, step lengths and save times; and none at all the second time."""
+    bundle = fx.Bundle(Decay(4), CubicFlow(a=0.25))
+    go = lambda saveat, dt: fx.evolve(bundle, driver, START[:4], t1=0.3, dt=dt, saveat=saveat)
+    first = compilations(lambda: go([0.0, 0.1, 0.25, 0.3], 0.02))
+    loops = [name for name in first if "run" in name or "trial" in name]
+    assert len(loops) == len(set(loops)) >= 1, first
+    again = [name for name in compilations(lambda: go([0.05, 0.3], 0.011)) if name in set(loops)]
+    assert again == []
+
+
+def test_progress_is_reported():
+    reports = []
+    run(CUBIC, fx.Quasistatic(), progress=reports.append)
+    last = reports[-1]
+    assert (last.step, last.steps, last.sites, last.failed) == (15, 15, 5, 0)
+    np.testing.assert_allclose([last.t, last.t1], 0.3)
+    assert last.elapsed > 0.0
+
+
+def test_integers_are_taken_as_numbers():
+    sol = fx.evolve(CUBIC, fx.Quasistatic(), np.asarray([1, 2, 3, 4, 5]), t1=0.1, dt=0.1)
+    assert sol.macro.dtype == float

@@ -1,0 +1,35 @@
+"""Every Python block of the README and of the documentation runs, page by page and in order."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PAGES = {page.name: page for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+WITH_CODE = [name for name, page in PAGES.items() if BLOCK.search(page.read_text(encoding="utf-8"))]
+
+
+def test_the_pages_that_should_show_code_do():
+    assert {"README.md", "index.md", "write-your-own-fiber.md"} <= set(WITH_CODE)
+
+
+@pytest.mark.parametrize("name", WITH_CODE)
+def test_code_blocks_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = PAGES[name].read_text(encoding="utf-8")
+    names = {"__name__": "__main__"}
+    for match in BLOCK.finditer(text):
+        # Blank lines above the block make a traceback show the line of the page.
+        above = "\n" * text[: match.start(1)].count("\n")
+        exec(compile(above + match[1], name, "exec"), names)
+    assert len(names) > 2
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_local_links_and_images_exist(name):
+    page = PAGES[name]
+    targets = re.findall(r"\]\((?!https?:|mailto:|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    missing = [target for target in targets if not (page.parent / target).exists()]
+    assert not missing
