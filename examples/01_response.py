@@ -1,7 +1,8 @@
 """The effective conductivity of a laminate, and its derivative with respect to the macrostate.
 
-Layers of conductivity 1 and 10 + U, of equal thickness, normal to the first axis. Across the layers the effective conductivity is
-the harmonic mean, along them the arithmetic one, exactly; so both the response A(U) (2.3) and its derivative are known.
+Layers of conductivity 1 and 10 + U, of equal thickness, normal to the first axis. Across the layers the effective
+conductivity is the harmonic mean, along them the arithmetic one, exactly; so both the response A(U) (2.3) and its
+derivative are known.
 """
 
 import jax

@@ -1,7 +1,8 @@
 """Two-scale diffusion on an interval, against the macroscale equation in closed form.
 
-With a(U, z) = (1 + U) / (1 + sin(2 pi z) / 2) the harmonic mean over the cell is A(U) = 1 + U, so the two-scale problem (2.2)-(2.4)
-must give the solution of dU/dt = d/dx((1 + U) dU/dx), which is computed here independently, by scipy on a finer grid.
+With a(U, z) = (1 + U) / (1 + sin(2 pi z) / 2) the harmonic mean over the cell is A(U) = 1 + U, so the two-scale problem
+(2.2)-(2.4) must give the solution of dU/dt = d/dx((1 + U) dU/dx), which is computed here independently, by scipy on a
+finer grid.
 """
 
 import jax

@@ -24,6 +24,7 @@ _ENVIRONMENT = {
     "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parents[1] / ".cache" / "jax" / _machine()),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
     "MPLBACKEND": "Agg",
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # loading from the cache logs two lines of processor features each time
 }
 for _name, _value in _ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)

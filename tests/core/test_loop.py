@@ -124,7 +124,7 @@ def test_snapshot_of_another_model_is_refused():
 
 
 def test_interrupt_saves_and_stops():
-    keeper = Keeper(interrupt_at=2)
+    keeper = Keeper(interrupt_at=1)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         run(CUBIC, fx.Quasistatic(), checkpoint=keeper)

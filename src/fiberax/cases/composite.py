@@ -86,7 +86,7 @@ def composite_labels(cell: Cell, labels: np.ndarray, site: str) -> Labels:
         quantities={
             "macro": Quantity("U", "K", site),
             "response": Quantity("A", "mm^2/s", "effective conductivity"),
-            "tangent": Quantity("dA", "mm^2/(s K)", "its derivative dA/dU"),
+            "tangent": Quantity("dA", "mm^2/(s K)", "dA/dU"),
             "result": Quantity("result", "1", "result of the cell problem"),
         },
         length_unit="mm",

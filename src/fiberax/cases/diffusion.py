@@ -32,13 +32,13 @@ class Diffusion(Case):
     image: Path | None = option(None, help="png, tif or npy of the microstructure; default the one that ships with fiberax")
     conductivities: str = option("1,20", help="of each phase at U = 0, from the lowest label to the highest", unit="mm^2/s")
     slopes: str = option("0.05,0", help="growth of each conductivity with the temperature", unit="mm^2/s per K")
-    cells: int = option(24, help="macro cells along each side", low=4)
+    cells: int = option(20, help="macro cells along each side", low=4)
     size: float = option(10.0, help="side of the plate", unit="mm", above=0)
     peak: float = option(100.0, help="temperature of the hot spot at the start", unit="K", low=0)
-    width: float = option(0.12, help="radius of the hot spot", unit="sides of the plate", above=0)
-    t1: float = option(2.0, help="end of the run", unit="s", above=0)
+    width: float = option(0.15, help="radius of the hot spot", unit="sides of the plate", above=0)
+    t1: float = option(0.6, help="end of the run", unit="s", above=0)
     dt: float = option(0.05, help="time step", unit="s", above=0)
-    records: int = option(20, help="times at which the fields are saved, after the start", low=1)
+    records: int = option(12, help="times at which the fields are saved, after the start", low=1)
     stepping: Stepping = option(Stepping.IMPLICIT, help="implicit (order 2, long steps) or explicit (bound by dx^2)")
     method: Method = option(Method.QUASISTATIC, help="cells solved at every step, or carried along seamlessly")
     tolerance: float = option(1e-4, help="relative tolerance of the cell problems", above=0, high=0.1)
@@ -63,7 +63,7 @@ class Diffusion(Case):
             t1=self.t1,
             dt=self.dt,
             saveat=tuple(np.linspace(0.0, self.t1, self.records + 1).tolist()),
-            stepper=fx.SDIRK2(tolerance=1e-6) if self.stepping is Stepping.IMPLICIT else fx.Heun(),
+            stepper=fx.SDIRK2(tolerance=1e-4) if self.stepping is Stepping.IMPLICIT else fx.Heun(),
             fail_fraction=self.fail_fraction,
             labels=composite_labels(cell, labels, "temperature"),
         )

@@ -27,7 +27,7 @@ CASES = {
     "steady": (
         "fiberax.cases.steady",
         "SteadyConduction",
-        "steady temperature between a hot and a cold side of the composite",
+        "steady temperature between the hot and the cold sides of a composite plate",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Steady nonlinear conduction: ∇·(A(U)∇U) = 0 between a hot and a cold side (spec section 2)."""
+"""Steady nonlinear conduction: ∇·(A(U)∇U) = 0 between hot and cold sides (spec section 2)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +8,10 @@ from fiberax.cases.base import Case, Steady, option
 
 @dataclass(frozen=True)
 class SteadyConduction(Case):
-    """Steady temperature between a hot and a cold side of the composite.
+    """Steady temperature between the hot and the cold sides of a composite plate.
 
-    The first axis runs from the hot side to the cold one; the other sides are insulated.
+    Hot is the lower side of the first axis; cold are its upper side and the upper side of the second axis. The others are
+    insulated.
     """
 
     image: Path | None = option(None, help="png, tif or npy of the microstructure; default the one that ships with fiberax")
@@ -35,7 +36,9 @@ class SteadyConduction(Case):
         grid = fx.grids.Box((0.0,) * cell.d, (self.size,) * cell.d, cells=(self.cells,) * cell.d, periodic=False)
         homogenization = fx.homogenization
         ends = (homogenization.Dirichlet(self.hot), homogenization.Dirichlet(self.cold))
-        macro = homogenization.Diffusion(grid, boundary=(ends, *(homogenization.Neumann(),) * (cell.d - 1)))
+        across = (homogenization.Neumann(), homogenization.Dirichlet(self.cold))
+        sides = (ends, across, homogenization.Neumann())[: cell.d]
+        macro = homogenization.Diffusion(grid, boundary=sides)
         linear = self.hot + (self.cold - self.hot) * grid.centres[..., 0] / self.size
         return Steady(
             bundle=fx.Bundle(macro, cell),

@@ -1,6 +1,7 @@
 """Computing a problem in its folder: records, checkpoints, log and sign of life on the way, everything drawn at the end."""
 
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,8 @@ class Job:
 class Pulse:
     """Hands each progress report to the display, the state file and the log, the last two at their own pace."""
 
-    def __init__(self, job: Job, recorder: FolderRecorder):
-        self._job, self._recorder = job, recorder
+    def __init__(self, job: Job, recorder: FolderRecorder, steady: bool = False):
+        self._job, self._recorder, self._steady = job, recorder, steady
         self._state_at = self._log_at = -np.inf
         self._first = jax.process_index() == 0
 
@@ -53,12 +54,14 @@ class Pulse:
             "t": float(report.t),
             "t1": float(report.t1),
             "elapsed": float(report.elapsed),
-            "eta": None if report.eta is None else float(report.eta),
+            "eta": float(report.eta) if np.isfinite(report.eta) else None,
             "failed": int(report.failed),
             "sites": int(report.sites),
             "separation": None if report.separation is None else float(report.separation),
         }
-        words = f"t = {report.t:.4g}" + (f", {report.failed} of {report.sites} sites failed" if report.failed else "")
+        words = "Newton steps" if self._steady else f"t = {report.t:.4g}"
+        if report.failed:
+            words += f", {report.failed} of {report.sites} sites failed"
         self.beat(fields, words)
 
     def beat(self, fields: dict[str, Any], words: str) -> None:
@@ -83,6 +86,7 @@ def compute(problem: Problem, job: Job) -> str:
     checkpoint where the user stopped it.
     """
     begun = time.monotonic()
+    warnings.showwarning = _as_message(job)
     run = {Evolve: _evolve, Steady: _steady, Table: _table}[type(problem)]
     words = run(problem, job)
     if jax.process_index() == 0:
@@ -92,6 +96,20 @@ def compute(problem: Problem, job: Job) -> str:
         drop_records(job.folder, 0)
         _draw_if_possible(job)
     return f"{words}, {time.monotonic() - begun:.1f} s"
+
+
+def _as_message(job: Job):
+    """Python's hook for warnings, saying and logging the library's own as one line."""
+    usual = warnings.showwarning
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        if not issubclass(category, fx.ScaleSeparationWarning):
+            usual(message, category, filename, lineno, file, line)
+        elif jax.process_index() == 0:
+            job.display.say(f"Warning: {message}")
+            log.append_event(job.folder, "warning", {"message": str(message)})
+
+    return show
 
 
 def _draw_if_possible(job: Job) -> None:
@@ -181,7 +199,9 @@ def _steady(problem: Steady, job: Job) -> str:
     if jax.process_index() == 0:
         drop_records(job.folder, 0)
     recorder = _recorder(job, problem.labels, problem.bundle.macro.layout())
-    solution = fx.steady(problem.bundle, problem.driver, problem.macro0, placement=job.placement)
+    solution = fx.steady(
+        problem.bundle, problem.driver, problem.macro0, placement=job.placement, progress=Pulse(job, recorder, steady=True)
+    )
     first = jax.tree.map(lambda leaf: np.asarray(leaf[0]), (solution.macro, solution.response, solution.result))
     recorder.record(Record(0, 0.0, *first))
     _save_microstates(problem, job, solution)
@@ -230,10 +250,16 @@ def _save_microstates(problem: Evolve | Steady, job: Job, solution: Any) -> None
         state, condition = jax.tree.map(lambda leaf, k=site: np.asarray(leaf[k]), (solution.section.state, conditions))
         draw = problem.labels.microstate
         arrays = named_leaves("state", state) if draw is None else draw(state, condition)
-        place = "" if positions is None else f" at ({', '.join(f'{x:.3g}' for x in positions[site])})"
+        unit = problem.labels.length_unit.replace("1", "")
+        place = "" if positions is None else f" at ({', '.join(f'{x:.3g}' for x in positions[site])}) {unit}"
         held = ", ".join(
-            f"{name.replace('condition', 'U')} = {np.round(v, 4)}" for name, v in named_leaves("condition", condition).items()
+            f"{name.replace('condition', 'U')} = {_short(v)}" for name, v in named_leaves("condition", condition).items()
         )
         shown.append(Microstate(f"site {site}{place}\n{held}", {k: np.asarray(v) for k, v in arrays.items()}))
     if jax.process_index() == 0:
         write_microstates(job.folder, shown)
+
+
+def _short(value: np.ndarray) -> str:
+    """Numbers with four digits."""
+    return np.array2string(value, precision=4, separator=", ") if value.ndim else f"{value:.4g}"

@@ -55,7 +55,7 @@ def evolve(
 
 def assemble(bundle, driver, macro0, plan: Schedule, key, placement) -> tuple[Field, Any, Any, int]:
     """The field of a run, its macrostate as arrays, the shape of one response, and the stored samples of averages."""
-    macro0 = jax.tree.map(jnp.asarray, macro0)
+    macro0 = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), macro0)
     conditions, state, response = check_fit(bundle, macro0)
     count = jax.tree.leaves(conditions)[0].shape[0]
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key))

@@ -21,11 +21,22 @@ def raise_failure(status: int, field: "Field", carry: Any, t: float, dt: float, 
     if status == FAILED:
         raise FiberFailure(fiber_message(field, carry.macro, carry.section, where, limit))
     if status == NONFINITE:
+        if _without_response(field, carry.section):
+            message = fiber_message(field, carry.macro, carry.section, where, limit)
+            raise FiberFailure(f"{message} It never gave a response that the run could go on with.")
         raise NonFiniteMacro(f"The macrostate is not finite {where}. {_step_advice(field, carry, t, dt)}")
     raise NotConverged(
         f"Newton for the macro step did not converge {where}. Use a smaller dt, a looser tolerance of the stepper, "
         "or a start closer to the solution."
     )
+
+
+def _without_response(field: "Field", section) -> bool:
+    """Whether a failed site has no good response, not even an old one."""
+    failed = to_host(field.outcomes(section).result) != 0
+    response = to_host(field.sites.trim(section.response))
+    finite = [np.isfinite(x).reshape(failed.size, -1).all(axis=1) for x in jax.tree.leaves(response)]
+    return bool(np.any(failed & ~np.all(finite, axis=0)))
 
 
 def fiber_message(field: "Field", macro, section, where: str, limit: int) -> str:

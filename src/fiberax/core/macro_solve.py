@@ -128,7 +128,9 @@ def solve_macro(field: Field, step, t, base, shift, macro, section, tolerance, m
         return macro, section, good, field.tangents(macro, section)
 
     t, shift = jnp.asarray(t, jnp.result_type(float)), jnp.asarray(shift, jnp.result_type(float))
-    found, section, good, tangents = _detached(find, t, base, shift, macro, section)
+    found, settled, good, tangents = _detached(find, t, base, shift, macro, section)
+    # Carried states are data of the step and keep their derivatives; those of a slaved driver only start its solves.
+    section = settled if field.driver.slaved else section
     residual, section = _residual(field, step, t, base, shift, found, section)
 
     direction = _newton_direction(field, t, shift, found, section, residual, tangents)

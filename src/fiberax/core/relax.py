@@ -13,6 +13,7 @@ from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractWrapper
 from fiberax.core.link import apply_link
 from fiberax.numerics import trees
+from fiberax.numerics.result import Result
 
 _GAMMA = 1.0 - 0.5**0.5
 
@@ -38,7 +39,9 @@ class Implicit(AbstractRelaxationScheme):
 
         def stage(before, _):
             base = jax.tree.map(lambda u, v: u + ratio * (v - u), state, before)
-            return equilibrium.implicit_stage(fiber, condition, base, shift, before, self.tolerance)[0], None
+            new, out = equilibrium.implicit_stage(fiber, condition, base, shift, before, self.tolerance)
+            # A step has no outcome of its own: NaN is how the driver learns that a stage could not be solved.
+            return jax.tree.map(lambda u: jnp.where(out.result == Result.SUCCESS, u, jnp.nan), new), None
 
         return jax.lax.scan(stage, state, None, length=2)[0]
 

@@ -83,7 +83,8 @@ def _relaxation_time(field: Field, states, conditions, dt, clock):
         first = trees.norm(_difference(state, target))
         start = (jnp.zeros((), jnp.int32), state, target, jnp.ones(()), jnp.asarray(jnp.inf))
         unfinished = lambda c: (c[0] < _STEPS) & (c[3] > jnp.exp(-3.0))
-        return jnp.where(first > 0.0, jax.lax.while_loop(unfinished, body, start)[4], 0.0)
+        *_, ratio, time = jax.lax.while_loop(unfinished, body, start)
+        return jnp.where((first > 0.0) & ~jnp.isnan(ratio), time, 0.0)  # a failed fiber tells nothing
 
     keys = jax.random.split(key, jax.tree.leaves(states)[0].shape[0])
     return jax.vmap(one)(states, conditions, keys)

@@ -18,7 +18,7 @@ from fiberax.core.errors import BadInput
 _AXIS = "sites"
 # Bytes of states worked on at once. Solvers run until the slowest fiber of a batch is done and pass over its data many times:
 # on a CPU small batches that stay in the cache serve them best. One sweep over cheap dynamics only loses by chunks.
-_SOLVER_BYTES = {"cpu": 2**19, "other": 2**28}
+_SOLVER_BYTES = {"cpu": 2**17, "other": 2**28}
 _SWEEP_BYTES = {"cpu": 2**24, "other": 2**28}
 
 

@@ -6,6 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from fiberax.core.bundle import Bundle
+from fiberax.core.driver import AbstractDriver
+from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow
 from fiberax.core.link import apply_link
 from fiberax.numerics import trees
 
@@ -14,7 +17,7 @@ def _holds_tracer(tree: Any) -> bool:
     return any(trees.is_tracer(leaf) for leaf in jax.tree.leaves(tree))
 
 
-def is_traced(bundle, driver, macro0: Any, key) -> bool:
+def is_traced(bundle: Bundle, driver: AbstractDriver, macro0: Any, key) -> bool:
     """True where a tracer stands in the arguments or in the closures of the user's functions."""
     if _holds_tracer((bundle, driver, macro0, key)):
         return True
@@ -26,9 +29,17 @@ def is_traced(bundle, driver, macro0: Any, key) -> bool:
         response = apply_link(bundle.link, bundle.fiber, state, one)
         count = jax.tree.leaves(conditions)[0].shape[0]
         many = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), response)
-        fiber, key = driver.prepare(bundle.fiber), jax.random.key(0)
-        state, memory = driver.begin(fiber, bundle.link, one, key, 1)
-        advanced = driver.advance(fiber, bundle.link, state, memory, one, jnp.ones(()), key, 0)
-        return bundle.macro.rate(jnp.zeros(()), macro, many), advanced
+        return bundle.macro.rate(jnp.zeros(()), macro, many), _motion(bundle.fiber, state, one)
 
     return _holds_tracer(eqx.filter_closure_convert(probe, macro0))
+
+
+def _motion(fiber: AbstractFiber, state, condition):
+    """What moves the fiber, or holds it."""
+    if isinstance(fiber, AbstractFlow):
+        return fiber.rate(state, condition)
+    if isinstance(fiber, AbstractEnergy):
+        return fiber.energy(state, condition), fiber.constraint(state, condition)
+    if isinstance(fiber, AbstractDynamic):
+        return fiber.step(state, condition, jnp.ones(()), jax.random.key(0))
+    return ()

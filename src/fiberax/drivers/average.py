@@ -70,13 +70,13 @@ class _Window(AbstractAverage):
         ends = jnp.cumsum(spans)
         # The oldest value counts only with the part of its span that lies inside the window.
         inside = jnp.clip(jnp.minimum(ends, self.t0) - (ends - spans), 0.0)
-        weights = self.weights(inside, ends - spans + 0.5 * inside)
+        weights = self.weights(inside, ends - 0.5 * spans)
         mean = jax.tree.map(lambda r: jnp.tensordot(weights.astype(r.dtype), r, axes=1), ring)
         return (ring, spans), mean
 
     @abc.abstractmethod
     def weights(self, inside: jax.Array, age: jax.Array) -> jax.Array:
-        """Weights (samples,) of the values, which sum to one; `inside` their spans, `age` the ages of their midpoints."""
+        """Weights (samples,) of the values, which sum to one; `inside` their spans, `age` the times since their midpoints."""
 
 
 class Uniform(_Window):
@@ -98,5 +98,6 @@ class ZeroLag(_Window):
         mean = jnp.sum(inside * age) / total
         spread = jnp.sum(inside * (age - mean) ** 2) / total
         # One value alone has no spread: then the only causal average is that value.
-        slope = jnp.where(spread > 0.0, mean / jnp.where(spread > 0.0, spread, 1.0), 0.0)
+        several = spread > 1e-9 * mean**2
+        slope = jnp.where(several, mean / jnp.where(several, spread, 1.0), 0.0)
         return inside / total * (1.0 - slope * (age - mean))

@@ -133,7 +133,7 @@ def _settled(field: Field, macro, like):
 
 def field_at(bundle: Bundle, driver: AbstractDriver, macro: Any, placement: Placement | None = None) -> tuple[Field, Any, Any]:
     """The field of a bundle without a time loop, the macrostate as arrays, and the shape of one response."""
-    macro = jax.tree.map(jnp.asarray, macro)
+    macro = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), macro)
     conditions, state, like = check_fit(bundle, macro)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
     sites = lay_out(jax.tree.leaves(conditions)[0].shape[0], size, placement, driver.slaved)

@@ -53,7 +53,7 @@ class Seamless(AbstractDriver):
         if self.average is None:
             return state, ()
         value = apply_link(link, fiber, state, condition)
-        return state, (self.average.begin(value, samples), value)
+        return state, (self.average.begin(value, samples), value, value)
 
     def advance(self, fiber, link, state, memory, condition, dt, key, attempt):
         steps = self.substeps * (1 + attempt)
@@ -76,9 +76,11 @@ class Seamless(AbstractDriver):
         state = fiber.step(state, condition, span / self.clock, key)
         if self.average is not None:
             value = apply_link(link, fiber, state, condition)
-            ring, mean = self.average.push(memory[0], value, span)
+            # The mean of both ends stands for the span: the value at its end alone would be ahead by half a span.
+            middle = jax.tree.map(lambda a, b: 0.5 * (a + b), memory[2], value)
+            ring, mean = self.average.push(memory[0], middle, span)
             # Nothing passes in a step of length zero, so there is nothing to average in.
-            memory = trees.where(span > 0.0, (ring, mean), memory)
+            memory = trees.where(span > 0.0, (ring, mean, value), memory)
         return state, memory
 
     def respond(self, fiber, link, state, memory, condition):

@@ -1,0 +1,112 @@
+"""Time averages (7.1): normalisation, lags, partial windows; alone and inside Seamless."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fiberax as fx
+from fiberax.testing import Decay, observed_order
+
+
+def averaged(kernel, signal, times):
+    """Averages at the end of each span of `times`, the signal taken at its midpoint."""
+    spans, middles = jnp.diff(times), 0.5 * (times[1:] + times[:-1])
+    samples = kernel.samples(float(jnp.min(spans)))
+
+    @jax.jit
+    def run(values):
+        def body(memory, inputs):
+            return kernel.push(memory, *inputs)
+
+        return jax.lax.scan(body, kernel.begin(values[0], samples), (values, spans))[1]
+
+    return run(signal(middles))
+
+
+KERNELS = [fx.Uniform(0.4), fx.Exponential(0.4), fx.ZeroLag(0.4)]
+REGULAR = jnp.linspace(0.0, 4.0, 41)
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda k: type(k).__name__)
+def test_constants_are_kept_from_the_first_value_on(kernel):
+    constant = lambda t: jnp.full((t.size, 2), 3.25)
+    for times in (REGULAR, REGULAR + 0.04 * jnp.sin(7.0 * REGULAR)):
+        np.testing.assert_allclose(averaged(kernel, constant, times), 3.25, rtol=1e-14)
+
+
+@pytest.mark.parametrize("kernel, lag", [(fx.Uniform(0.4), 0.2), (fx.ZeroLag(0.4), 0.0), (fx.ZeroLag(0.37), 0.0)])
+def test_lag_on_linear_signals_is_exact(kernel, lag):
+    """With windows of whole spans; ZeroLag for any window, and on irregular spans too."""
+    values = averaged(kernel, lambda t: 2.0 * t, REGULAR)
+    np.testing.assert_allclose(values[5:], 2.0 * (REGULAR[6:] - lag), atol=1e-12)
+
+
+def test_zero_lag_on_irregular_spans():
+    times = REGULAR + 0.04 * jnp.sin(7.0 * REGULAR)
+    values = averaged(fx.ZeroLag(0.4), lambda t: 2.0 * t, times)
+    np.testing.assert_allclose(values[1:], 2.0 * times[2:], atol=1e-12)
+
+
+def test_exponential_lags_by_its_time():
+    """Up to the second order of the span, and once the start is forgotten."""
+    errors = []
+    for count in (200, 400):
+        times = jnp.linspace(0.0, 20.0, count + 1)
+        values = averaged(fx.Exponential(0.4), lambda t: t, times)
+        errors.append(abs(float(times[-1] - 0.4 - values[-1])))
+    assert observed_order(errors, [2.0, 1.0]) > 1.9
+
+
+def test_partial_window_is_the_mean_of_what_came():
+    values = averaged(fx.Uniform(0.4), lambda t: t, REGULAR)
+    np.testing.assert_allclose(values[:3], [0.05, 0.1, 0.15], rtol=1e-12)
+    values = averaged(fx.ZeroLag(0.4), lambda t: t, REGULAR)
+    np.testing.assert_allclose(values[0], 0.05)  # one value alone: that value
+    np.testing.assert_allclose(values[1:3], [0.2, 0.3], rtol=1e-12)
+
+
+def test_uniform_window_clips_its_oldest_value():
+    """A pulse leaves the window of 0.25 after two and a half spans of 0.1."""
+    pulse = lambda t: jnp.where(t < 0.1, 1.0, 0.0)
+    values = averaged(fx.Uniform(0.25), pulse, REGULAR)
+    np.testing.assert_allclose(values[:5], [1.0, 0.5, 0.2, 0.0, 0.0], atol=1e-14)
+
+
+def test_variances_of_white_noise():
+    """Var of the mean of n values: 1/n uniform, 4/n (1 + O(1/n²)) without lag."""
+    noise = lambda t: jax.random.normal(jax.random.key(0), (t.size,))
+    times = jnp.linspace(0.0, 4000.0, 40001)
+    uniform, zero = (averaged(k(4.0), noise, times)[40:] for k in (fx.Uniform, fx.ZeroLag))
+    np.testing.assert_allclose(40 * jnp.var(uniform), 1.0, rtol=0.1)
+    np.testing.assert_allclose(40 * jnp.var(zero), 4.0, rtol=0.1)
+
+
+class Stopwatch(fx.AbstractDynamic):
+    """The state is the fiber's own time."""
+
+    def init(self, condition, key):
+        return jnp.zeros(())
+
+    def step(self, state, condition, dt, key):
+        return state + dt
+
+    def link(self, state, condition):
+        return state
+
+
+@pytest.mark.parametrize("average, lag", [(None, 0.0), (fx.Uniform(0.4), 0.2), (fx.ZeroLag(0.4), 0.0), (fx.ZeroLag(0.33), 0.0)])
+@pytest.mark.parametrize("substeps", [1, 3])
+def test_responses_of_a_run_lag_by_what_the_kernel_says(average, lag, substeps):
+    """Fibers live half a step ahead of the macrostate that they answer (leapfrog), in their own time t/clock."""
+    driver = fx.Seamless(substeps=substeps, clock=2.0, average=average, separation=np.inf)
+    sol = fx.evolve(fx.Bundle(Decay(2), Stopwatch()), driver, jnp.ones(2), t1=2.0, dt=0.1, saveat=[1.0, 2.0])
+    np.testing.assert_allclose(sol.section.state, (2.0 - 0.05) / 2.0, rtol=1e-12)
+    truth = (sol.ts[:, None] - 0.05 - lag) / 2.0
+    np.testing.assert_allclose(sol.response, np.broadcast_to(truth, (2, 2)), rtol=1e-10)
+
+
+@pytest.mark.parametrize("kernel", [fx.Uniform, fx.Exponential, fx.ZeroLag])
+def test_averaging_time_must_be_positive(kernel):
+    with pytest.raises(fx.BadInput, match="t0 must be positive"):
+        kernel(0.0)
