@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fiberax.core.errors import BadInput, FiberaxError, Mismatch
-from fiberax.core.fiber import AbstractFiber
+from fiberax.core.fiber import AbstractEnergy, AbstractFiber, AbstractFlow, AbstractWrapper
 from fiberax.core.link import apply_link
 from fiberax.core.macro import AbstractMacro
 from fiberax.core.transport import AbstractTransport
@@ -63,6 +63,7 @@ def check_fit(bundle: Bundle, macro0: Any) -> tuple[Any, Any, Any]:
         state,
         one,
     )
+    _check_equations(bundle.fiber, one, key)
     sites = leaves[0].shape[0]
     many = jax.tree.map(lambda x: jax.ShapeDtypeStruct((sites, *x.shape), x.dtype), response)
     time = jax.eval_shape(lambda: jnp.zeros(()))
@@ -80,6 +81,25 @@ def check_fit(bundle: Bundle, macro0: Any) -> tuple[Any, Any, Any]:
             f"The response was {describe_shapes(response)} per site, with {sites} sites."
         )
     return conditions, state, response
+
+
+def _check_equations(fiber: AbstractFiber, condition, key) -> None:
+    """The fiber's own equation on its own state: shapes of the rate or the energy, and numbers that can be solved for."""
+    if isinstance(fiber, AbstractWrapper):
+        return _check_equations(fiber.inner, condition, key)
+    if not isinstance(fiber, AbstractFlow | AbstractEnergy):
+        return None
+    kind, state = type(fiber).__name__, eqx.filter_eval_shape(fiber.init, condition, key)
+    if not all(jnp.issubdtype(x.dtype, jnp.floating) for x in jax.tree.leaves(state)):
+        types = jax.tree.map(lambda x: str(x.dtype), state)
+        raise Mismatch(f"{kind}.init must give real floating-point arrays, which can be solved for; it gives {types}.")
+    flow = isinstance(fiber, AbstractFlow)
+    call = f"{kind}.{'rate' if flow else 'energy'}(state {describe_shapes(state)}, condition {describe_shapes(condition)})"
+    value = describe_shapes(_traced(call, fiber.rate if flow else fiber.energy, state, condition))
+    expected = describe_shapes(state) if flow else "scalar"
+    if value != expected:
+        raise Mismatch(f"{call} must give {'a tree like the state' if flow else 'one number'}, {expected}; it gives {value}.")
+    return None
 
 
 def _is_shapes(tree) -> bool:

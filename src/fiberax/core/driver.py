@@ -62,6 +62,10 @@ class AbstractDriver(eqx.Module):
     def respond(self, fiber, link: Callable | None, state, memory, condition) -> Any:
         """The response to a `condition` at fixed state (a slaved driver: at equilibrium, the state being in it already)."""
 
+    def follow(self, fiber, link: Callable | None, state, memory, condition) -> Any:
+        """The same, as the function of the condition whose derivative is the fiber's tangent."""
+        return self.respond(fiber, link, state, memory, condition)
+
     @property
     def pace(self) -> "Pace | None":
         """How the fibers' own time runs, for drivers that carry states in time; None for slaved ones."""

@@ -182,14 +182,9 @@ def _symmetric(fiber, state, condition) -> bool:
     return isinstance(metric, float | int) and metric == 1.0 and small
 
 
-def _equilibrium_system(fiber, condition, guess, tolerance) -> _System:
+def _equilibrium_system(fiber, condition, guess, solve) -> _System:
     zero = jnp.zeros(())
     convert = eqx.filter_closure_convert
-
-    def solve(c, g):
-        state, out = fiber.solve(c, g, tolerance)
-        return _unknowns(fiber, state, c), out
-
     unknowns = _unknowns(fiber, guess, condition)
     return _System(
         convert(solve, condition, guess),
@@ -275,8 +270,26 @@ def relaxed(fiber: "AbstractFlow | AbstractEnergy", condition, guess, tolerance)
     if trees.size(guess) == 0:
         return guess, outcome(0)
     condition, guess = jax.tree.map(jnp.asarray, (condition, guess))
-    unknowns, out = _implicit(_equilibrium_system(fiber, condition, guess, tolerance), condition, guess)
+
+    def solve(c, g):
+        state, out = fiber.solve(c, g, tolerance)
+        return _unknowns(fiber, state, c), out
+
+    unknowns, out = _implicit(_equilibrium_system(fiber, condition, guess, solve), condition, guess)
     return _state_of(fiber, unknowns), out
+
+
+def following(fiber: "AbstractFlow | AbstractEnergy", condition, state) -> Any:
+    """`state`, known to be in equilibrium with `condition`, as a differentiable function of condition and fiber parameters."""
+    if trees.size(state) == 0:
+        return state
+    condition, state = jax.tree.map(jnp.asarray, (condition, state))
+
+    def known(c, g):
+        return _unknowns(fiber, g, c), outcome(0)
+
+    unknowns, _ = _implicit(_equilibrium_system(fiber, condition, state, known), condition, state)
+    return _state_of(fiber, unknowns)
 
 
 def implicit_stage(fiber, condition, base, shift, guess, tolerance) -> tuple[Any, Outcome]:

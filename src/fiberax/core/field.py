@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from fiberax.core.bundle import Bundle
 from fiberax.core.driver import AbstractDriver, Section
-from fiberax.core.sites import Sites, site_keys
+from fiberax.core.sites import Sites, each, site_keys
 from fiberax.numerics import trees
 from fiberax.numerics.result import Outcome, outcome
 
@@ -42,7 +42,7 @@ class Field(eqx.Module):
         empty = jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), shapes)
 
         def chunk(ids, section, conditions):
-            return jax.vmap(one)(site_keys(self.key, jnp.uint32(2**32 - 1), ids, False), conditions)
+            return each(one, site_keys(self.key, jnp.uint32(2**32 - 1), ids, False), conditions)
 
         state, memory = self.sites.update(chunk, empty, conditions)
         zeros = jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), response)
@@ -60,7 +60,7 @@ class Field(eqx.Module):
             def one(state, memory, condition, key):
                 return self.driver.advance(self.fiber, self.bundle.link, state, memory, condition, dt, key, attempt)
 
-            return Section(*jax.vmap(one)(moving[0], moving[1], conditions, keys))
+            return Section(*each(one, moving[0], moving[1], conditions, keys))
 
         def bare(ids, moving, conditions):
             return run(ids, moving, conditions, 0)[:2]
@@ -95,7 +95,7 @@ class Field(eqx.Module):
 
         def chunk(ids, _, inputs):
             section, conditions = inputs
-            new = jax.vmap(self._respond)(section.state, section.memory, conditions)
+            new = each(self._respond, section.state, section.memory, conditions)
             if not self.retry:
                 return new
             return trees.where_site(section.outcome.result == 0, new, section.response)
@@ -121,14 +121,8 @@ class Field(eqx.Module):
         padded = self.sites.pad(conditions)
 
         def one(state, memory, condition):
-            def respond(condition):
-                if not self.driver.slaved:
-                    return self._respond(state, memory, condition)
-                key = jax.random.key(0)
-                step = jnp.zeros(())
-                return self.driver.advance(self.fiber, self.bundle.link, state, memory, condition, step, key, 0)[2]
-
-            return jacobian(respond, condition)
+            follow = lambda c: self.driver.follow(self.fiber, self.bundle.link, state, memory, c)
+            return jacobian(follow, condition)
 
         first = jax.tree.map(lambda x: x[0], (section.state, section.memory, padded))
         shapes = jax.eval_shape(one, *first)
@@ -136,7 +130,7 @@ class Field(eqx.Module):
 
         def chunk(ids, _, inputs):
             section, conditions = inputs
-            return jax.vmap(one)(section.state, section.memory, conditions)
+            return each(one, section.state, section.memory, conditions)
 
         return self.sites.trim(self.sites.update(chunk, empty, (section, padded)))
 

@@ -330,5 +330,7 @@ class Loop:
         ts = np.asarray([r.t for r in self.records])
         elapsed = time.perf_counter() - self.begun
         stats = {"steps": self.done, "elapsed": elapsed, "separation": self.monitor.history}
-        section = jax.tree.map(lambda x: x[: self.field.sites.count], carry.section)
+        count, section = self.field.sites.count, carry.section
+        if self.field.sites.padded > count:
+            section = jax.tree.map(lambda x: x[:count], section)
         return Solution(ts, macro, response, result, section, stats, self.field.bundle.macro)

@@ -145,8 +145,8 @@ def relax(
             f"relax needs a flow or an energy fiber; {type(fiber).__name__} has dynamics of its own. "
             "Hand it to Seamless as it is."
         )
-    zero_mass = _known_zero("mass", mass)
-    if zero_mass and _known_zero("friction", friction):
+    zero_mass, zero_friction = _known_zero("mass", mass), _known_zero("friction", friction)
+    if zero_mass and zero_friction:
         raise BadInput("relax: mass and friction are both zero, which is no dynamics. Use Quasistatic, or give one of them.")
     return Relaxation(fiber, jnp.asarray(mass), jnp.asarray(friction), scheme or Implicit(), not zero_mass)
 

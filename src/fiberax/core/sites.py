@@ -18,7 +18,7 @@ from fiberax.core.errors import BadInput
 _AXIS = "sites"
 # Bytes of states worked on at once. Solvers run until the slowest fiber of a batch is done and pass over its data many times:
 # on a CPU small batches that stay in the cache serve them best. One sweep over cheap dynamics only loses by chunks.
-_SOLVER_BYTES = {"cpu": 2**17, "other": 2**28}
+_SOLVER_BYTES = {"cpu": 2**16, "other": 2**28}
 _SWEEP_BYTES = {"cpu": 2**24, "other": 2**28}
 
 
@@ -132,6 +132,16 @@ class Sites(eqx.Module):
             return jax.make_array_from_callback(x.shape, rows, lambda index: x[index])
 
         return jax.tree.map(place, tree)
+
+
+def each(function: Callable, *arrays: Any) -> Any:
+    """`function` of one site over a chunk: `jax.vmap`, or the plain call where the chunk is one site.
+
+    A loop that is mapped carries its whole state through a selection in every iteration; alone, a fiber is spared that.
+    """
+    if jax.tree.leaves(arrays)[0].shape[0] > 1:
+        return jax.vmap(function)(*arrays)
+    return jax.tree.map(lambda x: x[None], function(*jax.tree.map(lambda x: x[0], arrays)))
 
 
 def lay_out(count: int, bytes_per_site: int, placement: Placement | None, solves: bool) -> Sites:

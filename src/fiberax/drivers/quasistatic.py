@@ -4,10 +4,11 @@ import equinox as eqx
 import jax
 
 from fiberax.core.driver import AbstractDriver, check_finite
-from fiberax.core.equilibrium import relaxed
+from fiberax.core.equilibrium import following, relaxed
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractDynamic
 from fiberax.core.link import apply_link
+from fiberax.core.precision import need_double
 from fiberax.core.relax import at_rest
 from fiberax.numerics import trees
 
@@ -29,6 +30,7 @@ class Quasistatic(AbstractDriver):
         return True
 
     def prepare(self, fiber):
+        need_double("fx.Quasistatic", self.tolerance)
         fiber = at_rest(fiber)
         if isinstance(fiber, AbstractDynamic):
             raise Mismatch(
@@ -50,9 +52,18 @@ class Quasistatic(AbstractDriver):
 
     def respond(self, fiber, link, state, memory, condition):
         """Response at an equilibrium state; in the variational form, where there is one, the state is held for derivatives."""
-        if link is None:
-            held = jax.tree.map(jax.lax.stop_gradient, state)
-            response = fiber.variational_link(held, condition)
-            if response is not None:
-                return response
-        return apply_link(link, fiber, state, condition)
+        response = _variational(fiber, link, state, condition)
+        return apply_link(link, fiber, state, condition) if response is None else response
+
+    def follow(self, fiber, link, state, memory, condition):
+        response = _variational(fiber, link, state, condition)
+        if response is not None:
+            return response
+        return apply_link(link, fiber, following(fiber, condition, state), condition)
+
+
+def _variational(fiber, link, state, condition):
+    """The stationary form of the fiber's own link, or None."""
+    if link is not None:
+        return None
+    return fiber.variational_link(jax.tree.map(jax.lax.stop_gradient, state), condition)

@@ -64,12 +64,8 @@ def _one(driver: Quasistatic, fiber, link, condition, state, tangent: bool) -> R
     key = jax.random.key(0)
     guess = fiber.init(condition, key) if state is None else state
 
-    def advance(condition):
-        found, _, value, out = driver.advance(fiber, link, guess, (), condition, jnp.zeros(()), key, 0)
-        return value, (found, out)
-
-    value, (found, out) = advance(condition)
-    slope = jacobian(lambda c: advance(c)[0], condition) if tangent else None
+    found, _, value, out = driver.advance(fiber, link, guess, (), condition, jnp.zeros(()), key, 0)
+    slope = jacobian(lambda c: driver.follow(fiber, link, found, (), c), condition) if tangent else None
     energy = fiber.energy(found, condition) if isinstance(fiber, AbstractEnergy) else None
     out = check_finite(value, out)
     return Response(value, found, out.result, energy, slope, out.steps, out.residual)
