@@ -53,6 +53,13 @@ def test_every_option_of_a_case_has_help_and_unit(capsys, case):
     assert "--conductivities" in said and "(mm^2/s)" in said and "[default: 1,20]" in said
 
 
+def test_version(capsys):
+    import fiberax
+
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"fiberax {fiberax.__version__}\n"
+
+
 def test_help_is_light():
     script = "import sys; from fiberax.cli import main; main(['--help']); print(sorted(m for m in sys.modules if '.' not in m))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -217,6 +224,16 @@ def test_a_failing_fiber_stops_the_run_with_its_place(capsys, tmp_path):
     message = refused(capsys, "run", *TINY, "--pole", "-1e9", "--out", tmp_path / "run")
     assert "finite" in message or "failed" in message
     assert log.read_state(tmp_path / "run")["phase"] == "failed"
+
+
+def test_check_tells_what_holds_and_what_it_will_cost(capsys, tmp_path):
+    assert cli.main(["check", RING, "--cells", "3", "--steps", "1000", "--records", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "fit together" in said and "tangent is the derivative" in said and "for 1000 steps" in said
+    assert "finite gradient" in said and "All checks passed" in said
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(Path(RING).read_text().replace("return response * self", "return response[:2] * self"))
+    assert "Ring.rate" in refused(capsys, "check", wrong)
 
 
 def test_the_command_finds_itself_as_a_module(tmp_path):

@@ -41,6 +41,9 @@ class Diffusion(Case):
     records: int = option(12, help="times at which the fields are saved, after the start", low=1)
     stepping: Stepping = option(Stepping.IMPLICIT, help="implicit (order 2, long steps) or explicit (bound by dx^2)")
     method: Method = option(Method.QUASISTATIC, help="cells solved at every step, or carried along seamlessly")
+    friction: float = option(
+        1e-3, help="of the cells when carried along: how slowly they follow the temperature", unit="s", above=0
+    )
     tolerance: float = option(1e-4, help="relative tolerance of the cell problems", above=0, high=0.1)
     fail_fraction: float = option(0.0, help="share of the cells that may fail before the run stops", low=0, high=1)
 
@@ -56,9 +59,13 @@ class Diffusion(Case):
         macro = fx.homogenization.Diffusion(grid, boundary=fx.homogenization.Dirichlet(0.0))
         spot = np.array([0.35, 0.42, 0.5])[: cell.d] * self.size
         distance = np.sum((grid.centres - spot) ** 2, axis=-1) / (self.width * self.size) ** 2
+        if self.method is Method.QUASISTATIC:
+            fiber, driver = cell, fx.Quasistatic(self.tolerance)
+        else:
+            fiber, driver = fx.relax(cell, friction=self.friction), fx.Seamless()
         return Evolve(
-            bundle=fx.Bundle(macro, cell),
-            driver=fx.Quasistatic(self.tolerance) if self.method is Method.QUASISTATIC else fx.Seamless(),
+            bundle=fx.Bundle(macro, fiber),
+            driver=driver,
             macro0=self.peak * np.exp(-0.5 * distance),
             t1=self.t1,
             dt=self.dt,

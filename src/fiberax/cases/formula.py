@@ -35,7 +35,10 @@ def formula(text: str, dim: int) -> Callable:
         import jax.numpy as jnp
 
         known = {"U": condition, "pi": math.pi} | dict(zip("xyz", z, strict=False))
-        return jnp.asarray(evaluate(known), dtype=float)
+        try:
+            return jnp.asarray(evaluate(known), dtype=float)
+        except ArithmeticError as error:
+            raise BadInput(f"--formula {text!r}: {error}.") from error
 
     return coefficient
 

@@ -2,9 +2,11 @@
 
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from fiberax import __version__
 from fiberax.cases.base import Case
 from fiberax.cases.find import CASES, find_case, load_file
 from fiberax.cli import commands
@@ -26,6 +28,7 @@ def _app(arguments: list[str]) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
+    app.callback()(_about)
     app.command("list", help="The cases that come with fiberax.")(_list)
     app.add_typer(_case_app("run", "Compute a case in a new folder.", arguments), name="run")
     groups = {"Run": Claim, "Where": Devices, "Saving and showing": Settings}
@@ -68,6 +71,18 @@ def _resolve(target: str, arguments: list[str]) -> tuple[type[Case], Path | None
 
     platform.start(peek_devices(arguments))
     return load_file(Path(target)), Path(target)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fiberax {__version__}")
+        raise typer.Exit()
+
+
+def _about(
+    version: Annotated[bool, typer.Option("--version", help="print the version", is_eager=True, callback=_say_version)] = False,
+) -> None:
+    """Concurrent multiscale simulation by dynamics on fiber bundles."""
 
 
 def _list() -> None:

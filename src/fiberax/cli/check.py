@@ -80,25 +80,15 @@ def _try_step(problem: Evolve, plan: Any, sample: Any, sites: int, placement: An
     )
     gradient = "" if report.gradient is None else ", with a finite gradient"
     _tell("bundle", f"one step of {dt:.4g} goes well{gradient}")
-    total = duration(_time_step(problem, dt, report.seconds, placement) * plan.steps)
+    total = duration(_time_step(problem, dt, report.seconds) * plan.steps)
     _tell("time", f"{duration(report.compile_seconds)} to compile, then about {total} for {plan.steps} steps")
 
 
-def _time_step(problem: Evolve, dt: float, first: float, placement: Any) -> float:
+def _time_step(problem: Evolve, dt: float, first: float) -> float:
     """Seconds of one step among many: `first`, one step by itself, counts the start of a run as well."""
     steps = int(np.clip(PATIENCE / 4 / first, 1, 20))
-    begun = time.perf_counter()
-    fx.evolve(
-        problem.bundle,
-        problem.driver,
-        problem.macro0,
-        t0=problem.t0,
-        t1=problem.t0 + (1 + steps) * dt,
-        dt=dt,
-        stepper=problem.stepper,
-        placement=placement,
-        fail_fraction=1.0,
-    )
+    begun, end = time.perf_counter(), problem.t0 + (1 + steps) * dt
+    fx.evolve(problem.bundle, problem.driver, problem.macro0, t0=problem.t0, t1=end, dt=dt, stepper=problem.stepper)
     return max(time.perf_counter() - begun - first, 0.0) / steps
 
 

@@ -105,6 +105,8 @@ def choose(quiet: bool, plain: bool) -> Display:
 
 def duration(seconds: float) -> str:
     """A time span in words."""
+    if seconds < 0.95:
+        return "under 1 s"
     if seconds < 100:
         return f"{seconds:.0f} s"
     if seconds < 6000:

@@ -57,5 +57,5 @@ def _phase(folder: Path, state: dict) -> str:
             return f"unknown: no sign of life for {duration(silence)} from {where}; {resume} with --takeover, if it is dead"
         return f"dead: {where} is gone; {resume}"
     if phase == "failed":
-        return f"failed: {state.get('message', '')}"
+        return f"failed: {state.get('message', '')} When that is mended, {resume}"
     return f"dead: it ended without a word; {resume}"

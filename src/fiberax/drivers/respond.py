@@ -54,8 +54,8 @@ def _checked(conditions: Any) -> Any:
     for path, leaf in jax.tree_util.tree_leaves_with_path(conditions):
         if not trees.is_tracer(leaf) and not np.all(np.isfinite(leaf)):
             first = np.argwhere(~np.isfinite(np.asarray(leaf)))[0].tolist()
-            name = jax.tree_util.keystr(path)
-            raise BadInput(f"The condition{name} is not finite at index {first}. Give finite numbers.")
+            place = f"{jax.tree_util.keystr(path)} at index {first}" if first else jax.tree_util.keystr(path)
+            raise BadInput(f"The condition{place} is not finite. Give finite numbers.")
     return conditions
 
 

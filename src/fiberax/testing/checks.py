@@ -123,13 +123,14 @@ def check_fiber(
     checks = _Checks(type(fiber).__name__)
     checks.finite("condition", condition, "the condition")
     state = _check_init(checks, fiber, condition)
+    rest, steps = at_rest(fiber), 0
+    solvable = isinstance(rest, AbstractFlow | AbstractEnergy)
+    if solvable:
+        _check_rates(checks, rest, state if rest is fiber else rest.init(condition, jax.random.key(7)), condition)
     _check_link(checks, link, fiber, state, condition)
     if isinstance(fiber, AbstractDynamic):
         _check_step(checks, fiber, state, condition)
-    rest, steps = at_rest(fiber), 0
-    if isinstance(rest, AbstractFlow | AbstractEnergy):
-        state = state if rest is fiber else rest.init(condition, jax.random.key(7))
-        _check_rates(checks, rest, state, condition)
+    if solvable:
         steps = _check_equilibrium(checks, rest, condition, link, tolerance, rtol)
     leaves = jax.tree.leaves(state)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)

@@ -32,12 +32,12 @@ def solved(cell, condition, tolerance=1e-11):
     return cell.link(state, condition), out, cell.rate(state, condition)
 
 
-@pytest.mark.parametrize("discretisation", ALL[:2], ids=lambda d: type(d).__name__)
-def test_a_linear_law_is_the_linear_cell(discretisation):
+@pytest.mark.parametrize(("discretisation", "symmetric"), [(Spectral(), None), (FiniteElement(), False)], ids=["Spectral", "FE"])
+def test_a_linear_law_is_the_linear_cell(discretisation, symmetric):
     G = jnp.array([0.7, -1.2])
-    linear = Cell(skew_tensor, (12, 12), discretisation)
-    chi, _ = linear.solve(2.0, linear.init(2.0, None), 1e-12)
-    cell = FluxCell(lambda U, g, z: skew_tensor(U, z) @ g, (12, 12), discretisation)
+    linear = Cell(skew_tensor, (12, 12), discretisation, symmetric=False)
+    chi, _ = eqx.filter_jit(linear.solve)(2.0, jnp.zeros((2, 12, 12)), 1e-12)
+    cell = FluxCell(lambda U, g, z: skew_tensor(U, z) @ g, (12, 12), discretisation, symmetric=symmetric)
     value, out, rate = solved(cell, (2.0, G))
     assert int(out.result) == fx.Result.SUCCESS
     assert np.allclose(value, linear.link(chi, 2.0) @ G, rtol=1e-10)
@@ -65,7 +65,7 @@ def test_power_law_in_one_dimension(discretisation):
 def test_layers_of_a_power_law_at_right_angles():
     """Gradient along the layers: no corrector, the arithmetic mean."""
     discretisation = FiniteElement()
-    cell = FluxCell(power_law, (8, 6), discretisation)
+    cell = FluxCell(power_law, (8, 6), discretisation, symmetric=True)
     value, out, _ = solved(cell, (0.0, jnp.array([0.0, 2.0])))
     a = 1 + 0.9 * np.sin(2 * np.pi * discretisation.points((8,))[:, 0])
     assert int(out.result) == fx.Result.SUCCESS
@@ -73,22 +73,23 @@ def test_layers_of_a_power_law_at_right_angles():
 
 
 def test_degenerate_law_from_a_far_start():
-    cell = FluxCell(lambda U, g, z: (1 + 0.9 * jnp.sin(2 * PI * z[0]) * jnp.cos(2 * PI * z[1])) * (g @ g) * g + 1e-3 * g, (16, 16))
+    cell = FluxCell(lambda U, g, z: (1 + 0.9 * jnp.sin(2 * PI * z[0]) * jnp.cos(2 * PI * z[1])) * (g @ g) * g + 1e-3 * g, (16, 16), symmetric=True)
     condition = (0.0, jnp.array([1.0, 0.3]))
-    near, out = cell.solve(condition, cell.init(condition, None), 1e-10)
+    solve = eqx.filter_jit(cell.solve)
+    near, out = solve(condition, cell.init(condition, None), 1e-10)
     rough = 0.3 * jax.random.normal(jax.random.key(0), (16, 16))
-    far, hard = cell.solve(condition, rough, 1e-10)
+    far, hard = solve(condition, rough, 1e-10)
     assert int(out.result) == int(hard.result) == fx.Result.SUCCESS
     assert int(out.steps) <= 8 < int(hard.steps)
     assert np.allclose(cell.link(near, condition), cell.link(far, condition), rtol=1e-8)
 
 
 def test_zero_gradient_has_zero_flux():
-    value, out, _ = solved(FluxCell(power_law, (8, 8)), (0.0, jnp.zeros(2)))
+    value, out, _ = solved(FluxCell(power_law, (8, 6), FiniteElement(), symmetric=True), (0.0, jnp.zeros(2)))
     assert int(out.result) == fx.Result.SUCCESS and np.all(value == 0.0)
 
 
-@pytest.mark.parametrize("symmetric", [True, None])
+@pytest.mark.parametrize("symmetric", [True, False])
 def test_tangent_against_differences(symmetric):
     def q(U, g, z):
         turn = 0.0 if symmetric else jnp.array([-g[1], g[0]]) * jnp.sin(2 * PI * z[1])

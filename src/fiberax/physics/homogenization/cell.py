@@ -27,7 +27,7 @@ from fiberax.physics.homogenization.discretisation import (
 )
 from fiberax.physics.homogenization.images import Phases, read_labels
 from fiberax.physics.homogenization.krylov import Progress, bicgstab2, conjugate_gradients, ratio
-from fiberax.physics.homogenization.medium import AbstractMedium, inverse_symbol, medium
+from fiberax.physics.homogenization.medium import AbstractMedium, inverse_symbol, medium, reference
 
 _ASYMMETRY = 1e-13
 _ROUNDS = 6  # of which the last only measures
@@ -156,7 +156,8 @@ class Cell(AbstractFlow):
 
     def precondition(self, residual, condition, shift):
         """(∇·ā∇ − Π − shift)⁻¹ residual, with ā the mean of the symmetric part of a."""
-        inverse = inverse_symbol(self.discretisation, self.coefficient(condition), self.d, shift)
+        tensor, diagonal = reference(self.coefficient(condition), self.d)
+        inverse = inverse_symbol(self.discretisation, tensor, self.shape, diagonal, shift)
         return -fourier_filter(residual, inverse)
 
     def solve(self, condition, state, tolerance):
@@ -212,23 +213,27 @@ class Cell(AbstractFlow):
             return Progress(one.correction + two.correction, one.steps + two.steps)
 
         def go_on(carry):
-            _, level, _, taken, rounds = carry
+            _, _, level, _, taken, rounds = carry
             return (rounds == 0) | ((level > tolerance) & (taken > 0) & (rounds < _ROUNDS))
 
         def body(carry):
-            chi, _, steps, _, rounds = carry
-            residual, flux = problem.balance(chi)
+            candidate, chi, level, steps, _, rounds = carry
+            residual, flux = problem.balance(candidate)
             r = problem.encode(residual)
-            scale = jnp.diag(energy(chi, residual, flux))
-            level = jnp.sqrt(jnp.max(ratio(system.dot(r, system.precondition(r)), scale)))
-            idle = (level <= tolerance) | (rounds == _ROUNDS - 1)  # the last round only measures
+            scale = jnp.diag(energy(candidate, residual, flux))
+            found = jnp.sqrt(jnp.max(ratio(system.dot(r, system.precondition(r)), scale)))
+            # At round-off a further round may lose what the one before it won.
+            better = (rounds == 0) | (found < level)
+            chi, level = jnp.where(better, candidate, chi), jnp.where(better, found, level)
+            idle = (level <= tolerance) | ~better | (rounds == _ROUNDS - 1)  # the last round only measures
             progress = correct(r, scale, jnp.where(idle, 0, self.max_steps - steps))
-            chi = chi + problem.decode(progress.correction)
-            return chi, level, steps + progress.steps, progress.steps, rounds + 1
+            candidate = chi + problem.decode(progress.correction)
+            return candidate, chi, level, steps + progress.steps, progress.steps, rounds + 1
 
         zero = jnp.zeros((), jnp.int32)
         chi = state - self.discretisation.unseen(state, self.d)
-        chi, level, steps, _, _ = jax.lax.while_loop(go_on, body, (chi, jnp.asarray(jnp.inf), zero, zero, zero))
+        start = (chi, chi, jnp.asarray(jnp.inf), zero, zero, zero)
+        _, chi, level, steps, _, _ = jax.lax.while_loop(go_on, body, start)
         return chi, steps, level
 
 

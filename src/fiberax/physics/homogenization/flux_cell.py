@@ -22,10 +22,9 @@ from fiberax.physics.homogenization.discretisation import (
     Spectral,
     axes,
     fourier_filter,
-    null_mask,
 )
 from fiberax.physics.homogenization.krylov import bicgstab2, conjugate_gradients, ratio
-from fiberax.physics.homogenization.medium import System
+from fiberax.physics.homogenization.medium import System, inverse_symbol, krylov_symbol, real_system
 
 _ASYMMETRY = 1e-12
 _HALVINGS = 40
@@ -40,9 +39,9 @@ class FluxCell(AbstractFlow):
         shape: Grid of the cell; its length is d.
         discretisation: `Spectral()` (the default) for laws smooth in z, `FiniteElement()` for jumps, `FiniteDifference()`.
             Elements take g at 2^d Gauss points for each pixel and z at its centre.
-        symmetric: True promises that ∂q/∂g is symmetric (the flux has a potential in g). None and False take what is
-            measured in each Newton step: conjugate gradients where it is symmetric to round-off, else BiCGstab(2); tangents then
-            use a method for general matrices.
+        symmetric: True promises that ∂q/∂g is symmetric (the flux has a potential in g), False says it may not be. With None
+            it is measured in each Newton step: conjugate gradients where it is symmetric to round-off, else BiCGstab(2). The solution
+            does not depend on the promise, since Newton judges by the flux itself; the tangent does.
         max_steps: Largest number of Newton steps.
 
     The state χ has the shape (*shape), in units of U, with mean zero. The solve ends when √(⟨r, P r⟩ / ⟨q·ā⁻¹q⟩) ≤ tolerance,
@@ -95,8 +94,9 @@ class FluxCell(AbstractFlow):
 
     def precondition(self, residual, condition, shift):
         """(∇·ā∇ − Π − shift)⁻¹ residual, with ā the mean tangent of the law at the homogeneous gradient G."""
-        reference = _reference(self._tangent(jnp.zeros(self.shape), condition))
-        return -fourier_filter(residual[None], self._inverse(reference, shift))[0]
+        mean = _reference(self._tangent(jnp.zeros(self.shape), condition))
+        inverse = inverse_symbol(self.discretisation, mean, self.shape, len(self.shape) == 1, shift)
+        return -fourier_filter(residual[None], inverse)[0]
 
     def solve(self, condition, state, tolerance):
         """Damped Newton from `state`, each linear problem by a Krylov method with the Fourier preconditioner."""
@@ -151,32 +151,25 @@ class FluxCell(AbstractFlow):
         """∂q_i/∂g_j at the quadrature points, (q, d, d, *shape)."""
         return self._pointwise(jax.jacfwd(self.q, argnums=1), state, condition)
 
-    def _inverse(self, reference, shift=0.0):
-        null = null_mask(self.shape, isinstance(self.discretisation, Spectral))
-        return 1.0 / (self.discretisation.symbol(self.shape, reference, len(self.shape) == 1) + null + shift)
-
     def _problem(self, state, condition) -> "_Linear":
         tangent = self._tangent(state, condition)
-        inverse = self._inverse(_reference(tangent))
 
         def apply(x):
             flux = jnp.einsum("qkl...,ql...->qk...", tangent, self.discretisation.gradient(x[0]))
             return -self.discretisation.divergence(flux)[None]
 
-        system = System(
-            apply,
-            lambda r: fourier_filter(r, inverse),
-            lambda r: fourier_filter(r, jnp.sqrt(inverse)),
-            lambda u, v: jnp.mean(u * v, axis=axes(len(self.shape))),
-        )
+        inverse = krylov_symbol(self.discretisation, _reference(tangent), self.shape, len(self.shape) == 1)
+        system = real_system(apply, inverse, len(self.shape))
         gap = jnp.max(jnp.abs(tangent - jnp.swapaxes(tangent, 1, 2)))
         return _Linear(system, gap > _ASYMMETRY * jnp.max(jnp.abs(tangent)))
 
     def _direction(self, problem: "_Linear", r, forcing, budget: int = 2000):
         system = problem.system
         scale = system.dot(r[None], system.precondition(r[None]))
-        if len(self.shape) == 1:
+        if self.symmetric:
             return conjugate_gradients(system, r[None], scale, forcing, budget).correction[0]
+        if self.declared is False:
+            return bicgstab2(system, r[None], scale, forcing, budget).correction[0]
         asymmetric = problem.asymmetric
         one = conjugate_gradients(system, r[None], scale, forcing, jnp.where(asymmetric, 0, budget))
         two = bicgstab2(system, r[None], scale, forcing, jnp.where(asymmetric, budget, 0))
@@ -208,10 +201,11 @@ class FluxCell(AbstractFlow):
 
     def _level(self, chi, flux, condition):
         """Share of the flux that is out of balance, as the class states it."""
-        reference = _reference(self._tangent(chi, condition))
+        mean = _reference(self._tangent(chi, condition))
         r = self.discretisation.divergence(flux)[None]
-        lost = jnp.mean(r * fourier_filter(r, self._inverse(reference)))
-        solved = jnp.linalg.solve(reference, jnp.moveaxis(flux, 1, 0).reshape(len(self.shape), -1))
+        inverse = krylov_symbol(self.discretisation, mean, self.shape, len(self.shape) == 1)
+        lost = jnp.mean(r * fourier_filter(r, inverse))
+        solved = jnp.linalg.solve(mean, jnp.moveaxis(flux, 1, 0).reshape(len(self.shape), -1))
         whole = jnp.sum(solved * jnp.moveaxis(flux, 1, 0).reshape(len(self.shape), -1)) / solved.shape[1]
         return jnp.sqrt(ratio(lost, whole))
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from fiberax.physics.homogenization.medium import System
 
 PATIENCE = 150  # iterations without a smaller residual before the method gives up
+RUNAWAY = 1e8  # growth of the squared residual over the smallest one that ends a round
 FLOOR = 1e-16  # no method is asked for a relative residual below round-off
 
 
@@ -24,17 +25,24 @@ class Progress(NamedTuple):
 
 
 class _Watch(NamedTuple):
+    """Squared relative residual: the smallest so far, how long ago that was, and the last."""
+
     best: Float[Array, ""]
     since: Int[Array, ""]
+    last: Float[Array, ""]
+
+    def fruitful(self):
+        """Whether going on makes sense: not stuck, and not carried away by round-off."""
+        return (self.since < PATIENCE) & ~(self.last > RUNAWAY * self.best)
 
 
 def _watched(watch: _Watch, level) -> _Watch:
     better = level < watch.best
-    return _Watch(jnp.where(better, level, watch.best), jnp.where(better, 0, watch.since + 1))
+    return _Watch(jnp.where(better, level, watch.best), jnp.where(better, 0, watch.since + 1), level)
 
 
 def _start_watch() -> _Watch:
-    return _Watch(jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32))
+    return _Watch(jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), jnp.zeros(()))
 
 
 def ratio(a, b):
@@ -58,7 +66,7 @@ def conjugate_gradients(system: System, r, scale, tolerance, max_steps, falling:
     def go_on(carry):
         _, _, _, rz, scale, step, watch = carry
         open_ = jnp.any(rz > tolerance**2 * scale)
-        return open_ & (step < max_steps) & (watch.since < PATIENCE) & jnp.all(jnp.isfinite(rz))
+        return open_ & (step < max_steps) & watch.fruitful() & jnp.all(jnp.isfinite(rz))
 
     def body(carry):
         x, r, p, rz, scale, step, watch = carry
@@ -104,7 +112,7 @@ def bicgstab2(system: System, r, scale, tolerance, max_steps) -> Progress:
 
     def go_on(c: _Bi):
         size = dot(c.r[0], c.r[0])
-        return jnp.any(size > limit) & (c.step < max_steps) & (c.watch.since < PATIENCE) & jnp.all(jnp.isfinite(size))
+        return jnp.any(size > limit) & (c.step < max_steps) & c.watch.fruitful() & jnp.all(jnp.isfinite(size))
 
     def body(c: _Bi):
         active = dot(c.r[0], c.r[0]) > limit

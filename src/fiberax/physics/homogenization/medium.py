@@ -65,12 +65,20 @@ def reference(a, d: int):
     return 0.5 * (tensor + tensor.T), d == 1
 
 
-def inverse_symbol(discretisation: AbstractDiscretisation, a, d: int, shift=0.0):
-    """Symbol (*shape) of (−div(reference ∇) + Π + shift)⁻¹, Π the projection on what the gradient does not see."""
-    tensor, diagonal = reference(a, d)
-    shape = a.shape[-d:]
+def inverse_symbol(discretisation: AbstractDiscretisation, tensor, shape, diagonal: bool, shift=0.0):
+    """Symbol (*shape) of (−div(tensor ∇) + Π + shift)⁻¹, Π the projection on what the gradient does not see."""
     null = null_mask(shape, isinstance(discretisation, Spectral))
     return 1.0 / (discretisation.symbol(shape, tensor, diagonal) + null + shift)
+
+
+def krylov_symbol(discretisation: AbstractDiscretisation, tensor, shape, diagonal: bool):
+    """Symbol of the pseudo-inverse of −div(tensor ∇).
+
+    Round-off that the gradient does not see stays in a residual for ever; a Krylov method that saw it would be led astray by it
+    once the rest is small.
+    """
+    null = null_mask(shape, isinstance(discretisation, Spectral))
+    return (1.0 - null) / (discretisation.symbol(shape, tensor, diagonal) + null)
 
 
 def medium(discretisation: AbstractDiscretisation, a, d: int) -> AbstractMedium:
@@ -80,16 +88,13 @@ def medium(discretisation: AbstractDiscretisation, a, d: int) -> AbstractMedium:
     return PixelMedium(discretisation, a, d)
 
 
-def _real_dot(d: int):
-    return lambda u, v: jnp.mean(u * v, axis=axes(d))
-
-
-def _real_system(apply, inverse, d) -> System:
+def real_system(apply, inverse, d) -> System:
+    """The system of an operator on fields (m, *shape), preconditioned by a Fourier multiplier."""
     return System(
         apply,
         lambda r: fourier_filter(r, inverse),
         lambda r: fourier_filter(r, jnp.sqrt(inverse)),
-        _real_dot(d),
+        lambda u, v: jnp.mean(u * v, axis=axes(d)),
     )
 
 
@@ -159,8 +164,9 @@ class PixelMedium(AbstractMedium):
 
     def system(self):
         law = self._law()
-        inverse = inverse_symbol(self.discretisation, self.a, self.d)
-        return _real_system(lambda x: self._adjoint(law(self._strain(x))), inverse, self.d)
+        tensor, diagonal = reference(self.a, self.d)
+        inverse = krylov_symbol(self.discretisation, tensor, self.a.shape[-self.d :], diagonal)
+        return real_system(lambda x: self._adjoint(law(self._strain(x))), inverse, self.d)
 
     def encode(self, u):
         return u
@@ -189,6 +195,10 @@ class SpectralMedium(AbstractMedium):
     def _shape(self):
         return self.a.shape[-self.d :]
 
+    def _reference(self):
+        tensor, diagonal = reference(self.a, self.d)
+        return tensor, self._shape, diagonal
+
     def _gradient(self, x):
         kappa, kept = self.discretisation.wavenumbers(self._shape)
         spectrum = jnp.stack([1j * (k * kept) * x for k in kappa])
@@ -211,7 +221,7 @@ class SpectralMedium(AbstractMedium):
 
     def system(self):
         half = self._shape[-1] // 2 + 1
-        inverse = inverse_symbol(self.discretisation, self.a, self.d)[..., :half]
+        inverse = krylov_symbol(self.discretisation, *self._reference())[..., :half]
         count = self.a[(0,) * (self.a.ndim - self.d)].size
         # Columns other than the first (and the last, on even grids) stand for two conjugate modes.
         twice = jnp.full((half,), 2.0).at[0].set(1.0)

@@ -1,0 +1,100 @@
+"""Pieces that do not fit are named when they are put together; precision is asked for in words."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fiberax as fx
+from fiberax.testing import CubicFlow, Decay, ElasticWave, Heat, LinearFlow, OrnsteinUhlenbeck
+
+TWO = fx.Flow(lambda u, c: c - u, lambda c: jnp.zeros(()), lambda u, c: jnp.stack([u, u]))
+
+
+def test_response_of_the_wrong_shape():
+    with pytest.raises(fx.Mismatch) as caught:
+        fx.Bundle(Heat(8), TWO)
+    for word in ("Heat.rate", "response 2 per site", "8 sites", "link of Flow"):
+        assert word in str(caught.value)
+
+
+class Lopsided(Decay):
+    """A rate that is not like the macrostate."""
+
+    def rate(self, t, macro, response):
+        return response[:-1]
+
+
+class Ragged(Decay):
+    """Conditions without a common site axis."""
+
+    def conditions(self, macro):
+        return {"a": macro, "b": macro[1:]}
+
+
+def test_rate_and_conditions_of_the_wrong_shape():
+    with pytest.raises(
+        fx.Mismatch, match=r"Lopsided.rate must give a tree like the macrostate, 5; it gives 4\. The response was scalar"
+    ):
+        fx.Bundle(Lopsided(5), CubicFlow())
+    with pytest.raises(fx.Mismatch, match="one common leading axis over sites"):
+        fx.Bundle(Ragged(5), CubicFlow())
+
+
+def test_code_that_cannot_run_is_placed():
+    fiber = fx.Flow(lambda u, c: c - u, lambda c: jnp.zeros(3) @ jnp.zeros(4), lambda u, c: u)
+    with pytest.raises(fx.Mismatch, match=r"Flow.init\(condition scalar, key\) cannot be computed"):
+        fx.Bundle(Decay(5), fiber)
+    with pytest.raises(fx.Mismatch, match="the link of CubicFlow on state scalar and condition scalar cannot be computed"):
+        fx.Bundle(Decay(5), CubicFlow(), link=lambda fiber, u, c: u @ c)
+    with pytest.raises(fx.Mismatch, match="has no link of its own"):
+        fx.Bundle(Decay(5), fx.Flow(lambda u, c: c - u, lambda c: c))
+
+
+def test_rates_are_traced_too():
+    """A rate of another shape than the state is found before anything runs."""
+    wrong = fx.Flow(lambda u, c: jnp.zeros(3), lambda c: jnp.zeros(2), lambda u, c: jnp.sum(u))
+    with pytest.raises(
+        fx.Mismatch, match=r"Flow.rate\(state 2, condition scalar\) must give a tree like the state, 2; it gives 3"
+    ):
+        fx.Bundle(Decay(2), wrong)
+    with pytest.raises(fx.Mismatch, match=r"Energy.energy\(.*\) must give one number, scalar; it gives 2"):
+        fx.Bundle(Decay(2), fx.relax(fx.Energy(lambda u, c: u**2, lambda c: jnp.zeros(2))), link=lambda f, u, c: c)
+    with pytest.raises(fx.Mismatch, match="init must give real floating-point arrays, which can be solved for; it gives int"):
+        fx.Bundle(Decay(2), fx.Flow(lambda u, c: c - u, lambda c: jnp.zeros((), int), lambda u, c: c))
+
+
+def test_wrong_kinds_are_named():
+    with pytest.raises(fx.Mismatch, match="macro model must derive from fx.AbstractMacro; it is a CubicFlow"):
+        fx.Bundle(CubicFlow(), Decay(3))
+    with pytest.raises(fx.BadInput, match="noise is 'independent' or 'shared'"):
+        fx.Bundle(Decay(3), CubicFlow(), noise="none")
+    with pytest.raises(fx.Mismatch, match=r"Quasistatic .* only dynamics"):
+        fx.evolve(fx.Bundle(Decay(3), OrnsteinUhlenbeck()), fx.Quasistatic(), jnp.ones(3), t1=0.1, dt=0.1)
+    with pytest.raises(fx.Mismatch, match="Seamless carries states in time"):
+        fx.steady(fx.Bundle(Decay(3), CubicFlow()), fx.Seamless(), jnp.ones(3))
+
+
+def test_macrostate_of_another_shape():
+    with pytest.raises(fx.FiberaxError):
+        fx.evolve(fx.Bundle(ElasticWave(4), CubicFlow()), fx.Quasistatic(), jnp.ones(4), t1=0.1, dt=0.1)
+
+
+def test_missing_methods_are_errors_at_once():
+    class Nameless(fx.AbstractFlow):
+        def init(self, condition, key):
+            return condition
+
+    with pytest.raises(TypeError, match="rate"):
+        Nameless()
+
+
+def test_single_precision_is_told_what_it_cannot_do():
+    bundle = fx.Bundle(Decay(2), CubicFlow())
+    with jax.enable_x64(False):
+        with pytest.raises(fx.BadInput, match=r"fx.response: .* needs double precision.*jax_enable_x64"):
+            fx.response(LinearFlow([[2.0]], [1.0], [1.0]), 0.5)
+        with pytest.raises(fx.BadInput, match="double precision"):
+            fx.evolve(bundle, fx.Quasistatic(1e-8), jnp.ones(2), t1=0.1, dt=0.1)
+        single = fx.response(CubicFlow(a=0.0), jnp.float32(0.5), tolerance=1e-5)
+    np.testing.assert_allclose(single.value, 0.5, rtol=1e-5)

@@ -1,0 +1,112 @@
+"""Macro steps and macro equilibrium: orders, steady states, stiffness, scale separation."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fiberax as fx
+from fiberax.testing import CubicFlow, Decay, Heat, OrnsteinUhlenbeck, observed_order
+
+CONSTANT = fx.Flow(lambda u, c: 1.5 - u, lambda c: jnp.zeros(()), lambda u, c: u)  # D = 1.5 whatever U
+FORCED = Decay(3, source=0.5)
+START = jnp.asarray([0.6, 1.1, 1.7])
+
+
+@pytest.mark.parametrize(
+    "stepper, expected", [(fx.ForwardEuler(), 1), (fx.Heun(), 2), (fx.BackwardEuler(), 1), (fx.SDIRK2(), 2)]
+)
+def test_order_of_the_macro_steps(stepper, expected):
+    """Nonlinear relaxation, against the same scheme with a fine step for order two (whose own error is far smaller)."""
+    bundle = fx.Bundle(FORCED, CubicFlow(a=0.5))
+    go = lambda dt, stepper: fx.evolve(bundle, fx.Quasistatic(1e-11), START, t1=1.0, dt=dt, stepper=stepper).macro[0]
+    truth = go(1 / 800, fx.Heun())
+    steps = (0.1, 0.05, 0.025)
+    errors = [np.abs(go(dt, stepper) - truth).max() for dt in steps]
+    assert abs(observed_order(errors, steps) - expected) < 0.2, errors
+
+
+def test_implicit_steps_are_not_bound_by_the_grid():
+    """Heat, D = 1.5, steps 40 times the explicit limit: modes damped as the scheme's stability function says."""
+    cells, dt = 16, 0.05
+    start = 1.0 + jnp.cos(2 * jnp.pi * jnp.arange(cells) / cells)
+    bundle = fx.Bundle(Heat(cells), CONSTANT)
+    z = -4.0 * 1.5 * cells**2 * np.sin(np.pi / cells) ** 2 * dt
+    assert dt > 40 * 2.0 / (4.0 * 1.5 * cells**2) / 2
+    found = fx.evolve(bundle, fx.Quasistatic(), start, t1=dt, dt=dt, stepper=fx.BackwardEuler()).macro[0]
+    np.testing.assert_allclose(found, 1.0 + (start - 1.0) / (1.0 - z), rtol=1e-8)
+    gamma = 1.0 - 0.5**0.5
+    factor = (1.0 + (1.0 - 2.0 * gamma) * z) / (1.0 - gamma * z) ** 2
+    found = fx.evolve(bundle, fx.Quasistatic(), start, t1=dt, dt=dt, stepper=fx.SDIRK2()).macro[0]
+    np.testing.assert_allclose(found, 1.0 + (start - 1.0) * factor, rtol=1e-8)
+
+
+def test_steady_state():
+    fiber = CubicFlow(a=0.5)
+    sol = fx.steady(fx.Bundle(FORCED, fiber), fx.Quasistatic(), START)
+    assert sol.macro.shape == (1, 3) and sol.response.shape == (1, 3) and not sol.result.any()
+    np.testing.assert_allclose(sol.macro[0], fiber.condition_of(0.5), rtol=1e-8)
+    np.testing.assert_allclose(sol.response[0], 0.5, rtol=1e-8)
+    np.testing.assert_array_equal(sol.ts, [0.0])
+
+
+def test_steady_says_when_it_fails():
+    rising = fx.Flow(lambda u, c: jnp.exp(c) - u, lambda c: jnp.zeros(()), lambda u, c: -u)  # dU/dt = exp(U) + ½ > 0
+    with pytest.raises(fx.NotConverged, match="Start closer"):
+        fx.steady(fx.Bundle(FORCED, rising), fx.Quasistatic(), START, max_steps=15)
+    poor = fx.Flow(lambda u, c: jnp.where(c < 1.0, jnp.nan, c - u), lambda c: jnp.zeros(()), lambda u, c: u)
+    with pytest.raises(fx.FiberFailure, match="Worst site 0 at position"):
+        fx.steady(fx.Bundle(FORCED, poor), fx.Quasistatic(), START)
+
+
+@pytest.mark.parametrize("cells", [24, 260])
+def test_stiffness_of_the_heat_equation(cells):
+    """Largest eigenvalue −4D/dx², dense and by ARPACK (more than 256 unknowns)."""
+    found = fx.stiffness(fx.Bundle(Heat(cells), CONSTANT), jnp.ones(cells))
+    np.testing.assert_allclose(found.eigenvalue, -4.0 * 1.5 * cells**2, rtol=1e-4)
+    np.testing.assert_allclose(found.step, 2.0 / (6.0 * cells**2), rtol=1e-4)
+    assert abs(found.growth) < 1e-6 * 6.0 * cells**2 or cells > 256
+
+
+def test_stiffness_follows_the_fibers():
+    """dA/dU of the fibers enters: −1/(1 + 3aA²) at each site, and a positive growth where the model is ill-posed."""
+    fiber = CubicFlow(a=0.5)
+    found = fx.stiffness(fx.Bundle(FORCED, fiber), fiber.condition_of(START))
+    np.testing.assert_allclose(found.eigenvalue, -fiber.slope_at(0.6), rtol=1e-6)
+    np.testing.assert_allclose(found.growth, -fiber.slope_at(1.7), rtol=1e-6)
+    falling = fx.Flow(lambda u, c: -2.0 - u, lambda c: jnp.zeros(()), lambda u, c: u)
+    assert fx.stiffness(fx.Bundle(Heat(8), falling), jnp.ones(8)).growth > 100.0
+
+
+def test_explicit_limit_is_real():
+    """Just below the reported step the highest mode decays, just above it grows."""
+    bundle = fx.Bundle(Heat(8), CONSTANT)
+    limit = fx.stiffness(bundle, jnp.ones(8)).step
+    start = 1.0 + 0.1 * jnp.cos(jnp.pi * jnp.arange(8))
+    go = lambda dt: fx.evolve(bundle, fx.Quasistatic(), start, t1=40 * dt, dt=dt, stepper=fx.ForwardEuler()).macro[0]
+    assert np.ptp(go(0.98 * limit)) < 0.15 and np.ptp(go(1.02 * limit)) > 0.5
+
+
+@pytest.mark.parametrize("friction, slow", [(0.01, False), (3.0, True)])
+def test_scale_separation_is_measured(friction, slow):
+    """u relaxes in the time η, U moves in about 1: the ratio is recorded, and warned about once above 0.1."""
+    fiber = fx.relax(CubicFlow(a=0.0), friction=friction)
+    run = lambda: fx.evolve(fx.Bundle(Decay(4), fiber), fx.Seamless(), jnp.ones(4), t1=0.5, dt=0.01)
+    if slow:
+        with pytest.warns(fx.ScaleSeparationWarning, match="No scale separation") as caught:
+            sol = run()
+        assert len(caught) == 1
+    else:
+        sol = run()  # a warning would be an error here
+    looks = sol.stats["separation"]
+    assert 8 <= len(looks) <= 12
+    np.testing.assert_allclose([look.relaxation for look in looks], friction, rtol=0.15)
+    ratio = [look.ratio for look in looks]
+    np.testing.assert_allclose(ratio, [look.relaxation / look.macro for look in looks])
+
+
+def test_scale_separation_of_the_clock_and_of_random_fibers():
+    """Two copies on the same noise approach each other at the rate k; a clock M makes that M times longer."""
+    bundle = fx.Bundle(Decay(2), OrnsteinUhlenbeck(k=40.0, members=4))
+    sol = fx.evolve(bundle, fx.Seamless(clock=4.0, separation=10.0), jnp.ones(2), t1=0.5, dt=0.02)
+    times = [look.relaxation for look in sol.stats["separation"]]
+    np.testing.assert_allclose(times, 4.0 / 40.0, rtol=0.05)

@@ -1,0 +1,73 @@
+"""All models that the laws of docs/architecture.md are tested on: a fiber, conditions for five sites, and what it can do.
+
+A new model becomes subject to every law by one entry here.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import fiberax as fx
+from fiberax.testing import CubicFlow, DiatomicChain, GroundState, LinearFlow, SharedLoad, Spring
+
+
+class Model(NamedTuple):
+    """`conditions`: a tree with a leading axis of five sites. `slow`: the friction that makes its slowest relaxation time 1."""
+
+    fiber: Any
+    conditions: Any
+    slow: float
+
+
+def _random(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+_SYMMETRIC = _random(4, 4, seed=1)
+_SYMMETRIC = _SYMMETRIC + _SYMMETRIC.T
+
+
+def _conductivity(U, z):
+    """Smooth, anisotropic, not symmetric, and nonlinear in U."""
+    wave = 1.0 + 0.4 * jnp.sin(2 * jnp.pi * z[0]) * jnp.cos(2 * jnp.pi * z[1])
+    return (1.0 + U**2) * wave * jnp.asarray([[1.2, 0.3], [-0.1, 0.9]]) + 0.3 * jnp.eye(2) * jnp.cos(2 * jnp.pi * z[0])
+
+
+def _flux(U, g, z):
+    return (1.0 + 0.5 * U**2 + 0.4 * jnp.sin(2 * jnp.pi * z[0])) * g * (1.0 + 0.2 * jnp.sum(g**2))
+
+
+MODELS = {
+    "linear-flow": Model(
+        LinearFlow(2.0 * np.eye(3) + 0.3 * _random(3, 3), _random(3, seed=2), _random(3, seed=3)), jnp.linspace(0.5, 1.5, 5), 2.0
+    ),
+    "cubic-flow": Model(CubicFlow(a=0.5), jnp.linspace(0.5, 1.5, 5), 1.0),
+    "spring": Model(Spring(), jnp.linspace(0.5, 0.9, 5), 4.0),
+    "diatomic-chain": Model(DiatomicChain(k=1.0, q=6.0), jnp.linspace(0.1, 0.4, 5), 2.0),
+    "shared-load": Model(SharedLoad(jnp.asarray([1.0, 2.0, 5.0])), jnp.linspace(0.5, 1.5, 5), 1.0),
+    "ground-state": Model(GroundState(np.diag([0.0, 2.0, 3.0, 5.0]), 0.3 * _SYMMETRIC), jnp.linspace(0.5, 1.5, 5), 1.0),
+    "cell-1d": Model(
+        fx.homogenization.Cell(lambda U, z: 1.0 + U**2 + 0.5 * jnp.cos(2 * jnp.pi * z[0]), (8,)), jnp.linspace(0.5, 0.9, 5), 40.0
+    ),
+    "cell-2d": Model(fx.homogenization.Cell(_conductivity, (8, 8)), jnp.linspace(0.5, 0.9, 5), 40.0),
+    "flux-cell": Model(
+        fx.homogenization.FluxCell(_flux, (8, 8)),
+        (jnp.linspace(0.5, 0.9, 5), jnp.stack([jnp.linspace(0.4, 0.8, 5), jnp.full(5, 0.3)], axis=1)),
+        40.0,
+    ),
+}
+
+
+class Follow(fx.AbstractMacro):
+    """A macro model that takes any condition and any response: each U is pulled towards zero at a rate that its response sets."""
+
+    def conditions(self, macro):
+        return macro
+
+    def rate(self, t, macro, response):
+        sites = jax.tree.leaves(macro)[0].shape[0]
+        pull = sum(jnp.sum(leaf.reshape(sites, -1) ** 2, axis=1) for leaf in jax.tree.leaves(response))
+        pull = 1.0 + pull / (1.0 + pull)
+        return jax.tree.map(lambda u: -u * pull.reshape(sites, *[1] * (u.ndim - 1)), macro)
