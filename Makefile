@@ -1,13 +1,15 @@
 # make demo   two-scale diffusion on a microstructure image, into runs/demo
 # make test   style, types, import rules and all tests
 # make docs   the documentation site, into site/
+# make validate   slow comparisons with exact and published results, tables into validation/tables
+# make bench  times as ratios against named peers; needs gcc and libfftw3-dev
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
-.PHONY: help demo test lint docs clean
+.PHONY: help demo test lint docs validate bench clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -37,6 +39,13 @@ test: lint
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+validate: $(STAMP)
+	$(BIN)/python validation/homogenization.py
+
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --group bench
+	for name in core_overhead cell2d diffusion1d many_sites start_up; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist site runs

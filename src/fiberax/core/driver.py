@@ -1,4 +1,7 @@
-"""Drivers: the rule by which one fiber keeps up with its condition."""
+"""Drivers: the rule by which one fiber keeps up with its condition.
+
+`AbstractDriver` has more than five public methods because the time loop asks it more than to advance.
+"""
 
 import abc
 from collections.abc import Callable
