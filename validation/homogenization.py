@@ -9,7 +9,9 @@ from pathlib import Path
 
 import arrays
 import cells
+import evolution
 import jax
+import macro_steps
 
 jax.config.update("jax_enable_x64", True)
 
@@ -23,6 +25,10 @@ CASES = (
     arrays.truth_of_arrays,
     arrays.disks,
     arrays.spheres,
+    evolution.full_resolution_1d,
+    evolution.full_resolution_2d,
+    macro_steps.macro_order,
+    macro_steps.seamless_limit,
 )
 
 

@@ -11,9 +11,12 @@ _spec.loader.exec_module(registry)
 
 
 def pytest_generate_tests(metafunc):
-    """Tests that ask for a `model` get all of them, those that ask for a `constrained` one get those."""
-    if "model" in metafunc.fixturenames:
-        metafunc.parametrize("model", registry.MODELS.values(), ids=registry.MODELS.keys())
+    """Tests that ask for a `model`, or for its `name` as well, get all of them."""
+    names = list(registry.MODELS)
+    if "name" in metafunc.fixturenames:
+        metafunc.parametrize("name, model", registry.MODELS.items(), ids=names)
+    elif "model" in metafunc.fixturenames:
+        metafunc.parametrize("model", registry.MODELS.values(), ids=names)
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ class Seamless(AbstractDriver):
     `clock` M slows the fibers: in the macro time Δt a fiber lives Δt/M (spec section 10); M = 1 is real time, M > 1 is
     legitimate while the slowed fibers still relax much faster than the macrostate moves. `average` is a kernel of (7.1), or
     None. A flow or energy fiber without dynamics relaxes at first order with friction 1. `separation` is the ratio of fiber
-    relaxation time to macro time scale above which a run warns that the scale separation is not there.
+    relaxation time to macro time scale above which a run warns that the scale separation is not there; infinity leaves the
+    measurement out.
     """
 
     substeps: int = eqx.field(static=True, default=1)
@@ -40,7 +41,7 @@ class Seamless(AbstractDriver):
 
     @property
     def pace(self):
-        return Pace(self.substeps, self.clock, self.separation)
+        return Pace(self.substeps, self.clock, self.separation) if self.separation < float("inf") else None
 
     def prepare(self, fiber):
         return dynamic(fiber)

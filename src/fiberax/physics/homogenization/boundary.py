@@ -89,7 +89,7 @@ def _parse_axis(grid: Box, k: int, entry, owner: str):
         )
     pair = (entry, entry) if isinstance(entry, Condition) else tuple(entry)
     if len(pair) != 2 or not all(isinstance(side, Condition) for side in pair):
-        raise BadInput(f"{owner}: boundary along {name} is {entry!r}. Give Dirichlet, Neumann or a pair (lower, upper) of them.")
+        raise BadInput(f"{owner}: boundary along {name} is {entry!r}. Give Dirichlet, Neumann or a pair (lower, upper).")
     if grid.cells[k] < 3:
         raise BadInput(f"{owner}: {grid.cells[k]} cells along {name}; with sides at least three are needed.")
     face = grid.cells[:k] + grid.cells[k + 1 :]
@@ -97,7 +97,8 @@ def _parse_axis(grid: Box, k: int, entry, owner: str):
         datum = condition.value if isinstance(condition, Dirichlet) else condition.flux
         if not callable(datum) and datum.shape not in ((), face):
             raise BadInput(
-                f"{owner}: the {side} {name} side has an array of shape {datum.shape}. Give a number, or the shape {face} of the side."
+                f"{owner}: the {side} {name} side has an array of shape {datum.shape}. "
+                f"Give a number, or the shape {face} of the side."
             )
     return pair
 
@@ -153,30 +154,23 @@ def cell_derivative(u, k: int, grid: Box, sides: Sides, values) -> Float[Array, 
     return jnp.concatenate([ends[0], inner, ends[1]], axis=k)
 
 
-def face_average(u, k: int, periodic: bool, limited: bool = False):
+def face_average(u, k: int, periodic: bool):
     """Cell values to faces along axis k: (n) faces where it is periodic, face i below cell i; else (n + 1).
 
-    At the sides the two cells next to it are extrapolated; with `limited` the extrapolation of a tensor (..., d, d) never moves it
-    by more than half its size, so that conductivities stay positive where they vary wildly.
+    A face on a side has the value of its cell. What lies between is half a cell, so fluxes through sides with a given value
+    stay second order in the spacing.
     """
     if periodic:
         return 0.5 * (u + jnp.roll(u, 1, k))
     inner = 0.5 * (layer(u, k, 1, u.shape[k]) + layer(u, k, 0, -1))
-
-    def beyond(near, next_):
-        step = 0.5 * (near - next_)
-        if limited:
-            size, move = jnp.abs(near), jnp.abs(step)
-            step = step * jnp.where(move > 0.5 * size, 0.5 * size / jnp.where(move > 0, move, 1.0), 1.0)
-        return near + step
-
-    lower = beyond(layer(u, k, 0), layer(u, k, 1))
-    upper = beyond(layer(u, k, -1), layer(u, k, -2))
-    return jnp.concatenate([lower, inner, upper], axis=k)
+    return jnp.concatenate([layer(u, k, 0), inner, layer(u, k, -1)], axis=k)
 
 
 def normal_derivative(u, k: int, grid: Box, sides: Sides, values):
-    """∂_k u on the faces along axis k; between a given value and the first cell half a spacing away, and 0 where the flux is given."""
+    """∂_k u on the faces along axis k.
+
+    At a side it is taken between a given value and the first cell, half a spacing away; it is 0 where the flux is given.
+    """
     h, pair = grid.spacing[k], sides[k]
     if pair is None:
         return (u - jnp.roll(u, 1, k)) / h
@@ -204,9 +198,9 @@ def flux_divergence(flux, k: int, grid: Box, sides: Sides, values):
 def invert_laplacian(residual, grid: Box, sides: Sides, conductivity, shift):
     """(Σ_k D_k ∂_kk − shift)⁻¹ residual for constant D (dim,), exactly as the finite volumes discretise it.
 
-    The box is reflected across its sides to a periodic one, with odd symmetry at given values and even at given fluxes; there the
-    Fourier modes diagonalise the operator. Where the operator has the constants in its kernel (shift = 0 and no given value),
-    they are treated like the slowest other mode.
+    The box is reflected across its sides to a periodic one, with odd symmetry at given values and even at given fluxes;
+    there the Fourier modes diagonalise the operator. Where the operator has the constants in its kernel (shift = 0 and no
+    given value), they are treated like the slowest other mode.
     """
     extended, lengths = residual, []
     for k, pair in enumerate(sides):

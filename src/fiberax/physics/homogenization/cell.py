@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow
-from fiberax.numerics.result import Outcome, Result, outcome
+from fiberax.numerics.result import Result, outcome
 from fiberax.physics.homogenization.closed_form import corrector_1d
 from fiberax.physics.homogenization.discretisation import (
     AbstractDiscretisation,
@@ -76,9 +76,7 @@ class Cell(AbstractFlow):
         self.shape = check_shape(shape, "Cell")
         self.discretisation = Spectral() if discretisation is None else discretisation
         if not isinstance(self.discretisation, AbstractDiscretisation):
-            raise BadInput(
-                f"Cell: discretisation={discretisation!r}. Give Spectral(), FiniteElement() or FiniteDifference()."
-            )
+            raise BadInput(f"Cell: discretisation={discretisation!r}. Give Spectral(), FiniteElement() or FiniteDifference().")
         self.declared, self.closed_form, self.max_steps = symmetric, closed_form, max_steps
 
     @classmethod
@@ -183,8 +181,8 @@ class Cell(AbstractFlow):
         """Check the coefficient at one U, on the grid, before anything is computed.
 
         Raises:
-            BadInput: a(U, z) of the wrong shape, not finite, not positive definite, or not symmetric although promised; with the
-                value and the place.
+            BadInput: a(U, z) of the wrong shape, not finite, not positive definite, or not symmetric although promised; with
+                the value and the place.
         """
         a = np.asarray(self.coefficient(condition))
         points = self.discretisation.points(self.shape)
@@ -207,10 +205,12 @@ class Cell(AbstractFlow):
                 return conjugate_gradients(system, r, scale, tolerance, budget, falling=True)
             if self.declared is False:
                 return bicgstab2(system, r, scale, tolerance, budget)
-            # Whichever does not apply gets no steps; it costs nothing.
-            one = conjugate_gradients(system, r, scale, tolerance, jnp.where(asymmetric, 0, budget), falling=True)
-            two = bicgstab2(system, r, scale, tolerance, jnp.where(asymmetric, budget, 0))
-            return Progress(one.correction + two.correction, one.steps + two.steps)
+            # Under vmap both branches run: then no steps are left to the one that does not apply.
+            return jax.lax.cond(
+                asymmetric,
+                lambda: bicgstab2(system, r, scale, tolerance, jnp.where(asymmetric, budget, 0)),
+                lambda: conjugate_gradients(system, r, scale, tolerance, jnp.where(asymmetric, 0, budget), falling=True),
+            )
 
         def go_on(carry):
             _, _, level, _, taken, rounds = carry

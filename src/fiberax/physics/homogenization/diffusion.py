@@ -1,4 +1,7 @@
-"""Diffusion on the macroscale, (2.1) homogenized: ∂_t U = ∇·(A(U)∇U) + source, by conservative finite volumes (spec section 2)."""
+"""Diffusion on the macroscale, (2.1) homogenized (spec section 2).
+
+∂_t U = ∇·(A(U)∇U) + source,   or   ∂_t U = ∇·Q(U, ∇U) + source,   by conservative finite volumes
+"""
 
 from collections.abc import Callable
 
@@ -35,14 +38,14 @@ class Diffusion(AbstractMacro):
     Args:
         grid: The box.
         source: A number, an array (*cells), or a function source(t, U, x) of time, the local U and the position (dim,).
-        boundary: None where every axis is periodic; `Dirichlet` or `Neumann` for all sides; or a tuple with an entry for each axis:
-            None (periodic), one condition, or a pair (lower, upper).
+        boundary: None where every axis is periodic; `Dirichlet` or `Neumann` for all sides; or a tuple with an entry for each
+            axis: None (periodic), one condition, or a pair (lower, upper).
 
-    The macrostate is U (*cells), one number for each cell, in the user's unit. A condition is the U of a cell; sites are the cells
-    with the last axis fastest. The response is A, (d, d) with d the dimension of the grid, or a number for an isotropic A.
-    A may be any tensor, also non-symmetric. What a cell loses through a face its neighbour gains, so the sum over
-    cells changes through sides and source alone. Second order in the spacing; fluxes at sides with a given value use A extrapolated from the
-    two cells next to it.
+    The macrostate is U (*cells), one number for each cell, in the user's unit. A condition is the U of a cell; sites are the
+    cells with the last axis fastest. The response is A, (d, d) with d the dimension of the grid, or a number for an isotropic
+    A. A may be any tensor, also non-symmetric. What a cell loses through a face its neighbour gains, so the sum over cells
+    changes through sides and source alone. Second order in the spacing; on a side with a given value the A of the cell next
+    to it is taken.
 
     Raises:
         BadInput: Boundary or source do not fit the grid.
@@ -68,10 +71,10 @@ class Diffusion(AbstractMacro):
         values = side_values(grid, sides, t)
         total = evaluate_source(self.source, t, macro, grid)
         isotropic = a.ndim == grid.dim
-        slopes = [None if isotropic else cell_derivative(macro, k, grid, sides, values) for k in range(grid.dim)]
+        slopes = [] if isotropic else [cell_derivative(macro, k, grid, sides, values) for k in range(grid.dim)]
         for k in range(grid.dim):
             periodic = sides[k] is None
-            conductivity = face_average(a if isotropic else a[..., k, k], k, periodic, limited=True)
+            conductivity = face_average(a if isotropic else a[..., k, k], k, periodic)
             flux = conductivity * normal_derivative(macro, k, grid, sides, values)
             if not isotropic and grid.dim > 1:
                 across = sum(a[..., k, l] * slopes[l] for l in range(grid.dim) if l != k)
@@ -117,10 +120,10 @@ class FluxDiffusion(AbstractMacro):
         source: As for `Diffusion`.
         boundary: As for `Diffusion`, but given values are numbers or arrays: conditions are formed without the time.
 
-    The macrostate is U (*cells). A condition is (U, G): the value on a face, and the gradient (dim,) there. Sites are the faces
-    across the first axis, then those across the second and the third, each in the order of the cells above them; axes with sides have
-    one more layer of faces than cells. Of the response (dim,) the component across the face is used, and on sides with a given
-    flux none.
+    The macrostate is U (*cells). A condition is (U, G): the value on a face, and the gradient (dim,) there. Sites are the
+    faces across the first axis, then those across the second and the third, each in the order of the cells above them; axes
+    with sides have one more layer of faces than cells. Of the response (dim,) the component across the face is used, and on
+    sides with a given flux none.
 
     Raises:
         BadInput: Boundary or source do not fit the grid.

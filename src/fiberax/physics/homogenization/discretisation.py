@@ -62,7 +62,7 @@ def half_angles(shape):
 
 def null_mask(shape, nyquist: bool) -> Float[Array, " *shape"]:
     """1 on the Fourier modes that the gradient does not see, else 0."""
-    zero, kept = 1.0, 1.0
+    zero, kept = jnp.ones(()), jnp.ones(())
     for k, n in enumerate(shape):
         view = tuple(n if l == k else 1 for l in range(len(shape)))
         index = np.arange(n)

@@ -40,8 +40,8 @@ class FluxCell(AbstractFlow):
         discretisation: `Spectral()` (the default) for laws smooth in z, `FiniteElement()` for jumps, `FiniteDifference()`.
             Elements take g at 2^d Gauss points for each pixel and z at its centre.
         symmetric: True promises that ∂q/∂g is symmetric (the flux has a potential in g), False says it may not be. With None
-            it is measured in each Newton step: conjugate gradients where it is symmetric to round-off, else BiCGstab(2). The solution
-            does not depend on the promise, since Newton judges by the flux itself; the tangent does.
+            it is measured in each Newton step: conjugate gradients where it is symmetric to round-off, else BiCGstab(2). The
+            solution does not depend on the promise, since Newton judges by the flux itself; the tangent does.
         max_steps: Largest number of Newton steps.
 
     The state χ has the shape (*shape), in units of U, with mean zero. The solve ends when √(⟨r, P r⟩ / ⟨q·ā⁻¹q⟩) ≤ tolerance,
@@ -141,9 +141,9 @@ class FluxCell(AbstractFlow):
 
     def _flux(self, state, condition):
         flux = self._pointwise(self.q, state, condition)
-        if flux.shape[1:-len(self.shape)] != (len(self.shape),):
+        if flux.shape[1 : -len(self.shape)] != (len(self.shape),):
             raise BadInput(
-                f"FluxCell: q(U, g, z) has the shape {flux.shape[1:-len(self.shape)]}. A flux ({len(self.shape)},) is needed."
+                f"FluxCell: q(U, g, z) has the shape {flux.shape[1 : -len(self.shape)]}. A flux ({len(self.shape)},) is needed."
             )
         return flux
 
@@ -171,9 +171,13 @@ class FluxCell(AbstractFlow):
         if self.declared is False:
             return bicgstab2(system, r[None], scale, forcing, budget).correction[0]
         asymmetric = problem.asymmetric
-        one = conjugate_gradients(system, r[None], scale, forcing, jnp.where(asymmetric, 0, budget))
-        two = bicgstab2(system, r[None], scale, forcing, jnp.where(asymmetric, budget, 0))
-        return (one.correction + two.correction)[0]
+        # Under vmap both branches run: then no steps are left to the one that does not apply.
+        found = jax.lax.cond(
+            asymmetric,
+            lambda: bicgstab2(system, r[None], scale, forcing, jnp.where(asymmetric, budget, 0)),
+            lambda: conjugate_gradients(system, r[None], scale, forcing, jnp.where(asymmetric, 0, budget)),
+        )
+        return found.correction[0]
 
     def _backtrack(self, system, chi, direction, condition, r):
         """The largest step 2^-k that lowers ‖div q‖_P, the flux there, and whether there is one."""

@@ -22,7 +22,8 @@ def read_labels(labels) -> tuple[np.ndarray, str]:
     indices; a picture in colour is refused.
 
     Raises:
-        BadInput: No such file, an unknown ending, a file that cannot be read, NaN, values that are not whole, a wrong number of axes.
+        BadInput: No such file, an unknown ending, a file that cannot be read, NaN, values that are not whole, a wrong number
+            of axes.
         MissingExtra: pillow or tifffile is not installed.
     """
     if isinstance(labels, str | os.PathLike):
@@ -100,7 +101,7 @@ def _whole(array: np.ndarray, source: str) -> np.ndarray:
         broken = array != np.round(array)
         if broken.any():
             place = tuple(int(i) for i in np.argwhere(broken)[0])
-            raise BadInput(f"{source}: {array[place]} at {place} is not a whole number. Labels name phases; threshold the image.")
+            raise BadInput(f"{source}: {array[place]} at {place} is not a whole number. Labels name phases.")
     return array.astype(np.int64)
 
 
@@ -180,4 +181,3 @@ def _value(value, label: int, place, d: int, source: str):
             "For voids take a small number such as 1e-4 of the largest."
         )
     return jnp.asarray(array)
-

@@ -46,7 +46,7 @@ def _start_watch() -> _Watch:
 
 
 def ratio(a, b):
-    """a / b, and 0 where b is 0."""
+    """Quotient a / b, and 0 where b is 0."""
     safe = jnp.where(b == 0, 1.0, b)
     return jnp.where(b == 0, 0.0, a / safe)
 
@@ -60,7 +60,6 @@ def conjugate_gradients(system: System, r, scale, tolerance, max_steps, falling:
 
     With `falling`, `scale` is the energy ⟨(e+∇χ)·a(e+∇χ)⟩ of each system, and goes down as the method lowers it.
     """
-
     tolerance = jnp.maximum(tolerance, FLOOR)
 
     def go_on(carry):

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fiberax.core.errors import BadInput
 from fiberax.physics.homogenization.discretisation import (
     AbstractDiscretisation,
     FiniteDifference,
@@ -65,7 +65,9 @@ def reference(a, d: int):
     return 0.5 * (tensor + tensor.T), d == 1
 
 
-def inverse_symbol(discretisation: AbstractDiscretisation, tensor, shape, diagonal: bool, shift=0.0):
+def inverse_symbol(
+    discretisation: AbstractDiscretisation, tensor, shape, diagonal: bool, shift: Float[Array, ""] | float = 0.0
+):
     """Symbol (*shape) of (−div(tensor ∇) + Π + shift)⁻¹, Π the projection on what the gradient does not see."""
     null = null_mask(shape, isinstance(discretisation, Spectral))
     return 1.0 / (discretisation.symbol(shape, tensor, diagonal) + null + shift)
@@ -85,7 +87,11 @@ def medium(discretisation: AbstractDiscretisation, a, d: int) -> AbstractMedium:
     """The medium of a coefficient (*shape) or (d, d, *shape) sampled at `discretisation.points(shape)`."""
     if isinstance(discretisation, Spectral):
         return SpectralMedium(discretisation, a, d)
-    return PixelMedium(discretisation, a, d)
+    if isinstance(discretisation, FiniteElement | FiniteDifference):
+        return PixelMedium(discretisation, a, d)
+    raise BadInput(
+        f"no linear cell problem for the discretisation {discretisation!r}. Give Spectral, FiniteElement or FiniteDifference."
+    )
 
 
 def real_system(apply, inverse, d) -> System:
@@ -207,10 +213,13 @@ class SpectralMedium(AbstractMedium):
     def _divergence(self, flux):
         kappa, kept = self.discretisation.wavenumbers(self._shape)
         spectrum = transform(jnp.fft.rfftn, flux, self.d)
-        return sum(1j * (k * kept) * s for k, s in zip(kappa, spectrum))
+        total = jnp.zeros_like(spectrum[0])
+        for k, s in zip(kappa, spectrum):
+            total = total + 1j * (k * kept) * s
+        return total
 
     def _law(self, strain):
-        """strain (d, m, *shape) -> flux (d, m, *shape)."""
+        """Flux (d, m, *shape) of a strain (d, m, *shape)."""
         if self.a.ndim == self.d:
             return self.a * strain
         return jnp.stack([sum(self.a[k, l] * strain[l] for l in range(self.d)) for k in range(self.d)])
