@@ -1,8 +1,9 @@
 """One macro step of two-scale diffusion in 1D, 256 sites with 64-point cells, against the plain NumPy loop.
 
-u_t = ∂_x F with F the effective flux of a periodic cell, k(y, U) = (1 + U²/2)(1.1 + sin 2πy). NumPy assembles and solves one cell
-after the other by LAPACK, as a first script does. fiberax uses its general solver, not the closed form of 1D; its steps are timed
-warm (inside a run, from the carried correctors) and cold (every corrector from zero). Run: python benchmarks/diffusion1d.py.
+u_t = ∂_x F with F the effective flux of a periodic cell, k(y, U) = (1 + U²/2)(1.1 + sin 2πy). NumPy assembles and solves one
+cell after the other by LAPACK, as a first script does. fiberax uses its general solver, not the closed form of 1D; its steps
+are timed warm (inside a run, from the carried correctors) and cold (every corrector from zero).
+Run: python benchmarks/diffusion1d.py.
 """
 
 from common import interleave, pin

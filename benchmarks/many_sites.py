@@ -1,7 +1,7 @@
 """Ten thousand to a million sites: time and memory per site must be flat, and the section must not be copied.
 
-Run: python benchmarks/many_sites.py. Every size runs in a process of its own: peak memory above that of an idle library, per site,
-beside the bytes of one section (states and what the library keeps beside them), and CPU time per site and step.
+Run: python benchmarks/many_sites.py. Every size runs in a process of its own: peak memory above that of an idle library, per
+site, beside the bytes of one section (states and what the library keeps with them), and CPU time per site and step.
 """
 
 import resource
@@ -68,7 +68,8 @@ def main() -> None:
     pin()
     print(f"{'sites':>10s} {'ns of CPU per site-step':>24s} {'peak bytes per site':>20s} {'section bytes per site':>23s}")
     for sites in (10_000, 30_000, 100_000, 300_000, 1_000_000):
-        words = subprocess.run([sys.executable, __file__, str(sites)], check=True, capture_output=True, text=True).stdout.split()
+        command = [sys.executable, __file__, str(sites)]
+        words = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         print(f"{int(words[0]):10d} {float(words[1]):24.1f} {float(words[2]):20.0f} {float(words[3]):23.0f}")
 
 

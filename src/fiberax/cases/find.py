@@ -55,6 +55,8 @@ def load_file(path: Path, search_path: tuple[str, ...] = ()) -> type[Case]:
             sys.path.insert(0, folder)
     name = f"fiberax_case_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise BadInput(f"{path} is not a Python file; its name must end in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

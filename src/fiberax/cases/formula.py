@@ -45,7 +45,7 @@ def formula(text: str, dim: int) -> Callable:
 
 def _reader(text: str, node: ast.expr, names: tuple[str, ...]) -> Callable[[dict], object]:
     """The function from values of names to the value of a node."""
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
         number = float(node.value)
         return lambda known: number
     if isinstance(node, ast.Name) and node.id in names:

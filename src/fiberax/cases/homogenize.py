@@ -57,4 +57,4 @@ class Homogenize(Case):
         from fiberax.cases.formula import formula
         from fiberax.physics.homogenization import Cell
 
-        return Cell(formula(self.formula, self.dim), (self.points,) * self.dim)
+        return Cell(formula(self.formula or "", self.dim), (self.points,) * self.dim)

@@ -23,7 +23,7 @@ def start(devices: Devices) -> None:
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     logging.getLogger("jax._src.compilation_cache").setLevel(logging.ERROR)
@@ -67,7 +67,7 @@ def is_first_process() -> bool:
     return jax.process_index() == 0
 
 
-def on_first_process(work: Callable[[], None]) -> None:
+def on_first_process(work: Callable[[], object]) -> None:
     """Do `work` on the first process; the others wait for it, and all fail where it fails.
 
     Raises what `work` raises, and `BadInput` on the other processes.
@@ -95,7 +95,7 @@ def on_first_process(work: Callable[[], None]) -> None:
 def _find_processes(devices: Devices) -> None:
     by_hand = (devices.coordinator, devices.num_processes, devices.process_id)
     if any(value is not None for value in by_hand):
-        if any(value is None for value in by_hand):
+        if devices.coordinator is None or devices.num_processes is None or devices.process_id is None:
             raise BadInput("Several processes by hand need --coordinator, --num-processes and --process-id together.")
         if devices.process_id >= devices.num_processes:
             raise BadInput(

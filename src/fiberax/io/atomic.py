@@ -37,7 +37,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_file(path: Path, writer: Callable[[BinaryIO], None], *, durable: bool = True) -> None:
+def write_file(path: Path, writer: Callable[[BinaryIO], object], *, durable: bool = True) -> None:
     """Write `path` through `writer(stream)`, as `replacing` does. Raises `SaveFailed`."""
     with replacing(path, durable=durable) as partial, open(partial, "wb") as stream:
         writer(stream)

@@ -47,7 +47,7 @@ def write_checkpoint(folder: Path, snapshot: "Snapshot") -> Path:
     }
     manifest["sha256"] = _manifest_digest(manifest)
     text = np.frombuffer(json.dumps(manifest).encode(), np.uint8)
-    write_file(path, lambda stream: np.savez(stream, manifest=text, **arrays))
+    write_file(path, lambda stream: np.savez(stream, allow_pickle=False, manifest=text, **arrays))
     for old in _files(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
     return path

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from fiberax.io.atomic import replacing
 from fiberax.io.microstates import Microstate, read_microstates
 from fiberax.io.results import Quantity, Table, Variable, component_names, read_table
 
-STYLE = {
+STYLE: Any = {
     "figure.dpi": 110,
     "savefig.dpi": 160,
     "font.size": 10,

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,12 +12,12 @@ LOG = "log.jsonl"
 STATE = "state.json"
 
 
-def append_event(folder: Path, event: str, fields: dict[str, object]) -> None:
+def append_event(folder: Path, event: str, fields: Mapping[str, object]) -> None:
     """Append `{"time": ..., "event": event, **fields}` to the log in `folder`.
 
     A line that a killed process left unfinished is closed first. Raises `SaveFailed` where the disk refuses.
     """
-    line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event} | fields)
+    line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields})
     path = folder / LOG
     try:
         with open(path, "ab+") as stream:
@@ -43,9 +44,9 @@ def read_events(folder: Path) -> list[dict]:
     return events
 
 
-def write_state(folder: Path, phase: str, fields: dict[str, object]) -> None:
+def write_state(folder: Path, phase: str, fields: Mapping[str, object]) -> None:
     """Replace the state file: `phase` is one of running, finished, interrupted, failed."""
-    state = fields | {"phase": phase, "written": time.time()}
+    state = {**fields, "phase": phase, "written": time.time()}
     write_text(folder / STATE, json.dumps(state), durable=False)
 
 

@@ -24,7 +24,7 @@ def write_microstates(folder: Path, microstates: list[Microstate]) -> None:
     index = [{"caption": m.caption, "titles": list(m.arrays)} for m in microstates]
     arrays = {f"{i}_{j}": a for i, m in enumerate(microstates) for j, a in enumerate(m.arrays.values())}
     text = np.frombuffer(json.dumps(index).encode(), np.uint8)
-    write_file(folder / FILE, lambda stream: np.savez(stream, index=text, **arrays))
+    write_file(folder / FILE, lambda stream: np.savez(stream, allow_pickle=False, index=text, **arrays))
 
 
 def read_microstates(folder: Path) -> list[Microstate]:

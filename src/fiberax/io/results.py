@@ -132,7 +132,7 @@ def _dim(sizes: dict[str, int], name: str, size: int) -> str:
 def write_record(folder: Path, index: int, value: float, arrays: dict[str, np.ndarray]) -> None:
     """Write record `index`, at `value` of the leading axis, to `folder/records`. Raises `SaveFailed`."""
     path = _record_path(folder, index)
-    write_file(path, lambda stream: np.savez(stream, axis=np.float64(value), **arrays))
+    write_file(path, lambda stream: np.savez(stream, allow_pickle=False, axis=np.float64(value), **arrays))
 
 
 def read_record(folder: Path, index: int) -> tuple[float, dict[str, np.ndarray]]:
