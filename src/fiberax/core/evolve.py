@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver
+from fiberax.core.errors import BadInput
 from fiberax.core.field import Field
 from fiberax.core.loop import Loop, begin, observe, one_step
 from fiberax.core.recorder import AbstractRecorder, Snapshot
@@ -60,12 +61,22 @@ def assemble(bundle, driver, macro0, plan: Schedule, key, placement) -> tuple[Fi
     count = jax.tree.leaves(conditions)[0].shape[0]
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
     sites = lay_out(count, size, placement, driver.slaved)
-    key = jax.random.key(0) if key is None else key
+    key = _typed_key(key)
     fiber = driver.prepare(bundle.fiber)
     traced = is_traced(bundle, driver, macro0, key)
     field = Field(bundle, driver, fiber, sites, key, not traced)
     shortest = min(stretch.dt for stretch in plan.stretches)
     return field, macro0, response, driver.samples(shortest)
+
+
+def _typed_key(key) -> jax.Array:
+    """A typed key of a typed or raw one; key 0 for None."""
+    if key is None:
+        return jax.random.key(0)
+    raw = not jnp.issubdtype(jnp.asarray(key).dtype, jax.dtypes.prng_key)
+    if raw and (jnp.shape(key) != (2,) or jnp.asarray(key).dtype != jnp.uint32):
+        raise BadInput(f"evolve: key must be a key of jax.random, such as jax.random.key(0); it is {key!r}.")
+    return jax.random.wrap_key_data(key) if raw else key
 
 
 def _traced_evolve(field: Field, stepper, macro0, plan: Schedule, response, samples) -> Solution:
