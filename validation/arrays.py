@@ -45,12 +45,12 @@ def fraction_below(level, normal):
 
 
 def sharp(z, radius, k, n):
-    """k inside, 1 outside, read at the pixel centre."""
+    """The value k inside and 1 outside, read at the pixel centre."""
     return jnp.where(distance_to_ball(z, radius)[0] < 0, k, 1.0)
 
 
 def laminate(z, radius, k, n):
-    """The same, but a pixel that the interface cuts gets the tensor of the laminate with its tangent plane and its fractions."""
+    """The same, but a pixel that the interface cuts gets the tensor of the laminate with its tangent and its fractions."""
     distance, normal = distance_to_ball(z, radius)
     inside = fraction_below(-distance * n, normal)
     along, across = inside * k + 1 - inside, 1 / (inside / k + 1 - inside)
@@ -72,8 +72,12 @@ def conductivity(pixel, radius, k, n, d):
 def truth_of_arrays(out):
     """The multipole series against what was printed before it."""
     table = Table("truth_of_arrays", "Rayleigh's multipoles against the literature, relative difference", ("what", "A"))
-    table.below(abs(square_array(_INF, 0.5) / 3.080 - 1), 2e-4, "disks, k = inf, f = 0.5: 3.080 in print", square_array(_INF, 0.5))
-    table.below(abs(cubic_array(_INF, 0.3) / 2.333 - 1), 2e-4, "spheres, k = inf, f = 0.3: 2.333 in print", cubic_array(_INF, 0.3))
+    table.below(
+        abs(square_array(_INF, 0.5) / 3.080 - 1), 2e-4, "disks, k = inf, f = 0.5: 3.080 in print", square_array(_INF, 0.5)
+    )
+    table.below(
+        abs(cubic_array(_INF, 0.3) / 2.333 - 1), 2e-4, "spheres, k = inf, f = 0.3: 2.333 in print", cubic_array(_INF, 0.3)
+    )
     for k, f in ((_INF, 0.3), (50.0, 0.4), (10.0, 0.5), (0.1, 0.5)):
         truth = square_array(k, f)
         table.below(abs(truth / perrins(k, f) - 1), 1e-5, f"disks, k = {k:g}, f = {f}: formula of Perrins et al.", truth)
@@ -95,7 +99,7 @@ def _refine(table, pixel, k, f, sizes, d, exact, direct_bound, order_range, rich
     values = [conductivity(pixel, radius, k, n, d) for n in sizes]
     errors = [abs(v / exact - 1) for v in values]
     label = (pixel.__name__, k, f)
-    for n, value, error in zip(sizes[:-1], values, errors):
+    for n, value in zip(sizes[:-1], values):
         table.note(*label, n, value, exact)
     table.below(errors[-1], direct_bound, *label, sizes[-1], values[-1], exact)
     table.between(fitted_order(1 / np.array(sizes), errors), *order_range, *label, "order", "", "")
@@ -110,7 +114,12 @@ def disks(out):
     columns = ("interface pixels", "k", "f", "n", "A", "exact")
     table = Table("disks", "square array of disks, finite elements on n x n pixels: relative error, fitted order", columns)
     sizes = (32, 64, 128, 256)
-    for k, f, direct, richardson in ((10.0, 0.5, 4e-3, 1e-4), (0.1, 0.5, 1e-3, 1e-4), (50.0, 0.7, 2e-2, 1e-3), (1e4, 0.5, 2.5e-2, 2e-3)):
+    for k, f, direct, richardson in (
+        (10.0, 0.5, 4e-3, 1e-4),
+        (0.1, 0.5, 1e-3, 1e-4),
+        (50.0, 0.7, 2e-2, 1e-3),
+        (1e4, 0.5, 2.5e-2, 2e-3),
+    ):
         exact = square_array(k, f)
         _refine(table, sharp, k, f, sizes, 2, exact, direct, (0.6, 1.9))
         _refine(table, laminate, k, f, sizes, 2, exact, direct, (0.7, 1.2), richardson)
@@ -120,7 +129,9 @@ def disks(out):
 def spheres(out):
     """Simple cubic arrays of spheres."""
     columns = ("interface voxels", "k", "f", "n", "A", "exact")
-    table = Table("spheres", "simple cubic array of spheres, elements on n x n x n voxels: relative error, fitted order", columns)
+    table = Table(
+        "spheres", "simple cubic array of spheres, elements on n x n x n voxels: relative error, fitted order", columns
+    )
     sizes = (12, 24, 48)
     for k, f, direct, richardson in ((10.0, 0.3, 1e-2, 2e-3), (50.0, 0.2, 2e-2, 2e-3), (1e3, 0.3, 1e-1, 5e-3)):
         exact = cubic_array(k, f, 12)

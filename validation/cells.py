@@ -107,7 +107,9 @@ def laminates(out):
         labels = (((i[:, None] + i) % n) < n // 2).astype(int)
         errors.append(distance(effective(hom.Cell.from_image(labels, {0: 1.0, 1: 10.0}), tolerance=1e-8), exact))
     table.below(errors[-1], 2e-2, "pixels 1, 10, staircase", "(1, 1)", "FiniteElement", sizes[-1])
-    table.between(fitted_order(1 / sizes, errors), 0.8, 1.2, "pixels 1, 10, staircase", "(1, 1)", "FiniteElement", "order 16..128")
+    table.between(
+        fitted_order(1 / sizes, errors), 0.8, 1.2, "pixels 1, 10, staircase", "(1, 1)", "FiniteElement", "order 16..128"
+    )
     for d, direction in ((2, (1, 1)), (2, (2, 1)), (3, (1, 0, -1))):
         base = np.random.default_rng(d).normal(size=(2, d, d))
         mild = 2 * np.eye(d) + 0.3 * (base[0] + base[0].T)
@@ -147,7 +149,9 @@ def duality(out):
     sizes = np.array([16, 32, 64, 128, 256])
     for k, bound in ((4.0, 5e-3), (25.0, 0.2)):
         exact, errors = np.sqrt(k), []
-        corner = 4 / np.pi * np.arctan(1 / np.sqrt(k))  # the potential is like r^corner there, so the energy misses O(h^(2 corner))
+        corner = (
+            4 / np.pi * np.arctan(1 / np.sqrt(k))
+        )  # the potential is like r^corner there, so the energy misses O(h^(2 corner))
         for n in sizes:
             i = np.arange(n) < n // 2
             labels = (i[:, None] ^ i).astype(int)
@@ -178,16 +182,20 @@ def non_symmetric(out):
         B = effective(hom.Cell(lambda U, z, twist=twist: even(U, z) + jnp.asarray(twist), (n,) * d))
         text = f"constant antisymmetric part, d = {d}: A_12"
         table.below(distance(B, A + twist), 1e-8, text, n, B[0, 1], A[0, 1] + twist[0, 1])
-        C = effective(hom.Cell(lambda U, z, twist=twist: (even(U, z) * (1 + 0.5 * jnp.asarray(twist))), (n,) * d))
+        C = effective(hom.Cell(lambda U, z, twist=twist: even(U, z) * (1 + 0.5 * jnp.asarray(twist)), (n,) * d))
         D = effective(hom.Cell(lambda U, z, twist=twist: (even(U, z) * (1 + 0.5 * jnp.asarray(twist))).T, (n,) * d))
         table.below(distance(D, C.T), 1e-8, f"A(aᵀ) = A(a)ᵀ, d = {d}: A_12", n, D[0, 1], C[1, 0])
         table.between(np.max(np.abs(C - C.T)), 1e-2, 10, "  which is not symmetric: A_12, A_21", n, C[0, 1], C[1, 0])
     turn = jnp.array([[0.0, 1.0], [-1.0, 0.0]])
     for p in (1.0, 10.0, 100.0):
         # Shear flow with the stream function H(z_1): layers, A = [[1, ⟨H⟩], [−⟨H⟩, 1 + ⟨H²⟩ − ⟨H⟩²]] (Taylor's dispersion).
-        A = effective(hom.Cell(lambda U, z, p=p: jnp.eye(2) + turn * p * (0.5 + jnp.sin(TAU * z[0]) + jnp.cos(2 * TAU * z[0])), (32, 8)))
+        A = effective(
+            hom.Cell(lambda U, z, p=p: jnp.eye(2) + turn * p * (0.5 + jnp.sin(TAU * z[0]) + jnp.cos(2 * TAU * z[0])), (32, 8))
+        )
         exact = np.array([[1.0, 0.5 * p], [-0.5 * p, 1 + p**2]])
-        table.below(distance(A, exact), 1e-8, f"shear flow, H = {p:g}(1/2 + sin + cos 2): A_22", "(32, 8)", A[1, 1], exact[1, 1])
+        table.below(
+            distance(A, exact), 1e-8, f"shear flow, H = {p:g}(1/2 + sin + cos 2): A_22", "(32, 8)", A[1, 1], exact[1, 1]
+        )
     labels = np.repeat([0, 1], [6, 10])[:, None] * np.ones((1, 8), int)
     A = effective(hom.Cell.from_image(labels, {0: np.eye(2) + 3 * np.asarray(turn), 1: np.eye(2) - 2 * np.asarray(turn)}))
     mean, square = 3 * 6 / 16 - 2 * 10 / 16, 9 * 6 / 16 + 4 * 10 / 16
@@ -252,12 +260,16 @@ def derivative(out):
         r = fx.response(cell, U, tangent=True)
         central = (effective(cell, U + step) - effective(cell, U - step)) / (2 * step)
         error = distance(np.asarray(r.tangent), central)
-        table.below(error, 1e-6, f"image, {type(method).__name__}", "all", "central differences", r.tangent[0, 0], central[0, 0])
+        table.below(
+            error, 1e-6, f"image, {type(method).__name__}", "all", "central differences", r.tangent[0, 0], central[0, 0]
+        )
     several = hom.Cell(lambda U, z: U["a"] + U["b"][0] * jnp.sin(TAU * z[0]) + U["b"][1] * jnp.cos(TAU * z[1]), (32, 32))
     at = {"a": jnp.array(2.0), "b": jnp.array([0.7, -0.4])}
     r = fx.response(several, at, tangent=True)
     shifted = lambda s: effective(several, {"a": at["a"], "b": at["b"] + jnp.array([0.0, s])})
     central = (shifted(step) - shifted(-step)) / (2 * step)
     error = distance(np.asarray(r.tangent["b"][..., 1]), central)
-    table.below(error, 1e-6, "several conditions, to the third", "all", "central differences", r.tangent["b"][0, 0, 1], central[0, 0])
+    table.below(
+        error, 1e-6, "several conditions, to the third", "all", "central differences", r.tangent["b"][0, 0, 1], central[0, 0]
+    )
     return table.close(out)

@@ -1,6 +1,5 @@
 """The two-scale solution against full resolution of (2.1), by solvers that share nothing with fiberax."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.fft
@@ -146,8 +145,8 @@ def resolved_2d(eps, per_period, T, steps):
     for _ in range(steps):
         a = medium_2d(u, x / eps, y / eps)
         symbol = 1 / (1 + gamma * dt * a.mean() * (k1**2 + k2**2))
-        system = LinearOperator((n * n, n * n), lambda v: v - gamma * dt * spread(a, v.reshape(n, n)).ravel(), dtype=float)
-        guess = LinearOperator((n * n, n * n), lambda v: back(symbol * forward(v.reshape(n, n))).ravel(), dtype=float)
+        system = LinearOperator((n * n, n * n), lambda v, a=a: v - gamma * dt * spread(a, v.reshape(n, n)).ravel(), float)
+        guess = LinearOperator((n * n, n * n), lambda v, symbol=symbol: back(symbol * forward(v.reshape(n, n))).ravel(), float)
 
         def solve(f, system=system, guess=guess):
             found, bad = cg(system, f.ravel(), rtol=1e-6, M=guess, maxiter=200)

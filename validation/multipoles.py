@@ -1,8 +1,8 @@
 """Effective conductivity of regular arrays by Rayleigh's method, the truth for cells with disks and spheres.
 
-Lord Rayleigh, Phil. Mag. 34 (1892) 481; R. C. McPhedran and D. R. McKenzie, Proc. R. Soc. Lond. A 359 (1978) 45; W. T. Perrins, D. R. McKenzie
-and R. C. McPhedran, Proc. R. Soc. Lond. A 369 (1979) 207. Written from the boundary value problem, in exact lattice
-sums and with as many multipoles as wanted; nothing here knows fiberax. The matrix has conductivity 1, the period is 1.
+Lord Rayleigh, Phil. Mag. 34 (1892) 481; R. C. McPhedran and D. R. McKenzie, Proc. R. Soc. Lond. A 359 (1978) 45; W. T. Perrins,
+D. R. McKenzie and R. C. McPhedran, Proc. R. Soc. Lond. A 369 (1979) 207. Written from the boundary value problem, in exact
+lattice sums and with as many multipoles as wanted; nothing here knows fiberax. The matrix has conductivity 1, the period is 1.
 """
 
 from functools import cache
@@ -42,7 +42,7 @@ def square_array(k: float, f: float, poles: int = 40) -> float:
 
 
 def _irregular(l: int, m: int, points) -> np.ndarray:
-    """Θ_l^m = (−1)^m (l−m)! P_l^m(cos θ) cos(mφ) / r^(l+1), with P without the Condon-Shortley phase times (−1)^m."""
+    """Real part of Θ_l^m = (l−m)! P_l^m(cos θ) exp(imφ) / r^(l+1), m even, (points, 3) -> (points,)."""
     r = np.linalg.norm(points, axis=-1)
     angle = np.arctan2(points[..., 1], points[..., 0])
     return factorial(l - m) * lpmv(m, l, points[..., 2] / r) * np.cos(m * angle) / r ** (l + 1)
@@ -57,7 +57,10 @@ def _lattice(reach: int) -> np.ndarray:
 
 @cache
 def cubic_lattice_sum(l: int, m: int) -> float:
-    """Sum of Θ_l^m over the nonzero integer points, l even and above 2, m a multiple of 4 (Ewald: Nijboer and De Wette, Physica 23 (1957) 309)."""
+    """Sum of Θ_l^m over the nonzero integer points, l even and above 2, m a multiple of 4.
+
+    By Ewald's splitting: B. R. A. Nijboer and F. W. De Wette, Physica 23 (1957) 309.
+    """
     points = _lattice(5)
     square = np.sum(points**2, axis=1)
     theta = _irregular(l, m, points)
@@ -70,10 +73,10 @@ def cubic_lattice_sum(l: int, m: int) -> float:
 def cubic_array(k: float, f: float, poles: int = 8) -> float:
     """Spheres of conductivity k (may be inf) and volume fraction f on a simple cubic lattice, gradient along an axis.
 
-    Outside a sphere V = Σ A_nm Υ_n^m + B_nm Θ_n^m with Υ, Θ the solid harmonics in the normalisation of W. Dehnen, Comput. Astrophys. Cosmol.
-    1 (2014) 1, whose translation is Θ_n^m(x + y) = Σ (−1)^k conj Υ_k^q(x) Θ_k+n^m+q(y); n odd, m = 0, ±4, ..; the dipole
-    brings −(4π/3) B_10 z as the neutralising background; (n−m)! (n+m)! B_nm = −β_n a^(2n+1) A_nm with
-    β_n = (k − 1)/(k + 1 + 1/n); and A = 1 − 4πB_10.
+    Outside a sphere V = Σ A_nm Υ_n^m + B_nm Θ_n^m, n odd, m = 0, ±4, .., with Υ, Θ the solid harmonics in the normalisation of
+    W. Dehnen, Comput. Astrophys. Cosmol. 1 (2014) 1, whose translation is Θ_n^m(x + y) = Σ (−1)^k conj Υ_k^q(x) Θ_k+n^m+q(y).
+    The dipole brings −(4π/3) B_10 z as the neutralising background; the sides demand
+    (n−m)! (n+m)! B_nm = −β_n a^(2n+1) A_nm with β_n = (k − 1)/(k + 1 + 1/n); and A = 1 − 4πB_10.
     """
     radius = (3 * f / (4 * pi)) ** (1 / 3)
     index = [(n, m) for n in range(1, 2 * poles, 2) for m in range(-(n // 4) * 4, n + 1, 4)]
@@ -100,8 +103,8 @@ def perrins(k: float, f: float) -> float:
 def sangani_acrivos(f: float) -> float:
     """The published expansion for perfectly conducting spheres, simple cubic.
 
-    A. S. Sangani and A. Acrivos, Proc. R. Soc. Lond. A 386 (1983) 263, as quoted from I. V. Andrianov and H. Topol, arXiv:1106.1783,
-    eq. 157; the remainder is O(f^(25/3)).
+    A. S. Sangani and A. Acrivos, Proc. R. Soc. Lond. A 386 (1983) 263, as quoted by I. V. Andrianov and H. Topol in
+    arXiv:1106.1783, eq. 157; the remainder is O(f^(25/3)).
     """
     c = f
     middle = 1.305 * c ** (10 / 3) * (1 + 0.231 * c ** (11 / 3)) / (1 - 0.405 * c ** (7 / 3))

@@ -65,7 +65,7 @@ def test_rates_are_traced_too():
 
 
 def test_wrong_kinds_are_named():
-    with pytest.raises(fx.Mismatch, match="macro model must derive from fx.AbstractMacro; it is a CubicFlow"):
+    with pytest.raises(fx.Mismatch, match=r"macro model must derive from fx\.AbstractMacro; it is a CubicFlow"):
         fx.Bundle(CubicFlow(), Decay(3))
     with pytest.raises(fx.BadInput, match="noise is 'independent' or 'shared'"):
         fx.Bundle(Decay(3), CubicFlow(), noise="none")

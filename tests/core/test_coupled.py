@@ -1,4 +1,4 @@
-"""`fx.coupled_ode`: the coupled system for diffrax, first and second order, constraints that move, the energy law of spec section 6."""
+"""`fx.coupled_ode`: first and second order, constraints that move, the energy law and the dispersion of spec section 6."""
 
 import diffrax
 import jax

@@ -24,7 +24,15 @@ def test_one_failed_fiber_stops_the_run_in_words(driver):
     with pytest.raises(fx.FiberFailure) as caught:
         fx.evolve(FRAGILE, driver, START, t1=1.0, dt=0.02)
     message = str(caught.value)
-    for word in ("1 of 4 fibers failed", "Worst site 1", "position [1.0]", "condition 0.7", "not finite", "fail_fraction", "t = 0."):
+    for word in (
+        "1 of 4 fibers failed",
+        "Worst site 1",
+        "position [1.0]",
+        "condition 0.7",
+        "not finite",
+        "fail_fraction",
+        "t = 0.",
+    ):
         assert word in message, message
 
 
@@ -65,7 +73,9 @@ def needs_a_fresh_start(u, c):
 
 def test_second_try_from_init_mends_a_bad_warm_start():
     fiber = fx.Flow(needs_a_fresh_start, lambda c: jnp.zeros_like(c), LINK)
-    sol = fx.evolve(fx.Bundle(Decay(2), fiber), fx.Quasistatic(), jnp.asarray([1.05, 2.0]), t1=0.2, dt=0.1, stepper=fx.ForwardEuler())
+    sol = fx.evolve(
+        fx.Bundle(Decay(2), fiber), fx.Quasistatic(), jnp.asarray([1.05, 2.0]), t1=0.2, dt=0.1, stepper=fx.ForwardEuler()
+    )
     assert not sol.result.any()
     np.testing.assert_allclose(sol.macro[-1], np.asarray([1.05, 2.0]) * 0.9**2, rtol=1e-7)
 

@@ -139,7 +139,10 @@ def test_chunks_and_padding_change_no_digit(bundle, driver):
     whole = run(bundle, driver, saveat=None)
     for chunk in (1, 2):  # 5 sites in chunks of 2: one padded row
         parts = run(bundle, driver, saveat=None, placement=fx.Placement(chunk=chunk))
-        identical((whole.macro, whole.response, whole.result, whole.section), (parts.macro, parts.response, parts.result, parts.section))
+        identical(
+            (whole.macro, whole.response, whole.result, whole.section),
+            (parts.macro, parts.response, parts.result, parts.section),
+        )
 
 
 def test_noise_belongs_to_the_site_number():

@@ -41,7 +41,9 @@ def _flux(U, g, z):
 
 MODELS = {
     "linear-flow": Model(
-        LinearFlow(2.0 * np.eye(3) + 0.3 * _random(3, 3), _random(3, seed=2), _random(3, seed=3)), jnp.linspace(0.5, 1.5, 5), 2.0
+        LinearFlow(2.0 * np.eye(3) + 0.3 * _random(3, 3), _random(3, seed=2), _random(3, seed=3)),
+        jnp.linspace(0.5, 1.5, 5),
+        2.0,
     ),
     "cubic-flow": Model(CubicFlow(a=0.5), jnp.linspace(0.5, 1.5, 5), 1.0),
     "spring": Model(Spring(), jnp.linspace(0.5, 0.9, 5), 4.0),
@@ -49,7 +51,9 @@ MODELS = {
     "shared-load": Model(SharedLoad(jnp.asarray([1.0, 2.0, 5.0])), jnp.linspace(0.5, 1.5, 5), 1.0),
     "ground-state": Model(GroundState(np.diag([0.0, 2.0, 3.0, 5.0]), 0.3 * _SYMMETRIC), jnp.linspace(0.5, 1.5, 5), 1.0),
     "cell-1d": Model(
-        fx.homogenization.Cell(lambda U, z: 1.0 + U**2 + 0.5 * jnp.cos(2 * jnp.pi * z[0]), (8,)), jnp.linspace(0.5, 0.9, 5), 40.0
+        fx.homogenization.Cell(lambda U, z: 1.0 + U**2 + 0.5 * jnp.cos(2 * jnp.pi * z[0]), (8,)),
+        jnp.linspace(0.5, 0.9, 5),
+        40.0,
     ),
     "cell-2d": Model(fx.homogenization.Cell(_conductivity, (8, 8)), jnp.linspace(0.5, 0.9, 5), 40.0),
     "flux-cell": Model(
@@ -61,7 +65,7 @@ MODELS = {
 
 
 class Follow(fx.AbstractMacro):
-    """A macro model that takes any condition and any response: each U is pulled towards zero at a rate that its response sets."""
+    """A macro model for any condition and response: each U is pulled towards zero at a rate that its response sets."""
 
     def conditions(self, macro):
         return macro
