@@ -14,11 +14,15 @@ from fiberax.testing import CubicFlow, DiatomicChain, GroundState, LinearFlow, S
 
 
 class Model(NamedTuple):
-    """`conditions`: a tree with a leading axis of five sites. `slow`: the friction that makes its slowest relaxation time 1."""
+    """`conditions`: a tree with a leading axis of five sites. `slow`: the friction that makes its slowest relaxation time 1.
+
+    `carried` False spares a model that takes long to compile the laws of carried states, which its relatives obey.
+    """
 
     fiber: Any
     conditions: Any
     slow: float
+    carried: bool = True
 
 
 def _random(*shape, seed=0):
@@ -60,6 +64,7 @@ MODELS = {
         fx.homogenization.FluxCell(_flux, (8, 8)),
         (jnp.linspace(0.5, 0.9, 5), jnp.stack([jnp.linspace(0.4, 0.8, 5), jnp.full(5, 0.3)], axis=1)),
         40.0,
+        carried=False,
     ),
 }
 

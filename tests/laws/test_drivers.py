@@ -40,6 +40,8 @@ def close(a, b):
 
 @pytest.mark.parametrize("driver", [QUASISTATIC, SEAMLESS], ids=["quasistatic", "seamless"])
 def test_chunks_restarts_and_constraints(name, model, driver, follow):
+    if not (driver.slaved or model.carried):
+        pytest.skip("takes long to compile")
     # Implicit relaxation takes long to compile: two models stand for all.
     scheme = fx.Implicit() if name in ("cubic-flow", "shared-load") else fx.Explicit()
     fiber = model.fiber if driver.slaved else fx.relax(model.fiber, friction=0.4 * model.slow, scheme=scheme)
@@ -68,6 +70,8 @@ def test_seamless_becomes_quasistatic(model, kind, follow):
     """First order in friction and mass: runs longer, and steps shorter, than the relaxation times, or it means nothing."""
     if kind == "friction-and-mass" and not isinstance(model.fiber, fx.AbstractEnergy):
         pytest.skip("inertia belongs to energies")
+    if not model.carried:
+        pytest.skip("takes long to compile")
     t1 = 0.2
     exact = fx.evolve(fx.Bundle(follow, model.fiber), fx.Quasistatic(1e-9), model.conditions, t1=t1, dt=0.0025).macro
     scales, errors = (0.04, 0.02, 0.01), []

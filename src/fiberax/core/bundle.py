@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fiberax.core.errors import BadInput, FiberaxError, Mismatch
-from fiberax.core.fiber import AbstractEnergy, AbstractFiber, AbstractFlow, AbstractWrapper
+from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow
 from fiberax.core.link import apply_link
 from fiberax.core.macro import AbstractMacro
 from fiberax.core.transport import AbstractTransport
@@ -47,6 +47,9 @@ def check_fit(bundle: Bundle, macro0: Any) -> tuple[Any, Any, Any]:
     """
     name = type(bundle.macro).__name__
     kind = type(bundle.fiber).__name__
+    example = bundle.macro.example()
+    if example is not None and describe_shapes(macro0) != describe_shapes(example):
+        raise Mismatch(f"The macrostate has the shape {describe_shapes(macro0)}; {name} expects {describe_shapes(example)}.")
     conditions = _traced(f"{name}.conditions(macrostate {describe_shapes(macro0)})", bundle.macro.conditions, macro0)
     leaves = jax.tree.leaves(conditions)
     if not leaves or any(leaf.ndim == 0 for leaf in leaves) or len({leaf.shape[0] for leaf in leaves}) != 1:
@@ -55,15 +58,7 @@ def check_fit(bundle: Bundle, macro0: Any) -> tuple[Any, Any, Any]:
             f"it gives {describe_shapes(conditions)}."
         )
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), conditions)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    state = _traced(f"{kind}.init(condition {describe_shapes(one)}, key)", bundle.fiber.init, one, key)
-    response = _traced(
-        f"the link of {kind} on state {describe_shapes(state)} and condition {describe_shapes(one)}",
-        lambda s, c: apply_link(bundle.link, bundle.fiber, s, c),
-        state,
-        one,
-    )
-    _check_equations(bundle.fiber, one, key)
+    state, response = check_site(bundle.fiber, bundle.link, one)
     sites = leaves[0].shape[0]
     many = jax.tree.map(lambda x: jax.ShapeDtypeStruct((sites, *x.shape), x.dtype), response)
     time = jax.eval_shape(lambda: jnp.zeros(()))
@@ -104,6 +99,32 @@ def _check_equations(fiber: AbstractFiber, condition, key) -> None:
 
 def _is_shapes(tree) -> bool:
     return all(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(tree))
+
+
+def check_site(fiber: AbstractFiber, link: Callable | None, condition: Any) -> tuple[Any, Any]:
+    """Trace one fiber on shapes: init, motion, link; raises `Mismatch` in words. Returns the shapes of state and response."""
+    kind, shown = type(fiber).__name__, describe_shapes(condition)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = _traced(f"{kind}.init(condition {shown}, key)", fiber.init, condition, key)
+    place = f"on state {describe_shapes(state)} and condition {shown}"
+    if isinstance(fiber, AbstractFlow):
+        _same(f"{kind}.rate", "the state", _traced(f"{kind}.rate {place}", fiber.rate, state, condition), state)
+    elif isinstance(fiber, AbstractEnergy):
+        energy = _traced(f"{kind}.energy {place}", fiber.energy, state, condition)
+        _same(f"{kind}.energy", "a number", energy, jax.ShapeDtypeStruct((), jnp.result_type(float)))
+        _traced(f"{kind}.constraint {place}", fiber.constraint, state, condition)
+    elif isinstance(fiber, AbstractDynamic):
+        time = jax.ShapeDtypeStruct((), jnp.result_type(float))
+        step = _traced(f"{kind}.step {place}", fiber.step, state, condition, time, key)
+        _same(f"{kind}.step", "the state", step, state)
+    what = f"the link of {kind} {place}" if link is None else f"link(fiber, state, condition) for {kind} {place}"
+    response = _traced(what, lambda s, c: apply_link(link, fiber, s, c), state, condition)
+    return state, response
+
+
+def _same(what: str, like: str, found: Any, expected: Any) -> None:
+    if describe_shapes(found) != describe_shapes(expected):
+        raise Mismatch(f"{what} must give a tree like {like}, {describe_shapes(expected)}; it gives {describe_shapes(found)}.")
 
 
 def describe_shapes(tree: Any) -> str:

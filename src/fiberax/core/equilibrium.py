@@ -76,6 +76,7 @@ def solve_flow(fiber: "AbstractFlow", condition, state, tolerance) -> tuple[Any,
             lambda w: jax.jvp(rest, (v,), (w,))[1],
             r,
             symmetric=fiber.symmetric,
+            dense_limit=fiber.dense_limit,
             precondition=lambda w: fiber.precondition(w, condition, zero),
             tolerance=0.1 * tolerance,
         )
@@ -101,7 +102,7 @@ def solve_energy(fiber: "AbstractEnergy", condition, state, tolerance) -> tuple[
         constraint=lambda y: fiber.constraint(unravel(y / root), condition),
         precondition=precondition,
         constraints=constraint_count(fiber, state, condition),
-        dense=flat.size <= linear.DENSE_LIMIT,
+        dense=flat.size <= fiber.dense_limit,
     )
     begin = fiber.init(condition, jax.random.key(0))
     first = ravel_pytree(energy_rest(fiber, (begin, multipliers(fiber, begin, condition)), condition)[0])[0]
@@ -151,6 +152,8 @@ class _System(eqx.Module):
     rest: Any  # (unknowns, condition) -> like unknowns
     precondition: Any  # (residual, condition) -> like unknowns
     symmetric: bool = eqx.field(static=True)
+    zero_modes: bool = eqx.field(static=True)
+    dense_limit: int = eqx.field(static=True)
 
 
 def _unknowns(fiber, state, condition):
@@ -178,7 +181,7 @@ def _symmetric(fiber, state, condition) -> bool:
     uniform = isinstance(metric, float | int) or (isinstance(metric, jax.Array) and metric.ndim == 0)
     if constraint_count(fiber, state, condition) == 0:
         return uniform
-    small = trees.size(state) <= linear.DENSE_LIMIT // 2
+    small = trees.size(state) <= fiber.dense_limit // 2
     return isinstance(metric, float | int) and metric == 1.0 and small
 
 
@@ -186,51 +189,61 @@ def _equilibrium_system(fiber, condition, guess, solve) -> _System:
     zero = jnp.zeros(())
     convert = eqx.filter_closure_convert
     unknowns = _unknowns(fiber, guess, condition)
+    symmetric = _symmetric(fiber, guess, condition)
     return _System(
         convert(solve, condition, guess),
         convert(lambda v, c: _rest(fiber, v, c), unknowns, condition),
         convert(lambda r, c: _precondition(fiber, r, c, zero), unknowns, condition),
-        _symmetric(fiber, guess, condition),
+        symmetric,
+        symmetric and _is_energy(fiber),
+        fiber.dense_limit,
     )
+
+
+def stage_rest(fiber, unknowns, condition, base, shift):
+    """rest(v, U) − shift (u − base): what vanishes in one implicit stage."""
+    value = _rest(fiber, unknowns, condition)
+    u, rate = _state_of(fiber, unknowns), _state_of(fiber, value)
+    rate = jax.tree.map(lambda r, x, b: r - shift * (x - b), rate, u, base)
+    return (rate, value[1]) if _is_energy(fiber) else rate
+
+
+def solve_stage(fiber, condition, base, shift, guess, tolerance) -> tuple[Any, Outcome]:
+    """Newton for one implicit stage; returns the unknowns (with multipliers, for energies)."""
+    symmetric = _symmetric(fiber, guess, condition)
+
+    def rest(v):
+        return stage_rest(fiber, v, condition, base, shift)
+
+    def linear_solve(v, r):
+        return linear.solve(
+            lambda w: jax.jvp(rest, (v,), (w,))[1],
+            r,
+            symmetric=symmetric,
+            dense_limit=fiber.dense_limit,
+            precondition=lambda r: _precondition(fiber, r, condition, shift),
+            tolerance=0.1 * tolerance,
+        )
+
+    reference = trees.norm(_rest(fiber, _unknowns(fiber, base, condition), condition)) + shift * trees.norm(base)
+    return newton(rest, _unknowns(fiber, guess, condition), linear_solve, reference, tolerance)
 
 
 def _stage_system(fiber, parameters, guess, tolerance) -> _System:
     """System of one implicit stage, rest(v, U) = shift (u − base); `parameters` = (condition, base, shift)."""
     convert = eqx.filter_closure_convert
-    symmetric = _symmetric(fiber, guess, parameters[0])
-
-    def rest(v, parameters):
-        condition, base, shift = parameters
-        value = _rest(fiber, v, condition)
-        u, rate = _state_of(fiber, v), _state_of(fiber, value)
-        rate = jax.tree.map(lambda r, x, b: r - shift * (x - b), rate, u, base)
-        return (rate, value[1]) if _is_energy(fiber) else rate
-
-    def precondition(r, parameters):
-        return _precondition(fiber, r, parameters[0], parameters[2])
 
     def solve(parameters, g):
-        condition, base, shift = parameters
-        v = _unknowns(fiber, g, condition)
-
-        def linear_solve(v, r):
-            return linear.solve(
-                lambda w: jax.jvp(lambda v: rest(v, parameters), (v,), (w,))[1],
-                r,
-                symmetric=symmetric,
-                precondition=lambda r: precondition(r, parameters),
-                tolerance=0.1 * tolerance,
-            )
-
-        reference = trees.norm(_rest(fiber, _unknowns(fiber, base, condition), condition)) + shift * trees.norm(base)
-        return newton(lambda v: rest(v, parameters), v, linear_solve, reference, tolerance)
+        return fiber.solve_stage(*parameters, g, tolerance)
 
     unknowns = _unknowns(fiber, guess, parameters[0])
     return _System(
         convert(solve, parameters, guess),
-        convert(rest, unknowns, parameters),
-        convert(precondition, unknowns, parameters),
-        symmetric,
+        convert(lambda v, p: stage_rest(fiber, v, *p), unknowns, parameters),
+        convert(lambda r, p: _precondition(fiber, r, p[0], p[2]), unknowns, parameters),
+        _symmetric(fiber, guess, parameters[0]),
+        False,
+        fiber.dense_limit,
     )
 
 
@@ -257,6 +270,8 @@ def _implicit_jvp(primals, tangents):
         lambda w: jax.jvp(lambda v: system.rest(v, condition), (unknowns,), (w,))[1],
         rhs,
         symmetric=system.symmetric,
+        zero_modes=system.zero_modes,
+        dense_limit=system.dense_limit,
         precondition=lambda r: system.precondition(r, condition),
     )
     return (unknowns, out), (moved, jax.tree.map(lambda _: None, out))

@@ -16,6 +16,7 @@ from fiberax.core.sites import Placement, lay_out
 from fiberax.core.solution import Solution
 from fiberax.core.steppers import AbstractStepper, Heun
 from fiberax.core.traced import is_traced
+from fiberax.numerics import trees
 
 
 def evolve(
@@ -57,6 +58,9 @@ def evolve(
 def assemble(bundle, driver, macro0, plan: Schedule, key, placement) -> tuple[Field, Any, Any, int]:
     """The field of a run, its macrostate as arrays, the shape of one response, and the stored samples of averages."""
     macro0 = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), macro0)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(macro0):
+        if not trees.is_tracer(leaf) and not bool(jnp.all(jnp.isfinite(leaf))):
+            raise BadInput(f"The macrostate macro0{jax.tree_util.keystr(path)} has entries that are not finite.")
     conditions, state, response = check_fit(bundle, macro0)
     count = jax.tree.leaves(conditions)[0].shape[0]
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key))

@@ -1,8 +1,9 @@
 """The messages with which a run stops: what failed, where, and what to try."""
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fiberax.core.errors import FiberaxError, FiberFailure, NonFiniteMacro, NotConverged
@@ -13,22 +14,43 @@ if TYPE_CHECKING:
     from fiberax.core.field import Field
 
 FAILED, NONFINITE, NOT_CONVERGED = 1, 2, 3
+_GROWTH = 1e4  # a macrostate that grew by more has not moved, it has blown up
 
 
-def raise_failure(status: int, field: "Field", carry: Any, t: float, dt: float, limit: int) -> NoReturn:
+class Begun(NamedTuple):
+    """Where a run began: macrostate, shape of a response, stored samples of averages."""
+
+    macro: Any
+    response: Any
+    samples: int
+
+
+def raise_failure(status: int, field: "Field", carry: Any, t: float, dt: float, limit: int, begun: Begun) -> NoReturn:
     """Raise the error that belongs to `status`, with the step that begins at `t` as the place."""
     where = f"in step {int(carry.step) + 1}, at t = {t:.6g} (dt = {dt:.6g})"
+    before, now = _size(begun.macro), _size(carry.macro)
+    if status in (FAILED, NONFINITE) and now > _GROWTH * max(before, 1e-300):
+        raise NonFiniteMacro(
+            f"The macrostate grew from {before:.3g} to {now:.3g} {where} and took the fibers out of their range. "
+            f"{_step_advice(field, begun, t, dt)}"
+        )
     if status == FAILED:
         raise FiberFailure(fiber_message(field, carry.macro, carry.section, where, limit))
     if status == NONFINITE:
         if _without_response(field, carry.section):
             message = fiber_message(field, carry.macro, carry.section, where, limit)
             raise FiberFailure(f"{message} It never gave a response that the run could go on with.")
-        raise NonFiniteMacro(f"The macrostate is not finite {where}. {_step_advice(field, carry, t, dt)}")
+        raise NonFiniteMacro(f"The macrostate is not finite {where}. {_step_advice(field, begun, t, dt)}")
     raise NotConverged(
         f"Newton for the macro step did not converge {where}. Use a smaller dt, a looser tolerance of the stepper, "
         "or a start closer to the solution."
     )
+
+
+def _size(macro) -> float:
+    """Largest absolute entry that is finite."""
+    leaves = [np.abs(np.asarray(x, float)) for x in jax.tree.leaves(to_host(macro))]
+    return max((float(np.max(x, initial=0.0, where=np.isfinite(x))) for x in leaves), default=0.0)
 
 
 def _without_response(field: "Field", section) -> bool:
@@ -58,19 +80,25 @@ def fiber_message(field: "Field", macro, section, where: str, limit: int) -> str
     )
 
 
-def _step_advice(field: "Field", carry, t, dt) -> str:
+def _step_advice(field: "Field", begun: Begun, t, dt) -> str:
+    """What `stiffness` says of the macrostate that the run began with; later ones are spoilt."""
     from fiberax.core.stiffness import stiffness_of
 
     try:
-        found = stiffness_of(field, carry.macro, carry.section, t)
+        section = field.begin(begun.macro, begun.response, begun.samples)
+        if field.driver.slaved:
+            section = field.advance(jnp.zeros((), jnp.uint32), begun.macro, section, jnp.zeros(()))
+        found = stiffness_of(field, begun.macro, section, t)
     except FiberaxError:
         raise
     except Exception:  # the advice is a courtesy: whatever spoils it must not hide the message
         return "Use a smaller dt, or an implicit stepper."
     if not np.isfinite(found.step):
-        return "The fibers set no step limit there: look at the source and the boundary values."
+        return "The fibers set no step limit at the start: look at the source and the boundary values."
+    if found.growth > 0.5 * abs(found.eigenvalue):
+        return "The model is ill-posed at the start (negative diffusion, lost ellipticity): look at the sign of the response."
     verdict = "which this run exceeds" if dt > found.step else "which this run keeps: look at the fibers' responses"
     return (
-        f"At the last finite macrostate the fibers limit an explicit step to dt = {found.step:.3g} (fx.stiffness), {verdict}. "
+        f"At the start the fibers limit an explicit step to dt = {found.step:.3g} (fx.stiffness), {verdict}. "
         "Use a smaller dt, or an implicit stepper such as fx.SDIRK2()."
     )

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from fiberax.core import equilibrium
 from fiberax.core.errors import Mismatch
+from fiberax.numerics.linear import DENSE_LIMIT
 from fiberax.numerics.result import Outcome
 
 State = Any
@@ -52,6 +53,11 @@ class AbstractFlow(AbstractFiber):
         """True where the Jacobian of `rate` is symmetric and negative definite; conjugate gradients are then used."""
         return False
 
+    @property
+    def dense_limit(self) -> int:
+        """States with up to this many entries are solved densely, larger ones by Krylov methods with `precondition`."""
+        return DENSE_LIMIT
+
     def precondition(self, residual: State, condition: Condition, shift: Float[Array, ""]) -> State:
         """Approximation of (J − shift)⁻¹ residual, linear in `residual`, J the Jacobian of `rate`, shift ≥ 0.
 
@@ -62,6 +68,10 @@ class AbstractFlow(AbstractFiber):
     def solve(self, condition: Condition, state: State, tolerance: float) -> tuple[State, Outcome]:
         """Equilibrium near `state`, to the relative `tolerance`: damped Newton, dense or Krylov by the size of the state."""
         return equilibrium.solve_flow(self, condition, state, tolerance)
+
+    def solve_stage(self, condition: Condition, base: State, shift, state: State, tolerance: float) -> tuple[State, Outcome]:
+        """Solve rate(u, U) = shift (u − base) for u, from `state`: one stage of an implicit step of length 1/shift."""
+        return equilibrium.solve_stage(self, condition, base, shift, state, tolerance)
 
 
 class AbstractEnergy(AbstractFiber):
@@ -82,6 +92,11 @@ class AbstractEnergy(AbstractFiber):
         """
         return 1.0
 
+    @property
+    def dense_limit(self) -> int:
+        """See `AbstractFlow.dense_limit`; multipliers count as entries."""
+        return DENSE_LIMIT
+
     def precondition(self, residual: State, condition: Condition, shift: Float[Array, ""]) -> State:
         """Approximation of (J − shift)⁻¹ residual with J = −metric⁻¹ ∂²W/∂u²; see `AbstractFlow.precondition`."""
         return jax.tree.map(lambda r: -r / (1.0 + shift), residual)
@@ -89,6 +104,10 @@ class AbstractEnergy(AbstractFiber):
     def solve(self, condition: Condition, state: State, tolerance: float) -> tuple[State, Outcome]:
         """Minimum of the energy near `state` under the constraints, to the relative `tolerance`."""
         return equilibrium.solve_energy(self, condition, state, tolerance)
+
+    def solve_stage(self, condition: Condition, base: State, shift, state: State, tolerance: float) -> tuple[Any, Outcome]:
+        """(u, λ) of one stage of an implicit time step, constraints kept; see `AbstractFlow.solve_stage`."""
+        return equilibrium.solve_stage(self, condition, base, shift, state, tolerance)
 
     def link(self, state: State, condition: Condition) -> Response:
         """The generalised Hellmann-Feynman force ∂_U W − λ·∂_U g at fixed state (4.6)."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from fiberax.core.driver import Section
 from fiberax.core.errors import BadInput
-from fiberax.core.failure import FAILED, NONFINITE, NOT_CONVERGED, raise_failure
+from fiberax.core.failure import FAILED, NONFINITE, NOT_CONVERGED, Begun, raise_failure
 from fiberax.core.field import Field
 from fiberax.core.recorder import Record, Report, Snapshot
 from fiberax.core.relax import Implicit, Relaxation
@@ -200,6 +200,7 @@ class Loop:
     def run(self, macro0, response, samples, start: Snapshot | None) -> Solution:
         """Steps, records and snapshots from the start, or from a snapshot, to the end."""
         sites = self.field.sites
+        self.began = Begun(macro0, response, samples)
         macro = sites.replicated(jax.tree.map(np.asarray, macro0))
         carry = _begin(self.field, macro, response, samples)
         if start is not None:
@@ -254,7 +255,7 @@ class Loop:
             if self.checkpoint is not None:
                 self._snapshot(carry, t)
                 self._record(carry, t, stretch.dt)
-            raise_failure(status, self.field, carry, t, stretch.dt, self.limit)
+            raise_failure(status, self.field, carry, t, stretch.dt, self.limit, self.began)
         return carry
 
     def _pause(self, carry: Carry, stretch: Stretch, interrupt: _Interrupt) -> None:

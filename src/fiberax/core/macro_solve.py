@@ -44,7 +44,7 @@ def _newton_direction(field: Field, t, shift, macro, section, residual, tangents
         precondition=precondition,
         tolerance=1e-11,
         max_steps=2000,
-        dense_limit=64,
+        dense_limit=0,
     )
 
 

@@ -32,7 +32,7 @@ class Implicit(AbstractRelaxationScheme):
     Steps far longer than the relaxation time land on the equilibrium, so friction may go to zero at a fixed step.
     """
 
-    tolerance: float = eqx.field(static=True, default=1e-11)
+    tolerance: float = eqx.field(static=True, default=1e-10)
 
     def step(self, fiber, friction, state, condition, dt):
         shift, ratio = friction / (_GAMMA * dt), (1.0 - _GAMMA) / _GAMMA

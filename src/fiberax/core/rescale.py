@@ -53,11 +53,18 @@ class _RescaledFlow(_Units, AbstractFlow):
     def symmetric(self):
         return self.inner.symmetric
 
+    @property
+    def dense_limit(self):
+        return self.inner.dense_limit
+
     def precondition(self, residual, condition, shift):
         return _scaled(1.0 / self.time, self.inner.precondition(residual, self._inside(condition), shift / self.time))
 
     def solve(self, condition, state, tolerance):
         return self.inner.solve(self._inside(condition), state, tolerance)
+
+    def solve_stage(self, condition, base, shift, state, tolerance):
+        return self.inner.solve_stage(self._inside(condition), base, shift / self.time, state, tolerance)
 
 
 class _RescaledEnergy(_Units, AbstractEnergy):
@@ -71,6 +78,10 @@ class _RescaledEnergy(_Units, AbstractEnergy):
 
     def constraint(self, state, condition):
         return self.inner.constraint(state, self._inside(condition))
+
+    @property
+    def dense_limit(self):
+        return self.inner.dense_limit
 
     def metric(self, state):
         return jax.tree.map(lambda m: m / self.time, self.inner.metric(state))
@@ -103,6 +114,10 @@ def rescale(fiber: AbstractFiber, condition: Any = 1.0, response: Any = 1.0, tim
     if not trees.is_tracer(time) and not float(time) > 0.0:
         raise BadInput(f"rescale: time must be a positive number of fiber time units per macro time unit; it is {time}.")
     condition, response = jax.tree.map(jnp.asarray, (condition, response))
+    for name, factor in (("condition", condition), ("response", response)):
+        for leaf in jax.tree.leaves(factor):
+            if not trees.is_tracer(leaf) and not bool(jnp.all(jnp.isfinite(leaf) & (leaf != 0))):
+                raise BadInput(f"rescale: the factor of the {name} must be finite and not zero; it is {leaf}.")
     factors = (condition, response, jnp.asarray(time))
     if isinstance(fiber, AbstractFlow):
         return _RescaledFlow(fiber, *factors)

@@ -1,6 +1,7 @@
 """Steady states of a bundle: rate(U, A(U)) = 0 by Newton through the responses."""
 
 import time
+import warnings
 from typing import Any
 
 import equinox as eqx
@@ -19,6 +20,7 @@ from fiberax.core.recorder import Report
 from fiberax.core.schedule import schedule
 from fiberax.core.sites import Placement, to_host
 from fiberax.core.solution import Solution
+from fiberax.numerics import trees
 
 _first = eqx.filter_jit(first_iterate)
 _next = eqx.filter_jit(next_iterate, donate="none")
@@ -65,6 +67,20 @@ def _solution(field: Field, t: float, macro, section, stats) -> Solution:
     return Solution(ts, macro, response, result, section, stats, field.bundle.macro)
 
 
+def _warn_if_undetermined(field: Field, t, at) -> None:
+    """A constant that no equation fixes (all sides insulated or periodic) is a choice of the solver, not of the model."""
+    tangents, response = field.tangents(at.macro, at.section), field.sites.trim(at.section.response)
+    apply = field.linear_rate(t, at.macro, response, tangents)
+    ones = jax.tree.map(jnp.ones_like, at.macro)
+    waves = jax.tree.map(lambda x: jnp.cos(jnp.arange(x.size)).reshape(x.shape).astype(x.dtype), at.macro)
+    if float(trees.norm(apply(ones))) <= 1e-9 * float(trees.norm(apply(waves))):
+        warnings.warn(
+            "steady: the macrostate is determined only up to a constant; the one returned has no meaning of its own. "
+            "Fix it by a boundary value or a source, or carry the start there with fx.evolve, which keeps the mean.",
+            stacklevel=4,
+        )
+
+
 def _newton(field: Field, t, macro, like, samples, tolerance, max_steps, fail_fraction, progress):
     begun = time.perf_counter()
     limit = int(np.floor(fail_fraction * field.sites.count + 1e-9))
@@ -96,6 +112,7 @@ def _newton(field: Field, t, macro, like, samples, tolerance, max_steps, fail_fr
                 )
             )
         if done:
+            _warn_if_undetermined(field, time_, at)
             return at.macro, at.section, int(at.steps)
         if int(at.steps) >= max_steps or not np.isfinite(float(at.update)):
             raise NotConverged(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fiberax.core.bundle import Bundle, check_fit
+from fiberax.core.bundle import Bundle, check_fit, check_site
 from fiberax.core.driver import AbstractDriver, check_finite
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractEnergy, AbstractFiber
@@ -20,6 +20,7 @@ from fiberax.core.stiffness import Stiffness, stiffness_of
 from fiberax.core.traced import is_traced
 from fiberax.drivers.quasistatic import Quasistatic
 from fiberax.numerics import trees
+from fiberax.numerics.result import Result
 
 
 class Response(eqx.Module):
@@ -68,6 +69,8 @@ def _one(driver: Quasistatic, fiber, link, condition, state, tangent: bool) -> R
     slope = jacobian(lambda c: driver.follow(fiber, link, found, (), c), condition) if tangent else None
     energy = fiber.energy(found, condition) if isinstance(fiber, AbstractEnergy) else None
     out = check_finite(value, out)
+    # What a fiber that is not defined at this condition would answer must not pass for a response.
+    value = jax.tree.map(lambda v: jnp.where(out.result == Result.NONFINITE, jnp.nan, v), value)
     return Response(value, found, out.result, energy, slope, out.steps, out.residual)
 
 
@@ -82,12 +85,15 @@ def response(
     """A(U) of one fiber in equilibrium with one `condition`, and dA/dU where `tangent` is asked for.
 
     `state` warm-starts the solve (default: the fiber's own `init`). Differentiable in the condition and in every parameter of
-    the fiber by the implicit function theorem. A fiber that does not converge says so in `result`. Raises `Mismatch` for a
-    fiber without equilibrium and `BadInput` for a condition that is not finite.
+    the fiber by the implicit function theorem. A fiber that does not converge says so in `result`; one that is
+    not defined at the condition gives NaN. Raises `Mismatch` for a fiber without equilibrium or pieces that do not fit, and
+    `BadInput` for a condition that is not finite.
     """
     driver = Quasistatic(tolerance)
     need_double("fx.response", tolerance)
-    return _one(driver, driver.prepare(fiber), link, _checked(condition), state, tangent)
+    fiber, condition = driver.prepare(fiber), _checked(condition)
+    check_site(fiber, link, condition)
+    return _one(driver, fiber, link, condition, state, tangent)
 
 
 def responses(

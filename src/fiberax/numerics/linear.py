@@ -21,9 +21,9 @@ def dense_matrix(matvec: Callable, like: jax.Array) -> jax.Array:
     return jax.vmap(matvec, out_axes=1)(jnp.eye(like.size, dtype=like.dtype))
 
 
-def _dense_solve(matvec, rhs, symmetric):
+def _dense_solve(matvec, rhs, zero_modes):
     matrix = dense_matrix(matvec, rhs)
-    if not symmetric:
+    if not zero_modes:
         return jnp.linalg.solve(matrix, rhs)
     # Zero modes (a translation that costs no energy) are left out: the smallest-norm solution.
     values, vectors = jnp.linalg.eigh(0.5 * (matrix + matrix.T))
@@ -59,6 +59,7 @@ def solve(
     rhs: Any,
     *,
     symmetric: bool = False,
+    zero_modes: bool = False,
     precondition: Callable | None = None,
     tolerance: float = 1e-12,
     max_steps: int = 500,
@@ -67,6 +68,7 @@ def solve(
     """Solve `matvec(w) = rhs` for a tree `w` shaped like `rhs`.
 
     `symmetric` promises a symmetric map; for large systems it must be negative semidefinite as well (conjugate gradients).
+    `zero_modes` says that a small symmetric map may be singular: then the smallest-norm solution is found.
     `precondition(r)` approximates the solution and is linear; it may be None. The tolerance is relative to the norm of `rhs`.
     """
     flat, unravel = ravel_pytree(rhs)  # one leaf: custom_linear_solve cannot transpose a tree with constant leaves
@@ -81,7 +83,7 @@ def solve(
 
     def run(action, vector, approximate):
         if flat.size <= dense_limit:
-            return _dense_solve(action, vector, symmetric)
+            return _dense_solve(action, vector, zero_modes)
         return _krylov_solve(action, vector, symmetric, approximate, tolerance, max_steps)
 
     def forward(action, vector):

@@ -19,7 +19,7 @@ class Result(enum.IntEnum):
 TEXTS = {
     Result.SUCCESS: "solved",
     Result.MAX_STEPS: "the solver reached its largest number of steps",
-    Result.NONFINITE: "the state or the response is not finite",
+    Result.NONFINITE: "the state or the response is not finite, or the fiber is not defined at that condition",
     Result.STALLED: "the solver made no more progress above the tolerance",
 }
 

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow
-from fiberax.numerics.result import Result, outcome
+from fiberax.numerics.result import Outcome, Result, outcome
 from fiberax.physics.homogenization.closed_form import corrector_1d
 from fiberax.physics.homogenization.discretisation import (
     AbstractDiscretisation,
@@ -152,6 +152,11 @@ class Cell(AbstractFlow):
             return None
         return energy(state, *medium(self.discretisation, a, self.d).balance(state))
 
+    @property
+    def dense_limit(self) -> int:
+        """Krylov methods with the Fourier preconditioner beat dense algebra on all but the smallest cells."""
+        return 8
+
     def precondition(self, residual, condition, shift):
         """(∇·ā∇ − Π − shift)⁻¹ residual, with ā the mean of the symmetric part of a."""
         tensor, diagonal = reference(self.coefficient(condition), self.d)
@@ -165,11 +170,18 @@ class Cell(AbstractFlow):
             chi = corrector_1d(self.discretisation, a.reshape(self.shape))[None]
             result = jnp.where(is_positive(a, 1), Result.SUCCESS, Result.NONFINITE)
             return jnp.where(result == Result.SUCCESS, chi, state), outcome(result)
+        return self._balanced(a, state, tolerance, None, 0.0)
+
+    def solve_stage(self, condition, base, shift, state, tolerance):
+        """Correctors of an implicit stage, (−div(a∇) + shift) χ_j = div(a e_j) + shift base_j, by the same method."""
+        return self._balanced(self.coefficient(condition), state, tolerance, base, shift)
+
+    def _balanced(self, a, state, tolerance, base, shift) -> tuple[Array, Outcome]:
         sound = is_positive(a, self.d)
         safe = jnp.where(sound, a, identity_like(a, self.d))
         asymmetric = is_asymmetric(safe, self.d)
         problem = medium(self.discretisation, safe, self.d)
-        chi, steps, level = self._iterate(problem, state, tolerance, asymmetric)
+        chi, steps, level = self._iterate(problem, state, tolerance, asymmetric, base, shift)
         result = jnp.where(steps >= self.max_steps, Result.MAX_STEPS, Result.STALLED)
         result = jnp.where(level <= tolerance, Result.SUCCESS, result)
         if self.declared is True:
@@ -196,20 +208,20 @@ class Cell(AbstractFlow):
     def _medium(self, condition) -> AbstractMedium:
         return medium(self.discretisation, self.coefficient(condition), self.d)
 
-    def _iterate(self, problem, state, tolerance, asymmetric):
+    def _iterate(self, problem, state, tolerance, asymmetric, base, shift):
         """Rounds of a Krylov method, each from the true residual: (χ, steps, relative residual)."""
-        system = problem.system()
+        system, falling = problem.system(shift), base is None
 
         def correct(r, scale, budget) -> Progress:
             if problem.a.ndim == self.d or self.symmetric:
-                return conjugate_gradients(system, r, scale, tolerance, budget, falling=True)
+                return conjugate_gradients(system, r, scale, tolerance, budget, falling)
             if self.declared is False:
                 return bicgstab2(system, r, scale, tolerance, budget)
             # Under vmap both branches run: then no steps are left to the one that does not apply.
             return jax.lax.cond(
                 asymmetric,
                 lambda: bicgstab2(system, r, scale, tolerance, jnp.where(asymmetric, budget, 0)),
-                lambda: conjugate_gradients(system, r, scale, tolerance, jnp.where(asymmetric, 0, budget), falling=True),
+                lambda: conjugate_gradients(system, r, scale, tolerance, jnp.where(asymmetric, 0, budget), falling),
             )
 
         def go_on(carry):
@@ -219,7 +231,7 @@ class Cell(AbstractFlow):
         def body(carry):
             candidate, chi, level, steps, _, rounds = carry
             residual, flux = problem.balance(candidate)
-            r = problem.encode(residual)
+            r = problem.encode(residual if base is None else residual - shift * (candidate - base))
             scale = jnp.diag(energy(candidate, residual, flux))
             found = jnp.sqrt(jnp.max(ratio(system.dot(r, system.precondition(r)), scale)))
             # At round-off a further round may lose what the one before it won.

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from fiberax.core.errors import BadInput, MissingExtra
+from fiberax.numerics.trees import is_tracer
 
 _MANY = 64
 _SUFFIXES = ".npy, .png, .tif and .tiff"
@@ -135,7 +136,10 @@ class Phases(eqx.Module):
         self.index = jnp.asarray(np.searchsorted(found, labels), dtype=jnp.int32)
         first = [tuple(int(i) for i in np.argwhere(labels == v)[0]) for v in found]
         self.values = tuple(_value(values[int(v)], int(v), p, labels.ndim, source) for v, p in zip(found, first))
-        self.known_symmetric = all(not callable(v) and bool(np.allclose(v, np.transpose(v), 0, 0)) for v in self.values)
+        self.known_symmetric = all(
+            not callable(v) and (jnp.ndim(v) == 0 or (not is_tracer(v) and bool(np.allclose(v, np.transpose(v), 0, 0))))
+            for v in self.values
+        )
 
     def __call__(self, condition, z):
         """The value at the point z (d,), by the pixel that holds it."""
@@ -165,6 +169,8 @@ def _value(value, label: int, place, d: int, source: str):
     """A value as it is stored, or BadInput."""
     if callable(value):
         return value
+    if is_tracer(value) and value.shape in ((), (d, d)):
+        return value  # a number being differentiated has no value to look at
     what = f"{source}: the value of label {label} (first pixel {place})"
     try:
         array = np.asarray(value, dtype=float)

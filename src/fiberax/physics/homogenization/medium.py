@@ -41,8 +41,8 @@ class AbstractMedium(eqx.Module):
     """The linear cell problem of one coefficient."""
 
     @abc.abstractmethod
-    def system(self) -> System:
-        """K = −div(a∇) on encoded fields."""
+    def system(self, shift=0.0) -> System:
+        """K = −div(a∇) + shift on encoded fields."""
 
     @abc.abstractmethod
     def encode(self, u: Float[Array, "m *shape"]) -> Array:
@@ -73,14 +73,14 @@ def inverse_symbol(
     return 1.0 / (discretisation.symbol(shape, tensor, diagonal) + null + shift)
 
 
-def krylov_symbol(discretisation: AbstractDiscretisation, tensor, shape, diagonal: bool):
-    """Symbol of the pseudo-inverse of −div(tensor ∇).
+def krylov_symbol(discretisation: AbstractDiscretisation, tensor, shape, diagonal: bool, shift: Float[Array, ""] | float = 0.0):
+    """Symbol of the pseudo-inverse of −div(tensor ∇) + shift on what the gradient sees.
 
     Round-off that the gradient does not see stays in a residual for ever; a Krylov method that saw it would be led astray by it
     once the rest is small.
     """
     null = null_mask(shape, isinstance(discretisation, Spectral))
-    return (1.0 - null) / (discretisation.symbol(shape, tensor, diagonal) + null)
+    return (1.0 - null) / (discretisation.symbol(shape, tensor, diagonal) + null + shift)
 
 
 def medium(discretisation: AbstractDiscretisation, a, d: int) -> AbstractMedium:
@@ -102,6 +102,13 @@ def real_system(apply, inverse, d) -> System:
         lambda r: fourier_filter(r, jnp.sqrt(inverse)),
         lambda u, v: jnp.mean(u * v, axis=axes(d)),
     )
+
+
+def _shifted(apply, shift):
+    """`apply` plus shift times its argument."""
+    if isinstance(shift, float) and shift == 0.0:
+        return apply
+    return lambda x: apply(x) + shift * x
 
 
 class PixelMedium(AbstractMedium):
@@ -168,11 +175,11 @@ class PixelMedium(AbstractMedium):
 
         return law
 
-    def system(self):
+    def system(self, shift=0.0):
         law = self._law()
         tensor, diagonal = reference(self.a, self.d)
-        inverse = krylov_symbol(self.discretisation, tensor, self.a.shape[-self.d :], diagonal)
-        return real_system(lambda x: self._adjoint(law(self._strain(x))), inverse, self.d)
+        inverse = krylov_symbol(self.discretisation, tensor, self.a.shape[-self.d :], diagonal, shift)
+        return real_system(_shifted(lambda x: self._adjoint(law(self._strain(x))), shift), inverse, self.d)
 
     def encode(self, u):
         return u
@@ -228,9 +235,9 @@ class SpectralMedium(AbstractMedium):
         unit = jnp.eye(self.d).reshape((self.d, self.d) + (1,) * self.d)
         return self._gradient(self.encode(chi)) + unit
 
-    def system(self):
+    def system(self, shift=0.0):
         half = self._shape[-1] // 2 + 1
-        inverse = krylov_symbol(self.discretisation, *self._reference())[..., :half]
+        inverse = krylov_symbol(self.discretisation, *self._reference(), shift)[..., :half]
         count = self.a[(0,) * (self.a.ndim - self.d)].size
         # Columns other than the first (and the last, on even grids) stand for two conjugate modes.
         twice = jnp.full((half,), 2.0).at[0].set(1.0)
@@ -240,7 +247,7 @@ class SpectralMedium(AbstractMedium):
             return jnp.sum(twice * (u.real * v.real + u.imag * v.imag), axis=axes(self.d))
 
         return System(
-            lambda x: -self._divergence(self._law(self._gradient(x))),
+            _shifted(lambda x: -self._divergence(self._law(self._gradient(x))), shift),
             lambda r: inverse * r,
             lambda r: jnp.sqrt(inverse) * r,
             dot,
