@@ -45,7 +45,9 @@ def test_code_that_cannot_run_is_placed():
     fiber = fx.Flow(lambda u, c: c - u, lambda c: jnp.zeros(3) @ jnp.zeros(4), lambda u, c: u)
     with pytest.raises(fx.Mismatch, match=r"Flow.init\(condition scalar, key\) cannot be computed"):
         fx.Bundle(Decay(5), fiber)
-    with pytest.raises(fx.Mismatch, match="the link of CubicFlow on state scalar and condition scalar cannot be computed"):
+    with pytest.raises(
+        fx.Mismatch, match=r"link\(fiber, state, condition\) for CubicFlow on state scalar and condition scalar cannot be"
+    ):
         fx.Bundle(Decay(5), CubicFlow(), link=lambda fiber, u, c: u @ c)
     with pytest.raises(fx.Mismatch, match="has no link of its own"):
         fx.Bundle(Decay(5), fx.Flow(lambda u, c: c - u, lambda c: c))
@@ -54,13 +56,11 @@ def test_code_that_cannot_run_is_placed():
 def test_rates_are_traced_too():
     """A rate of another shape than the state is found before anything runs."""
     wrong = fx.Flow(lambda u, c: jnp.zeros(3), lambda c: jnp.zeros(2), lambda u, c: jnp.sum(u))
-    with pytest.raises(
-        fx.Mismatch, match=r"Flow.rate\(state 2, condition scalar\) must give a tree like the state, 2; it gives 3"
-    ):
+    with pytest.raises(fx.Mismatch, match=r"Flow.rate.* must give a tree like the state, 2; it gives 3"):
         fx.Bundle(Decay(2), wrong)
-    with pytest.raises(fx.Mismatch, match=r"Energy.energy\(.*\) must give one number, scalar; it gives 2"):
+    with pytest.raises(fx.Mismatch, match=r"energy.* must give .*scalar; it gives 2"):
         fx.Bundle(Decay(2), fx.relax(fx.Energy(lambda u, c: u**2, lambda c: jnp.zeros(2))), link=lambda f, u, c: c)
-    with pytest.raises(fx.Mismatch, match="init must give real floating-point arrays, which can be solved for; it gives int"):
+    with pytest.raises(fx.Mismatch, match="init must give real floating-point arrays.*int"):
         fx.Bundle(Decay(2), fx.Flow(lambda u, c: c - u, lambda c: jnp.zeros((), int), lambda u, c: c))
 
 

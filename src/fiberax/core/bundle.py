@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fiberax.core.errors import BadInput, FiberaxError, Mismatch
-from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow
+from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractWrapper
 from fiberax.core.link import apply_link
 from fiberax.core.macro import AbstractMacro
 from fiberax.core.transport import AbstractTransport
@@ -82,18 +82,24 @@ def _check_equations(fiber: AbstractFiber, condition, key) -> None:
     """The fiber's own equation on its own state: shapes of the rate or the energy, and numbers that can be solved for."""
     if isinstance(fiber, AbstractWrapper):
         return _check_equations(fiber.inner, condition, key)
+    kind, state = type(fiber).__name__, eqx.filter_eval_shape(fiber.init, condition, key)
+    if isinstance(fiber, AbstractDynamic):
+        time = jax.ShapeDtypeStruct((), jnp.result_type(float))
+        step = describe_shapes(_traced(f"{kind}.step", fiber.step, state, condition, time, key))
+        if step != describe_shapes(state):
+            raise Mismatch(f"{kind}.step must give a tree like the state, {describe_shapes(state)}; it gives {step}.")
     if not isinstance(fiber, AbstractFlow | AbstractEnergy):
         return None
-    kind, state = type(fiber).__name__, eqx.filter_eval_shape(fiber.init, condition, key)
     if not all(jnp.issubdtype(x.dtype, jnp.floating) for x in jax.tree.leaves(state)):
         types = jax.tree.map(lambda x: str(x.dtype), state)
         raise Mismatch(f"{kind}.init must give real floating-point arrays, which can be solved for; it gives {types}.")
     flow = isinstance(fiber, AbstractFlow)
-    call = f"{kind}.{'rate' if flow else 'energy'}(state {describe_shapes(state)}, condition {describe_shapes(condition)})"
-    value = describe_shapes(_traced(call, fiber.rate if flow else fiber.energy, state, condition))
-    expected = describe_shapes(state) if flow else "scalar"
+    call, method = (f"{kind}.rate", fiber.rate) if flow else (f"{kind}.energy", fiber.energy)
+    place = f"on state {describe_shapes(state)} and condition {describe_shapes(condition)}"
+    value = describe_shapes(_traced(f"{call} {place}", method, state, condition))
+    expected, like = (describe_shapes(state), "a tree like the state") if flow else ("scalar", "one number")
     if value != expected:
-        raise Mismatch(f"{call} must give {'a tree like the state' if flow else 'one number'}, {expected}; it gives {value}.")
+        raise Mismatch(f"{call} must give {like}, {expected}; it gives {value} ({place}).")
     return None
 
 
@@ -106,25 +112,11 @@ def check_site(fiber: AbstractFiber, link: Callable | None, condition: Any) -> t
     kind, shown = type(fiber).__name__, describe_shapes(condition)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = _traced(f"{kind}.init(condition {shown}, key)", fiber.init, condition, key)
+    _check_equations(fiber, condition, key)
     place = f"on state {describe_shapes(state)} and condition {shown}"
-    if isinstance(fiber, AbstractFlow):
-        _same(f"{kind}.rate", "the state", _traced(f"{kind}.rate {place}", fiber.rate, state, condition), state)
-    elif isinstance(fiber, AbstractEnergy):
-        energy = _traced(f"{kind}.energy {place}", fiber.energy, state, condition)
-        _same(f"{kind}.energy", "a number", energy, jax.ShapeDtypeStruct((), jnp.result_type(float)))
-        _traced(f"{kind}.constraint {place}", fiber.constraint, state, condition)
-    elif isinstance(fiber, AbstractDynamic):
-        time = jax.ShapeDtypeStruct((), jnp.result_type(float))
-        step = _traced(f"{kind}.step {place}", fiber.step, state, condition, time, key)
-        _same(f"{kind}.step", "the state", step, state)
     what = f"the link of {kind} {place}" if link is None else f"link(fiber, state, condition) for {kind} {place}"
     response = _traced(what, lambda s, c: apply_link(link, fiber, s, c), state, condition)
     return state, response
-
-
-def _same(what: str, like: str, found: Any, expected: Any) -> None:
-    if describe_shapes(found) != describe_shapes(expected):
-        raise Mismatch(f"{what} must give a tree like {like}, {describe_shapes(expected)}; it gives {describe_shapes(found)}.")
 
 
 def describe_shapes(tree: Any) -> str:
