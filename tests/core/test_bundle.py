@@ -60,7 +60,7 @@ def test_rates_are_traced_too():
         fx.Bundle(Decay(2), wrong)
     with pytest.raises(fx.Mismatch, match=r"energy.* must give .*scalar; it gives 2"):
         fx.Bundle(Decay(2), fx.relax(fx.Energy(lambda u, c: u**2, lambda c: jnp.zeros(2))), link=lambda f, u, c: c)
-    with pytest.raises(fx.Mismatch, match="init must give real floating-point arrays.*int"):
+    with pytest.raises(fx.Mismatch, match=r"init must give real floating-point arrays.*int"):
         fx.Bundle(Decay(2), fx.Flow(lambda u, c: c - u, lambda c: jnp.zeros((), int), lambda u, c: c))
 
 
