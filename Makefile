@@ -1,7 +1,7 @@
 # make demo   two-scale diffusion on a microstructure image, into runs/demo
 # make test   style, types, import rules and all tests
 # make docs   the documentation site, into site/
-# make validate   slow comparisons with exact and published results, tables into validation/tables
+# make validate   comparisons with exact and published results, ten minutes, tables into runs/validation
 # make bench  times as ratios against named peers; needs gcc and libfftw3-dev
 PYTHON ?= python3
 VENV := .venv
