@@ -80,8 +80,21 @@ def _try_step(problem: Evolve, plan: Any, sample: Any, sites: int, placement: An
     )
     gradient = "" if report.gradient is None else ", with a finite gradient"
     _tell("bundle", f"one step of {dt:.4g} goes well{gradient}")
+    if problem.driver.slaved:
+        _check_stability(problem, dt)
     total = duration(_time_step(problem, dt, report.seconds) * plan.steps)
     _tell("time", f"{duration(report.compile_seconds)} to compile, then about {total} for {plan.steps} steps")
+
+
+def _check_stability(problem: Evolve, dt: float) -> None:
+    """Say how long an explicit step may be; refuse a macro model that the fibers make ill-posed. Raises `BadInput`."""
+    found = fx.stiffness(problem.bundle, problem.macro0, problem.driver, problem.t0)
+    if found.growth > 0.5 * abs(found.eigenvalue):
+        raise BadInput(
+            "With these responses the macro model is ill-posed at the start (negative diffusion, lost ellipticity): "
+            "its shortest waves grow fastest. Look at the sign of the response."
+        )
+    _tell("step", f"explicit steps are stable up to about {found.step:.4g}, this run takes {dt:.4g}")
 
 
 def _time_step(problem: Evolve, dt: float, first: float) -> float:
