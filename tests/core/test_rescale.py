@@ -87,6 +87,11 @@ def test_large_states_keep_their_preconditioner():
     np.testing.assert_allclose(fx.response(fx.rescale(fiber, C, R, T), 0.3).value, R * C * 0.3 * fiber.slope(), rtol=1e-8)
 
 
+def test_rescaling_inside_a_traced_function():
+    value = jax.jit(lambda c: fx.response(fx.rescale(CubicFlow(a=0.0), C, R, T), c).value)(0.3)
+    np.testing.assert_allclose(value, R * C * 0.3)
+
+
 def test_time_must_be_positive():
     with pytest.raises(fx.BadInput, match="time must be a positive"):
         fx.rescale(CubicFlow(), time=0.0)

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver
@@ -59,7 +60,7 @@ def assemble(bundle, driver, macro0, plan: Schedule, key, placement) -> tuple[Fi
     """The field of a run, its macrostate as arrays, the shape of one response, and the stored samples of averages."""
     macro0 = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), macro0)
     for path, leaf in jax.tree_util.tree_leaves_with_path(macro0):
-        if not trees.is_tracer(leaf) and not bool(jnp.all(jnp.isfinite(leaf))):
+        if not trees.is_tracer(leaf) and not np.all(np.isfinite(np.asarray(leaf))):
             raise BadInput(f"The macrostate macro0{jax.tree_util.keystr(path)} has entries that are not finite.")
     conditions, state, response = check_fit(bundle, macro0)
     count = jax.tree.leaves(conditions)[0].shape[0]

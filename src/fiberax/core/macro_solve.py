@@ -74,6 +74,8 @@ def _iterate(field: Field, step, t, base, shift, at: _Iterate) -> _Iterate:
     better = norm < at.norm
     # No descent along the Newton direction: the residual is at its round-off, or the problem is singular there.
     macro, residual, norm = trees.where(better, (macro, residual, norm), (at.macro, at.residual, at.norm))
+    # What fibers did at a macrostate that was not taken must not count, neither as state nor as failure.
+    section = trees.where(better, section, at.section)
     update = jnp.where(better, update, jnp.where(update < 1e-6, 0.0, jnp.inf))
     return _Iterate(macro, section, residual, norm, update, at.steps + 1)
 

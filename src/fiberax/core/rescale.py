@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractWrapper
@@ -116,7 +117,7 @@ def rescale(fiber: AbstractFiber, condition: Any = 1.0, response: Any = 1.0, tim
     condition, response = jax.tree.map(jnp.asarray, (condition, response))
     for name, factor in (("condition", condition), ("response", response)):
         for leaf in jax.tree.leaves(factor):
-            if not trees.is_tracer(leaf) and not bool(jnp.all(jnp.isfinite(leaf) & (leaf != 0))):
+            if not trees.is_tracer(leaf) and not np.all(np.isfinite(np.asarray(leaf)) & (np.asarray(leaf) != 0)):
                 raise BadInput(f"rescale: the factor of the {name} must be finite and not zero; it is {leaf}.")
     factors = (condition, response, jnp.asarray(time))
     if isinstance(fiber, AbstractFlow):
