@@ -26,7 +26,8 @@ class Placement(eqx.Module):
     """Which devices carry the sites, and how many sites are worked on at once.
 
     `devices`: None for the default (one device; all devices where several processes run), a number, or a list of jax devices.
-    `chunk`: sites per batch on one device; None chooses by the size of a fiber's state. Results do not depend on either.
+    `chunk`: sites per batch on one device; None chooses by the size of a fiber's state. Results do not depend on either,
+    but for the last digits of transforms and factorisations that a library does differently for batches.
     """
 
     devices: tuple | None = eqx.field(static=True, default=None)

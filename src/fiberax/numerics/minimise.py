@@ -2,7 +2,8 @@
 
 The iterates stay on the constraint set, so the energy itself is the merit function and the iteration ends in a minimum: in the
 dense form the modulus of the projected Hessian is inverted and a saddle is left along its most negative mode; in the large form
-conjugate gradients stop at negative curvature (Nocedal and Wright, Numerical Optimization, chapters 7 and 18).
+conjugate gradients stop at negative curvature, which a guess exactly on a saddle never shows them (Nocedal and Wright,
+Numerical Optimization, chapters 7 and 18).
 """
 
 from collections.abc import Callable
