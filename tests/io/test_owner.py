@@ -34,6 +34,16 @@ def test_a_dead_process_is_replaced(tmp_path):
     assert owner.read_owner(tmp_path).pid == os.getpid()
 
 
+def test_a_killed_process_that_nobody_has_waited_for_is_dead(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    pretend(tmp_path, pid=child.pid, started=owner._process_start(child.pid))
+    assert owner.read_owner(tmp_path).alive()
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # dead now, but still in the table of processes
+    assert owner.read_owner(tmp_path).alive() is False
+    child.wait()
+
+
 def test_a_reused_process_number_is_seen_by_its_start(tmp_path):
     assert pretend(tmp_path, started="an earlier boot:17").alive() is False
     owner.claim(tmp_path)

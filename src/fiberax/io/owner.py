@@ -107,10 +107,12 @@ def _parse(path: Path) -> Owner | None:
 
 
 def _process_start(pid: int) -> str:
-    """Start of a process in a form that no later process with the same number shares; "" where it is unknown."""
+    """Start of a process in a form that no later process with the same number shares; "" where it is unknown, "ended" for a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
+    if fields[0] in ("Z", "X"):  # killed, but its parent has not taken note: it does nothing any more
+        return "ended"
     return f"{boot}:{fields[19]}"
