@@ -107,7 +107,7 @@ def _parse(path: Path) -> Owner | None:
 
 
 def _process_start(pid: int) -> str:
-    """Start of a process in a form that no later process with the same number shares; "" where it is unknown, "ended" for a zombie."""
+    """Start of a process in a form that no later one with its number shares; "" where unknown, "ended" for a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
