@@ -8,7 +8,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_MODULES = ("grids", "homogenization", "testing")
+_MODULES = ("grids", "homogenization", "interop", "solids", "testing")
 
 _NAMES = {
     "AbstractAverage": "drivers.average",
@@ -75,8 +75,8 @@ __all__ = ["__version__", *_MODULES, *_NAMES]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "homogenization":
-        return importlib.import_module("fiberax.physics.homogenization")
+    if name in ("homogenization", "solids"):
+        return importlib.import_module(f"fiberax.physics.{name}")
     if name in _MODULES:
         return importlib.import_module(f"fiberax.{name}")
     if name in _NAMES:

@@ -1,0 +1,16 @@
+"""Solids from atoms: crystals and chains as fibers, elasticity and waves as macro models (spec sections 3 and 6)."""
+
+import importlib
+from typing import Any
+
+_NAMES: dict[str, str] = {}
+
+__all__ = ["potentials", *_NAMES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name == "potentials":
+        return importlib.import_module("fiberax.physics.solids.potentials")
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"fiberax.physics.solids.{_NAMES[name]}"), name)
+    raise AttributeError(f"module 'fiberax.solids' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Interatomic potentials (spec section 3)."""
