@@ -1,1 +1,23 @@
 """Interatomic potentials (spec section 3)."""
+
+import importlib
+from typing import Any
+
+# Public name -> module of this package; a module is imported when one of its names is first asked for.
+_NAMES: dict[str, str] = {
+    "AbstractMomentPotential": "base",
+    "AbstractPotential": "base",
+    "Buckingham": "pair",
+    "LennardJones": "pair",
+    "Morse": "pair",
+    "Pair": "pair",
+    "StillingerWeber": "stillinger_weber",
+}
+
+__all__ = [*_NAMES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"fiberax.physics.solids.potentials.{_NAMES[name]}"), name)
+    raise AttributeError(f"module 'fiberax.solids.potentials' has no attribute {name!r}")
