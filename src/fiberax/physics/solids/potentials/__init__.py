@@ -8,13 +8,16 @@ _NAMES: dict[str, str] = {
     "AbstractMomentPotential": "base",
     "AbstractPotential": "base",
     "Buckingham": "pair",
+    "EAM": "embedded",
     "LennardJones": "pair",
     "Morse": "pair",
     "Pair": "pair",
     "StillingerWeber": "stillinger_weber",
+    "SuttonChen": "embedded",
+    "Tersoff": "tersoff",
 }
 
-__all__ = [*_NAMES]  # noqa: PLE0604
+__all__ = [*_NAMES]
 
 
 def __getattr__(name: str) -> Any:
