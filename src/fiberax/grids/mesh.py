@@ -1,0 +1,270 @@
+"""Unstructured meshes: points, cells of one kind, named boundaries and regions, and sides that are one and the same.
+
+Cells are isoparametric (see `elements`): the order of the mesh is the order of the fields on it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fiberax.core.errors import BadInput
+from fiberax.grids import elements
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """Cells of one kind over points, with names for parts of the boundary and of the interior.
+
+    Args:
+        points: Coordinates (N, dim) of the nodes, in the user's unit of length.
+        cells: Nodes of each cell (E, k), numbered as in VTK and meshio.
+        kind: "interval", "triangle", "quad", "tet" or "hex"; the number of nodes tells order 1 from order 2.
+        boundaries: Name -> sides as rows of nodes (F, k), of order 1 or of the mesh's; or nodes (n,), for supports alone.
+        regions: Name -> numbers of cells.
+        same: For each node the node whose unknowns it shares, itself by default; periodic sides share theirs.
+
+    Raises:
+        BadInput: Shapes and numbers that do not fit, cells without volume, turned inside out or lying over each other.
+    """
+
+    points: np.ndarray
+    cells: np.ndarray
+    kind: str
+    boundaries: Mapping[str, np.ndarray] = field(default_factory=dict)
+    regions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    same: np.ndarray | None = None
+
+    def __post_init__(self):
+        elements.check_kind(self.kind, "Mesh")
+        put = lambda name, value: object.__setattr__(self, name, value)
+        put("points", np.asarray(self.points, float))
+        put("cells", np.asarray(self.cells))
+        put("boundaries", {name: np.asarray(value) for name, value in self.boundaries.items()})
+        put("regions", {name: np.asarray(value) for name, value in self.regions.items()})
+        put("same", np.arange(len(self.points)) if self.same is None else np.asarray(self.same))
+        _check(self)
+
+    @property
+    def dim(self) -> int:
+        """Dimension of space, which is that of the cells."""
+        return self.points.shape[1]
+
+    @property
+    def order(self) -> int:
+        """1 or 2."""
+        return 1 if self.cells.shape[1] == len(elements.CORNERS[self.kind]) else 2
+
+    @cached_property
+    def unknowns(self) -> np.ndarray:
+        """For each node the number of its unknown; nodes that are the same share it."""
+        return np.unique(self.same, return_inverse=True)[1]
+
+    @cached_property
+    def representatives(self) -> np.ndarray:
+        """For each unknown the node that stands for it."""
+        return np.unique(self.same)
+
+    def nodes(self, name: str) -> np.ndarray:
+        """Nodes of a boundary. Raises `BadInput` for a name that the mesh does not have."""
+        return np.unique(self._boundary(name))
+
+    def facets(self, name: str) -> np.ndarray:
+        """Sides (F, k) of a boundary, with all their nodes. Raises `BadInput` where the name is unknown or has nodes alone."""
+        sides = self._boundary(name)
+        if sides.ndim == 1:
+            raise BadInput(f"The boundary {name!r} is a set of nodes; a traction needs its sides, an array (F, k) of nodes.")
+        return sides
+
+    def of_order(self, order: int) -> "Mesh":
+        """The mesh with cells of order 1 (corners alone) or 2 (nodes added in the middle of straight cells)."""
+        if order not in (1, 2):
+            raise BadInput(f"Meshes have the order 1 or 2; order = {order!r}.")
+        if order == self.order:
+            return self
+        return _linear(self) if order == 1 else _quadratic(self)
+
+    def mapped(self, function: Callable[[np.ndarray], np.ndarray]) -> "Mesh":
+        """The mesh with its points (N, dim) moved by `function`; nodes of order 2 move too, so that sides become curved."""
+        return replace(self, points=np.asarray(function(self.points), float))
+
+    def _boundary(self, name: str) -> np.ndarray:
+        if name not in self.boundaries:
+            known = ", ".join(map(repr, sorted(self.boundaries))) or "none"
+            raise BadInput(f"The mesh has no boundary {name!r}. Its boundaries: {known}.")
+        return self.boundaries[name]
+
+    @classmethod
+    def from_meshio(cls, source: Any) -> "Mesh":
+        """A mesh of meshio's or the path of a file that it reads, such as Gmsh's `.msh`; physical groups give the names.
+
+        The third coordinate of plane meshes is dropped. Raises `BadInput` for files that are missing, damaged or hold cells
+        of unknown or mixed kinds, `MissingExtra` where meshio is absent.
+        """
+        from fiberax.grids import readers
+
+        return readers.from_meshio(source)
+
+    @classmethod
+    def from_skfem(cls, mesh: Any) -> "Mesh":
+        """A mesh of scikit-fem's, straight or of order 2, with its named boundaries and subdomains. Raises `BadInput`."""
+        from fiberax.grids import readers
+
+        return readers.from_skfem(mesh)
+
+
+def boundary_facets(kind: str, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sides that belong to one cell alone, as rows of corners, and the cells they belong to."""
+    sides = np.concatenate([cells[:, list(of)] for of in elements.FACETS[kind]])
+    owners = np.tile(np.arange(len(cells)), len(elements.FACETS[kind]))
+    _, first, counts = np.unique(np.sort(sides, axis=1), axis=0, return_index=True, return_counts=True)
+    lonely = np.sort(first[counts == 1])
+    return sides[lonely], owners[lonely]
+
+
+def _linear(mesh: Mesh) -> Mesh:
+    cells = mesh.cells[:, : len(elements.CORNERS[mesh.kind])]
+    kept, number = np.unique(cells), np.full(len(mesh.points), -1)
+    number[kept] = np.arange(len(kept))
+    corners = len(elements.CORNERS[elements.FACET_KIND[mesh.kind]])
+    boundaries = {}
+    for name, value in mesh.boundaries.items():
+        new = number[value[:, :corners] if value.ndim == 2 else value]
+        boundaries[name] = new[new >= 0] if new.ndim == 1 else new
+    same = number[mesh.same[kept]]
+    return replace(mesh, points=mesh.points[kept], cells=number[cells], boundaries=boundaries, same=same)
+
+
+def _quadratic(mesh: Mesh) -> Mesh:
+    sides = {name: value for name, value in mesh.boundaries.items() if value.ndim == 2}
+    facet = elements.FACET_KIND[mesh.kind]
+    families = [(mesh.kind, mesh.cells), *((facet, value) for value in sides.values())]
+    points, nodes = elements.raise_order(mesh.points, families)
+    same = np.arange(len(points))
+    if not np.array_equal(mesh.same, np.arange(len(mesh.points))):
+        # Raised once more with shared corners: middle nodes with the same parents are the same.
+        _, shared = elements.raise_order(mesh.points, [(mesh.kind, mesh.same[mesh.cells])])
+        flat, order = np.unique(shared[0], return_index=True)
+        first = np.full(flat.max() + 1, -1)
+        first[flat] = nodes[0].ravel()[order]
+        same[nodes[0]] = first[shared[0]]
+        same[: len(mesh.points)] = mesh.same
+    boundaries = {**mesh.boundaries, **dict(zip(sides, nodes[1:]))}
+    return replace(mesh, points=points, cells=nodes[0], boundaries=boundaries, same=same)
+
+
+def _check(mesh: Mesh) -> None:
+    points, cells, kind = mesh.points, mesh.cells, mesh.kind
+    dim = elements.CORNERS[kind].shape[1]
+    if points.ndim != 2 or points.shape[1] != dim:
+        raise BadInput(f"Mesh: points of a mesh of the kind {kind!r} have the shape (N, {dim}); they have {points.shape}.")
+    if not np.all(np.isfinite(points)):
+        raise BadInput(f"Mesh: point {int(np.argmin(np.isfinite(points).all(axis=1)))} has a coordinate that is not finite.")
+    sizes = [len(elements.parents(kind, order)) for order in (1, 2)]
+    if cells.ndim != 2 or cells.shape[1] not in sizes or not len(cells) or not np.issubdtype(cells.dtype, np.integer):
+        told = f"{cells.dtype} {cells.shape}"
+        raise BadInput(f"Mesh: cells of the kind {kind!r} are whole numbers (E, {sizes[0]}) or (E, {sizes[1]}); got {told}.")
+    arrays = {"cells": cells, "same": mesh.same, **{f"boundary {name!r}": b for name, b in mesh.boundaries.items()}}
+    for name, value in arrays.items():
+        if value.size and not (np.issubdtype(value.dtype, np.integer) and 0 <= value.min() and value.max() < len(points)):
+            raise BadInput(f"Mesh: {name} must hold numbers of nodes between 0 and {len(points) - 1}.")
+    for name, value in mesh.regions.items():
+        if value.size and not (0 <= value.min() and value.max() < len(cells)):
+            raise BadInput(f"Mesh: region {name!r} must hold numbers of cells between 0 and {len(cells) - 1}.")
+    unused = np.setdiff1d(np.arange(len(points)), cells)
+    if len(unused):
+        raise BadInput(f"Mesh: {len(unused)} points belong to no cell, the first is {unused[0]}. Drop them.")
+    _check_facets(mesh)
+    _check_volumes(mesh)
+
+
+def _check_facets(mesh: Mesh) -> None:
+    facet = elements.FACET_KIND[mesh.kind]
+    corners, full = len(elements.CORNERS[facet]), len(elements.parents(facet, mesh.order))
+    for name, value in mesh.boundaries.items():
+        if value.ndim == 1:
+            continue
+        if value.ndim != 2 or value.shape[1] not in (corners, full):
+            raise BadInput(f"Mesh: sides of {name!r} have {corners} or {full} nodes each; the array is {value.shape}.")
+    if mesh.order == 2:  # sides given by their corners get the rest of their nodes from the cells
+        known = {tuple(sorted(row[:corners])): row for row in _all_facets(mesh)}
+        for name, value in mesh.boundaries.items():
+            if value.ndim == 2 and value.shape[1] == corners != full:
+                try:
+                    rows = [known[tuple(sorted(row))] for row in value]
+                except KeyError as missing:
+                    raise BadInput(f"Mesh: boundary {name!r} has a side {missing} that is no side of a cell.") from None
+                mesh.boundaries[name] = np.asarray(rows, int).reshape(-1, full)  # type: ignore[index]
+
+
+def _all_facets(mesh: Mesh) -> np.ndarray:
+    facet = elements.FACET_KIND[mesh.kind]
+    place = {tuple(sorted(of)): k for k, of in enumerate(elements.parents(mesh.kind, 2))}
+    rows = []
+    for corners in elements.FACETS[mesh.kind]:
+        locals_ = [place[tuple(sorted(corners[j] for j in of))] for of in elements.parents(facet, 2)]
+        rows.append(mesh.cells[:, locals_])
+    return np.concatenate(rows)
+
+
+def _check_volumes(mesh: Mesh) -> None:
+    """Cells have volume, of one sign within each, and neighbours lie on two sides of what they share."""
+    points, cells, kind = mesh.points, mesh.cells, mesh.kind
+    corners = cells[:, : len(elements.CORNERS[kind])]
+    middle, scale = points[corners].mean(axis=1), np.ptp(points[corners], axis=1).max(axis=1)
+    jacobian = np.linalg.det(jacobians(mesh, nodal=True)) / scale[:, None] ** mesh.dim
+    small, tangled = np.abs(jacobian).max(axis=1) < 1e-10, jacobian.min(axis=1) * jacobian.max(axis=1) <= 0
+    for bad, what in ((small, "has no volume"), (tangled, "is turned inside out or degenerate at one of its nodes")):
+        if np.any(bad):
+            first = int(np.argmax(bad))
+            raise BadInput(
+                f"Mesh: {int(bad.sum())} of {len(cells)} cells are not valid; cell {first} near {middle[first].round(6).tolist()} "
+                f"{what}. Check the order of its nodes, or mesh again."
+            )
+    sides = np.concatenate([corners[:, list(of)] for of in elements.FACETS[kind]])
+    owners = np.tile(np.arange(len(cells)), len(elements.FACETS[kind]))
+    order = np.lexsort(np.sort(sides, axis=1).T)
+    key = np.sort(sides, axis=1)[order]
+    equal = np.all(key[1:] == key[:-1], axis=1)
+    if np.any(equal[1:] & equal[:-1]):
+        raise BadInput("Mesh: a side belongs to more than two cells.")
+    one, two = order[:-1][equal], order[1:][equal]
+    vertex = points[sides[one]]
+    base, edges = vertex[:, 0], vertex[:, 1 : mesh.dim] - vertex[:, :1]
+
+    def side(cell):
+        return np.linalg.det(np.concatenate([edges, (middle[cell] - base)[:, None]], axis=1))
+
+    crossed = side(owners[one]) * side(owners[two]) >= 0
+    if np.any(crossed):
+        first = int(np.argmax(crossed))
+        raise BadInput(
+            f"Mesh: cells {owners[one][first]} and {owners[two][first]} near {base[first].round(6).tolist()} lie over each other: "
+            "one of them is inverted. Check its points, or mesh again."
+        )
+
+
+def jacobians(mesh: Mesh, nodal: bool = False) -> np.ndarray:
+    """∂x/∂ξ (E, points, dim, dim) at the quadrature points of each cell, or at the corners of the cell (`nodal`)."""
+    if mesh.order == 1 and nodal:
+        gradients = _corner_gradients(mesh.kind)
+    elif nodal:
+        gradients = elements.table(mesh.kind, 2).gradients
+    else:
+        gradients = elements.table(mesh.kind, mesh.order).gradients
+    return np.einsum("eki,qkj->eqij", mesh.points[mesh.cells], gradients)
+
+
+def _corner_gradients(kind: str) -> np.ndarray:
+    """Gradients of the shape functions of order 1 at the corners, (corners, corners, dim); in closed form."""
+    corners = elements.CORNERS[kind]
+    if kind in ("interval", "triangle", "tet"):
+        gradient = np.concatenate([-np.ones((1, corners.shape[1])), np.eye(corners.shape[1])])
+        return np.tile(gradient, (len(corners), 1, 1))
+    factors = np.where(corners[None] == 1, corners[:, None], 1 - corners[:, None])  # (at, of, axis)
+    slopes = np.where(corners == 1, 1.0, -1.0)
+    axes = range(corners.shape[1])
+    rest = np.stack([np.prod(np.delete(factors, j, axis=2), axis=2) for j in axes], axis=2)
+    return slopes[None] * rest
