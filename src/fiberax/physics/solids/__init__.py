@@ -3,7 +3,11 @@
 import importlib
 from typing import Any
 
-_NAMES: dict[str, str] = {}
+_NAMES: dict[str, str] = {
+    "DiatomicChain": "chains",
+    "QuantumChain": "quantum_chain",
+    "Wave": "wave",
+}
 
 __all__ = ["potentials", *_NAMES]  # noqa: PLE0604
 
