@@ -11,7 +11,8 @@ from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.errors import Mismatch, MissingExtra
 from fiberax.core.fiber import AbstractEnergy
 from fiberax.core.link import apply_link
-from fiberax.core.relax import Moving, Relaxation, dynamic
+from fiberax.core.macro import Moving
+from fiberax.core.relax import Relaxation, dynamic
 from fiberax.numerics import trees
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from fiberax.core.fiber import AbstractFiber
 from fiberax.numerics import trees
+from fiberax.numerics.linear import jacobian
 from fiberax.numerics.result import Outcome, Result
 
 
@@ -69,6 +70,10 @@ class AbstractDriver(eqx.Module):
         """The same, as the function of the condition whose derivative is the fiber's tangent."""
         return self.respond(fiber, link, state, memory, condition)
 
+    def tangent(self, fiber, link: Callable | None, state, memory, condition) -> Any:
+        """The derivative of `follow` with respect to the condition, axes of the response first."""
+        return jacobian(lambda c: self.follow(fiber, link, state, memory, c), condition)
+
     @property
     def pace(self) -> "Pace | None":
         """How the fibers' own time runs, for drivers that carry states in time; None for slaved ones."""
@@ -80,7 +85,7 @@ class AbstractDriver(eqx.Module):
 
 
 def check_finite(response, out: Outcome) -> Outcome:
-    """The outcome, marked as non-finite where the response is."""
+    """The outcome, marked as non-finite where the response is, unless it already says why."""
     good = trees.isfinite(response)
-    result = jnp.where(good, out.result, jnp.int32(Result.NONFINITE))
+    result = jnp.where(good | (out.result == Result.OUT_OF_RANGE), out.result, jnp.int32(Result.NONFINITE))
     return out._replace(result=result)

@@ -110,6 +110,32 @@ def solve_energy(fiber: "AbstractEnergy", condition, state, tolerance) -> tuple[
     return unravel(y / root), out
 
 
+def newton_step(fiber, condition, state) -> tuple[Any, Outcome]:
+    """One undamped Newton step for rest(v, U) = 0; its residual is relative to that of the fiber's own `init`."""
+    if trees.size(state) == 0:
+        return state, outcome(0)
+    begin = fiber.init(condition, jax.random.key(0))
+    reference = trees.norm(_rest(fiber, _unknowns(fiber, begin, condition), condition))
+    unknowns = _unknowns(fiber, state, condition)
+    symmetric = _symmetric(fiber, state, condition)
+
+    def rest(v):
+        return _rest(fiber, v, condition)
+
+    residual = rest(unknowns)
+    step = linear.solve(
+        lambda w: jax.jvp(rest, (unknowns,), (w,))[1],
+        jax.tree.map(jnp.negative, residual),
+        symmetric=symmetric,
+        zero_modes=symmetric and _is_energy(fiber),
+        dense_limit=fiber.dense_limit,
+        precondition=lambda r: _precondition(fiber, r, condition, jnp.zeros(())),
+    )
+    new = _state_of(fiber, trees.axpy(1.0, step, unknowns))
+    left = trees.norm(residual)
+    return onto_constraint(fiber, new, condition), outcome(0, 1, left / jnp.where(reference > 0, reference, 1.0))
+
+
 def onto_constraint(fiber, state, condition, from_state=None):
     """Move `state` to g(u, U) = 0 along metric⁻¹ ∂g taken at `from_state` (SHAKE), or at each iterate where that is None.
 
@@ -162,9 +188,12 @@ def _unknowns(fiber, state, condition):
 
 
 def _rest(fiber, unknowns, condition):
-    if _is_energy(fiber):
-        return energy_rest(fiber, unknowns, condition)
-    return fiber.rate(unknowns, condition)
+    if not _is_energy(fiber):
+        return fiber.rate(unknowns, condition)
+    rate, violation = energy_rest(fiber, unknowns, condition)
+    metric = fiber.metric(unknowns[0])
+    # Weighed like the rate, constraints leave the system of a uniform metric symmetric.
+    return rate, violation / metric if isinstance(metric, float | int) else violation
 
 
 def _precondition(fiber, residual, condition, shift):
@@ -182,7 +211,7 @@ def _symmetric(fiber, state, condition) -> bool:
     if constraint_count(fiber, state, condition) == 0:
         return uniform
     small = trees.size(state) <= fiber.dense_limit // 2
-    return isinstance(metric, float | int) and metric == 1.0 and small
+    return isinstance(metric, float | int) and small
 
 
 def _equilibrium_system(fiber, condition, guess, solve) -> _System:
@@ -283,7 +312,8 @@ def relaxed(fiber: "AbstractFlow | AbstractEnergy", condition, guess, tolerance)
     Derivatives come from rest(v(U), U) = 0; the solver itself is never differentiated, and `guess` has no influence on them.
     """
     if trees.size(guess) == 0:
-        return guess, outcome(0)
+        # Nothing to solve for; a fiber may still refuse a condition.
+        return (guess, fiber.solve(condition, guess, tolerance)[1]) if _is_energy(fiber) else (guess, outcome(0))
     condition, guess = jax.tree.map(jnp.asarray, (condition, guess))
 
     def solve(c, g):

@@ -25,5 +25,9 @@ class NonFiniteMacro(FiberaxError, RuntimeError):
     """The macrostate became NaN or infinite."""
 
 
+class Unsound(FiberaxError, RuntimeError):
+    """Fibers left the ground their model stands on (a stable microstate, an elliptic response)."""
+
+
 class NotConverged(FiberaxError, RuntimeError):
     """The macro solve (steady state or implicit step) did not converge."""

@@ -10,7 +10,7 @@ from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import BadInput
 from fiberax.core.field import Field
-from fiberax.core.loop import Loop, begin, observe, one_step
+from fiberax.core.loop import Loop, Watch, begin, observe, one_step
 from fiberax.core.recorder import AbstractRecorder, Snapshot
 from fiberax.core.schedule import Schedule, schedule
 from fiberax.core.sites import Placement, lay_out
@@ -36,6 +36,7 @@ def evolve(
     progress=None,
     checkpoint: AbstractRecorder | None = None,
     start: Snapshot | None = None,
+    allow_unstable: bool = False,
 ) -> Solution:
     """Advance a bundle from `t0` to `t1` (macro time).
 
@@ -45,14 +46,19 @@ def evolve(
     and stay on their last good response. Under jit, grad or vmap the same loop runs as a differentiable scan, without
     retries, progress and checkpoints. Ctrl-C ends the run after a snapshot.
 
-    Raises `Mismatch` and `BadInput` before anything is computed, `FiberFailure`, `NonFiniteMacro` and `NotConverged` later.
+    Fibers that say how sound they are (`AbstractFiber.soundness`) are looked at at save times; where one has lost its ground
+    the run ends with `Unsound`, unless `allow_unstable`.
+
+    Raises `Mismatch` and `BadInput` before anything is computed, `FiberFailure`, `NonFiniteMacro`, `NotConverged` and
+    `Unsound` later.
     """
     plan = schedule(t0, t1, dt, saveat)
     field, macro0, response, samples = assemble(bundle, driver, macro0, plan, key, placement)
     stepper = Heun() if stepper is None else stepper
+    stepper.check(bundle.macro)
     if not field.retry:
         return _traced_evolve(field, stepper, macro0, plan, response, samples)
-    loop = Loop(field, stepper, plan, progress, checkpoint, fail_fraction)
+    loop = Loop(field, stepper, plan, Watch(progress, checkpoint), fail_fraction, allow_unstable)
     return loop.run(macro0, response, samples, start)
 
 
@@ -89,14 +95,17 @@ def _traced_evolve(field: Field, stepper, macro0, plan: Schedule, response, samp
     saved = []
     first = plan.stretches[0]
     if plan.save_start:
-        saved.append((first.start, carry.macro, *observe(field, carry, first.dt)))
+        saved.append((first.start, carry.macro, *observe(field, carry, first.dt)[:3]))
     for stretch in plan.stretches:
         step = jax.checkpoint(lambda carry, t, dt=stretch.dt: one_step(field, stepper, 0, carry, t, jnp.asarray(dt)))
         times = stretch.start + stretch.dt * jnp.arange(stretch.steps)
         carry, _ = jax.lax.scan(lambda c, t, step=step: (step(c, t), None), carry, times)
         if stretch.save:
-            saved.append((stretch.end, carry.macro, *observe(field, carry, stretch.dt)))
-    ts, macro, responses, results = zip(*saved, strict=True)
+            saved.append((stretch.end, carry.macro, *observe(field, carry, stretch.dt)[:3]))
+    ts, macro, responses, results, energies = zip(*saved, strict=True)
     stack = lambda trees_: jax.tree.map(lambda *x: jnp.stack(x), *trees_)
     stats = {"steps": plan.steps}
-    return Solution(jnp.asarray(ts), stack(macro), stack(responses), stack(results), carry.section, stats, field.bundle.macro)
+    model = field.bundle.macro
+    return Solution(
+        jnp.asarray(ts), stack(macro), stack(responses), stack(results), carry.section, stats, model, stack(energies)
+    )

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fiberax.core.errors import FiberaxError, FiberFailure, NonFiniteMacro, NotConverged
+from fiberax.core.errors import FiberaxError, FiberFailure, NonFiniteMacro, NotConverged, Unsound
 from fiberax.core.sites import to_host
 from fiberax.numerics.result import TEXTS, Result
 
@@ -67,17 +67,38 @@ def fiber_message(field: "Field", macro, section, where: str, limit: int) -> str
     failed = np.flatnonzero(out.result != 0)
     weight = np.where(np.isfinite(out.residual[failed]), out.residual[failed], np.inf)
     worst = int(failed[np.argmax(weight)])
-    positions = field.bundle.macro.positions()
-    place = "" if positions is None else f" at position {np.asarray(positions)[worst].tolist()}"
     conditions = to_host(field.bundle.macro.conditions(macro))
     condition = jax.tree.map(lambda x: np.asarray(x[worst]).tolist(), conditions)
     result = Result(int(out.result[worst]))
     detail = f"{TEXTS[result]} (relative residual {out.residual[worst]:.2g} after {out.steps[worst]} steps)"
     return (
-        f"{failed.size} of {field.sites.count} fibers failed {where}; {limit} may. Worst site {worst}{place}, "
+        f"{failed.size} of {field.sites.count} fibers failed {where}; {limit} may. Worst site {worst}{_place(field, worst)}, "
         f"condition {condition}: {detail}. Check the fiber at that condition with fx.response, use a smaller dt, "
         "loosen the driver's tolerance, or allow more failures with fail_fraction."
     )
+
+
+def demand_soundness(field: "Field", macro, section, soundness, where: str) -> None:
+    """Raise `Unsound` if any entry of `soundness` (sites,) is not positive; a site that failed (NaN) is no matter of this."""
+    values = np.asarray(to_host(soundness))
+    lost = np.flatnonzero(values <= 0.0)
+    if lost.size == 0:
+        return
+    worst = int(lost[np.argmin(values[lost])])
+    states = to_host(field.sites.trim(section.state))
+    state, condition = jax.tree.map(lambda x: jnp.asarray(x[worst]), (states, field.bundle.macro.conditions(macro)))
+    detail = field.fiber.diagnose(state, condition)
+    raise Unsound(
+        f"{lost.size} of {field.sites.count} fibers lost their ground {where}. Worst site {worst}"
+        f"{_place(field, worst)}, condition {jax.tree.map(lambda x: np.asarray(x).tolist(), condition)}: "
+        f"soundness {values[worst]:.3g}. {detail + ' ' if detail else ''}"
+        "Stop at a smaller load, or go on at your own risk with allow_unstable=True."
+    )
+
+
+def _place(field: "Field", site: int) -> str:
+    positions = field.bundle.macro.positions()
+    return "" if positions is None else f" at position {np.asarray(positions)[site].tolist()}"
 
 
 def _step_advice(field: "Field", begun: Begun, t, dt) -> str:

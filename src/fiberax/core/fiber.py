@@ -40,6 +40,21 @@ class AbstractFiber(eqx.Module):
         """
         return None
 
+    def tangent(self, state: State, condition: Condition) -> Any:
+        """dA/dU at equilibrium, axes of the response first, for fibers that assemble it themselves; else None."""
+        return None
+
+    def soundness(self, state: State, condition: Condition) -> Float[Array, ""] | None:
+        """A number that is positive as long as the model stands on its ground (a stable microstate, an elliptic response).
+
+        None where there is nothing to lose. Runs look at it at the macrostates that they accept.
+        """
+        return None
+
+    def diagnose(self, state: State, condition: Condition) -> str:
+        """In words for a message, on the host: what was lost where `soundness` is not positive, in which direction."""
+        return ""
+
 
 class AbstractFlow(AbstractFiber):
     """A fiber with du/dτ = rate(u, U); its rest points solve 𝓛(u; U) = 0 of (2.6)."""
@@ -68,6 +83,10 @@ class AbstractFlow(AbstractFiber):
     def solve(self, condition: Condition, state: State, tolerance: float) -> tuple[State, Outcome]:
         """Equilibrium near `state`, to the relative `tolerance`: damped Newton, dense or Krylov by the size of the state."""
         return equilibrium.solve_flow(self, condition, state, tolerance)
+
+    def solve_step(self, condition: Condition, state: State) -> tuple[State, Outcome]:
+        """One Newton step from `state` towards equilibrium; the outcome's residual is that before the step."""
+        return equilibrium.newton_step(self, condition, state)
 
     def solve_stage(self, condition: Condition, base: State, shift, state: State, tolerance: float) -> tuple[State, Outcome]:
         """Solve rate(u, U) = shift (u − base) for u, from `state`: one stage of an implicit step of length 1/shift."""
@@ -104,6 +123,10 @@ class AbstractEnergy(AbstractFiber):
     def solve(self, condition: Condition, state: State, tolerance: float) -> tuple[State, Outcome]:
         """Minimum of the energy near `state` under the constraints, to the relative `tolerance`."""
         return equilibrium.solve_energy(self, condition, state, tolerance)
+
+    def solve_step(self, condition: Condition, state: State) -> tuple[State, Outcome]:
+        """One Newton step from `state` towards equilibrium; the outcome's residual is that before the step."""
+        return equilibrium.newton_step(self, condition, state)
 
     def solve_stage(self, condition: Condition, base: State, shift, state: State, tolerance: float) -> tuple[Any, Outcome]:
         """(u, λ) of one stage of an implicit time step, constraints kept; see `AbstractFlow.solve_stage`."""

@@ -1,5 +1,6 @@
 """The macro vector field with the fibers under it: what time steppers and the steady solver see of a bundle."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -8,6 +9,8 @@ import jax.numpy as jnp
 
 from fiberax.core.bundle import Bundle
 from fiberax.core.driver import AbstractDriver, Section
+from fiberax.core.macro import AbstractInertial, AtRest
+from fiberax.core.relax import energy_of
 from fiberax.core.sites import Sites, each, site_keys
 from fiberax.numerics import trees
 from fiberax.numerics.result import Outcome, outcome
@@ -121,8 +124,7 @@ class Field(eqx.Module):
         padded = self.sites.pad(conditions)
 
         def one(state, memory, condition):
-            follow = lambda c: self.driver.follow(self.fiber, self.bundle.link, state, memory, c)
-            return jacobian(follow, condition)
+            return self.driver.tangent(self.fiber, self.bundle.link, state, memory, condition)
 
         first = jax.tree.map(lambda x: x[0], (section.state, section.memory, padded))
         shapes = jax.eval_shape(one, *first)
@@ -133,6 +135,31 @@ class Field(eqx.Module):
             return each(one, section.state, section.memory, conditions)
 
         return self.sites.trim(self.sites.update(chunk, empty, (section, padded)))
+
+    def over_sites(self, function, macro, section: Section) -> Any:
+        """`function(fiber, state, condition)` at every site, sites first; None where it gives None."""
+        conditions = self.sites.pad(self.bundle.macro.conditions(macro))
+        one = lambda state, condition: function(self.fiber, state, condition)
+        like = jax.eval_shape(one, *jax.tree.map(lambda x: x[0], (section.state, conditions)))
+        if like is None:
+            return None
+        empty = jax.tree.map(lambda x: jnp.zeros((self.sites.padded, *x.shape), x.dtype), like)
+        chunk = lambda ids, _, inputs: each(one, *inputs)
+        return self.sites.trim(self.sites.update(chunk, empty, (section.state, conditions)))
+
+    def soundness(self, macro, section: Section) -> jax.Array | None:
+        """`AbstractFiber.soundness` of every site (sites,), or None."""
+        return self.over_sites(lambda fiber, state, condition: fiber.soundness(state, condition), macro, section)
+
+    def energy(self, macro, section: Section) -> jax.Array | None:
+        """Energy of every fiber (sites,) per unit reference volume, see `energy_of`, or None."""
+        return self.over_sites(energy_of, macro, section)
+
+    def at_rest(self) -> "Field":
+        """The field of an inertial model as a function of the position alone; another field is what it is."""
+        if not isinstance(self.bundle.macro, AbstractInertial):
+            return self
+        return dataclasses.replace(self, bundle=eqx.tree_at(lambda b: b.macro, self.bundle, AtRest(self.bundle.macro)))
 
     def linear_rate(self, t, macro, response, tangents):
         """The map dU -> d rate, the fibers following through their `tangents`."""
@@ -147,13 +174,6 @@ class Field(eqx.Module):
     def outcomes(self, section: Section) -> Outcome:
         """Outcome of each site (sites,)."""
         return self.sites.trim(section.outcome)
-
-
-def jacobian(function, condition) -> Any:
-    """D function/d condition, response axes first; forward or reverse, whichever has fewer directions."""
-    value = jax.eval_shape(function, condition)
-    mode = jax.jacfwd if trees.size(condition) <= trees.size(value) else jax.jacrev
-    return mode(function)(condition)
 
 
 def contract(tangents, direction, response):

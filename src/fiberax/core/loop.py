@@ -13,14 +13,15 @@ import numpy as np
 
 from fiberax.core.driver import Section
 from fiberax.core.errors import BadInput
-from fiberax.core.failure import FAILED, NONFINITE, NOT_CONVERGED, Begun, raise_failure
+from fiberax.core.failure import FAILED, NONFINITE, NOT_CONVERGED, Begun, demand_soundness, raise_failure
 from fiberax.core.field import Field
-from fiberax.core.recorder import Record, Report, Snapshot
+from fiberax.core.recorder import AbstractRecorder, Record, Report, Snapshot
 from fiberax.core.relax import Implicit, Relaxation
 from fiberax.core.schedule import Schedule, Stretch
 from fiberax.core.separation import Monitor
 from fiberax.core.sites import to_host
-from fiberax.core.solution import Solution, named_leaves
+from fiberax.core.snapshots import restored, snapshot_leaves
+from fiberax.core.solution import Solution
 from fiberax.core.steppers import AbstractStepper, Step
 from fiberax.numerics import trees
 from fiberax.numerics.result import Result
@@ -28,6 +29,13 @@ from fiberax.numerics.result import Result
 BLOCK = 128  # steps taken on trial at a time
 _TRIAL_BYTES = 2**26  # largest section of which a second copy is kept for that
 _PAUSE = 0.3  # seconds of jitted work between two looks at progress, checkpoints and signals
+
+
+class Watch(NamedTuple):
+    """Who is told of a run: `progress` called with reports, `checkpoint` handed records and snapshots; or None."""
+
+    progress: Any
+    checkpoint: AbstractRecorder | None
 
 
 class Carry(NamedTuple):
@@ -119,14 +127,37 @@ def begin(field: Field, macro, response, samples) -> Carry:
     return Carry(jnp.zeros((), jnp.uint32), zero, macro, section._replace(response=empty), jnp.zeros((), jnp.int32))
 
 
-def observe(field: Field, carry: Carry, dt) -> tuple[Any, Any]:
-    """Responses and results that belong to the macrostate as it stands."""
+class Observed(NamedTuple):
+    """What belongs to the macrostate as it stands, sites first; `energy` and `soundness` are None for fibers without."""
+
+    response: Any
+    result: jax.Array
+    energy: jax.Array | None
+    soundness: jax.Array | None
+
+
+def observe(field: Field, carry: Carry, dt) -> Observed:
+    """Responses, results, energies and soundness at the macrostate as it stands."""
+    macro, section = carry.macro, carry.section
     if field.driver.slaved:
-        section = field.advance(carry.step, carry.macro, carry.section, dt)
-        return field.sites.trim(section.response), field.outcomes(section).result
-    response, result = field.response(carry.macro, carry.section), field.outcomes(carry.section).result
-    finite = jax.vmap(trees.isfinite)(response)
-    return response, jnp.where(finite, result, jnp.maximum(result, jnp.int32(Result.NONFINITE)))
+        section = field.advance(carry.step, macro, section, dt)
+        response, result = field.sites.trim(section.response), field.outcomes(section).result
+    else:
+        response, result = field.response(macro, section), field.outcomes(section).result
+        finite = jax.vmap(trees.isfinite)(response)
+        result = jnp.where(finite, result, jnp.maximum(result, jnp.int32(Result.NONFINITE)))
+    whole = section if field.driver.slaved else _caught_up(field, carry)
+    return Observed(response, result, field.energy(macro, whole), field.soundness(macro, section))
+
+
+def _caught_up(field: Field, carry: Carry):
+    """Carried states moved the half step to the time of the macrostate: energies of the two belong to one time."""
+    if not isinstance(field.fiber, Relaxation):
+        return carry.section
+    bare = dataclasses.replace(field, retry=False)
+    half = 0.5 * carry.last_dt
+    moved = lambda: bare.advance(carry.step, carry.macro, carry.section, half)
+    return jax.lax.cond(half > 0.0, moved, lambda: carry.section)
 
 
 _begin = eqx.filter_jit(begin)
@@ -140,7 +171,7 @@ def _cheap(field: Field, carry: Carry) -> bool:
     return sum(leaf.nbytes for leaf in jax.tree.leaves(carry.section)) <= _TRIAL_BYTES
 
 
-class _Interrupt:
+class Interrupt:
     """SIGINT kept until the loop reaches a safe place; a second one ends the process at once."""
 
     def __enter__(self):
@@ -181,11 +212,12 @@ def _anywhere(flag: bool) -> bool:
 class Loop:
     """One run of `evolve` outside of any JAX transformation."""
 
-    def __init__(self, field: Field, stepper: AbstractStepper, plan: Schedule, progress, checkpoint, fail_fraction):
+    def __init__(self, field: Field, stepper: AbstractStepper, plan: Schedule, watch: "Watch", fail_fraction, allow_unstable):
         if not 0.0 <= fail_fraction <= 1.0:
             raise BadInput(f"evolve: fail_fraction is a share of the sites, between 0 and 1; it is {fail_fraction}.")
         self.field, self.stepper, self.plan = field, stepper, plan
-        self.progress, self.checkpoint = progress, checkpoint
+        self.progress, self.checkpoint = watch
+        self.allow_unstable = allow_unstable
         self.limit = int(np.floor(fail_fraction * field.sites.count + 1e-9))
         self.monitor = Monitor(field, plan)
         self.on_trial = False
@@ -204,20 +236,20 @@ class Loop:
         macro = sites.replicated(jax.tree.map(np.asarray, macro0))
         carry = _begin(self.field, macro, response, samples)
         if start is not None:
-            carry = self._restore(carry, start)
+            carry = restored(sites, carry, start)
             self.saved, self.done = start.saved, start.step
         elif self.plan.save_start:
             self._record(carry, self.plan.stretches[0].start, self.plan.stretches[0].dt)
         self.on_trial = _cheap(self.field, carry)
         before = 0
-        with _Interrupt() as interrupt:
+        with Interrupt() as interrupt:
             for stretch in self.plan.stretches:
                 carry = self._cross(carry, stretch, before, interrupt)
                 before += stretch.steps
         self._report(carry, final=True)
         return self._solution(carry)
 
-    def _cross(self, carry: Carry, stretch: Stretch, before: int, interrupt: _Interrupt) -> Carry:
+    def _cross(self, carry: Carry, stretch: Stretch, before: int, interrupt: Interrupt) -> Carry:
         """One stretch, in jitted pieces of about `_PAUSE` seconds; the number of steps in a piece changes no digit."""
         after = before + stretch.steps
         if self.done >= after:
@@ -258,7 +290,7 @@ class Loop:
             raise_failure(status, self.field, carry, t, stretch.dt, self.limit, self.began)
         return carry
 
-    def _pause(self, carry: Carry, stretch: Stretch, interrupt: _Interrupt) -> None:
+    def _pause(self, carry: Carry, stretch: Stretch, interrupt: Interrupt) -> None:
         t = self._time(stretch)
         asked = _anywhere(interrupt.asked)
         if self.checkpoint is not None:
@@ -287,39 +319,18 @@ class Loop:
         self.progress(Report(self.done, self.plan.steps, t, end, now - self.begun, eta, failed, count, self.monitor.latest))
 
     def _record(self, carry: Carry, t: float, dt: float) -> None:
-        response, result = _observe(self.field, carry, jnp.asarray(dt))
-        record = Record(self.saved, t, *to_host((carry.macro, response, result)))
+        seen = _observe(self.field, carry, jnp.asarray(dt))
+        record = Record(self.saved, t, *to_host((carry.macro, *seen[:3])))
         self.saved += 1
         self.records.append(record)
         if self.checkpoint is not None:
             self.checkpoint.record(record)
+        if seen.soundness is not None and not self.allow_unstable:
+            demand_soundness(self.field, carry.macro, carry.section, seen.soundness, f"at t = {t:.6g}")
 
     def _snapshot(self, carry: Carry, t: float) -> None:
-        count = self.field.sites.count
-        section = jax.tree.map(lambda x: x[:count], to_host(carry.section))
-        named = named_leaves(to_host(carry._replace(section=section)))
         assert self.checkpoint is not None
-        self.checkpoint.save(Snapshot(self.done, t, self.saved, {name.lstrip("_"): leaf for name, leaf in named}))
-
-    def _restore(self, carry: Carry, start: Snapshot) -> Carry:
-        """The carry of a snapshot, which must be one of this bundle: same names, shapes and types."""
-        sites = self.field.sites
-        names = [name.lstrip("_") for name, _ in named_leaves(carry)]
-        leaves, structure = jax.tree.flatten(carry)
-        rows = {id(x) for x in jax.tree.leaves(carry.section)}
-        restored = []
-        for name, leaf in zip(names, leaves, strict=True):
-            over_sites = id(leaf) in rows
-            shape = (sites.count, *leaf.shape[1:]) if over_sites else leaf.shape
-            found = start.leaves.get(name)
-            if found is None or found.shape != shape or found.dtype != leaf.dtype:
-                have = "is absent" if found is None else f"has shape {found.shape} and type {found.dtype}"
-                raise BadInput(
-                    f"The snapshot does not belong to this bundle: {name} {have}, expected {shape} and {leaf.dtype}. "
-                    "Go on with the model and options that it was made with."
-                )
-            restored.append(sites.scattered(found) if over_sites else sites.replicated(found))
-        return jax.tree.unflatten(structure, restored)
+        self.checkpoint.save(Snapshot(self.done, t, self.saved, snapshot_leaves(self.field.sites, carry)))
 
     def _solution(self, carry: Carry) -> Solution:
         def stacked(values):
@@ -328,10 +339,11 @@ class Loop:
         macro = stacked([r.macro for r in self.records])
         response = stacked([r.response for r in self.records])
         result = stacked([r.result for r in self.records])
+        energy = stacked([r.energy for r in self.records])
         ts = np.asarray([r.t for r in self.records])
         elapsed = time.perf_counter() - self.begun
         stats = {"steps": self.done, "elapsed": elapsed, "separation": self.monitor.history}
         count, section = self.field.sites.count, carry.section
         if self.field.sites.padded > count:
             section = jax.tree.map(lambda x: x[:count], section)
-        return Solution(ts, macro, response, result, section, stats, self.field.bundle.macro)
+        return Solution(ts, macro, response, result, section, stats, self.field.bundle.macro, energy)

@@ -1,11 +1,17 @@
-"""Macroscale models: L(U; A) = 0 with the missing input A (2.5)."""
+"""Macroscale models: L(U; A) = 0 with the missing input A (2.5).
+
+`AbstractMacro` has more than five public methods because output, messages and Newton's method ask it more than its equation;
+all but `conditions` and `rate` have a default.
+"""
 
 import abc
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 Macro = Any
 
@@ -18,6 +24,13 @@ class Layout(NamedTuple):
 
     dims: tuple[str, ...]
     coords: dict[str, np.ndarray]
+
+
+class Moving(NamedTuple):
+    """What has inertia, a macrostate or a microstate: its position and its velocity, trees of the same shape."""
+
+    position: Any
+    velocity: Any
 
 
 class AbstractMacro(eqx.Module):
@@ -38,6 +51,17 @@ class AbstractMacro(eqx.Module):
         """
         return residual
 
+    def solve_linearised(self, t, residual: Macro, macro: Macro, response: Any, tangents: Any, shift) -> Macro | None:
+        """Solution w of (J − shift) w = residual, J = d rate/dU the fibers following by their `tangents` dA/dU (sites first).
+
+        For models that assemble and factorise J; None (the default) leaves it to Krylov iterations with `precondition`.
+        """
+        return None
+
+    def admissible(self, macro: Macro) -> Bool[Array, ""]:
+        """False for a macrostate that Newton's line search must not step into (spec section 3: det(I + ∇u) ≤ 0)."""
+        return jnp.asarray(True)
+
     def positions(self) -> np.ndarray | None:
         """Positions of the sites (sites, dim), for messages and output; None where a site has none."""
         return None
@@ -49,3 +73,60 @@ class AbstractMacro(eqx.Module):
     def example(self) -> Any:
         """A tree of `jax.ShapeDtypeStruct` like a macrostate, so that a `Bundle` can be checked when it is made; or None."""
         return None
+
+
+class AbstractInertial(AbstractMacro):
+    """A model of second order in time: the macrostate is `Moving(position, velocity)`, and the acceleration follows from it."""
+
+    @abc.abstractmethod
+    def acceleration(self, t: Float[Array, ""], macro: Moving, response: Any) -> Any:
+        """∂_tt of the position, a tree like it; `response` has a leading site axis. Equilibria have acceleration zero.
+
+        `precondition` and `solve_linearised` of an inertial model are about its acceleration as a function of the position.
+        """
+
+    def balance(self, t: Float[Array, ""], macro: Moving, response: Any) -> Any:
+        """What equilibria make zero at a held `t`: the acceleration, unless what moves by prescription is held instead."""
+        return self.acceleration(t, macro, response)
+
+    def rate(self, t, macro, response):
+        return Moving(macro.velocity, self.acceleration(t, macro, response))
+
+
+class AtRest(AbstractMacro):
+    """An inertial model as a function of its position alone, the velocity being zero; rate stands for the acceleration.
+
+    Equilibria and implicit time steps are solved in this form, which has half as many unknowns.
+    """
+
+    inner: AbstractInertial
+    steady: bool = eqx.field(static=True, default=False)
+
+    def _moving(self, position) -> Moving:
+        return Moving(position, jax.tree.map(jnp.zeros_like, position))
+
+    def conditions(self, macro):
+        return self.inner.conditions(self._moving(macro))
+
+    def rate(self, t, macro, response):
+        equation = self.inner.balance if self.steady else self.inner.acceleration
+        return equation(t, self._moving(macro), response)
+
+    def precondition(self, residual, macro, response, shift):
+        return self.inner.precondition(residual, self._moving(macro), response, shift)
+
+    def solve_linearised(self, t, residual, macro, response, tangents, shift):
+        return self.inner.solve_linearised(t, residual, self._moving(macro), response, tangents, shift)
+
+    def admissible(self, macro):
+        return self.inner.admissible(self._moving(macro))
+
+    def positions(self):
+        return self.inner.positions()
+
+    def layout(self):
+        return self.inner.layout()
+
+    def example(self):
+        example = self.inner.example()
+        return None if example is None else example.position

@@ -13,13 +13,16 @@ from fiberax.numerics import linear, trees
 _HALVINGS = 8
 
 
-class _Iterate(NamedTuple):
+class Iterate(NamedTuple):
+    """Where Newton for the macro model stands."""
+
     macro: Any
     section: Section
     residual: Any
     norm: jax.Array
     update: jax.Array  # size of the last Newton update relative to the macrostate
     steps: jax.Array
+    refused: jax.Array  # fibers that failed in the last trial of the line search that was not taken
 
 
 def _residual(field: Field, step, t, base, shift, macro, section):
@@ -30,6 +33,10 @@ def _residual(field: Field, step, t, base, shift, macro, section):
 
 def _newton_direction(field: Field, t, shift, macro, section, residual, tangents):
     response = field.sites.trim(section.response) if field.driver.slaved else field.response(macro, section)
+    negative = jax.tree.map(jnp.negative, residual)
+    own = field.bundle.macro.solve_linearised(t, negative, macro, response, tangents, shift)
+    if own is not None:
+        return own
     apply = field.linear_rate(t, macro, response, tangents)
 
     def matvec(direction):
@@ -40,7 +47,7 @@ def _newton_direction(field: Field, t, shift, macro, section, residual, tangents
 
     return linear.solve(
         matvec,
-        jax.tree.map(jnp.negative, residual),
+        negative,
         precondition=precondition,
         tolerance=1e-11,
         max_steps=2000,
@@ -48,17 +55,22 @@ def _newton_direction(field: Field, t, shift, macro, section, residual, tangents
     )
 
 
-def _iterate(field: Field, step, t, base, shift, at: _Iterate) -> _Iterate:
+def _iterate(field: Field, step, t, base, shift, at: Iterate) -> Iterate:
     tangents = field.tangents(at.macro, at.section)
     direction = _newton_direction(field, t, shift, at.macro, at.section, at.residual, tangents)
+
+    failed_before = _failures(field, at.section)
 
     def attempt(scale):
         macro = trees.axpy(scale, direction, at.macro)
         residual, section = _residual(field, step, t, base, shift, macro, at.section)
-        return macro, section, residual, trees.norm(residual)
+        # A fiber that fails keeps its last good response: the residual alone would not show it.
+        refused = jnp.maximum(_failures(field, section) - failed_before, 0)
+        bad = (refused > 0) | ~field.bundle.macro.admissible(macro)
+        return macro, section, residual, jnp.where(bad, jnp.inf, trees.norm(residual)), refused
 
     def rejected(carry):
-        k, scale, (_, _, _, norm) = carry
+        k, scale, (_, _, _, norm, _) = carry
         return ~(norm <= (1.0 - 1e-4 * scale) * at.norm) & (k < _HALVINGS)
 
     def shrink(carry):
@@ -66,9 +78,9 @@ def _iterate(field: Field, step, t, base, shift, at: _Iterate) -> _Iterate:
         return k + 1, 0.5 * scale, attempt(0.5 * scale)
 
     # The loop begins one halving early, so that the responses are computed in one place only.
-    nothing = (at.macro, at.section, at.residual, jnp.asarray(jnp.inf))
+    nothing = (at.macro, at.section, at.residual, jnp.asarray(jnp.inf), jnp.zeros_like(failed_before))
     start = (jnp.zeros((), jnp.int32), 2.0 * jnp.ones(()), nothing)
-    _, scale, (macro, section, residual, norm) = jax.lax.while_loop(rejected, shrink, start)
+    _, scale, (macro, section, residual, norm, refused) = jax.lax.while_loop(rejected, shrink, start)
     size = trees.norm(macro)
     update = scale * trees.norm(direction) / jnp.where(size > 0, size, 1.0)
     better = norm < at.norm
@@ -77,28 +89,35 @@ def _iterate(field: Field, step, t, base, shift, at: _Iterate) -> _Iterate:
     # What fibers did at a macrostate that was not taken must not count, neither as state nor as failure.
     section = trees.where(better, section, at.section)
     update = jnp.where(better, update, jnp.where(update < 1e-6, 0.0, jnp.inf))
-    return _Iterate(macro, section, residual, norm, update, at.steps + 1)
+    return Iterate(macro, section, residual, norm, update, at.steps + 1, refused)
 
 
-def first_iterate(field: Field, t, macro, like, samples) -> _Iterate:
-    """Where the search for a steady state begins: fibers from their `init`, brought to equilibrium with `macro`."""
-    section = field.begin(macro, like, samples)
-    zero = jnp.zeros(())
-    residual, section = _residual(field, jnp.zeros((), jnp.uint32), t, macro, zero, macro, section)
-    return _Iterate(macro, section, residual, trees.norm(residual), jnp.asarray(1.0), jnp.zeros((), jnp.int32))
+def _failures(field: Field, section) -> jax.Array:
+    return jnp.sum(field.outcomes(section).result != 0, dtype=jnp.int32)
 
 
-def next_iterate(field: Field, t, shift, at: _Iterate) -> _Iterate:
+def _begin(field: Field, step, t, base, shift, macro, section) -> Iterate:
+    residual, section = _residual(field, step, t, base, shift, macro, section)
+    none = jnp.zeros((), jnp.int32)
+    return Iterate(macro, section, residual, trees.norm(residual), jnp.asarray(1.0), none, none)
+
+
+def first_iterate(field: Field, t, macro, section) -> Iterate:
+    """Where the search for a steady state begins: the fibers of `section` brought to equilibrium with `macro`."""
+    section = section._replace(outcome=jax.tree.map(jnp.zeros_like, section.outcome))
+    return _begin(field, jnp.zeros((), jnp.uint32), t, macro, jnp.zeros(()), macro, section)
+
+
+def next_iterate(field: Field, t, shift, at: Iterate) -> Iterate:
     """One damped Newton step for rate = 0."""
     section = at.section._replace(outcome=jax.tree.map(jnp.zeros_like, at.section.outcome))
     return _iterate(field, jnp.zeros((), jnp.uint32), t, at.macro, shift, at._replace(section=section))
 
 
 def _solve(field: Field, step, t, base, shift, macro, section, tolerance, max_steps):
-    residual, section = _residual(field, step, t, base, shift, macro, section)
-    start = _Iterate(macro, section, residual, trees.norm(residual), jnp.asarray(1.0), jnp.zeros((), jnp.int32))
+    start = _begin(field, step, t, base, shift, macro, section)
 
-    def unfinished(at: _Iterate):
+    def unfinished(at: Iterate):
         return (at.update > tolerance) & jnp.isfinite(at.update) & (at.norm > 0.0) & (at.steps < max_steps)
 
     at = jax.lax.while_loop(unfinished, lambda at: _iterate(field, step, t, base, shift, at), start)
@@ -109,11 +128,7 @@ def _solve(field: Field, step, t, base, shift, macro, section, tolerance, max_st
 def _detached(function, *arguments):
     """Call `function` cut off from differentiation, whatever it closes over."""
     converted = eqx.filter_closure_convert(function, *arguments)
-
-    def stop(tree):
-        return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if eqx.is_array(x) else x, tree)
-
-    return stop(converted)(*stop(arguments))
+    return trees.frozen(converted)(*trees.frozen(arguments))
 
 
 def solve_macro(field: Field, step, t, base, shift, macro, section, tolerance, max_steps):

@@ -21,13 +21,14 @@ class Report(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What is saved at one save time: numpy trees; `response` and `result` have a leading site axis."""
+    """What is saved at one save time: numpy trees; `response`, `result` and `energy` (or None) have a leading site axis."""
 
     index: int
     t: float
     macro: Any
     response: Any
     result: np.ndarray
+    energy: np.ndarray | None = None
 
 
 class Snapshot(NamedTuple):

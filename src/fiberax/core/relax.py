@@ -1,7 +1,7 @@
 """Relaxation on the fibers: m ∂_tt u + η ∂_t u = −∂W/∂u + λ ∂g/∂u (4.1), and the same for a flow's rate."""
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,6 +12,7 @@ from fiberax.core import equilibrium
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractWrapper
 from fiberax.core.link import apply_link
+from fiberax.core.macro import Moving
 from fiberax.numerics import trees
 from fiberax.numerics.result import Result
 
@@ -62,13 +63,6 @@ class Explicit(AbstractRelaxationScheme):
         return restored(jax.tree.map(lambda u, a, b: u + 0.5 * dt * (a + b), start, first, second))
 
 
-class Moving(NamedTuple):
-    """State of a second-order relaxation: the fiber's state and its velocity."""
-
-    position: Any
-    velocity: Any
-
-
 def force(fiber: AbstractFlow | AbstractEnergy, state, condition):
     """Right-hand side of (4.1) in the fiber's metric, with the static multipliers: rate(u) or −metric⁻¹(∂W − λ∂g)."""
     if isinstance(fiber, AbstractFlow):
@@ -97,6 +91,23 @@ class Relaxation(AbstractDynamic, AbstractWrapper):
 
     def apply_link(self, link, state, condition):
         return apply_link(link, self.inner, self.position(state), condition)
+
+    def soundness(self, state, condition):
+        return self.inner.soundness(self.position(state), condition)
+
+    def diagnose(self, state, condition):
+        return self.inner.diagnose(self.position(state), condition)
+
+    def energy(self, state, condition) -> Float[Array, ""] | None:
+        """W, and the kinetic energy ½ m |u_t|² in the fiber's metric where there is mass; None for a flow."""
+        if not isinstance(self.inner, AbstractEnergy):
+            return None
+        stored = self.inner.energy(self.position(state), condition)
+        if not self.second_order:
+            return stored
+        metric = equilibrium.metric_tree(self.inner, state.position)
+        squares = jax.tree.map(lambda m, v: jnp.sum(m * v**2), metric, state.velocity)
+        return stored + 0.5 * self.mass * sum(jax.tree.leaves(squares), start=jnp.zeros(()))
 
     def position(self, state) -> Any:
         """The inner fiber's state."""
@@ -167,3 +178,8 @@ def dynamic(fiber: Any) -> AbstractDynamic:
 def at_rest(fiber: AbstractFiber) -> AbstractFiber:
     """The flow or energy fiber whose equilibria a relaxation seeks."""
     return fiber.inner if isinstance(fiber, Relaxation) else fiber
+
+
+def energy_of(fiber: AbstractFiber, state, condition) -> Float[Array, ""] | None:
+    """The energy of one fiber per unit reference volume, kinetic energy of the microstate included; None without an energy."""
+    return fiber.energy(state, condition) if isinstance(fiber, AbstractEnergy | Relaxation) else None

@@ -40,6 +40,12 @@ class _Units(AbstractWrapper):
         value = self.inner.variational_link(state, self._inside(condition))
         return None if value is None else _scaled(self.response, value)
 
+    def soundness(self, state, condition):
+        return self.inner.soundness(state, self._inside(condition))
+
+    def diagnose(self, state, condition):
+        return self.inner.diagnose(state, self._inside(condition))
+
 
 class _RescaledFlow(_Units, AbstractFlow):
     inner: AbstractFlow

@@ -15,7 +15,8 @@ class Solution(eqx.Module):
     """Result of `evolve` or `steady`.
 
     `ts` (T,) save times; `macro` and `response` trees with leading axes (T,) and (T, sites); `result` (T, sites) integer codes
-    of `fx.Result`; `section` what the sites carry at the end; `stats` a dictionary of counts and measurements.
+    of `fx.Result`; `section` what the sites carry at the end; `stats` a dictionary of counts and measurements; `energy`
+    (T, sites) of energy fibers per unit reference volume, kinetic energy of the microstates included, else None.
     """
 
     ts: Any
@@ -25,6 +26,7 @@ class Solution(eqx.Module):
     section: Section
     stats: dict[str, Any]
     model: AbstractMacro
+    energy: Any = None
 
     def to_xarray(self):
         """The saved fields as an `xarray.Dataset` with dimensions time, the macro model's own axes, and site.
@@ -44,6 +46,8 @@ class Solution(eqx.Module):
         for name, value in _named("response", self.response):
             variables[name] = (("time", "site", *(f"{name}_{k}" for k in range(value.ndim - 2))), value)
         variables["result"] = (("time", "site"), np.asarray(self.result))
+        if self.energy is not None:
+            variables["energy"] = (("time", "site"), np.asarray(self.energy))
         coordinates: dict[str, Any] = {"time": np.asarray(self.ts)}
         if layout is not None:
             coordinates |= {name: (name, np.asarray(values)) for name, values in layout.coords.items()}

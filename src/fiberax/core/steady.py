@@ -13,9 +13,10 @@ from fiberax.core.bundle import Bundle
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import FiberFailure, Mismatch, NotConverged
 from fiberax.core.evolve import assemble
-from fiberax.core.failure import fiber_message
+from fiberax.core.failure import demand_soundness, fiber_message
 from fiberax.core.field import Field
-from fiberax.core.macro_solve import first_iterate, next_iterate, solve_macro
+from fiberax.core.macro import AbstractInertial, AtRest, Moving
+from fiberax.core.macro_solve import Iterate, first_iterate, next_iterate, solve_macro
 from fiberax.core.recorder import Report
 from fiberax.core.schedule import schedule
 from fiberax.core.sites import Placement, to_host
@@ -24,6 +25,18 @@ from fiberax.numerics import trees
 
 _first = eqx.filter_jit(first_iterate)
 _next = eqx.filter_jit(next_iterate, donate="none")
+
+
+@eqx.filter_jit
+def begin_section(field: Field, macro, like, samples):
+    """Fibers from their `init` under the conditions of `macro`."""
+    return field.begin(macro, like, samples)
+
+
+@eqx.filter_jit
+def judge(field: Field, macro, section):
+    """Energies and soundness of all sites; None for fibers that have none."""
+    return field.energy(macro, section), field.soundness(macro, section)
 
 
 def steady(
@@ -37,86 +50,129 @@ def steady(
     placement: Placement | None = None,
     fail_fraction: float = 0.0,
     progress=None,
+    allow_unstable: bool = False,
 ) -> Solution:
     """Macrostate with rate zero at time `t`, found from `macro0` by Newton with the tangents of the fibers.
 
     `tolerance`: last Newton update relative to the macrostate. The solution has one time (leading axes of length 1).
-    Under jit and grad it is differentiable by the implicit function theorem. Raises `NotConverged`, `FiberFailure`,
+    For an inertial model `macro0` is a position or `Moving`, and the solution likewise, with velocity zero. `stats` holds the
+    number of `steps` and the `residuals` before each of them and after the last. Under jit and grad it is differentiable by
+    the implicit function theorem. Raises `NotConverged`, `FiberFailure`, `Unsound` (unless `allow_unstable`, see `evolve`),
     `Mismatch` (the driver must be slaved, as `Quasistatic` is) and `BadInput`.
     """
-    if not driver.slaved:
-        raise Mismatch(
-            f"steady needs a response to every condition; {type(driver).__name__} carries states in time. Use fx.Quasistatic()."
-        )
-    plan = schedule(t, t + 1.0, 1.0, None)
-    field, macro, like, samples = assemble(bundle, driver, macro0, plan, None, placement)
+    field, macro, like, samples, moving = at_rest(bundle, driver, macro0, placement, "steady")
     if not field.retry:
         section = field.begin(macro, like, samples)
         step, zero = jnp.zeros((), jnp.uint32), jnp.zeros(())
         macro, section, good = solve_macro(
             field, step, jnp.asarray(t, float), macro, zero, macro, section, tolerance, max_steps
         )
-        return _solution(field, t, macro, section, {"converged": good})
-    macro, section, steps = _newton(field, t, macro, like, samples, tolerance, max_steps, fail_fraction, progress)
-    return jax.tree.map(np.asarray, _solution(field, t, macro, section, {"steps": steps}))
+        return _solution(field, bundle, t, _given(macro, moving), section, {"converged": good}, field.energy(macro, section))
+    macro = field.sites.replicated(to_host(macro))
+    section = begin_section(field, macro, like, samples)
+    newton = Newton(field, tolerance, max_steps, fail_fraction, progress)
+    at = newton.solve(t, macro, section)
+    energy, soundness = judge(field, at.macro, at.section)
+    if soundness is not None and not allow_unstable:
+        demand_soundness(field, at.macro, at.section, soundness, f"at the steady state (t = {t:.6g})")
+    stats = {"steps": int(at.steps), "residuals": newton.residuals}
+    found = _given(at.macro, moving)
+    return jax.tree.map(np.asarray, _solution(field, bundle, t, found, at.section, stats, energy))
 
 
-def _solution(field: Field, t: float, macro, section, stats) -> Solution:
+def at_rest(bundle, driver, macro0, placement, who: str) -> tuple[Field, Any, Any, int, bool]:
+    """What `assemble` gives for the search of equilibria, and whether `macro0` had a velocity.
+
+    Inertial models are taken as functions of their position.
+    """
+    if not driver.slaved:
+        raise Mismatch(
+            f"{who} needs a response to every condition; {type(driver).__name__} carries states in time. Use fx.Quasistatic()."
+        )
+    moving = isinstance(bundle.macro, AbstractInertial) and isinstance(macro0, Moving)
+    if isinstance(bundle.macro, AbstractInertial):
+        bundle = eqx.tree_at(lambda b: b.macro, bundle, AtRest(bundle.macro, steady=True))
+    plan = schedule(0.0, 1.0, 1.0, None)
+    return *assemble(bundle, driver, macro0.position if moving else macro0, plan, None, placement), moving
+
+
+def _given(macro, moving: bool):
+    return Moving(macro, jax.tree.map(jnp.zeros_like, macro)) if moving else macro
+
+
+def _solution(field: Field, bundle, t: float, macro, section, stats, energy) -> Solution:
     response, result = field.sites.trim(section.response), field.outcomes(section).result
-    ts, macro, response, result = jax.tree.map(lambda x: jnp.asarray(x)[None], (float(t), macro, response, result))
-    return Solution(ts, macro, response, result, section, stats, field.bundle.macro)
+    lead = jax.tree.map(lambda x: jnp.asarray(x)[None], (float(t), macro, response, result, energy))
+    ts, macro, response, result, energy = lead
+    return Solution(ts, macro, response, result, section, stats, bundle.macro, energy)
 
 
-def _warn_if_undetermined(field: Field, t, at) -> None:
-    """A constant that no equation fixes (all sides insulated or periodic) is a choice of the solver, not of the model."""
-    tangents, response = field.tangents(at.macro, at.section), field.sites.trim(at.section.response)
-    apply = field.linear_rate(t, at.macro, response, tangents)
-    ones = jax.tree.map(jnp.ones_like, at.macro)
-    waves = jax.tree.map(lambda x: jnp.cos(jnp.arange(x.size)).reshape(x.shape).astype(x.dtype), at.macro)
-    if float(trees.norm(apply(ones))) <= 1e-9 * float(trees.norm(apply(waves))):
-        warnings.warn(
-            "steady: the macrostate is determined only up to a constant; the one returned has no meaning of its own. "
-            "Fix it by a boundary value or a source, or carry the start there with fx.evolve, which keeps the mean.",
-            stacklevel=4,
+class Newton:
+    """Newton's method for one steady state after another, between jitted iterations: progress, failures, messages."""
+
+    def __init__(self, field: Field, tolerance: float, max_steps: int, fail_fraction: float, progress):
+        self.field, self.tolerance, self.max_steps, self.progress = field, tolerance, max_steps, progress
+        self.limit = int(np.floor(fail_fraction * field.sites.count + 1e-9))
+        self.residuals: list[float] = []
+
+    def solve(self, t: float, macro, section) -> Iterate:
+        """The last iterate from `macro`, the fibers beginning with the states of `section`.
+
+        Raises `FiberFailure` and `NotConverged`.
+        """
+        begun, time_, zero = time.perf_counter(), jnp.asarray(t, jnp.result_type(float)), jnp.zeros(())
+        at = _first(self.field, time_, macro, section)
+        self.residuals = [float(at.norm)]
+        while True:
+            failed = self._failures(at)
+            if not np.isfinite(float(at.norm)):
+                raise NotConverged(
+                    "steady: the residual of the macro model is not finite at the start. Check macro0 and the boundary values."
+                )
+            done = float(at.update) <= self.tolerance or float(at.norm) == 0.0
+            self._report(at, t, done, begun, failed)
+            if done:
+                self._warn_if_undetermined(time_, at)
+                return at
+            if int(at.steps) >= self.max_steps or not np.isfinite(float(at.update)):
+                raise NotConverged(self._words(at))
+            at = _next(self.field, time_, zero, at)
+            self.residuals.append(float(at.norm))
+
+    def _failures(self, at: Iterate) -> int:
+        failed = int(np.sum(to_host(self.field.outcomes(at.section).result) != 0))
+        if failed > self.limit:
+            where = f"in Newton step {int(at.steps)}"
+            raise FiberFailure(fiber_message(self.field, at.macro, at.section, where, self.limit))
+        return failed
+
+    def _words(self, at: Iterate) -> str:
+        refused = int(at.refused)
+        because = f", since {refused} fibers fail beyond" if refused else ""
+        return (
+            f"steady: Newton stopped after {int(at.steps)} steps with a residual of {float(at.norm):.3g}{because}. Start "
+            "closer to the solution, or let fx.continuation or fx.evolve with an implicit stepper carry it there."
         )
 
+    def _report(self, at: Iterate, t: float, done: bool, begun: float, failed: int) -> None:
+        if self.progress is None:
+            return
+        steps = int(at.steps)
+        elapsed, sites = time.perf_counter() - begun, self.field.sites.count
+        self.progress(Report(steps, steps if done else self.max_steps, t, t, elapsed, float("nan"), failed, sites, None))
 
-def _newton(field: Field, t, macro, like, samples, tolerance, max_steps, fail_fraction, progress):
-    begun = time.perf_counter()
-    limit = int(np.floor(fail_fraction * field.sites.count + 1e-9))
-    macro = field.sites.replicated(to_host(macro))
-    time_, zero = jnp.asarray(t, jnp.result_type(float)), jnp.zeros(())
-    at = _first(field, time_, macro, like, samples)
-    while True:
-        failed = int(np.sum(to_host(field.outcomes(at.section).result) != 0))
-        if failed > limit:
-            raise FiberFailure(fiber_message(field, at.macro, at.section, f"in Newton step {int(at.steps)}", limit))
-        if not np.isfinite(float(at.norm)):
-            raise NotConverged(
-                "steady: the residual of the macro model is not finite at the start. Check macro0 and the boundary values."
+    def _warn_if_undetermined(self, t, at: Iterate) -> None:
+        """A constant that no equation fixes (all sides insulated or periodic) is a choice of the solver, not of the model."""
+        field = self.field
+        if isinstance(field.bundle.macro, AtRest):
+            return
+        tangents, response = field.tangents(at.macro, at.section), field.sites.trim(at.section.response)
+        apply = field.linear_rate(t, at.macro, response, tangents)
+        ones = jax.tree.map(jnp.ones_like, at.macro)
+        waves = jax.tree.map(lambda x: jnp.cos(jnp.arange(x.size)).reshape(x.shape).astype(x.dtype), at.macro)
+        if float(trees.norm(apply(ones))) <= 1e-9 * float(trees.norm(apply(waves))):
+            warnings.warn(
+                "steady: the macrostate is determined only up to a constant; the one returned has no meaning of its own. "
+                "Fix it by a boundary value or a source, or carry the start there with fx.evolve, which keeps the mean.",
+                stacklevel=4,
             )
-        done = float(at.update) <= tolerance or float(at.norm) == 0.0
-        if progress is not None:
-            elapsed = time.perf_counter() - begun
-            progress(
-                Report(
-                    int(at.steps),
-                    int(at.steps) if done else max_steps,
-                    t,
-                    t,
-                    elapsed,
-                    float("nan"),
-                    failed,
-                    field.sites.count,
-                    None,
-                )
-            )
-        if done:
-            _warn_if_undetermined(field, time_, at)
-            return at.macro, at.section, int(at.steps)
-        if int(at.steps) >= max_steps or not np.isfinite(float(at.update)):
-            raise NotConverged(
-                f"steady: Newton stopped after {int(at.steps)} steps with a residual of {float(at.norm):.3g}. Start closer to "
-                "the solution, or let fx.evolve with fx.BackwardEuler() carry it there."
-            )
-        at = _next(field, time_, zero, at)

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from fiberax.core.driver import Section
+from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.field import Field
+from fiberax.core.macro import AbstractInertial, AbstractMacro, Moving
 from fiberax.core.macro_solve import solve_macro
 from fiberax.numerics import trees
 
@@ -29,6 +31,9 @@ class AbstractStepper(eqx.Module):
     @abc.abstractmethod
     def step(self, field: Field, at: Step) -> tuple[Any, Section, Any]:
         """Macrostate and section after the step, and whether an implicit solve converged (a boolean)."""
+
+    def check(self, macro: AbstractMacro) -> None:
+        """Raise `Mismatch` for a macro model that this scheme cannot advance."""
 
 
 class ForwardEuler(AbstractStepper):
@@ -93,3 +98,60 @@ class SDIRK2(AbstractStepper):
         start = (at.macro, at.section, jnp.asarray(True))
         (macro, section, good), _ = jax.lax.scan(stage, start, jnp.asarray([gamma, 1.0]))
         return macro, section, good
+
+
+class Verlet(AbstractStepper):
+    """Explicit central differences for inertial models: drift, kick, drift; order 2, symplectic, one response per step.
+
+    Stable for steps up to 2/ω with ω the highest frequency, see `fx.stiffness`. Forces must not depend on the velocity.
+    """
+
+    def step(self, field, at):
+        half = trees.axpy(0.5 * at.dt, at.macro.velocity, at.macro.position)
+        rate, section = field.rate(at.number, at.t + 0.5 * at.dt, Moving(half, at.macro.velocity), at.section, at.dt)
+        velocity = trees.axpy(at.dt, rate.velocity, at.macro.velocity)
+        return Moving(trees.axpy(0.5 * at.dt, velocity, half), velocity), section, jnp.asarray(True)
+
+    def check(self, macro):
+        _need_inertia(self, macro)
+
+
+class Newmark(AbstractStepper):
+    """Implicit scheme for inertial models (Newmark, J. Eng. Mech. Div. ASCE 85, 1959), Newton with the tangents of the fibers.
+
+    β = 1/4, γ = 1/2 is the trapezoidal rule: order 2, stable for any step, no dissipation; γ > 1/2 damps high frequencies at
+    order 1. `tolerance` is the size of the last Newton update relative to the position.
+    """
+
+    beta: float = eqx.field(static=True, default=0.25)
+    gamma: float = eqx.field(static=True, default=0.5)
+    tolerance: float = eqx.field(static=True, default=1e-9)
+    max_steps: int = eqx.field(static=True, default=20)
+
+    def __check_init__(self):
+        if not (self.gamma >= 0.5 and self.beta >= 0.25 * (0.5 + self.gamma) ** 2):
+            raise BadInput(
+                f"Newmark: beta = {self.beta}, gamma = {self.gamma} is not stable for every step; take gamma >= 1/2 and "
+                "beta >= (1/2 + gamma)^2 / 4."
+            )
+
+    def step(self, field, at):
+        dt, (position, velocity) = at.dt, at.macro
+        rate, section = field.rate(at.number, at.t, at.macro, at.section, dt)
+        shift = 1.0 / (self.beta * dt**2)
+        base = trees.axpy((0.5 - self.beta) * dt**2, rate.velocity, trees.axpy(dt, velocity, position))
+        new, section, good = solve_macro(
+            field.at_rest(), at.number, at.t + dt, base, shift, position, section, self.tolerance, self.max_steps
+        )
+        acceleration = jax.tree.map(lambda u, b: shift * (u - b), new, base)
+        velocity = trees.axpy((1.0 - self.gamma) * dt, rate.velocity, velocity)
+        return Moving(new, trees.axpy(self.gamma * dt, acceleration, velocity)), section, good
+
+    def check(self, macro):
+        _need_inertia(self, macro)
+
+
+def _need_inertia(stepper: AbstractStepper, macro: AbstractMacro) -> None:
+    if not isinstance(macro, AbstractInertial):
+        name = type(macro).__name__
+        raise Mismatch(f"{type(stepper).__name__} needs an inertial model; {name} has none. Use fx.Heun() or fx.SDIRK2().")

@@ -61,6 +61,10 @@ class Quasistatic(AbstractDriver):
             return response
         return apply_link(link, fiber, following(fiber, condition, state), condition)
 
+    def tangent(self, fiber, link, state, memory, condition):
+        found = fiber.tangent(state, condition) if link is None else None
+        return super().tangent(fiber, link, state, memory, condition) if found is None else found
+
 
 def _variational(fiber, link, state, condition):
     """The stationary form of the fiber's own link, or None."""

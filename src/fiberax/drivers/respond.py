@@ -12,7 +12,7 @@ from fiberax.core.bundle import Bundle, check_fit, check_site
 from fiberax.core.driver import AbstractDriver, check_finite
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractEnergy, AbstractFiber
-from fiberax.core.field import Field, jacobian
+from fiberax.core.field import Field
 from fiberax.core.macro import AbstractMacro
 from fiberax.core.precision import need_double
 from fiberax.core.sites import Placement, lay_out
@@ -66,7 +66,7 @@ def _one(driver: Quasistatic, fiber, link, condition, state, tangent: bool) -> R
     guess = fiber.init(condition, key) if state is None else state
 
     found, _, value, out = driver.advance(fiber, link, guess, (), condition, jnp.zeros(()), key, 0)
-    slope = jacobian(lambda c: driver.follow(fiber, link, found, (), c), condition) if tangent else None
+    slope = driver.tangent(fiber, link, found, (), condition) if tangent else None
     energy = fiber.energy(found, condition) if isinstance(fiber, AbstractEnergy) else None
     out = check_finite(value, out)
     # What a fiber that is not defined at this condition would answer must not pass for a response.

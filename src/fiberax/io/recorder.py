@@ -55,6 +55,8 @@ class FolderRecorder(AbstractRecorder):
         arrays = named_leaves("macro", record.macro) | named_leaves("response", record.response)
         if record.result is not None:
             arrays["result"] = np.asarray(record.result, np.int32)
+        if record.energy is not None:
+            arrays["energy"] = np.asarray(record.energy)
         self.row(record.index, record.t, arrays)
 
     def row(self, index: int, value: float, arrays: dict[str, np.ndarray]) -> None:

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import lineax as lx
 from jax.flatten_util import ravel_pytree
 
+from fiberax.numerics import trees
+
 DENSE_LIMIT = 192
 _RCOND = 1e-12
 
@@ -19,6 +21,13 @@ _RCOND = 1e-12
 def dense_matrix(matvec: Callable, like: jax.Array) -> jax.Array:
     """Matrix (n, n) of a linear map of vectors shaped like `like` (n,)."""
     return jax.vmap(matvec, out_axes=1)(jnp.eye(like.size, dtype=like.dtype))
+
+
+def jacobian(function: Callable, argument: Any) -> Any:
+    """Derivative of a tree by a tree, axes of the value first; forward or reverse, whichever has fewer directions."""
+    value = jax.eval_shape(function, argument)
+    mode = jax.jacfwd if trees.size(argument) <= trees.size(value) else jax.jacrev
+    return mode(function)(argument)
 
 
 def _dense_solve(matvec, rhs, zero_modes):

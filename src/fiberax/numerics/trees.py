@@ -43,6 +43,11 @@ def isfinite(tree):
     return jnp.all(jnp.asarray(leaves)) if leaves else jnp.asarray(True)
 
 
+def frozen(tree):
+    """`tree` cut off from differentiation; leaves that are no arrays stay as they are."""
+    return jax.tree.map(lambda x: jax.lax.stop_gradient(x) if isinstance(x, jax.Array) else x, tree)
+
+
 def size(tree) -> int:
     """Number of entries in all leaves together."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -1,0 +1,174 @@
+"""Steady states along a load: rate(t, U, A(U)) = 0 for t from t0 to t1, by Newton from an extrapolated start.
+
+The step shrinks where Newton fails or fibers lose their ground, and grows where both are easy.
+"""
+
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fiberax.core.bundle import Bundle
+from fiberax.core.driver import AbstractDriver, Section
+from fiberax.core.errors import BadInput, FiberFailure, NotConverged, Unsound
+from fiberax.core.failure import demand_soundness
+from fiberax.core.field import Field
+from fiberax.core.loop import Interrupt, Watch
+from fiberax.core.macro import Moving
+from fiberax.core.recorder import AbstractRecorder, Record, Report, Snapshot
+from fiberax.core.sites import Placement, to_host
+from fiberax.core.snapshots import restored, snapshot_leaves
+from fiberax.core.solution import Solution
+from fiberax.core.steady import Newton, at_rest, begin_section, judge
+
+_EASY = 5  # Newton steps up to which the next load step may be longer
+_GROWTH = 1.5
+
+
+class _Carry(NamedTuple):
+    """The last two equilibria, and the load step to try next."""
+
+    t: jax.Array
+    macro: Any
+    t_before: jax.Array
+    before: Any
+    dt: jax.Array
+    section: Section
+
+
+def continuation(
+    bundle: Bundle,
+    driver: AbstractDriver,
+    macro0: Any,
+    *,
+    t0: float = 0.0,
+    t1: float = 1.0,
+    dt: float,
+    dt_min: float | None = None,
+    tolerance: float = 1e-9,
+    max_steps: int = 15,
+    placement: Placement | None = None,
+    fail_fraction: float = 0.0,
+    progress=None,
+    checkpoint: AbstractRecorder | None = None,
+    start: Snapshot | None = None,
+    allow_unstable: bool = False,
+) -> Solution:
+    """Steady states at increasing load parameters `t`, in steps no longer than `dt`, from a start near the one at `t0`.
+
+    Every accepted state is in the solution (its time axis is the load). Where Newton does not converge within `max_steps`, or
+    a fiber fails or loses its ground (`AbstractFiber.soundness`), the step is halved, down to `dt_min` (default dt/64); then
+    the path ends there, and `stats["stopped"]` says why in words (None: t1 was reached). `stats["newton"]` are the Newton
+    steps of every state. `allow_unstable` goes on over lost ground. `progress`, `checkpoint`, `start` as in `evolve`.
+    Raises what `steady` raises if not even the state at `t0` can be found.
+    """
+    if not (np.isfinite(t0) and np.isfinite(t1) and t1 > t0):
+        raise BadInput(f"continuation: t1 must be larger than t0; t0 = {t0}, t1 = {t1}.")
+    if not (np.isfinite(dt) and dt > 0.0):
+        raise BadInput(f"continuation: the load step dt must be positive; it is {dt}.")
+    dt_min = dt / 64 if dt_min is None else dt_min
+    if not 0.0 < dt_min <= dt:
+        raise BadInput(f"continuation: dt_min must lie between 0 and dt = {dt}; it is {dt_min}.")
+    field, macro, like, samples, moving = at_rest(bundle, driver, macro0, placement, "continuation")
+    if not field.retry:
+        raise BadInput("continuation cannot be traced or differentiated: differentiate fx.steady at the load wanted.")
+    macro = field.sites.replicated(to_host(macro))
+    section = begin_section(field, macro, like, samples)
+    path = _Path(field, Newton(field, tolerance, max_steps, fail_fraction, None), (t1, dt, dt_min), allow_unstable, moving)
+    return path.run(t0, macro, section, Watch(progress, checkpoint), start, bundle.macro)
+
+
+class _Path:
+    """One run of `continuation`."""
+
+    def __init__(self, field: Field, newton: Newton, span: tuple[float, float, float], allow_unstable: bool, moving: bool):
+        self.field, self.newton, self.allow_unstable, self.moving = field, newton, allow_unstable, moving
+        self.t1, self.dt, self.dt_min = span
+        self.records: list[Record] = []
+        self.counts: list[int] = []
+        self.saved = 0
+
+    def run(self, t0: float, macro, section, watch: Watch, start: Snapshot | None, model) -> Solution:
+        """From `t0`, or from a snapshot, to the end."""
+        begun, stopped = time.perf_counter(), None
+        time0, step = jnp.asarray(float(t0)), jnp.asarray(float(self.dt))
+        carry = _Carry(time0, macro, time0, macro, step, section)
+        if start is not None:
+            carry, self.saved = restored(self.field.sites, carry, start), start.saved
+        else:
+            carry, energy = self._equilibrium(carry, t0, macro)
+            carry = carry._replace(t_before=carry.t, before=carry.macro)
+            self._record(carry, energy, watch)
+        with Interrupt() as interrupt:
+            while stopped is None and float(carry.t) < self.t1 * (1.0 - 1e-14):
+                self._pause(carry, watch, interrupt.asked, t0, begun)
+                carry, stopped = self._advance(carry, watch)
+        self._pause(carry, watch, False, t0, begun)
+        stats = {"steps": self.saved - 1, "newton": self.counts, "stopped": stopped, "elapsed": time.perf_counter() - begun}
+        stack = lambda values: jax.tree.map(lambda *x: np.stack(x), *values) if values else None
+        columns = [stack([getattr(r, name) for r in self.records]) for name in ("t", "macro", "response", "result", "energy")]
+        ts, macros, responses, results, energies = columns
+        return Solution(ts, macros, responses, results, carry.section, stats, model, energies)
+
+    def _advance(self, carry: _Carry, watch: Watch) -> tuple[_Carry, str | None]:
+        """The next equilibrium, and None; or the same one, and why there is none."""
+        t, dt = float(carry.t), float(carry.dt)
+        while True:
+            # The last step may be a little longer rather than leave a sliver.
+            goal = self.t1 if t + 1.01 * dt >= self.t1 else t + dt
+            try:
+                new, energy = self._equilibrium(carry, goal, self._predicted(carry, goal))
+            except (NotConverged, FiberFailure, Unsound) as error:
+                dt = 0.5 * (goal - t)
+                if dt < self.dt_min:
+                    return carry, f"No step of {self.dt_min:.3g} beyond t = {t:.6g}: {error}"
+                continue
+            easy = self.counts[-1] <= _EASY
+            dt = min(self.dt, _GROWTH * dt) if easy else dt
+            new = new._replace(t_before=carry.t, before=carry.macro, dt=jnp.asarray(dt))
+            self._record(new, energy, watch)
+            return new, None
+
+    def _predicted(self, carry: _Carry, goal: float):
+        """Extrapolation of the last two equilibria, or the last one where that cannot be stepped into."""
+        span = float(carry.t) - float(carry.t_before)
+        if span <= 0.0:
+            return carry.macro
+        slope = (goal - float(carry.t)) / span
+        guess = jax.tree.map(lambda u, b: u + slope * (u - b), carry.macro, carry.before)
+        return guess if bool(self.field.bundle.macro.admissible(guess)) else carry.macro
+
+    def _equilibrium(self, carry: _Carry, t: float, guess) -> tuple[_Carry, Any]:
+        at = self.newton.solve(t, guess, carry.section)
+        energy, soundness = judge(self.field, at.macro, at.section)
+        if soundness is not None and not self.allow_unstable:
+            demand_soundness(self.field, at.macro, at.section, soundness, f"at t = {t:.6g}")
+        self.counts.append(int(at.steps))
+        return carry._replace(t=jnp.asarray(float(t)), macro=at.macro, section=at.section), energy
+
+    def _record(self, carry: _Carry, energy, watch: Watch) -> None:
+        response, result = self.field.sites.trim(carry.section.response), self.field.outcomes(carry.section).result
+        macro = Moving(carry.macro, jax.tree.map(jnp.zeros_like, carry.macro)) if self.moving else carry.macro
+        record = Record(self.saved, float(carry.t), *to_host((macro, response, result, energy)))
+        self.saved += 1
+        self.records.append(record)
+        if watch.checkpoint is not None:
+            watch.checkpoint.record(record)
+
+    def _pause(self, carry: _Carry, watch: Watch, asked: bool, t0: float, begun: float) -> None:
+        """Between two load steps: snapshot, progress, and the end where the user asked for it."""
+        t, count = float(carry.t), self.saved - 1
+        if watch.checkpoint is not None and (asked or watch.checkpoint.due()):
+            leaves = snapshot_leaves(self.field.sites, carry)
+            watch.checkpoint.save(Snapshot(count, t, self.saved, leaves))
+        if asked:
+            raise KeyboardInterrupt
+        if watch.progress is not None:
+            elapsed, share = time.perf_counter() - begun, (t - t0) / (self.t1 - t0)
+            total = count if t >= self.t1 else max(count + 1, round(count / max(share, 1e-3)))
+            eta = elapsed * (1.0 / share - 1.0) if share > 0.0 else float("nan")
+            failed = int(np.sum(to_host(self.field.outcomes(carry.section).result) != 0))
+            sites = self.field.sites.count
+            watch.progress(Report(count, total, t, self.t1, elapsed, eta, failed, sites, None))

@@ -1,0 +1,57 @@
+"""Macro model and fibers solved together: one local Newton step per macro iteration, statically condensed.
+
+With the residuals R of the macro model and r of the fibers, the coupled Newton system is condensed to the macro unknowns by
+dA/dU = W_UU − W_Uu W_uu⁻¹ W_uU, taken at the fiber's present state, which need not be in equilibrium before the macrostate is.
+"""
+
+import jax
+
+from fiberax.core.driver import AbstractDriver, check_finite
+from fiberax.core.equilibrium import following
+from fiberax.core.errors import Mismatch
+from fiberax.core.fiber import AbstractEnergy, AbstractFlow
+from fiberax.core.link import apply_link
+from fiberax.core.precision import need_double
+from fiberax.core.relax import at_rest
+from fiberax.numerics import trees
+
+
+class Monolithic(AbstractDriver):
+    """One Newton step of the fiber at every macro evaluation, from the carried state: for `fx.steady` and `fx.continuation`.
+
+    Where `Quasistatic` solves every fiber at every trial of the macro model (nested), here both converge together,
+    quadratically. A fiber that gives no finite response is tried once more from its own `init`.
+    """
+
+    @property
+    def slaved(self):
+        return True
+
+    def prepare(self, fiber):
+        need_double("fx.Monolithic", 1e-8)
+        fiber = at_rest(fiber)
+        if not isinstance(fiber, AbstractFlow | AbstractEnergy):
+            raise Mismatch(f"Monolithic needs a flow or an energy fiber; {type(fiber).__name__} has only dynamics.")
+        return fiber
+
+    def begin(self, fiber, link, condition, key, samples):
+        return fiber.init(condition, key), ()
+
+    def advance(self, fiber, link, state, memory, condition, dt, key, attempt):
+        guess = state
+        if isinstance(attempt, jax.Array):
+            guess = trees.where(attempt == 0, state, fiber.init(condition, key))
+        held, condition_now, guess = trees.frozen((fiber, condition, guess))
+        state, out = held.solve_step(condition_now, guess)
+        response = self.follow(fiber, link, state, memory, condition)
+        return state, memory, response, check_finite(response, out)
+
+    def respond(self, fiber, link, state, memory, condition):
+        return apply_link(link, fiber, state, condition)
+
+    def follow(self, fiber, link, state, memory, condition):
+        return apply_link(link, fiber, following(fiber, condition, state), condition)
+
+    def tangent(self, fiber, link, state, memory, condition):
+        found = fiber.tangent(state, condition) if link is None else None
+        return super().tangent(fiber, link, state, memory, condition) if found is None else found
