@@ -14,6 +14,8 @@ class Result(enum.IntEnum):
     MAX_STEPS = 1
     NONFINITE = 2
     STALLED = 3
+    OUT_OF_RANGE = 4
+    UNSTABLE = 5
 
 
 TEXTS = {
@@ -21,6 +23,9 @@ TEXTS = {
     Result.MAX_STEPS: "the solver reached its largest number of steps",
     Result.NONFINITE: "the state or the response is not finite, or the fiber is not defined at that condition",
     Result.STALLED: "the solver made no more progress above the tolerance",
+    Result.OUT_OF_RANGE: "the condition is beyond the range that the fiber was set up for (a crystal's neighbour lists: "
+    "give Crystal a smaller stretch or a larger shift)",
+    Result.UNSTABLE: "the microstate is a saddle of its energy, not a minimum (Crystal(..., allow_unstable=True) goes on)",
 }
 
 

@@ -4,6 +4,13 @@ import importlib
 from typing import Any
 
 _NAMES: dict[str, str] = {
+    "Crystal": "crystal",
+    "Equilibrium": "equilibrium",
+    "Stability": "stability",
+    "equilibrium": "equilibrium",
+    "positions": "crystal",
+    "stability": "stability",
+    "CalculatorCrystal": "calculator",
     "DiatomicChain": "chains",
     "QuantumChain": "quantum_chain",
     "Wave": "wave",

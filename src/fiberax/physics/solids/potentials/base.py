@@ -33,6 +33,11 @@ class AbstractPotential(eqx.Module):
         """The species that the potential knows; None where any will do."""
         return None
 
+    @property
+    def pairwise(self) -> bool:
+        """True for a pair potential in moment form: one moment of rank 0, the same seen from both ends, and Ψ = ½ S."""
+        return False
+
     @abc.abstractmethod
     def site_energy(self, centre: str, neighbours: tuple[str, ...], r: Float[Array, "d n *batch"]) -> Float[Array, "*batch"]:
         """Energy of one atom of species `centre`; `r`: the vectors to its neighbours. Pair terms carry the factor ½.
@@ -40,8 +45,11 @@ class AbstractPotential(eqx.Module):
         Invariant under rotations and inversion of all `r` together.
         """
 
-    def lattice_energy(self, lattice, positions, species) -> Float[Array, ""]:
-        """Energy of a cell with lattice vectors `lattice` (rows) and atoms at `positions` (n, d), for a cutoff of None."""
+    def lattice_energy(self, lattice, positions, species, cells) -> Float[Array, ""]:
+        """Energy of a cell with lattice vectors `lattice` (rows) and atoms at `positions` (n, d), for a cutoff of None.
+
+        `cells`: lattice points to sum over, see `lattice_sum.Cells`.
+        """
         raise BadInput(f"{type(self).__name__} has no lattice sums. Give it a cutoff.")
 
 
@@ -63,11 +71,6 @@ class AbstractMomentPotential(AbstractPotential):
     @abc.abstractmethod
     def embed(self, centre: str, moments: tuple[Array, ...]) -> Float[Array, "*batch"]:
         """Ψ; `moments`: S_k of shape (*batch), (d, *batch) or (d, d, *batch)."""
-
-    @property
-    def pairwise(self) -> bool:
-        """True for a pair potential: one moment of rank 0, which is the site energy itself, the same seen from both ends."""
-        return False
 
     def site_energy(self, centre, neighbours, r):
         """Final: Ψ of the moments."""

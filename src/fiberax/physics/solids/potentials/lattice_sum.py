@@ -1,0 +1,73 @@
+"""Sums of inverse powers over a whole crystal, with no cutoff (B. R. A. Nijboer and F. W. de Wette, Physica 23 (1957) 309).
+
+1/rⁿ = ∫₀^∞ t^{n/2−1} exp(−t r²) dt / Γ(n/2), divided at t₀: the upper part is summed over the lattice, the lower one, by
+Poisson's formula, over the reciprocal lattice. Both are incomplete gamma functions and converge like Gaussians.
+"""
+
+import math
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import erfc, exp1
+from jaxtyping import Array, Float
+
+_REACH = 42.0  # exponent of the terms left out: e⁻⁴² is far below round-off
+
+
+class Cells(eqx.Module):
+    """Lattice and reciprocal lattice points (whole numbers) that matter, and the point of division t₀ (an inverse area)."""
+
+    real: Float[Array, "m d"]
+    reciprocal: Float[Array, "k d"]
+    division: float = eqx.field(static=True)
+
+
+def _points(lattice: np.ndarray, radius: float) -> np.ndarray:
+    reach = np.floor(radius * np.linalg.norm(np.linalg.inv(lattice), axis=0)).astype(int)
+    cells = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), axis=-1).reshape(-1, len(lattice))
+    return cells[np.linalg.norm(cells @ lattice, axis=1) <= radius].astype(float)
+
+
+def cells_for(lattice: np.ndarray, basis: np.ndarray, stretch: float, shift: float) -> Cells:
+    """Points for every deformation with singular values between `stretch` and 1/stretch, and shifts up to `shift`."""
+    division = math.pi / abs(np.linalg.det(lattice)) ** (2 / len(lattice))
+    spread = max(float(np.linalg.norm((b - a) @ lattice)) for a in basis for b in basis)
+    real = _points(lattice, math.sqrt(_REACH / division) / stretch + spread + shift)
+    waves = _points(2.0 * np.pi * np.linalg.inv(lattice).T, math.sqrt(4.0 * division * _REACH) / stretch)
+    waves = waves[np.any(waves != 0.0, axis=1)]
+    kind = jnp.result_type(float)
+    return Cells(jnp.asarray(real, kind), jnp.asarray(waves, kind), division)
+
+
+def _upper(a: float, x):
+    """Incomplete gamma function Γ(a, x) for whole or half whole a, positive or not."""
+    if a == 0.5:
+        return math.sqrt(math.pi) * erfc(jnp.sqrt(x))
+    if a == 0.0:
+        return exp1(x)
+    if a == 1.0:
+        return jnp.exp(-x)
+    if a > 1.0:
+        return (a - 1.0) * _upper(a - 1.0, x) + x ** (a - 1.0) * jnp.exp(-x)
+    return (_upper(a + 1.0, x) - x**a * jnp.exp(-x)) / a
+
+
+def power_sum(lattice: Float[Array, "d d"], positions: Float[Array, "n d"], cells: Cells, power: int) -> Float[Array, ""]:
+    """Σ 1/|r_j − r_i + L|ᵖ over ordered pairs of basis atoms and all lattice vectors L, self terms left out; p > d."""
+    d, count, t = lattice.shape[0], positions.shape[0], cells.division
+    half, order = power / 2, (power - d) / 2
+    between = positions[None] - positions[:, None]
+    vectors = between[:, :, None] + (cells.real @ lattice)[None, None]
+    square = jnp.sum(vectors**2, axis=-1)
+    itself = jnp.eye(count, dtype=bool)[:, :, None] & jnp.all(cells.real == 0.0, axis=1)
+    square = jnp.where(itself, 1.0, square)
+    near = jnp.sum(jnp.where(itself, 0.0, _upper(half, t * square) / square**half))
+    near = near - count * t**half / half
+    waves = 2.0 * jnp.pi * cells.reciprocal @ jnp.linalg.inv(lattice).T
+    quarter = jnp.sum(waves**2, axis=1) / 4.0
+    phase = positions @ waves.T
+    structure = jnp.sum(jnp.cos(phase), axis=0) ** 2 + jnp.sum(jnp.sin(phase), axis=0) ** 2
+    far = count**2 * t**order / order + jnp.sum(structure * quarter**order * _upper(-order, quarter / t))
+    volume = jnp.abs(jnp.linalg.det(lattice))
+    return (near + jnp.pi ** (d / 2) / volume * far) / math.gamma(half)

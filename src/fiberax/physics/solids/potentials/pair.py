@@ -1,0 +1,193 @@
+"""Pair potentials E = ½ Σ_{i≠j} φ(r_ij) and the ways to cut them off (spec section 3).
+
+With φ given and r_c the cutoff, the schemes are, for r < r_c and zero beyond:
+
+    truncated       φ(r)                                   W jumps when a shell crosses the cutoff
+    energy-shifted  φ(r) − φ(r_c)                          P jumps
+    force-shifted   φ(r) − φ(r_c) − (r − r_c) φ'(r_c)      the tangent jumps
+    smooth          φ(r) s(r²)                             twice differentiable: for Newton and tangents
+
+s is the quintic 1 − 10t³ + 15t⁴ − 6t⁵ with t = (r² − r_on²)/(r_c² − r_on²) from 0 at the onset r_on to 1 at the cutoff, and 1
+before the onset.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fiberax.core.errors import BadInput
+from fiberax.physics.solids.potentials.base import AbstractMomentPotential, check_units, within
+from fiberax.physics.solids.potentials.lattice_sum import power_sum
+
+Scheme = Literal["truncated", "energy-shifted", "force-shifted", "smooth"]
+_ONSET = 0.8  # of the cutoff
+
+Number = Float[Array, ""]
+
+
+def _number(value) -> Array:
+    return jnp.asarray(value, jnp.result_type(float))
+
+
+class AbstractPair(AbstractMomentPotential):
+    """A potential of distances alone; the same for every pair of species."""
+
+    scheme: eqx.AbstractVar[Scheme]
+    onset: eqx.AbstractVar[float | None]
+
+    @abc.abstractmethod
+    def phi(self, r: Float[Array, "*any"]) -> Float[Array, "*any"]:
+        """The pair energy without a cutoff, elementwise."""
+
+    @property
+    def ranks(self):
+        return (0,)
+
+    @property
+    def pairwise(self):
+        return True
+
+    def pair(self, r: Float[Array, "*any"]) -> Float[Array, "*any"]:
+        """The pair energy as it is used, cut off by the scheme."""
+        if self.cutoff is None:
+            return self.phi(r)
+        end = _number(self.cutoff)
+        if self.scheme == "truncated":
+            cut = self.phi
+        elif self.scheme == "energy-shifted":
+            cut = lambda r: self.phi(r) - self.phi(end)
+        elif self.scheme == "force-shifted":
+            value, slope = jax.value_and_grad(self.phi)(end)
+            cut = lambda r: self.phi(r) - value - (r - end) * slope
+        else:
+            cut = lambda r: self.phi(r) * _switch(r**2, self.onset**2, self.cutoff**2)
+        return within(cut, r, self.cutoff)
+
+    def radial(self, centre, neighbour, r):
+        return (self.pair(r),)
+
+    def embed(self, centre, moments):
+        return 0.5 * moments[0]
+
+
+def _switch(square, begin, end):
+    """1 up to `begin`, 0 from `end`, twice differentiable."""
+    t = jnp.clip((square - begin) / (end - begin), 0.0, 1.0)
+    return 1.0 - t**3 * (10.0 - t * (15.0 - 6.0 * t))
+
+
+def _check(potential: AbstractPair, **positive) -> None:
+    """Raise `BadInput` for parameters that make no sense; values under tracing are not looked at."""
+    name, scheme, cutoff, onset = type(potential).__name__, potential.scheme, potential.cutoff, potential.onset
+    check_units(name, potential.units)
+    if scheme not in get_args(Scheme):
+        raise BadInput(f"{name}: scheme={scheme!r} is not one of {', '.join(map(repr, get_args(Scheme)))}.")
+    if cutoff is not None and not (isinstance(cutoff, int | float) and 0.0 < cutoff < float("inf")):
+        raise BadInput(
+            f"{name}: cutoff={cutoff!r} must be a positive length, a Python number; neighbour lists are made with it."
+        )
+    if scheme == "smooth" and cutoff is not None and not 0.0 < onset < cutoff:
+        raise BadInput(f"{name}: onset={onset!r} must lie between 0 and the cutoff {cutoff}.")
+    for key, value in positive.items():
+        if not isinstance(value, jax.core.Tracer) and value.ndim == 0 and not 0.0 < float(value) < float("inf"):
+            raise BadInput(f"{name}: {key}={float(value)} must be positive and finite.")
+
+
+def _onset(scheme: str, onset: float | None, cutoff: float | None) -> float | None:
+    return _ONSET * cutoff if scheme == "smooth" and onset is None and isinstance(cutoff, int | float) else onset
+
+
+class LennardJones(AbstractPair):
+    """φ = 4ε ((σ/r)¹² − (σ/r)⁶).
+
+    `cutoff`: a length, in the unit of `sigma` (default 2.5, which is 2.5 σ for σ = 1); None: none, by converged lattice sums.
+    `scheme`: see the top of this module; `onset`: where the smooth scheme begins, by default 0.8 of the cutoff.
+    """
+
+    epsilon: Number
+    sigma: Number
+    cutoff: float | None = eqx.field(static=True)
+    scheme: Scheme = eqx.field(static=True)
+    onset: float | None = eqx.field(static=True)
+    units: str = eqx.field(static=True)
+
+    def __init__(self, epsilon=1.0, sigma=1.0, cutoff=2.5, scheme: Scheme = "truncated", onset=None, units="reduced"):
+        self.epsilon, self.sigma = _number(epsilon), _number(sigma)
+        self.cutoff, self.scheme, self.onset, self.units = cutoff, scheme, _onset(scheme, onset, cutoff), units
+        _check(self, epsilon=self.epsilon, sigma=self.sigma)
+
+    def phi(self, r):
+        sixth = (self.sigma / r) ** 6
+        return 4.0 * self.epsilon * sixth * (sixth - 1.0)
+
+    def lattice_energy(self, lattice, positions, species, cells):
+        """½ Σ φ over the whole crystal, every pair once per cell."""
+        twelve, six = (power_sum(lattice, positions, cells, n) for n in (12, 6))
+        return 2.0 * self.epsilon * (self.sigma**12 * twelve - self.sigma**6 * six)
+
+
+class Morse(AbstractPair):
+    """φ = D ((1 − exp(−α (r − r0)))² − 1), of depth D at r0."""
+
+    depth: Number
+    alpha: Number
+    r0: Number
+    cutoff: float | None = eqx.field(static=True)
+    scheme: Scheme = eqx.field(static=True)
+    onset: float | None = eqx.field(static=True)
+    units: str = eqx.field(static=True)
+
+    def __init__(self, depth, alpha, r0, cutoff: float, scheme: Scheme = "truncated", onset=None, units="reduced"):
+        self.depth, self.alpha, self.r0 = _number(depth), _number(alpha), _number(r0)
+        self.cutoff, self.scheme, self.onset, self.units = cutoff, scheme, _onset(scheme, onset, cutoff), units
+        _check(self, depth=self.depth, alpha=self.alpha, r0=self.r0)
+
+    def phi(self, r):
+        decay = jnp.exp(-self.alpha * (r - self.r0))
+        return self.depth * decay * (decay - 2.0)
+
+
+class Buckingham(AbstractPair):
+    """φ = A exp(−r/ρ) − C/r⁶. It falls without bound at short distances, as the form does."""
+
+    A: Number
+    rho: Number
+    C: Number
+    cutoff: float | None = eqx.field(static=True)
+    scheme: Scheme = eqx.field(static=True)
+    onset: float | None = eqx.field(static=True)
+    units: str = eqx.field(static=True)
+
+    def __init__(self, A, rho, C, cutoff: float, scheme: Scheme = "truncated", onset=None, units="reduced"):
+        self.A, self.rho, self.C = _number(A), _number(rho), _number(C)
+        self.cutoff, self.scheme, self.onset, self.units = cutoff, scheme, _onset(scheme, onset, cutoff), units
+        _check(self, A=self.A, rho=self.rho)
+
+    def phi(self, r):
+        return self.A * jnp.exp(-r / self.rho) - self.C / r**6
+
+
+class Pair(AbstractPair):
+    """A potential of one's own: `function(r)`, the pair energy in JAX operations, elementwise.
+
+    It may be a module with parameters; then it can be differentiated in them.
+    """
+
+    function: Callable
+    cutoff: float | None = eqx.field(static=True)
+    scheme: Scheme = eqx.field(static=True)
+    onset: float | None = eqx.field(static=True)
+    units: str = eqx.field(static=True)
+
+    def __init__(self, function: Callable, cutoff: float, scheme: Scheme = "truncated", onset=None, units="reduced"):
+        self.function = function
+        self.cutoff, self.scheme, self.onset, self.units = cutoff, scheme, _onset(scheme, onset, cutoff), units
+        _check(self)
+
+    def phi(self, r):
+        return self.function(r)
