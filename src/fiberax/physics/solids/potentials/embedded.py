@@ -22,8 +22,8 @@ class EAM(AbstractMomentPotential):
     """Embedded-atom potential from a DYNAMO table, units "metal" (M. S. Daw, M. I. Baskes, Phys. Rev. B 29, 6443 (1984)).
 
     Interpolated as LAMMPS does: the cubic Hermite spline of `tables.py` through F(ρ), ρ(r) and r φ(r) (of `funcfl`:
-    27.2·0.529 Z²). Exactly zero from the cutoff of the file on, though the table go further; where the table ends before, the last
-    value stays up to the cutoff. F goes on as a straight line above the table, and as its first cubic below zero.
+    27.2·0.529 Z²). Exactly zero from the cutoff of the file on, though the table go further; where the table ends before,
+    the last value stays up to the cutoff. F goes on as a straight line above the table, and as its first cubic below zero.
 
     Args:
         path: A `setfl` (`eam.alloy`), `eam.fs` or `funcfl` file.
@@ -82,7 +82,7 @@ class EAM(AbstractMomentPotential):
 
 
 class SuttonChen(AbstractMomentPotential):
-    """E_i = ε [½ Σ_j (a/r_ij)^n − c √(Σ_j (a/r_ij)^m)], any species alike (A. Sutton, J. Chen, Phil. Mag. Lett. 61, 139 (1990)).
+    """E_i = ε [½ Σ_j (a/r_ij)^n − c √(Σ_j (a/r_ij)^m)], species alike (A. Sutton, J. Chen, Phil. Mag. Lett. 61, 139 (1990)).
 
     Args:
         epsilon: Energy ε.
