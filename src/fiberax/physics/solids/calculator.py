@@ -31,14 +31,23 @@ class CalculatorCrystal(AbstractEnergy):
     central differences, in A itself and for shifts times the edge of the volume per atom. Noise η of the calculator's stress
     makes an error η/step in tangents: for calculators in single precision take 1e-3.
 
-    The tolerance of a solve bounds the last Newton step of the shifts, relative to the edge of the volume per atom. Where the
+    The tolerance of a solve bounds the last Newton step of the shifts, relative to the edge of the volume per atom. A saddle
+    of the energy in the shifts is the failure `UNSTABLE` unless `allow_unstable` (looked at for up to nine atoms). Where the
     calculator fails, the result is `NONFINITE`, and `failures` tells what it said. Its parameters cannot be differentiated.
     """
 
     evaluator: Evaluator = eqx.field(static=True)
 
-    def __init__(self, atoms: Any, calculator: Any | Callable[[], Any], executor: Executor | None = None, step: float = 1e-5):
-        self.evaluator = Evaluator(Recipe(_checked(atoms), _able(calculator), _positive(step)), executor)
+    def __init__(
+        self,
+        atoms: Any,
+        calculator: Any | Callable[[], Any],
+        executor: Executor | None = None,
+        step: float = 1e-5,
+        allow_unstable: bool = False,
+    ):
+        recipe = Recipe(_checked(atoms), _able(calculator), _positive(step), allow_unstable)
+        self.evaluator = Evaluator(recipe, executor)
 
     @property
     def lattice(self) -> np.ndarray:
@@ -81,18 +90,21 @@ class CalculatorCrystal(AbstractEnergy):
         self.evaluator.close()
 
 
-def crystal_from_ase(atoms: Any, potential: Any, executor: Executor | None = None, step: float = 1e-5):
+def crystal_from_ase(
+    atoms: Any, potential: Any, executor: Executor | None = None, step: float = 1e-5, allow_unstable: bool = False
+):
     """A crystal from periodic ASE Atoms: `Crystal` where `potential` is one of ours, else `CalculatorCrystal`."""
     from fiberax.physics.solids.potentials.base import AbstractPotential
 
     if not isinstance(potential, AbstractPotential):
-        return CalculatorCrystal(atoms, potential, executor, step)
+        return CalculatorCrystal(atoms, potential, executor, step, allow_unstable)
     if executor is not None:
         raise BadInput(f"from_ase: executor is for ASE calculators; {type(potential).__name__} works inside JAX. Leave it out.")
     from fiberax.physics.solids.crystal import Crystal
 
     atoms = _checked(atoms)
-    return Crystal(atoms.cell.array, atoms.get_scaled_positions(wrap=False), atoms.get_chemical_symbols(), potential)
+    basis, species = atoms.get_scaled_positions(wrap=False), atoms.get_chemical_symbols()
+    return Crystal(atoms.cell.array, basis, species, potential, allow_unstable=allow_unstable)
 
 
 def _checked(atoms):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SUCCESS, MAX_STEPS, NONFINITE, STALLED = 0, 1, 2, 3  # as fiberax.numerics.result.Result, whose module brings jax
+SUCCESS, MAX_STEPS, NONFINITE, STALLED, UNSTABLE = 0, 1, 2, 3, 5  # as fiberax.numerics.result.Result, whose module brings jax
 MAX_ITERATIONS = 100
 _DENSE = 24  # unknowns up to which the Hessian is differenced at the start of a relaxation
 _LARGEST_MOVE = 0.2  # of one atom in one step, relative to the length per atom: the branch must not be left
@@ -31,6 +31,7 @@ class Recipe:
     atoms: Any
     calculator: Any
     step: float
+    allow_unstable: bool = False
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @property
@@ -159,7 +160,8 @@ def relax(cell: _Cell, shifts, condition, tolerance: float) -> Relaxed:
             if not kept and not last:
                 hessian, fresh = _hessian(cell, x, condition, here), True
         if last:
-            return Relaxed(x, here, SUCCESS, steps, residual)
+            code = UNSTABLE if not cell.recipe.allow_unstable and _saddle(cell, x, condition, here, hessian) else SUCCESS
+            return Relaxed(x, here, code, steps, residual)
         if moved is None and fresh:
             return Relaxed(x, here, STALLED, steps, best)
         if moved is None:
@@ -181,6 +183,18 @@ def _hessian(cell: _Cell, x, condition, here: Point) -> np.ndarray:
         columns.append((ahead - behind).ravel() / (2 * step))
     matrix = np.array(columns)
     return 0.5 * (matrix + matrix.T) if np.all(np.isfinite(matrix)) else np.eye(x.size)
+
+
+def _saddle(cell: _Cell, x, condition, here: Point, hessian) -> bool:
+    """Whether W falls in some direction from its rest point; looked at for the sizes at which the Hessian is differenced."""
+    if x.size > _DENSE or _positive(hessian):
+        return False
+    return not _positive(_hessian(cell, x, condition, here))
+
+
+def _positive(hessian) -> bool:
+    values = np.linalg.eigvalsh(hessian)
+    return bool(values[0] > -1e-6 * np.abs(values).max())
 
 
 def _direction(hessian, gradient) -> np.ndarray:
