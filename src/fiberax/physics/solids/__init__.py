@@ -4,6 +4,9 @@ import importlib
 from typing import Any
 
 _NAMES: dict[str, str] = {
+    "Direct": "multigrid",
+    "Elasticity": "elasticity",
+    "Multigrid": "multigrid",
     "Crystal": "crystal",
     "Equilibrium": "equilibrium",
     "Stability": "stability",
