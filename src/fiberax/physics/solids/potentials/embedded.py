@@ -146,8 +146,9 @@ class SuttonChen(AbstractMomentPotential):
         root = jnp.where(bound, jnp.sqrt(jnp.where(bound, density, 1.0)), 0.0)
         return self.epsilon * (0.5 * repulsion - self.c * root)
 
-    def lattice_energy(self, lattice, positions, species):
+    def lattice_energy(self, lattice, positions, species, cells):
         """By converged sums."""
-        if len(positions) != 1:
-            raise BadInput(f"SuttonChen without a cutoff takes one atom per cell, not {len(positions)}. Give it a cutoff.")
-        return self.embed("", tuple(self.a**k * power_sum(lattice, positions, k) for k in (self.n, self.m)))
+        n, m = self.n, self.m
+        if len(positions) != 1 or n != int(n) or m != int(m):
+            raise BadInput("SuttonChen without a cutoff takes whole exponents and one atom per cell. Give it a cutoff.")
+        return self.embed("", tuple(self.a**k * power_sum(lattice, positions, cells, int(k)) for k in (n, m)))

@@ -166,7 +166,8 @@ def _entries(path, keys, kind) -> dict[Triple, dict[str, float]]:
 
 def _names_elements(words: list[str]) -> bool:
     """Whether a line reads like line 4 of a setfl file: a number of elements and as many names."""
-    return len(words) >= 2 and words[0].isdecimal() and all(_number(word) is None for word in words[1 : 1 + int(words[0])])
+    names = words[1 : 1 + int(words[0])] if words and words[0].isdecimal() else []
+    return bool(names) and all(_number(word) is None for word in names)
 
 
 def _grid(text: _Text) -> tuple[int, float, int, float, float]:
