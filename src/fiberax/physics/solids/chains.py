@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from fiberax.core.bundle import describe_shapes
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractEnergy
+from fiberax.numerics import trees
 
 _LEAN = 1e-3
 
@@ -74,6 +75,6 @@ def check_function(what: str, function, argument: str) -> Callable:
 
 def check_positive(what: str, value) -> Array:
     """`value` as an array, if it is a positive finite number (a traced one is taken as it is). Raises `BadInput`."""
-    if not isinstance(value, jax.core.Tracer) and not (jnp.ndim(value) == 0 and 0.0 < float(value) < float("inf")):
+    if not trees.is_tracer(value) and not (jnp.ndim(value) == 0 and 0.0 < float(value) < float("inf")):
         raise BadInput(f"{what} must be a positive number; it is {value}.")
     return jnp.asarray(value, jnp.result_type(float, value))

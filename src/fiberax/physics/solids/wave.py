@@ -82,7 +82,9 @@ class Wave(AbstractInertial):
             return Moving(strain, self._to_centres(velocity))
         mean = float(jnp.mean(strain))
         if abs(mean - float(self.strain)) > 1e-12 * (1.0 + abs(mean)):
-            raise BadInput(f"Wave: the mean of the strain is {mean:g}. Say so when the model is made: Wave(..., strain={mean!r}).")
+            raise BadInput(
+                f"Wave: the mean of the strain is {mean:g}. Say so when the model is made: Wave(..., strain={mean!r})."
+            )
         return Moving(self._integrate(strain), velocity)
 
     def conditions(self, macro):
@@ -119,7 +121,7 @@ class Wave(AbstractInertial):
         return self.grid.axis(0)[:, None]
 
     def layout(self):
-        """x at the centres (strain) or at the nodes (displacement)."""
+        """Axis x: the centres (strain) or the nodes (displacement)."""
         shift = 0.0 if self.form == "strain" else 0.5 * self.grid.spacing[0]
         return Layout(("x",), {"x": self.grid.axis(0) - shift})
 
