@@ -58,11 +58,11 @@ def holed(
     or "tet". With order 2 the hole is curved. `grading` > 1 makes cells at the hole smaller. The hole is named "hole". The
     depth runs from 0. Raises `BadInput`.
     """
-    size, counts = _floats("holed", "size", size), _counts("holed", cells, len(tuple(size)))
-    dim = len(size)
-    kind = _kind(kind, dim, "holed")
-    half = size[:2] / 2
-    if not (0 < radius < half.min()) or size.min() <= 0:
+    extent = _floats("holed", "size", size)
+    dim = len(extent)
+    kind, counts = _kind(kind, dim, "holed"), _counts("holed", cells, dim)
+    half = extent[:2] / 2
+    if not (0 < radius < half.min()) or extent.min() <= 0:
         raise BadInput(f"holed: the radius is {radius}; it must lie between 0 and half the smaller side, {half.min()}.")
     counts[0] *= 4
 
@@ -81,14 +81,14 @@ def holed(
         inner = radius * np.stack([np.cos(theta), np.sin(theta)], axis=1)
         weight = (s[:, 1] ** grading)[:, None]
         plane = (1 - weight) * inner + weight * outer
-        return plane if dim == 2 else np.concatenate([plane, size[2] * s[:, 2:]], axis=1)
+        return plane if dim == 2 else np.concatenate([plane, extent[2] * s[:, 2:]], axis=1)
 
     mesh = _grid(kind, counts, (True, False, False)[:dim], order, place, merge=True)
     boundaries, everything = {"hole": mesh.boundaries["bottom"]}, mesh.boundaries["top"]
     middle = mesh.points[everything].mean(axis=1)
     for axis, names in enumerate(NAMES[:2]):
         for name, sign in zip(names, (-1, 1)):
-            boundaries[name] = everything[np.abs(middle[:, axis] - sign * half[axis]) < 1e-9 * size.max()]
+            boundaries[name] = everything[np.abs(middle[:, axis] - sign * half[axis]) < 1e-9 * extent.max()]
     boundaries |= {name: mesh.boundaries[name] for name in NAMES[2] if dim == 3}
     return Mesh(mesh.points, mesh.cells, kind, boundaries)
 
@@ -181,7 +181,7 @@ def _grid(kind, counts, around, order, place, merge) -> Mesh:
     index = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), axis=-1).reshape(-1, dim)
     corners = np.stack([index[:, None] + offsets for offsets in _corner_offsets(kind, dim)], axis=1)
     corners = corners.reshape(-1, *corners.shape[2:])
-    cells = np.ravel_multi_index(tuple(np.moveaxis(corners, -1, 0)), tuple(shape))
+    cells: np.ndarray = np.asarray(np.ravel_multi_index(tuple(np.moveaxis(corners, -1, 0)), tuple(shape)))
     parameters = np.stack(np.meshgrid(*(np.arange(n + 1) / n for n in counts), indexing="ij"), axis=-1).reshape(-1, dim)
     sides, _ = boundary_facets(kind, cells)
     facet = elements.FACET_KIND[kind]
@@ -200,6 +200,7 @@ def _grid(kind, counts, around, order, place, merge) -> Mesh:
     if not merge:
         return Mesh(points, cells, kind, boundaries, same=same)
     kept, number = np.unique(same, return_inverse=True)
+    number = np.asarray(number)
     merged = {name: number[value] for name, value in boundaries.items()}
     return Mesh(points[kept], number[cells], kind, merged)
 

@@ -24,7 +24,7 @@ class Mesh:
         kind: "interval", "triangle", "quad", "tet" or "hex"; the number of nodes tells order 1 from order 2.
         boundaries: Name -> sides as rows of nodes (F, k), of order 1 or of the mesh's; or nodes (n,), for supports alone.
         regions: Name -> numbers of cells.
-        same: For each node the node whose unknowns it shares, itself by default; periodic sides share theirs.
+        same: For each node the node whose unknowns it shares, itself where empty; periodic sides share theirs.
 
     Raises:
         BadInput: Shapes and numbers that do not fit, cells without volume, turned inside out or lying over each other.
@@ -35,7 +35,7 @@ class Mesh:
     kind: str
     boundaries: Mapping[str, np.ndarray] = field(default_factory=dict)
     regions: Mapping[str, np.ndarray] = field(default_factory=dict)
-    same: np.ndarray | None = None
+    same: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
 
     def __post_init__(self):
         elements.check_kind(self.kind, "Mesh")
@@ -44,7 +44,7 @@ class Mesh:
         put("cells", np.asarray(self.cells))
         put("boundaries", {name: np.asarray(value) for name, value in self.boundaries.items()})
         put("regions", {name: np.asarray(value) for name, value in self.regions.items()})
-        put("same", np.arange(len(self.points)) if self.same is None else np.asarray(self.same))
+        put("same", np.asarray(self.same) if np.size(self.same) else np.arange(len(self.points)))
         _check(self)
 
     @property
@@ -144,15 +144,31 @@ def _quadratic(mesh: Mesh) -> Mesh:
     points, nodes = elements.raise_order(mesh.points, families)
     same = np.arange(len(points))
     if not np.array_equal(mesh.same, np.arange(len(mesh.points))):
-        # Raised once more with shared corners: middle nodes with the same parents are the same.
-        _, shared = elements.raise_order(mesh.points, [(mesh.kind, mesh.same[mesh.cells])])
-        flat, order = np.unique(shared[0], return_index=True)
-        first = np.full(flat.max() + 1, -1)
-        first[flat] = nodes[0].ravel()[order]
-        same[nodes[0]] = first[shared[0]]
         same[: len(mesh.points)] = mesh.same
+        found, keys = _middle_keys(mesh, nodes[0], points)
+        _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        same[found] = found[first][inverse.ravel()]
     boundaries = {**mesh.boundaries, **dict(zip(sides, nodes[1:]))}
     return replace(mesh, points=points, cells=nodes[0], boundaries=boundaries, same=same)
+
+
+def _middle_keys(mesh: Mesh, nodes: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """New nodes, and rows that agree where they are the same: shared corners around them, each in the same direction.
+
+    The corners alone do not tell: where two cells go around, edges to the left and to the right of a corner have the same ends.
+    """
+    tick = 1.2345e-6 * np.ptp(mesh.points, axis=0).max()
+    everything, keys = [], []
+    for local, of in enumerate(elements.parents(mesh.kind, 2)):
+        if len(of) > 1:
+            corners = mesh.cells[:, list(of)]
+            away = np.rint((mesh.points[corners] - points[nodes[:, local]][:, None]) / tick).astype(int)
+            rows = np.concatenate([mesh.same[corners][..., None], away], axis=2)
+            order = np.lexsort(np.moveaxis(rows, 2, 0)[::-1], axis=1)
+            rows = np.take_along_axis(rows, order[..., None], axis=1).reshape(len(rows), -1)
+            keys.append(np.pad(rows, [(0, 0), (0, 8 * (1 + mesh.dim) - rows.shape[1])], constant_values=-1))
+            everything.append(nodes[:, local])
+    return np.concatenate(everything), np.concatenate(keys)
 
 
 def _check(mesh: Mesh) -> None:
@@ -168,10 +184,10 @@ def _check(mesh: Mesh) -> None:
         raise BadInput(f"Mesh: cells of the kind {kind!r} are whole numbers (E, {sizes[0]}) or (E, {sizes[1]}); got {told}.")
     arrays = {"cells": cells, "same": mesh.same, **{f"boundary {name!r}": b for name, b in mesh.boundaries.items()}}
     for name, value in arrays.items():
-        if value.size and not (np.issubdtype(value.dtype, np.integer) and 0 <= value.min() and value.max() < len(points)):
+        if value.size and not (np.issubdtype(value.dtype, np.integer) and value.min() >= 0 and value.max() < len(points)):
             raise BadInput(f"Mesh: {name} must hold numbers of nodes between 0 and {len(points) - 1}.")
     for name, value in mesh.regions.items():
-        if value.size and not (0 <= value.min() and value.max() < len(cells)):
+        if value.size and not (value.min() >= 0 and value.max() < len(cells)):
             raise BadInput(f"Mesh: region {name!r} must hold numbers of cells between 0 and {len(cells) - 1}.")
     unused = np.setdiff1d(np.arange(len(points)), cells)
     if len(unused):
@@ -220,8 +236,8 @@ def _check_volumes(mesh: Mesh) -> None:
         if np.any(bad):
             first = int(np.argmax(bad))
             raise BadInput(
-                f"Mesh: {int(bad.sum())} of {len(cells)} cells are not valid; cell {first} near {middle[first].round(6).tolist()} "
-                f"{what}. Check the order of its nodes, or mesh again."
+                f"Mesh: {int(bad.sum())} of {len(cells)} cells are not valid; cell {first} near "
+                f"{middle[first].round(6).tolist()} {what}. Check the order of its nodes, or mesh again."
             )
     sides = np.concatenate([corners[:, list(of)] for of in elements.FACETS[kind]])
     owners = np.tile(np.arange(len(cells)), len(elements.FACETS[kind]))
@@ -241,8 +257,8 @@ def _check_volumes(mesh: Mesh) -> None:
     if np.any(crossed):
         first = int(np.argmax(crossed))
         raise BadInput(
-            f"Mesh: cells {owners[one][first]} and {owners[two][first]} near {base[first].round(6).tolist()} lie over each other: "
-            "one of them is inverted. Check its points, or mesh again."
+            f"Mesh: cells {owners[one][first]} and {owners[two][first]} near "
+            f"{base[first].round(6).tolist()} lie over each other: one of them is inverted. Check its points, or mesh again."
         )
 
 

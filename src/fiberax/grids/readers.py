@@ -44,7 +44,9 @@ def from_meshio(source: Any) -> Mesh:
         raise BadInput(f"The mesh file {path} has a format that meshio does not read.") from error
     except Exception as error:  # its readers raise whatever a damaged file makes them stumble over
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadInput(f"The mesh file {path} cannot be read: {reason}. It may be damaged or cut short; write it again.") from error
+        raise BadInput(
+            f"The mesh file {path} cannot be read: {reason}. It may be damaged or cut short; write it again."
+        ) from error
     return _convert(mesh, f"the mesh file {path}")
 
 
@@ -58,13 +60,17 @@ def _convert(mesh, where: str) -> Mesh:
     dim = max(_DIM[_KINDS[block.type][0]] for block in blocks)
     kinds = sorted({block.type for block in blocks if _DIM[_KINDS[block.type][0]] == dim})
     if len(kinds) > 1:
-        raise BadInput(f"{where.capitalize()} mixes {' and '.join(kinds)}; a mesh has cells of one kind. Mesh with one of them.")
+        raise BadInput(
+            f"{where.capitalize()} mixes {' and '.join(kinds)}; a mesh has cells of one kind. Mesh with one of them."
+        )
     if dim == 0:
         raise BadInput(f"{where.capitalize()} holds points alone, no cells.")
     kind, order = _KINDS[kinds[0]]
     points = np.asarray(mesh.points, float)
     if dim < points.shape[1] and np.ptp(points[:, dim:], axis=0).max() > 1e-9 * max(np.ptp(points), 1e-300):
-        raise BadInput(f"{where.capitalize()} is a curved {dim}-dimensional mesh in space, which is not a body of its dimension.")
+        raise BadInput(
+            f"{where.capitalize()} is a curved {dim}-dimensional mesh in space, which is not a body of its dimension."
+        )
     cells = np.concatenate([block.data for block in blocks if block.type == kinds[0]])
     facet = elements.FACET_KIND[kind]
     sides = {n for n, (k, _) in _KINDS.items() if k == facet}

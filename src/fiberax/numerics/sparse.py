@@ -1,7 +1,7 @@
 """Sparse systems assembled from small dense blocks, solved on the host and differentiable by implicit rules.
 
-Direct: SuperLU (Li, ACM Trans. Math. Softw. 31, 2005) in a nested-dissection order (George, SIAM J. Numer. Anal. 10, 1973), which
-needs a fraction of the memory of minimum degree in 3D. The call sits in `jax.lax.custom_linear_solve`: derivatives are further solves.
+Direct: SuperLU (Li, ACM Trans. Math. Softw. 31, 2005) in a nested-dissection order (George, SIAM J. Numer. Anal. 10, 1973),
+which in 3D needs less memory than minimum degree. The call sits in `jax.lax.custom_linear_solve`: derivatives are solves.
 """
 
 import abc
@@ -56,7 +56,7 @@ class AbstractSparseSolver(eqx.Module):
 
     @abc.abstractmethod
     def solve(self, pattern: Pattern, matrix: sp.csr_matrix, rhs: np.ndarray, transpose: bool) -> np.ndarray:
-        """x with matrix x = rhs (or matrixᵀ x = rhs), in the order of `pattern`; NaN where there is none."""
+        """Solution of matrix x = rhs (or matrixᵀ x = rhs), in the order of `pattern`; NaN where there is none."""
 
 
 class Direct(AbstractSparseSolver):
@@ -101,7 +101,7 @@ def solve(
     rhs: Float[Array, " size"],
     solver: AbstractSparseSolver,
 ) -> Float[Array, " size"]:
-    """x with (Σ blocks + diagonal) x = rhs. NaN where the matrix is singular."""
+    """Solution of (Σ blocks + diagonal) x = rhs. NaN where the matrix is singular."""
     if pattern.size == 0:
         return rhs
     rows = jnp.asarray(pattern.padded)
@@ -121,13 +121,11 @@ def solve(
         shape = jax.ShapeDtypeStruct(rhs.shape, rhs.dtype)
         return lambda _, vector: jax.pure_callback(run, shape, blocks, diagonal, vector, vmap_method="sequential")
 
-    return jax.lax.custom_linear_solve(
-        lambda v: product(blocks, v), rhs, solve=on_host(False), transpose_solve=on_host(True)
-    )
+    return jax.lax.custom_linear_solve(lambda v: product(blocks, v), rhs, solve=on_host(False), transpose_solve=on_host(True))
 
 
 def dissection(neighbours: sp.csr_matrix, coordinates: np.ndarray) -> np.ndarray:
-    """Nested-dissection order of the nodes of a graph that lies in space: halves along the longest axis, what parts them last."""
+    """Nested-dissection order of the nodes of a graph in space: halves along the longest axis, and what parts them last."""
     order = np.empty(len(coordinates), np.int64)
     side = np.zeros(len(coordinates), np.int8)
     indptr, indices = neighbours.indptr, neighbours.indices

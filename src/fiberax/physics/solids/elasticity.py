@@ -1,9 +1,9 @@
 """Elastic bodies on a mesh: ϱ ∂_tt u = ∇·P(∇u) + f, at rest or in motion (spec section 3, (3.7)).
 
 Isoparametric finite elements in the reference configuration; sites are quadrature points, the condition of a fiber is ∇u, its
-response the first Piola-Kirchhoff stress P. The mass is lumped: row sums for order 1, scaled diagonals for order 2 (Hinton, Rock and
-Zienkiewicz, Earthq. Eng. Struct. Dyn. 4, 1976). More public methods than five: eight are the contract of macro models, four
-serve the user.
+response the first Piola-Kirchhoff stress P. The mass is lumped: row sums for order 1, scaled diagonals for order 2 (Hinton,
+Rock and Zienkiewicz, Earthq. Eng. Struct. Dyn. 4, 1976). More public methods than five: eight are the contract of macro
+models, four serve the user.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,9 +44,9 @@ class Elasticity(AbstractInertial):
         order: 1 or 2; that of the mesh by default.
         solver: `fx.solids.Direct()`, or `fx.solids.Multigrid()` for large 3D bodies.
 
-    In equilibria, a prescribed displacement g takes part in Newton's method as a residual w (g − u). Its weight w is far above any
-    stiffness, so that a step which obeys the supports is never refused for the forces it meets, and g − u counts as zero at
-    round-off, so that from then on the norm is that of the forces. Raises `BadInput`.
+    In equilibria, a prescribed displacement g takes part in Newton's method as a residual w (g − u). Its weight w is far above
+    any stiffness, so that a step which obeys the supports is never refused for the forces it meets, and g − u counts as zero
+    at round-off, so that from then on the norm is that of the forces. Raises `BadInput`.
     """
 
     mesh: Mesh = eqx.field(static=True)
@@ -76,7 +76,9 @@ class Elasticity(AbstractInertial):
         solver: AbstractSparseSolver | None = None,
     ):
         if not isinstance(mesh, Mesh):
-            raise BadInput(f"Elasticity: mesh must be a fx.grids.Mesh, such as fx.grids.quads(); it is a {type(mesh).__name__}.")
+            raise BadInput(
+                f"Elasticity: mesh must be a fx.grids.Mesh, such as fx.grids.quads(); it is a {type(mesh).__name__}."
+            )
         if solver is not None and not isinstance(solver, AbstractSparseSolver):
             raise BadInput(f"Elasticity: solver is fx.solids.Direct() or fx.solids.Multigrid(); it is {solver!r}.")
         mesh = mesh if order is None else mesh.of_order(order)
@@ -194,9 +196,8 @@ class Elasticity(AbstractInertial):
         if value is None:
             return jnp.zeros(shape)
         if callable(value):
-            value = jax.vmap(lambda x: jnp.broadcast_to(jnp.asarray(value(x), float), shape[1:]))(
-                jnp.asarray(self.mesh.points[self.mesh.representatives])
-            )
+            one = lambda x, f=value: jnp.broadcast_to(jnp.asarray(f(x), float), shape[1:])
+            value = jax.vmap(one)(jnp.asarray(self.mesh.points[self.mesh.representatives]))
         if jnp.shape(value) != shape:
             raise BadInput(f"Elasticity.start: the {what} must have the shape {shape}; it has {jnp.shape(value)}.")
         return jnp.asarray(value, float)
@@ -229,7 +230,7 @@ class Elasticity(AbstractInertial):
 
 
 def _determinant(matrix):
-    """det of (..., d, d) in closed form."""
+    """Determinant of (..., d, d) in closed form."""
     dim = matrix.shape[-1]
     if dim == 1:
         return matrix[..., 0, 0]

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from fiberax.core.errors import BadInput
 from fiberax.grids import elements
 from fiberax.grids.mesh import Mesh
+from fiberax.numerics import trees
 
 
 class Prescribed(eqx.Module):
@@ -102,12 +103,10 @@ def _load(mesh: Mesh, cells, table, measure, what, where: str) -> Load:
     shape = (measure * table.weights)[:, :, None] * table.values[None]
     places = np.einsum("qk,nki->nqi", table.values, mesh.points[cells])
     if not callable(what):
-        what = np.asarray(what, float)
-        if what.shape != (mesh.dim,) and not (what.shape == () and mesh.dim == 1):
+        given = _numbers(what, where)
+        if given.shape != (mesh.dim,) and not (given.shape == () and mesh.dim == 1):
             raise BadInput(f"Elasticity: {where} must be {mesh.dim} numbers or a function of (x, t); it is {what!r}.")
-        if not np.all(np.isfinite(what)):
-            raise BadInput(f"Elasticity: {where} = {what} has an entry that is not finite.")
-        what = jnp.asarray(what.reshape(mesh.dim))
+        what = given.reshape(mesh.dim)
     else:
         _probe(what, mesh.points[cells.flat[0]], where, {(mesh.dim,), ()} if mesh.dim == 1 else {(mesh.dim,)})
     return Load(jnp.asarray(mesh.unknowns[cells]), jnp.asarray(shape), jnp.asarray(places), what)
@@ -130,7 +129,7 @@ def _component(value, dim: int, where: str) -> int:
 def _probe(function: Callable, point: np.ndarray, where: str, shapes: set | None) -> Any:
     try:
         value = function(jnp.asarray(point), jnp.zeros(()))
-        size = len(value) if isinstance(value, list | tuple) else np.shape(value)
+        size = len(value) if isinstance(value, list | tuple) else jnp.shape(value)
     except Exception as error:
         raise BadInput(f"Elasticity: {where}(x, t) cannot be called at x = {point.tolist()}, t = 0: {error}") from error
     if shapes is not None and (size if isinstance(size, tuple) else (size,)) not in shapes:
@@ -138,43 +137,51 @@ def _probe(function: Callable, point: np.ndarray, where: str, shapes: set | None
     return value
 
 
+def _numbers(value, where: str) -> Array:
+    """An array of finite numbers; what is being differentiated is taken as it is."""
+    try:
+        array = jnp.asarray(value, float)
+    except (TypeError, ValueError):
+        raise BadInput(f"Elasticity: {where} must be numbers or a function of (x, t); it is {value!r}.") from None
+    if not trees.is_tracer(array) and not np.all(np.isfinite(np.asarray(array))):
+        raise BadInput(f"Elasticity: {where} = {value} has an entry that is not finite.")
+    return array
+
+
 def _split(mesh: Mesh, name: str, what, where: str):
     """(component, value, entry) of a displacement given for all components together; None and NaN leave one free."""
     nodes = mesh.nodes(name)
     if callable(what):
         value = _probe(what, mesh.points[nodes[0]], where, {(mesh.dim,), ()} if mesh.dim == 1 else {(mesh.dim,)})
-        if np.shape(value) == () and not isinstance(value, list | tuple):
+        if not isinstance(value, list | tuple) and jnp.ndim(value) == 0:
             return [(0, what, None)]
         return [(k, what, k) for k in range(mesh.dim) if not _free(value[k])]
-    array = np.asarray([[np.nan if v is None else v for v in np.atleast_1d(row)] for row in _rows(what)], float)
-    if array.shape not in ((1, mesh.dim), (len(nodes), mesh.dim)):
+    if np.ndim(what) == 2 and np.shape(what) == (len(nodes), mesh.dim):
+        columns = [what[:, k] for k in range(mesh.dim)]
+    else:
+        columns = list(what) if isinstance(what, list | tuple) or jnp.ndim(what) else [what]
+    if len(columns) != mesh.dim or np.ndim(what) not in (0, 1, 2):
         raise BadInput(
             f"Elasticity: {where} must be {mesh.dim} numbers, an array ({len(nodes)}, {mesh.dim}) for its nodes or a function "
-            f"of (x, t); its shape is {array.shape}."
+            f"of (x, t); it is {what!r}."
         )
-    array = np.broadcast_to(array, (len(nodes), mesh.dim))
-    return [(k, array[:, k], None) for k in range(mesh.dim) if not np.all(np.isnan(array[:, k]))]
-
-
-def _rows(what):
-    return what if np.ndim(what) == 2 else [what]
+    return [(k, column, None) for k, column in enumerate(columns) if not _free(column)]
 
 
 def _free(value) -> bool:
-    return value is None or bool(np.any(np.isnan(np.asarray(value, float))))
+    if value is None:
+        return True
+    return not trees.is_tracer(value) and bool(np.all(np.isnan(np.asarray(value, float))))
 
 
 def _prescribe(mesh: Mesh, name: str, component: int, value, entry) -> list[Prescribed]:
-    nodes = mesh.nodes(name)
-    if not callable(value):
-        value = np.broadcast_to(np.asarray(value, float), nodes.shape)
-        if not np.all(np.isfinite(value)):
-            raise BadInput(f"Elasticity: the displacement of {name!r}, component {component}, is not finite at some nodes.")
-    elif entry is None:
-        _probe(value, mesh.points[nodes[0]], f"displacement[{name!r}]", {()})
+    nodes, where = mesh.nodes(name), f"displacement[{name!r}], component {component},"
     unknowns, first = np.unique(mesh.unknowns[nodes], return_index=True)
-    values = value if callable(value) else jnp.asarray(value[first])
-    return [Prescribed(jnp.asarray(unknowns), component, jnp.asarray(mesh.points[nodes[first]]), values, entry)]
+    if not callable(value):
+        value = jnp.broadcast_to(_numbers(value, where), nodes.shape)[first]
+    elif entry is None:
+        _probe(value, mesh.points[nodes[0]], where, {()})
+    return [Prescribed(jnp.asarray(unknowns), component, jnp.asarray(mesh.points[nodes[first]]), value, entry)]
 
 
 def _without_doubles(found: list[Prescribed]) -> tuple[Prescribed, ...]:

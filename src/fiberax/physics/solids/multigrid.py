@@ -21,7 +21,9 @@ class Multigrid(AbstractSparseSolver):
 
     def __check_init__(self):
         if not (0.0 < self.tolerance < 1.0 and self.max_steps >= 1):
-            raise BadInput(f"Multigrid: tolerance = {self.tolerance} must lie in (0, 1), max_steps = {self.max_steps} be positive.")
+            raise BadInput(
+                f"Multigrid: tolerance = {self.tolerance} must lie in (0, 1), max_steps = {self.max_steps} be positive."
+            )
         if importlib.util.find_spec("pyamg") is None:
             raise MissingExtra("Multigrid needs pyamg: install `fiberax[sparse]`.")
 
