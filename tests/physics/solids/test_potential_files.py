@@ -74,7 +74,9 @@ def test_setfl(tmp_path):
 
 
 def test_fs_has_a_density_for_every_pair(tmp_path):
-    text = SETFL.replace("6 5 4 3 2 1\n", "6 5 4 3 2 1\n1 1 1 1 1 1\n").replace("12 10 8 6 4 2\n", "2 2 2 2 2 2\n12 10 8 6 4 2\n")
+    text = SETFL.replace("6 5 4 3 2 1\n", "6 5 4 3 2 1\n1 1 1 1 1 1\n").replace(
+        "12 10 8 6 4 2\n", "2 2 2 2 2 2\n12 10 8 6 4 2\n"
+    )
     tables = read_eam(write(tmp_path, "x.eam.fs", text))
     np.testing.assert_array_equal(tables.density[0, 1], [1] * 6)
     np.testing.assert_array_equal(tables.density[1, 0], [2] * 6)
@@ -104,9 +106,17 @@ SETFL_LINES = SETFL.splitlines()
         (read_tersoff, TERSOFF.replace("95.373", "nan"), r"line 3: expected a number \(B, .*found 'nan'"),
         (read_eam, SETFL.replace("2 Aa Bb", "3 Aa Bb"), r"line 4: the line ends|line 5: expected the name of element 3"),
         (read_eam, SETFL.replace("5 0.5 6", "5 0.5 7"), r"line 9: expected a number .*found 'bcc'|found"),
-        (read_eam, SETFL.replace("0 -1 -2", "0 -1 -x"), "line 10: expected a number .value 3 of 5 of the embedding function of Bb., found"),
+        (
+            read_eam,
+            SETFL.replace("0 -1 -2", "0 -1 -x"),
+            "line 10: expected a number .value 3 of 5 of the embedding function of Bb., found",
+        ),
         (read_eam, SETFL + "1\n", "line 16: expected the end of the setfl file, found '1'"),
-        (read_eam, "\n".join(SETFL_LINES[:-1]), "line 14: the file ends here, but expected was a number .value 1 of 6 of r·φ of Bb-Bb"),
+        (
+            read_eam,
+            "\n".join(SETFL_LINES[:-1]),
+            "line 14: the file ends here, but expected was a number .value 1 of 6 of r·φ of Bb-Bb",
+        ),
         (read_eam, SETFL.replace("2.3", "2.5"), "line 5: expected a cutoff within the table, at most Nr dr = 2.4, found '2.5'"),
         (read_eam, SETFL.replace("5 0.5", "5.0 0.5"), r"line 5: expected an integer of at least 5 \(Nrho\), found '5.0'"),
         (read_eam, FUNCFL.replace("0.4 2.3", "-0.4 2.3"), r"line 3: expected a positive number \(dr\), found '-0.4'"),

@@ -31,7 +31,7 @@ def _points(lattice: np.ndarray, radius: float) -> np.ndarray:
 
 def cells_for(lattice: np.ndarray, basis: np.ndarray, stretch: float, shift: float) -> Cells:
     """Points for every deformation with singular values between `stretch` and 1/stretch, and shifts up to `shift`."""
-    division = math.pi / abs(np.linalg.det(lattice)) ** (2 / len(lattice))
+    division = math.pi / abs(float(np.linalg.det(lattice))) ** (2 / len(lattice))
     spread = max(float(np.linalg.norm((b - a) @ lattice)) for a in basis for b in basis)
     real = _points(lattice, math.sqrt(_REACH / division) / stretch + spread + shift)
     waves = _points(2.0 * np.pi * np.linalg.inv(lattice).T, math.sqrt(4.0 * division * _REACH) / stretch)
