@@ -106,6 +106,20 @@ class Steady:
 
 
 @dataclass(frozen=True)
+class Loading:
+    """Steady states along a load: the arguments of `fx.continuation`. `t` of the model is the load."""
+
+    bundle: Any
+    driver: Any
+    macro0: Any
+    dt: float
+    t0: float = 0.0
+    t1: float = 1.0
+    dt_min: float | None = None
+    labels: Labels = Labels(axis=Quantity("load", "1", "load"))
+
+
+@dataclass(frozen=True)
 class Table:
     """Responses (and tangents) of one fiber over a list of conditions: the arguments of `fx.responses`.
 
@@ -120,7 +134,7 @@ class Table:
     labels: Labels = Labels()
 
 
-Problem = Evolve | Steady | Table
+Problem = Evolve | Steady | Loading | Table
 
 
 def fields_of(case: type) -> list[tuple[str, Any, Any, Option]]:

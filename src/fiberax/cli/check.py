@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 import fiberax as fx
-from fiberax.cases.base import Evolve, Problem, Steady, Table
+from fiberax.cases.base import Evolve, Loading, Problem, Steady, Table
 from fiberax.cli.display import duration
 from fiberax.core.bundle import check_fit
 from fiberax.core.errors import BadInput
@@ -36,7 +36,7 @@ def _check_table(problem: Table, placement: Any) -> None:
     _tell("time", f"about {duration(seconds * len(conditions))} for {len(conditions)} conditions")
 
 
-def _check_bundle(problem: Evolve | Steady, placement: Any) -> None:
+def _check_bundle(problem: Evolve | Steady | Loading, placement: Any) -> None:
     bundle, macro0 = problem.bundle, jax.tree.map(np.asarray, problem.macro0)
     for path, leaf in jax.tree_util.tree_leaves_with_path(macro0):
         bad = np.argwhere(~np.isfinite(leaf))
@@ -50,7 +50,7 @@ def _check_bundle(problem: Evolve | Steady, placement: Any) -> None:
     some = np.unique(np.linspace(0, sites - 1, SAMPLE).round().astype(int))
     _check_fiber(bundle.fiber, bundle.link, jax.tree.map(lambda leaf: leaf[some[len(some) // 2]], held))
     _tell("memory", f"{_size(_bytes(state) * sites)} for the states of all sites, as much for a checkpoint on disk")
-    if isinstance(problem, Steady):
+    if isinstance(problem, Steady | Loading):
         _cost_of_steady(problem, jax.tree.map(lambda leaf: leaf[some], held), sites, placement)
         return
     plan = schedule(problem.t0, problem.t1, problem.dt, problem.saveat)
@@ -105,7 +105,7 @@ def _time_step(problem: Evolve, dt: float, first: float) -> float:
     return max(time.perf_counter() - begun - first, 0.0) / steps
 
 
-def _cost_of_steady(problem: Steady, sample: Any, sites: int, placement: Any) -> None:
+def _cost_of_steady(problem: Steady | Loading, sample: Any, sites: int, placement: Any) -> None:
     if not problem.driver.slaved:
         raise BadInput("A steady state needs a driver whose response is a function of the condition: fx.Quasistatic().")
     seconds = _time_responses(problem.bundle.fiber, problem.bundle.link, sample, placement) * sites

@@ -81,7 +81,7 @@ def build(case: Case) -> Problem:
         raise BadInput(f"{place_of(error)}: {type(error).__name__}: {error}") from error
     if not isinstance(problem, Problem):
         kind = type(problem).__name__
-        raise BadInput(f"{type(case).__name__}.build() must return an Evolve, Steady or Table; it returns {kind}.")
+        raise BadInput(f"{type(case).__name__}.build() must return an Evolve, Steady, Loading or Table; it returns {kind}.")
     return problem
 
 

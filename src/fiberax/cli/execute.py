@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 import fiberax as fx
-from fiberax.cases.base import Evolve, Labels, Problem, Steady, Table
+from fiberax.cases.base import Evolve, Labels, Loading, Problem, Steady, Table
 from fiberax.cli.display import Display
 from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.core.recorder import Record
@@ -87,7 +87,7 @@ def compute(problem: Problem, job: Job) -> str:
     """
     begun = time.monotonic()
     warnings.showwarning = _as_message(job)
-    run = {Evolve: _evolve, Steady: _steady, Table: _table}[type(problem)]
+    run = {Evolve: _evolve, Steady: _steady, Loading: _loading, Table: _table}[type(problem)]
     words = run(problem, job)
     if jax.process_index() == 0:
         job.display.close()
@@ -202,10 +202,35 @@ def _steady(problem: Steady, job: Job) -> str:
     solution = fx.steady(
         problem.bundle, problem.driver, problem.macro0, placement=job.placement, progress=Pulse(job, recorder, steady=True)
     )
-    first = jax.tree.map(lambda leaf: np.asarray(leaf[0]), (solution.macro, solution.response, solution.result))
+    first = jax.tree.map(lambda leaf: np.asarray(leaf[0]), (solution.macro, solution.response, solution.result, solution.energy))
     recorder.record(Record(0, 0.0, *first))
     _save_microstates(problem, job, solution)
     return f"steady state of {solution.result.shape[-1]} sites"
+
+
+def _loading(problem: Loading, job: Job) -> str:
+    start = _take_up(job) if job.resumed else None
+    recorder = _recorder(job, problem.labels, problem.bundle.macro.layout())
+    recorder.saved = 0 if start is None else start.saved
+    solution = fx.continuation(
+        problem.bundle,
+        problem.driver,
+        problem.macro0,
+        t0=problem.t0,
+        t1=problem.t1,
+        dt=problem.dt,
+        dt_min=problem.dt_min,
+        placement=job.placement,
+        progress=Pulse(job, recorder),
+        checkpoint=recorder,
+        start=start,
+    )
+    _save_microstates(problem, job, solution)
+    why = solution.stats["stopped"]
+    if why is not None and jax.process_index() == 0:
+        job.display.say(f"The path ends before {problem.labels.axis.name} = {problem.t1:g}. {why}")
+        log.append_event(job.folder, "stopped", {"message": why})
+    return f"{recorder.saved} load steps of {solution.section.outcome.result.shape[0]} sites"
 
 
 def _table(problem: Table, job: Job) -> str:
@@ -235,7 +260,7 @@ def _table(problem: Table, job: Job) -> str:
     return f"{total} conditions, {failed} failed"
 
 
-def _save_microstates(problem: Evolve | Steady, job: Job, solution: Any) -> None:
+def _save_microstates(problem: Evolve | Steady | Loading, job: Job, solution: Any) -> None:
     """States of the sites with the lowest, the middle and the highest condition, as arrays to draw."""
     if solution.macro is None:
         return
