@@ -99,7 +99,7 @@ def _failures(field: Field, section) -> jax.Array:
 def _begin(field: Field, step, t, base, shift, macro, section) -> Iterate:
     residual, section = _residual(field, step, t, base, shift, macro, section)
     none = jnp.zeros((), jnp.int32)
-    return Iterate(macro, section, residual, trees.norm(residual), jnp.asarray(1.0), none, none)
+    return Iterate(macro, section, residual, trees.norm(residual), jnp.ones(()), none, none)
 
 
 def first_iterate(field: Field, t, macro, section) -> Iterate:
