@@ -35,9 +35,15 @@ def smallest_eigenvalue(m: Float[Array, "d d *b"]) -> Float[Array, "*b"]:
     return mean + 2.0 * size * jnp.cos((jnp.arccos(cosine) + 2.0 * jnp.pi) / 3.0)
 
 
-def solve_symmetric(matrix: Float[Array, "n n *b"], rhs: Float[Array, "n *b"]):
-    """Solution of matrix x = rhs by elimination without pivoting, and the smallest pivot (all positive: positive definite)."""
+def solve_symmetric(matrix: Float[Array, "n n *b"], rhs: Array):
+    """Solution of matrix x = rhs, rhs (n, *b) or (n, k, *b), by elimination without pivoting, and the smallest pivot (*b).
+
+    All pivots are positive where the matrix is positive definite, and only there.
+    """
     n, pivots, rows, right = rhs.shape[0], [], [], []
+    several = rhs.ndim == matrix.ndim
+    if several:
+        matrix = matrix[:, :, None]
     for _ in range(n):
         pivot = matrix[0, 0]
         pivots.append(pivot)
@@ -52,4 +58,5 @@ def solve_symmetric(matrix: Float[Array, "n n *b"], rhs: Float[Array, "n *b"]):
         for j, x in enumerate(found):
             value = value - rows[k][n - k - 1 - j] * x
         found.append(value)
-    return jnp.stack(found[::-1]), jnp.min(jnp.stack(pivots), axis=0)
+    smallest = jnp.min(jnp.stack(pivots), axis=0)
+    return jnp.stack(found[::-1]), smallest[0] if several else smallest

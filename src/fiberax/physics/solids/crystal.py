@@ -27,6 +27,7 @@ from fiberax.physics.solids.potentials.base import AbstractPotential
 from fiberax.physics.solids.potentials.lattice_sum import Cells, cells_for
 from fiberax.physics.solids.relaxation import newton_step, relax
 from fiberax.physics.solids.shells import Shells, nearest_distance, shells
+from fiberax.physics.solids.ellipticity import soundness, stability
 
 
 class Crystal(AbstractEnergy):
@@ -120,9 +121,11 @@ class Crystal(AbstractEnergy):
 
     def soundness(self, state, condition):
         """The smaller of the smallest eigenvalues of W_ξξ and of the acoustic tensors, each relative to the largest entry."""
-        from fiberax.physics.solids.stability import soundness
-
         return _run(self, soundness, (condition, state))
+
+    def diagnose(self, state, condition):
+        """What was lost where `soundness` is not positive, with its direction and mode."""
+        return stability(self, condition, state).in_words()
 
     def valid(self, A, shifts):
         """Result code of a condition and shifts with trailing batch axes: SUCCESS, NONFINITE where det F ≤ 0, or OUT_OF_RANGE."""
@@ -179,6 +182,7 @@ def _checked(lattice, basis, species, potential):
     return lattice, basis, tuple(species)
 
 
+@eqx.filter_jit
 def _run(crystal: Crystal, kernel: Callable, arrays, *settings):
     """`kernel(crystal, A, shifts, *settings)` on one fiber, native over batches of them; derivatives stop here."""
     parameters, rest = eqx.partition(crystal, eqx.is_array)
@@ -205,18 +209,7 @@ def _stresses(crystal, A, shifts):
 
 
 def _moduli(crystal, A, shifts):
-    return _where_valid(crystal, A, shifts, relaxed_moduli(crystal.shortlisted(assembly.hessian, A, shifts, None), A))
-
-
-def relaxed_moduli(hessian, A):
-    """The Schur complement (d, d, d, d, *batch) of the Hessian in A and shifts."""
-    d, batch = A.shape[0], A.shape[2:]
-    k = d * d
-    moduli, coupling, inner = hessian[:k, :k], hessian[k:, :k], hessian[k:, k:]
-    if hessian.shape[0] > k:
-        columns = [solve_symmetric(inner, coupling[:, c])[0] for c in range(k)]
-        moduli = moduli - jnp.einsum("mp...,mq...->pq...", coupling, jnp.stack(columns, axis=1))
-    return moduli.reshape(d, d, d, d, *batch)
+    return _where_valid(crystal, A, shifts, assembly.relaxed_moduli(crystal.shortlisted(assembly.hessian, A, shifts, None), A))
 
 
 def _relax(crystal, A, shifts, tolerance):
@@ -255,7 +248,7 @@ def _plain_tangent(crystal, state, condition):
         return _plain_energy(crystal, q[d * d :].reshape(state.shape), q[: d * d].reshape(d, d))
 
     matrix = jax.hessian(joint)(jnp.concatenate([condition.ravel(), state.ravel()]))
-    return relaxed_moduli(matrix, condition)
+    return assembly.relaxed_moduli(matrix, condition)
 
 
 def _native(kernel: Callable, plain: Callable) -> Callable:

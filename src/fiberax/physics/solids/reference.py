@@ -1,0 +1,118 @@
+"""The stress-free reference of a crystal, and its elastic constants there."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fiberax.core.errors import NotConverged
+from fiberax.numerics.result import TEXTS, Result
+from fiberax.physics.solids import assembly
+from fiberax.physics.solids.crystal import Crystal, positions
+
+_STEPS = 60
+_LONGEST = 0.05  # longest step in strain
+_RANGE = 0.15  # of strain before the neighbour lists are made anew
+
+
+class Equilibrium(eqx.Module):
+    """A crystal at rest.
+
+    `crystal`: with the scaled or relaxed lattice and its shifts taken into the basis; `deformation` (d, d): F from the given
+    lattice; `scale`: det F^(1/d). `energy`: per cell; `stress` (d, d): what is left of it. `elastic`, `elastic_unrelaxed`
+    (d, d, d, d): dP/dA with relaxed and with fixed shifts, the elastic constants where no stress is left.
+    """
+
+    crystal: Crystal
+    deformation: Float[Array, "d d"]
+    scale: float
+    energy: float
+    energy_per_atom: float
+    stress: Float[Array, "d d"]
+    elastic: Float[Array, "d d d d"]
+    elastic_unrelaxed: Float[Array, "d d d d"]
+
+    @property
+    def voigt(self) -> np.ndarray:
+        """Relaxed constants as a matrix, order xx, yy, zz, yz, xz, xy (two dimensions: xx, yy, xy)."""
+        return voigt(self.elastic)
+
+    @property
+    def voigt_unrelaxed(self) -> np.ndarray:
+        """Constants at fixed shifts, in the same order."""
+        return voigt(self.elastic_unrelaxed)
+
+
+def voigt(moduli) -> np.ndarray:
+    """(d, d, d, d) as a (6, 6) or (3, 3) matrix."""
+    pairs = [(0, 0), (1, 1), (0, 1)] if len(moduli) == 2 else [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
+    return np.asarray([[moduli[i][j][k][n] for k, n in pairs] for i, j in pairs])
+
+
+@eqx.filter_jit
+def _look(crystal: Crystal, A, shifts):
+    state, out = crystal.solve(A, shifts, 1e-12)
+    return state, out.result, crystal.link(state, A), crystal.tangent(state, A)
+
+
+@eqx.filter_jit
+def _constants(crystal: Crystal, A, state):
+    d = A.shape[0]
+    fixed = assembly.hessian(crystal, A, state, False)[: d * d, : d * d].reshape(d, d, d, d)
+    return crystal.energy(state, A), crystal.link(state, A), crystal.tangent(state, A), fixed
+
+
+def equilibrium(crystal: Crystal, full: bool = False, tolerance: float = 1e-11) -> Equilibrium:
+    """The crystal with its lattice scaled so that the mean stress vanishes; `full`: relaxed until all stress does.
+
+    `tolerance`: largest strain by which the answer may be off. Raises `NotConverged` where no such lattice is found.
+    """
+    whole, current = np.eye(crystal.lattice.shape[0]), crystal
+    d = len(whole)
+    A, state = np.zeros((d, d)), crystal.init(None, jax.random.key(0))
+    basis = _directions(d) if full else np.eye(d)[None] / np.sqrt(d)
+    for _ in range(_STEPS):
+        state, code, P, C = jax.tree.map(np.asarray, _look(current, jnp.asarray(A), jnp.asarray(state)))
+        if code not in (Result.SUCCESS, Result.UNSTABLE):
+            raise NotConverged(f"equilibrium: {TEXTS[Result(int(code))]}, at the strain {A.tolist()} of the given lattice.")
+        residual = np.einsum("aij,ij->a", basis, P)
+        matrix = np.einsum("aij,ijkl,bkl->ab", basis, C, basis)
+        values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
+        # Uphill where the energy bends down: |eigenvalues| keep the step a descent.
+        move = -vectors @ ((vectors.T @ residual) / np.maximum(np.abs(values), 1e-12 * np.abs(values).max()))
+        length = np.linalg.norm(move)
+        A = A + np.einsum("a,aij->ij", move * min(1.0, _LONGEST / max(length, 1e-300)), basis)
+        if length <= tolerance:
+            break
+        if np.linalg.norm(A) > _RANGE:
+            current, whole = _rebuilt(current, A, state), (np.eye(d) + A) @ whole
+            A, state = np.zeros((d, d)), np.zeros(state.shape)
+    else:
+        raise NotConverged(f"equilibrium: no stress-free lattice within {_STEPS} steps; the last strain step was {length:.2g}.")
+    state = np.asarray(_look(current, jnp.asarray(A), jnp.asarray(state))[0])
+    found, whole = _rebuilt(current, A, state), (np.eye(d) + A) @ whole
+    W, P, C, fixed = _constants(found, jnp.zeros((d, d)), jnp.zeros(state.shape))
+    energy = float(W * found.volume)
+    scale = float(np.linalg.det(whole) ** (1.0 / d))
+    return Equilibrium(found, jnp.asarray(whole), scale, energy, energy / len(crystal.species), P, C, fixed)
+
+
+def _directions(d: int) -> np.ndarray:
+    """An orthonormal basis of the symmetric matrices."""
+    found = []
+    for i in range(d):
+        for j in range(i, d):
+            m = np.zeros((d, d))
+            m[i, j] = m[j, i] = 1.0 if i == j else 0.5**0.5
+            found.append(m)
+    return np.asarray(found)
+
+
+def _rebuilt(crystal: Crystal, A, state) -> Crystal:
+    """The deformed crystal as a reference of its own."""
+    lattice = np.asarray(crystal.lattice) @ (np.eye(len(A)) + A).T
+    basis = np.asarray(positions(crystal, state, A)) @ np.linalg.inv(lattice)
+    return Crystal(
+        lattice, basis, crystal.species, crystal.potential, crystal.stretch, crystal.shift, crystal.allow_unstable
+    )
