@@ -202,7 +202,8 @@ def _steady(problem: Steady, job: Job) -> str:
     solution = fx.steady(
         problem.bundle, problem.driver, problem.macro0, placement=job.placement, progress=Pulse(job, recorder, steady=True)
     )
-    first = jax.tree.map(lambda leaf: np.asarray(leaf[0]), (solution.macro, solution.response, solution.result, solution.energy))
+    saved = solution.macro, solution.response, solution.result, solution.energy
+    first = jax.tree.map(lambda leaf: np.asarray(leaf[0]), saved)
     recorder.record(Record(0, 0.0, *first))
     _save_microstates(problem, job, solution)
     return f"steady state of {solution.result.shape[-1]} sites"
