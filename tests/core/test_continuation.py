@@ -1,0 +1,129 @@
+"""Loads followed step by step: where the path ends, resumption, the monolithic driver, refusal of failing trials."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fiberax as fx
+from fiberax.testing import CubicFlow
+
+
+class Pulled(fx.AbstractMacro):
+    """Three bars in a row between a wall and a hand at `reach`·t: stretches U (3,), equal forces, Σ U = reach t."""
+
+    reach: float = 1.0
+
+    def conditions(self, macro):
+        return macro
+
+    def rate(self, t, macro, response):
+        forces = response[:2] - response[1:]
+        return jnp.concatenate([-forces, (self.reach * t - jnp.sum(macro))[None]])
+
+
+class Bond(fx.AbstractEnergy):
+    """Two Morse bonds in a row, W = V(p) + V(U − p), V(r) = (1 − e^−r)²: sound while V'' > 0, up to r = ln 2."""
+
+    def init(self, condition, key):
+        return 0.5 * condition
+
+    def energy(self, state, condition):
+        return (1 - jnp.exp(-state)) ** 2 + (1 - jnp.exp(state - condition)) ** 2
+
+    def soundness(self, state, condition):
+        curvature = lambda r: 4 * jnp.exp(-2 * r) - 2 * jnp.exp(-r)
+        return jnp.minimum(curvature(state), curvature(condition - state))
+
+    def diagnose(self, state, condition):
+        return f"The bond of length {float(state):.3f} is soft."
+
+
+BUNDLE = fx.Bundle(Pulled(), Bond())
+LIMIT = 3 * 2 * np.log(2.0)
+
+
+def follow(driver=None, **options):
+    return fx.continuation(BUNDLE, driver or fx.Quasistatic(), jnp.zeros(3), **options)
+
+
+def test_path_is_exact_and_ends_where_soundness_does():
+    sol = follow(t1=6.0, dt=0.5, dt_min=1e-4)
+    np.testing.assert_allclose(sol.macro, np.repeat(sol.ts[:, None] / 3, 3, axis=1), atol=1e-9)
+    r = sol.ts / 6
+    np.testing.assert_allclose(sol.response, np.repeat((2 * np.exp(-r) * (1 - np.exp(-r)))[:, None], 3, axis=1), atol=1e-9)
+    assert LIMIT - 4e-4 < sol.ts[-1] < LIMIT
+    words = sol.stats["stopped"]
+    assert "lost their ground" in words and "The bond of length 0.69" in words and "allow_unstable" in words
+    assert len(sol.stats["newton"]) == len(sol.ts)
+
+
+def test_unsound_steady_state_is_told_or_allowed():
+    start = jnp.full(3, 1.5)
+    with pytest.raises(fx.Unsound, match="3 of 3 fibers lost their ground at the steady state"):
+        fx.steady(BUNDLE, fx.Quasistatic(), start, t=4.5)
+    found = fx.steady(BUNDLE, fx.Quasistatic(), start, t=4.5, allow_unstable=True)
+    np.testing.assert_allclose(found.macro[0].sum(), 4.5, atol=1e-8)
+
+
+def test_resumed_path_is_the_same():
+    class Keeper(fx.AbstractRecorder):
+        def __init__(self):
+            self.snapshots, self.records = [], []
+
+        def due(self):
+            return True
+
+        def save(self, snapshot):
+            self.snapshots.append(snapshot)
+
+        def record(self, record):
+            self.records.append(record)
+
+    keeper, again = Keeper(), Keeper()
+    follow(t1=3.0, dt=0.5, checkpoint=keeper)
+    snapshot = keeper.snapshots[3]
+    follow(t1=3.0, dt=0.5, checkpoint=again, start=snapshot)
+    rest = keeper.records[snapshot.saved :]
+    assert len(rest) == len(again.records) > 0
+    for a, b in zip(rest, again.records, strict=True):
+        assert a.index == b.index and a.t == b.t
+        np.testing.assert_array_equal(a.macro, b.macro)
+        np.testing.assert_array_equal(a.response, b.response)
+
+
+def test_monolithic_agrees_and_converges_quadratically():
+    start = jnp.asarray([0.5, 0.8, 0.2])
+    nested = fx.steady(BUNDLE, fx.Quasistatic(1e-12), start, t=2.0, tolerance=1e-12)
+    joint = fx.steady(BUNDLE, fx.Monolithic(), start, t=2.0, tolerance=1e-12)
+    np.testing.assert_allclose(joint.macro, nested.macro, atol=1e-12)
+    np.testing.assert_allclose(joint.response, nested.response, atol=1e-12)
+    r = np.asarray(joint.stats["residuals"])
+    r = r[r > 1e-15]
+    assert len(r) > 3 and np.log(r[-1]) < 1.6 * np.log(r[-2])
+    with pytest.raises(fx.Mismatch, match="Monolithic needs"):
+        fx.Monolithic().prepare(fx.Stochastic(lambda u, U, dt, key: u, lambda U, key: U))
+
+
+def test_line_search_refuses_what_is_not_admissible():
+    class Guarded(Pulled):
+        """As before, but no stretch may pass 1.2: Newton's full step would."""
+
+        def admissible(self, macro):
+            return jnp.all(macro < 1.2)
+
+    bundle = fx.Bundle(Guarded(), CubicFlow(a=0.5), lambda fiber, state, U: state)
+    found = fx.steady(bundle, fx.Quasistatic(), jnp.asarray([0.1, 0.1, 0.1]), t=3.0)
+    np.testing.assert_allclose(found.macro[0], 1.0, atol=1e-9)
+    with pytest.raises(fx.NotConverged):
+        fx.steady(bundle, fx.Quasistatic(), jnp.asarray([0.1, 0.1, 0.1]), t=3.9)
+
+
+def test_bad_input_is_named():
+    with pytest.raises(fx.BadInput, match="t1 must be larger"):
+        follow(t1=-1.0, dt=0.1)
+    with pytest.raises(fx.BadInput, match="dt must be positive"):
+        follow(t1=1.0, dt=0.0)
+    with pytest.raises(fx.BadInput, match="dt_min must lie"):
+        follow(t1=1.0, dt=0.1, dt_min=0.2)
+    with pytest.raises(fx.Mismatch, match="continuation needs a response"):
+        follow(fx.Seamless(), t1=1.0, dt=0.1)
