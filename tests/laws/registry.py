@@ -52,6 +52,11 @@ MODELS = {
     "cubic-flow": Model(CubicFlow(a=0.5), jnp.linspace(0.5, 1.5, 5), 1.0),
     "spring": Model(Spring(), jnp.linspace(0.5, 0.9, 5), 4.0),
     "diatomic-chain": Model(DiatomicChain(k=1.0, q=6.0), jnp.linspace(0.1, 0.4, 5), 2.0),
+    "quantum-chain": Model(
+        fx.solids.QuantumChain(lambda s: 3.0 * s**2, lambda y: -20.0 * jnp.cos(2 * jnp.pi * y), n=5),
+        jnp.linspace(0.1, 0.4, 5),
+        80.0,
+    ),
     "shared-load": Model(SharedLoad(jnp.asarray([1.0, 2.0, 5.0])), jnp.linspace(0.5, 1.5, 5), 1.0),
     "ground-state": Model(GroundState(np.diag([0.0, 2.0, 3.0, 5.0]), 0.3 * _SYMMETRIC), jnp.linspace(0.5, 1.5, 5), 1.0),
     "cell-1d": Model(

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fiberax.core import equilibrium
 from fiberax.core.bundle import describe_shapes
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractEnergy
@@ -28,9 +29,10 @@ class DiatomicChain(AbstractEnergy):
         second: Energy of the bond between a cell and the next where it is another one; by default V.
         length: Length ℓ of the cell at A = 0, in the unit of r. The paper's is 1; a chain at rest has twice the bond length.
 
-    The state p is the length of the first bond, a number. `init` stands a little beside the middle, p = (1 + A)ℓ/2, which is
-    the equilibrium of equal bonds up to the strain where V'' changes sign and a saddle beyond it. There one bond breaks: the
-    minimiser goes on to the unequal pair, and `soundness` is negative on both branches.
+    The state p is the length of the first bond, a number. `init` is the middle, p = (1 + A)ℓ/2, the equilibrium of equal bonds
+    up to the strain where V'' changes sign and a saddle beyond it. There one bond breaks: the minimiser goes on to the unequal
+    pair, and `soundness` is negative on both branches. The tolerance of solves bounds the residual relative to the one at a
+    state 0.1 % off the middle.
 
     Raises:
         BadInput: V or second is not a function of one number with one number as its value, or length is not positive.
@@ -46,10 +48,13 @@ class DiatomicChain(AbstractEnergy):
         self.length = check_positive("DiatomicChain: length", length)
 
     def init(self, condition, key):
-        return (0.5 - _LEAN) * self.length * (1.0 + condition)
+        return 0.5 * self.length * (1.0 + condition)
 
     def energy(self, state, condition):
         return (self.V(state) + self.second(self.length * (1.0 + condition) - state)) / self.length
+
+    def solve(self, condition, state, tolerance):
+        return equilibrium.solve_energy(_Leaning(self.V, self.second, self.length), condition, state, tolerance)
 
     def soundness(self, state, condition):
         """The smaller of W_pp ℓ² and of the modulus C = W_AA − W_Ap²/W_pp, both in the unit of F; W_pp ℓ² alone if negative."""
@@ -57,6 +62,13 @@ class DiatomicChain(AbstractEnergy):
         (pp, pa), (_, aa) = hessian(jnp.stack([state / self.length, condition]))
         stable = pp > 0.0
         return jnp.where(stable, jnp.minimum(pp, aa - pa**2 / jnp.where(stable, pp, 1.0)), pp)
+
+
+class _Leaning(DiatomicChain):
+    """The chain with an `init` off the equilibrium, whose residual is a measure for tolerances."""
+
+    def init(self, condition, key):
+        return (1.0 - _LEAN) * super().init(condition, key)
 
 
 def check_function(what: str, function, argument: str) -> Callable:
