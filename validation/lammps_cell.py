@@ -1,8 +1,8 @@
 """LAMMPS as a peer: energy and stress of one periodic cell, in the frame and the units of the caller.
 
-LAMMPS wants a cell whose first vector lies on x and whose second lies in the xy plane. Cell and atoms are turned there, the stress
-is turned back; P = det F σ F^-T, per reference volume. Needs `pip install --group peers`, and the folder of libmpi on the
-library path (`library_path`, before anything else).
+LAMMPS wants a cell whose first vector lies on x and whose second lies in the xy plane. Cell and atoms are turned there, the
+stress is turned back; P = det F σ F^-T, per reference volume. Needs `pip install --group peers`, and the folder of libmpi
+on the library path (`library_path`, before anything else).
 """
 
 import os
@@ -57,15 +57,14 @@ class Peer:
         number = lambda x: repr(float(x))
         sides = " ".join(f"0 {number(box[k, k])}" for k in range(3))
         tilts = " ".join(number(x) for x in (box[1, 0], box[2, 0], box[2, 1]))
-        self.lmp.commands_list(
-            ["clear", f"units {self.units}", "atom_style atomic", "atom_modify map array sort 0 0", "box tilt large"]
-            + [f"region cell prism {sides} {tilts} units box", f"create_box {len(self.types)} cell", "mass * 1.0"]
-        )
+        self._commands("clear", f"units {self.units}", "atom_style atomic", "atom_modify map array sort 0 0", "box tilt large")
+        self._commands(f"region cell prism {sides} {tilts} units box", f"create_box {len(self.types)} cell", "mass * 1.0")
         kinds = [self.types.index(s) + 1 for s in species]
         self.lmp.create_atoms(len(kinds), list(range(1, len(kinds) + 1)), kinds, positions.ravel().tolist())
         if self.lmp.get_natoms() != len(kinds):
             raise RuntimeError("LAMMPS lost an atom at the wall of the cell.")
-        self.lmp.commands_list(
-            [*self.commands, "neighbor 0.3 bin", "compute virial all pressure NULL virial"]
-            + ["thermo_style custom step pe c_virial[1]", "thermo_modify norm no"]
-        )
+        self._commands(*self.commands, "neighbor 0.3 bin", "compute virial all pressure NULL virial")
+        self._commands("thermo_style custom step pe c_virial[1]", "thermo_modify norm no")
+
+    def _commands(self, *lines):
+        self.lmp.commands_list(list(lines))

@@ -199,7 +199,7 @@ def test_what_they_refuse(tmp_path):
         SuttonChen.named("W")
     with pytest.raises(BadInput, match="n=6, m=9; need n > m > 0"):
         SuttonChen(1.0, 3.6, 39.0, 6, 9, cutoff=7.0)
-    with pytest.raises(BadInput, match="a=-1.0 must be positive"):
+    with pytest.raises(BadInput, match=r"a=-1\.0 must be positive"):
         SuttonChen(1.0, -1.0, 39.0, 9, 6, cutoff=7.0)
     with pytest.raises(BadInput, match="scheme='shifted' is not one of"):
         SuttonChen(1.0, 3.6, 39.0, 9, 6, cutoff=7.0, scheme="shifted")

@@ -1,4 +1,4 @@
-"""Tersoff's potential: the published formula by plain loops, published crystals, and derivatives where neighbours come and go."""
+"""Tersoff's potential: the published formula by plain loops, published crystals, derivatives where neighbours come and go."""
 
 import math
 

@@ -1,0 +1,239 @@
+"""Crystals against LAMMPS, matscipy and published elastic constants: at least 20 random A up to 10 % for every potential.
+
+Unrelaxed: W and P at given random shifts. Relaxed: LAMMPS minimizes to about 1e-10 only, so its W is compared as minimized, and
+both W and P at our relaxed positions. Bounds: 1e-11 relative, 1e-8 for tables; P relative to its largest entry.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import lammps_cell
+import numpy as np
+from table import Table
+
+import fiberax as fx
+
+P = fx.solids.potentials
+GPA = 160.21766208
+COUNT, SIZE = 20, 0.1
+EXACT, TABLE = 1e-11, 1e-8
+FCC = np.array([[0.0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2
+ONE = np.zeros((1, 3))
+DIAMOND = np.array([[0.0, 0, 0], [0.25, 0.25, 0.25]])
+B2 = np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]])
+ROCK_SALT = np.array([[0.0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+def folder() -> Path:
+    """Potential files that come with LAMMPS."""
+    import lammps
+
+    return Path(lammps.__file__).parent / "share/lammps/potentials"
+
+
+def _compare(table, label, crystal, peer, bound, relaxed):
+    rng = np.random.default_rng(len(label))
+    A = SIZE * rng.uniform(-1, 1, (COUNT, 3, 3))
+    n = len(crystal.species)
+    shifts = 0.06 * crystal.nearest * rng.uniform(-1, 1, (COUNT, n - 1, 3))
+    energy, stress = jax.jit(jax.vmap(lambda A, s: (crystal.energy(s, A), crystal.link(s, A))))(
+        jnp.asarray(A), jnp.asarray(shifts)
+    )
+    errors = [_errors(crystal, peer, A[k], shifts[k], energy[k], stress[k]) for k in range(COUNT)]
+    table.below(max(e[0] for e in errors), bound, label, "given shifts", "W")
+    table.below(max(e[1] for e in errors), bound, label, "given shifts", "P")
+    if not relaxed:
+        return
+    found = fx.responses(crystal, jnp.asarray(A))
+    state = np.asarray(found.state)
+    errors = [_errors(crystal, peer, A[k], state[k], found.energy[k], found.value[k]) for k in range(COUNT)]
+    table.below(max(e[0] for e in errors), bound, label, "relaxed", "W")
+    table.below(max(e[1] for e in errors), bound, label, "relaxed", "P")
+    minimized = [_errors(crystal, peer, A[k], state[k], found.energy[k], found.value[k], minimize=True) for k in range(COUNT)]
+    table.below(max(e[0] for e in minimized), max(bound, 1e-10), label, "minimized by LAMMPS", "W")
+
+
+def _errors(crystal, peer, A, shifts, energy, stress, **options):
+    F, lattice = np.eye(3) + A, np.asarray(crystal.lattice)
+    atoms = np.asarray(fx.solids.positions(crystal, jnp.asarray(shifts), jnp.asarray(A)))
+    other, force = peer.evaluate(lattice, atoms, crystal.species, F, **options)
+    return abs(float(energy) / other - 1), np.max(np.abs(np.asarray(stress) - force)) / np.max(np.abs(force))
+
+
+def _table(name, title):
+    return Table(name, title, ("potential", "state", "quantity"))
+
+
+def pairs_lammps(out):
+    """Pair potentials with the cutoff schemes that LAMMPS has."""
+    table = _table("pairs_lammps", f"largest relative difference to LAMMPS over {COUNT} random A up to {SIZE:g}")
+    fcc = lambda a, potential: fx.solids.Crystal(FCC * a, ONE, ["X"], potential)
+    four = lambda a, potential: fx.solids.Crystal(
+        np.eye(3) * a, np.array([[0.0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]), ["X"] * 4, potential
+    )
+    lj = lambda scheme: P.LennardJones(1.0, 1.0, 2.5, scheme)
+    morse = P.Morse(1.3, 4.2, 1.1, 2.6, "truncated")
+    buckingham = P.Buckingham(1388.773, 0.3623188, 175.0, 8.0, units="metal")
+    cut = ["pair_style lj/cut 2.5", "pair_coeff * * 1 1"]
+    runs = [
+        ("LJ truncated", fcc(1.55, lj("truncated")), cut),
+        ("LJ energy-shifted", fcc(1.55, lj("energy-shifted")), [*cut, "pair_modify shift yes"]),
+        ("LJ force-shifted", fcc(1.55, lj("force-shifted")), ["pair_style lj/smooth/linear 2.5", "pair_coeff * * 1 1"]),
+        (
+            "LJ force-shifted, 4 atoms",
+            four(1.55, lj("force-shifted")),
+            ["pair_style lj/smooth/linear 2.5", "pair_coeff * * 1 1"],
+        ),
+        ("Morse truncated", fcc(1.55, morse), ["pair_style morse 2.6", "pair_coeff * * 1.3 4.2 1.1"]),
+    ]
+    for label, crystal, commands in runs:
+        _compare(table, label, crystal, lammps_cell.Peer(commands, ["X"], "lj"), EXACT, relaxed=False)
+    crystal = fx.solids.Crystal(FCC * 4.2, ROCK_SALT, ["X", "X"], buckingham)
+    commands = ["pair_style buck 8.0", "pair_coeff * * 1388.773 0.3623188 175.0"]
+    _compare(table, "Buckingham, rock salt", crystal, lammps_cell.Peer(commands, ["X"]), EXACT, relaxed=False)
+    return table.close(out)
+
+
+def bonds_lammps(out):
+    """Stillinger-Weber and Tersoff."""
+    table = _table("bonds_lammps", f"largest relative difference to LAMMPS over {COUNT} random A up to {SIZE:g}")
+    files, out = folder(), Path(out)
+    diamond = lambda a, species, potential: fx.solids.Crystal(FCC * a, DIAMOND, species, potential)
+    sw = lambda file, types: ["pair_style sw", f"pair_coeff * * {files / file} {types}"]
+    tersoff = lambda file, types: ["pair_style tersoff", f"pair_coeff * * {file} {types}"]
+    mixed = _written(out, P.Tersoff("SiC"))
+    runs = [
+        ("SW Si", diamond(5.431, ["Si", "Si"], P.StillingerWeber("Si")), sw("Si.sw", "Si"), ["Si"]),
+        ("SW GaN, file", diamond(4.5, ["Ga", "N"], P.StillingerWeber(files / "GaN.sw")), sw("GaN.sw", "Ga N"), ["Ga", "N"]),
+    ]
+    for name, species, a in (
+        ("Si(B)", "Si", 5.432),
+        ("Si(C)", "Si", 5.432),
+        ("Si(D)", "Si", 5.432),
+        ("C", "C", 3.566),
+        ("Ge", "Ge", 5.657),
+    ):
+        crystal = diamond(a, [species] * 2, P.Tersoff(name))
+        runs.append((f"Tersoff {name}", crystal, tersoff(files / "SiCGe.tersoff", name), [species]))
+    runs += [
+        ("Tersoff SiC", diamond(4.321, ["Si", "C"], P.Tersoff("SiC")), tersoff(mixed, "Si C"), ["Si", "C"]),
+        (
+            "Tersoff SiC, file",
+            diamond(4.321, ["Si", "C"], P.Tersoff(files / "SiC.tersoff")),
+            tersoff(files / "SiC.tersoff", "Si C"),
+            ["Si", "C"],
+        ),
+        (
+            "Tersoff GaN, file, m = 1",
+            diamond(4.5, ["Ga", "N"], P.Tersoff(files / "GaN.tersoff")),
+            tersoff(files / "GaN.tersoff", "Ga N"),
+            ["Ga", "N"],
+        ),
+    ]
+    for label, crystal, commands, types in runs:
+        _compare(table, label, crystal, lammps_cell.Peer(commands, types), EXACT, relaxed=True)
+    return table.close(out)
+
+
+def _written(out, potential):
+    """A Tersoff potential as a file."""
+    out.mkdir(parents=True, exist_ok=True)
+    path, table, names = out / "SiC_1989.tersoff", np.asarray(potential.parameters), potential.species
+    rows = [
+        (a, b, c, *map(repr, map(float, table[i, j, k])))
+        for i, a in enumerate(names)
+        for j, b in enumerate(names)
+        for k, c in enumerate(names)
+    ]
+    path.write_text("# UNITS: metal\n" + "\n".join(" ".join(row) for row in rows) + "\n")
+    return path
+
+
+def tables_lammps(out):
+    """EAM tables."""
+    table = _table("tables_lammps", f"largest relative difference to LAMMPS over {COUNT} random A up to {SIZE:g}")
+    files = folder()
+    fcc = lambda a, name, file: fx.solids.Crystal(FCC * a, ONE, [name], P.EAM(files / file))
+    b2 = lambda a, names, file: fx.solids.Crystal(np.eye(3) * a, B2, names, P.EAM(files / file))
+    style = lambda kind, file, types="": [f"pair_style eam{kind}", f"pair_coeff * * {files / file} {types}"]
+    for label, crystal, commands in (
+        ("Cu, Mishin", fcc(3.615, "Cu", "Cu_mishin1.eam.alloy"), style("/alloy", "Cu_mishin1.eam.alloy", "Cu")),
+        ("Cu, Foiles u3, funcfl", fcc(3.615, "Cu", "Cu_u3.eam"), style("", "Cu_u3.eam")),
+        ("Ni, Foiles u3, funcfl", fcc(3.52, "Ni", "Ni_u3.eam"), style("", "Ni_u3.eam")),
+        ("NiAl", b2(2.88, ["Ni", "Al"], "NiAlH_jea.eam.alloy"), style("/alloy", "NiAlH_jea.eam.alloy", "Ni Al")),
+        ("CuZr, fs", b2(3.27, ["Cu", "Zr"], "CuZr_mm.eam.fs"), style("/fs", "CuZr_mm.eam.fs", "Cu Zr")),
+    ):
+        peer = lammps_cell.Peer(commands, list(crystal.species))
+        _compare(table, label, crystal, peer, TABLE, relaxed=False)
+    return table.close(out)
+
+
+def matscipy(out):
+    """The same crystals in matscipy, run as ASE calculators, unrelaxed."""
+    from matscipy.calculators.eam import EAM
+    from matscipy.calculators.manybody import Manybody
+    from matscipy.calculators.manybody.explicit_forms import StillingerWeber, TersoffBrenner
+    from matscipy.calculators.manybody.explicit_forms.stillinger_weber import Stillinger_Weber_PRB_31_5262_Si as SW
+    from matscipy.calculators.manybody.explicit_forms.tersoff_brenner import Tersoff_PRB_39_5566_Si_C as SI_C
+
+    table = _table("matscipy", f"largest relative difference to matscipy over {COUNT} random A up to {SIZE:g}")
+    mishin = folder() / "Cu_mishin1.eam.alloy"
+    runs = (
+        ("SW Si", FCC * 5.431, DIAMOND, ["Si", "Si"], P.StillingerWeber("Si"), partial(Manybody, **StillingerWeber(SW)), 1e-10),
+        (
+            "Tersoff Si(D)",
+            FCC * 5.432,
+            DIAMOND,
+            ["Si", "Si"],
+            P.Tersoff("Si(D)"),
+            partial(Manybody, **TersoffBrenner(SI_C)),
+            EXACT,
+        ),
+        ("Tersoff SiC", FCC * 4.321, DIAMOND, ["Si", "C"], P.Tersoff("SiC"), partial(Manybody, **TersoffBrenner(SI_C)), EXACT),
+        # matscipy lays a C2 spline through the table, we and LAMMPS a Hermite one; the file says atomic number 1.
+        ("Cu, Mishin", FCC * 3.615, ONE, ["Cu"], P.EAM(mishin), partial(EAM, str(mishin)), 1e-6),
+    )
+    for label, lattice, basis, species, potential, calculator, bound in runs:
+        _compare(table, label, fx.solids.Crystal(lattice, basis, species, potential), _Ase(calculator()), bound, relaxed=False)
+    return table.close(out)
+
+
+class _Ase:
+    """An ASE calculator in the place of `lammps_cell.Peer`."""
+
+    def __init__(self, calculator):
+        self.calculator = calculator
+
+    def evaluate(self, lattice, positions, species, F):
+        from ase import Atoms
+
+        known = {"Cu": "H"} if type(self.calculator).__name__ == "EAM" else {}
+        symbols = [known.get(s, s) for s in species]
+        repeat = 4 if len(species) == 1 else 3
+        atoms = Atoms(symbols, positions=positions, cell=lattice @ F.T, pbc=True).repeat(repeat)
+        atoms.calc = self.calculator
+        volume = abs(np.linalg.det(lattice)) * repeat**3
+        stress = np.linalg.det(F) * atoms.get_stress(voigt=False) @ np.linalg.inv(F).T
+        return atoms.get_potential_energy() / volume, stress
+
+
+def elastic_constants(out):
+    """Published elastic constants in GPa: facts of the papers named."""
+    table = Table("elastic_constants", "C11, C12, C44 against published values in GPa", ("crystal", "constant", "published"))
+    files = folder()
+    cases = (
+        # H. Balamane, T. Halicioglu, W. A. Tiller, Phys. Rev. B 46, 2250 (1992), with ε = 2.1683 eV.
+        ("SW Si", FCC * 5.430950, DIAMOND, ["Si", "Si"], P.StillingerWeber("Si"), (151.4, 76.4, 56.4), 0.1),
+        # J. Tersoff, Phys. Rev. B 38, 9902 (1988), table II.
+        ("Tersoff Si(C)", FCC * 5.4320, DIAMOND, ["Si", "Si"], P.Tersoff("Si(C)"), (142.5, 75.4, 69.0), 0.3),
+        # Y. Mishin et al., Phys. Rev. B 63, 224106 (2001), table II.
+        ("EAM Cu, Mishin", FCC * 3.615, ONE, ["Cu"], P.EAM(files / "Cu_mishin1.eam.alloy"), (169.9, 122.6, 76.2), 0.1),
+    )
+    for label, lattice, basis, species, potential, published, bound in cases:
+        crystal = fx.solids.Crystal(lattice, basis, species, potential)
+        C = np.asarray(fx.response(crystal, jnp.zeros((3, 3)), tangent=True).tangent) * GPA
+        for name, index, value in zip(("C11", "C12", "C44"), ((0, 0, 0, 0), (0, 0, 1, 1), (0, 1, 0, 1)), published):
+            table.between(C[index], value - bound, value + bound, label, name, value)
+    return table.close(out)
