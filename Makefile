@@ -1,7 +1,7 @@
 # make demo   two-scale diffusion on a microstructure image, into runs/demo
 # make test   style, types, import rules and all tests
 # make docs   the documentation site, into site/
-# make validate   comparisons with exact and published results, ten minutes, tables into runs/validation
+# make validate   comparisons with exact and published results and with peers, 20 minutes, tables into runs/validation
 # make bench  times as ratios against named peers; needs gcc and libfftw3-dev
 PYTHON ?= python3
 VENV := .venv
@@ -41,7 +41,9 @@ docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 validate: $(STAMP)
+	$(BIN)/python -m pip install --quiet --group peers
 	$(BIN)/python validation/homogenization.py
+	$(BIN)/python validation/solids.py
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --group bench
