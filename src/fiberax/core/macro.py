@@ -62,6 +62,10 @@ class AbstractMacro(eqx.Module):
         """False for a macrostate that Newton's line search must not step into (spec section 3: det(I + ∇u) ≤ 0)."""
         return jnp.asarray(True)
 
+    def magnitude(self) -> float:
+        """Norm that Newton takes a smaller macrostate to have when it judges its updates: round-off of zero is no motion."""
+        return 0.0
+
     def positions(self) -> np.ndarray | None:
         """Positions of the sites (sites, dim), for messages and output; None where a site has none."""
         return None
@@ -120,6 +124,9 @@ class AtRest(AbstractMacro):
 
     def admissible(self, macro):
         return self.inner.admissible(self._moving(macro))
+
+    def magnitude(self):
+        return self.inner.magnitude()
 
     def positions(self):
         return self.inner.positions()

@@ -81,7 +81,7 @@ def _iterate(field: Field, step, t, base, shift, at: Iterate) -> Iterate:
     nothing = (at.macro, at.section, at.residual, jnp.asarray(jnp.inf), jnp.zeros_like(failed_before))
     start = (jnp.zeros((), jnp.int32), 2.0 * jnp.ones(()), nothing)
     _, scale, (macro, section, residual, norm, refused) = jax.lax.while_loop(rejected, shrink, start)
-    size = trees.norm(macro)
+    size = jnp.maximum(trees.norm(macro), field.bundle.macro.magnitude())
     update = scale * trees.norm(direction) / jnp.where(size > 0, size, 1.0)
     better = norm < at.norm
     # No descent along the Newton direction: the residual is at its round-off, or the problem is singular there.

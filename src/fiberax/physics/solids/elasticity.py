@@ -27,6 +27,8 @@ from fiberax.physics.solids.loads import Load, Prescribed
 # Weight of prescribed displacements in the residual of equilibria, in units of modulus/(density · size²).
 _HOLD = 1e12
 _ROUNDING = 8.0
+# Displacements below this part of the body's size are converged by their absolute, not their relative change.
+_SMALL = 1e-6
 
 
 class Elasticity(AbstractInertial):
@@ -145,6 +147,9 @@ class Elasticity(AbstractInertial):
 
     def admissible(self, macro):
         return jnp.all(_determinant(self.conditions(macro) + jnp.eye(self.mesh.dim)) > 0.0)
+
+    def magnitude(self):
+        return _SMALL * float(np.ptp(self.mesh.points, axis=0).max()) * len(self.mesh.representatives) ** 0.5
 
     def positions(self):
         table = elements.table(self.mesh.kind, self.mesh.order)
