@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fiberax.core.errors import BadInput
+from fiberax.io.body import Body
 from fiberax.io.results import Quantity
 
 if TYPE_CHECKING:
@@ -70,12 +71,17 @@ class Labels:
 
     `quantities`: for "macro", "response" and "result" (leaves of trees: "macro.u", ...) name, unit and text.
     `microstate(state, condition)`: arrays over the cell to draw for one site, by title; the default draws the state.
+    `factors`, `offsets`: by what results are multiplied and what is then added, for "response", "tangent", "energy", ...: a
+    unit of the user's in place of the fiber's. `body`: the mesh on which the macrostate is drawn (`fiberax.io.body.Body`).
     """
 
     quantities: dict[str, Quantity] = field(default_factory=dict)
     length_unit: str = "1"
     axis: Quantity = Quantity("time", "1", "time")
     microstate: "Callable[[Any, Any], dict[str, Any]] | None" = None
+    factors: dict[str, float] = field(default_factory=dict)
+    offsets: dict[str, float] = field(default_factory=dict)
+    body: Body | None = None
 
 
 @dataclass(frozen=True)
@@ -120,18 +126,32 @@ class Loading:
 
 
 @dataclass(frozen=True)
+class Summary:
+    """What a finished table comes to: `content` for `summary.json`, `lines` to say, `marks` on its axis for the figures."""
+
+    content: dict[str, Any]
+    lines: tuple[str, ...] = ()
+    marks: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Table:
     """Responses (and tangents) of one fiber over a list of conditions: the arguments of `fx.responses`.
 
-    `conditions` has shape (rows,); `axis` says what it is; `batch` rows are computed between two progress reports.
+    `conditions` (rows, ...) are those of the fiber; `values` (rows,), by default the conditions themselves, stand for them on
+    the axis, which `labels.axis` names. `batch` rows are computed between two progress reports. `further(condition, state)`:
+    more columns of a row. `summary(values, columns)`: what the whole table comes to.
     """
 
     fiber: Any
     conditions: np.ndarray
+    values: np.ndarray | None = None
     tangent: bool = True
     tolerance: float = 1e-10
     batch: int = 16
     labels: Labels = Labels()
+    further: "Callable[[Any, Any], dict[str, np.ndarray]] | None" = None
+    summary: "Callable[[np.ndarray, dict[str, np.ndarray]], Summary] | None" = None
 
 
 Problem = Evolve | Steady | Loading | Table

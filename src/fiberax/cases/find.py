@@ -14,6 +14,11 @@ PACKAGE = Path(__file__).parents[1]
 
 # name -> (module, class, one line for `fiberax list`); the modules are imported when a case is asked for
 CASES = {
+    "crystal": (
+        "fiberax.cases.crystal",
+        "CrystalCase",
+        "elastic constants of a crystal, and W and P along a deformation up to its limit of stability",
+    ),
     "diffusion": (
         "fiberax.cases.diffusion",
         "Diffusion",
@@ -23,6 +28,11 @@ CASES = {
         "fiberax.cases.homogenize",
         "Homogenize",
         "table of the effective conductivity A(U) and dA/dU of an image or a formula",
+    ),
+    "pull": (
+        "fiberax.cases.pull",
+        "Pull",
+        "a block of crystal with a hole or a notch under tension, until it loses ellipticity",
     ),
     "steady": (
         "fiberax.cases.steady",

@@ -1,5 +1,6 @@
 """Computing a problem in its folder: records, checkpoints, log and sign of life on the way, everything drawn at the end."""
 
+import json
 import time
 import warnings
 from dataclasses import dataclass
@@ -15,12 +16,15 @@ from fiberax.cli.display import Display
 from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.core.recorder import Record
 from fiberax.io import log, runfolder
+from fiberax.io.atomic import write_text
+from fiberax.io.body import Body
 from fiberax.io.checkpoint import newest_checkpoint
 from fiberax.io.figures import draw_all
 from fiberax.io.microstates import Microstate, write_microstates
 from fiberax.io.recorder import FolderRecorder, named_leaves
 from fiberax.io.results import assemble, count_records, drop_records, read_record, read_table, write_csv
 from fiberax.io.vtk import write_series
+from fiberax.io.vtu import write_body
 
 STATE_INTERVAL = 0.5
 LOG_INTERVAL = 10.0
@@ -94,8 +98,22 @@ def compute(problem: Problem, job: Job) -> str:
         gather(job.folder)
         log.write_state(job.folder, "finished", log.read_state(job.folder))
         drop_records(job.folder, 0)
+        if isinstance(problem, Table) and problem.summary is not None:
+            _summarise(problem, job)
         _draw_if_possible(job)
     return f"{words}, {time.monotonic() - begun:.1f} s"
+
+
+def _summarise(problem: Table, job: Job) -> None:
+    """Say what a table comes to, and write it to summary.json with the marks for the figures."""
+    table = read_table(job.folder)
+    if table is None or problem.summary is None:
+        return
+    columns = {v.key: table.arrays[v.quantity.name] for v in table.schema.variables}
+    found = problem.summary(table.values, columns)
+    write_text(job.folder / "summary.json", json.dumps(found.content | {"marks": found.marks}, indent=1) + "\n")
+    for line in found.lines:
+        job.display.say(line)
 
 
 def _as_message(job: Job):
@@ -139,9 +157,11 @@ def draw(folder: Path) -> list[Path]:
 
     Raises `MissingExtra` without matplotlib (the ParaView files are there then), `SaveFailed` where the disk refuses.
     """
-    table = read_table(folder)
+    table, body = read_table(folder), Body.load(folder)
     if table is not None and table.schema.is_table:
         write_csv(folder, table)
+    elif table is not None and body is not None:
+        write_body(folder, table, body)
     elif table is not None:
         write_series(folder, table)
     return draw_all(folder)
@@ -149,7 +169,12 @@ def draw(folder: Path) -> list[Path]:
 
 def _recorder(job: Job, labels: Labels, layout: Any) -> FolderRecorder:
     coords = {} if layout is None else {dim: np.asarray(layout.coords[dim]) for dim in layout.dims}
-    return FolderRecorder(job.folder, job.checkpoint_every, coords, labels.length_unit, labels.quantities, labels.axis)
+    if labels.body is not None:
+        coords = {}  # nodes of a mesh are no grid
+        if jax.process_index() == 0:
+            labels.body.save(job.folder)
+    naming = labels.length_unit, labels.quantities, labels.axis, labels.factors, labels.offsets
+    return FolderRecorder(job.folder, job.checkpoint_every, coords, *naming, wants_states=labels.body is not None)
 
 
 def _evolve(problem: Evolve, job: Job) -> str:
@@ -231,12 +256,14 @@ def _loading(problem: Loading, job: Job) -> str:
     if why is not None and jax.process_index() == 0:
         job.display.say(f"The path ends before {problem.labels.axis.name} = {problem.t1:g}. {why}")
         log.append_event(job.folder, "stopped", {"message": why})
+        write_text(job.folder / "summary.json", json.dumps({"stopped": why}, indent=1) + "\n")
     return f"{recorder.saved} load steps of {solution.section.outcome.result.shape[0]} sites"
 
 
 def _table(problem: Table, job: Job) -> str:
     """Batch by batch; each row is a record, so a resumed table goes on at the first row that is missing."""
     conditions = np.asarray(problem.conditions, float)
+    values = conditions if problem.values is None else np.asarray(problem.values, float)
     recorder, total = _recorder(job, problem.labels, None), len(conditions)
     first = count_records(job.folder) // problem.batch * problem.batch if job.resumed else 0
     pulse, begun = Pulse(job, recorder), time.monotonic()
@@ -249,16 +276,35 @@ def _table(problem: Table, job: Job) -> str:
         arrays = named_leaves("response", answer.value) | {"result": np.asarray(answer.result, np.int32)}
         if problem.tangent:
             arrays |= named_leaves("tangent", answer.tangent)
+        if answer.energy is not None:
+            arrays["energy"] = np.asarray(answer.energy)
+        if problem.further is not None:
+            arrays |= _further(problem, rows, answer.state)
         failed += int(np.count_nonzero(arrays["result"]))
         if jax.process_index() == 0:
-            for row, value in enumerate(rows):
+            for row, value in enumerate(values[done : done + len(rows)]):
                 recorder.row(done + row, value, {name: array[row] for name, array in arrays.items()})
         recorder.saved = done + len(rows)
         elapsed = time.monotonic() - begun
         left = elapsed / (recorder.saved - first) * (total - recorder.saved)
         counts = {"step": recorder.saved, "steps": total, "elapsed": elapsed, "eta": left}
-        pulse.beat(counts | {"failed": failed, "sites": total}, f"{problem.labels.axis.name} = {rows[-1]:.4g}")
+        pulse.beat(
+            counts | {"failed": failed, "sites": total}, f"{problem.labels.axis.name} = {values[recorder.saved - 1]:.4g}"
+        )
     return f"{total} conditions, {failed} failed"
+
+
+def _further(problem: Table, conditions: np.ndarray, states: Any) -> dict[str, np.ndarray]:
+    """The columns that the case itself computes, NaN where it cannot."""
+    found = []
+    for k in range(len(conditions)):
+        state = jax.tree.map(lambda leaf, k=k: leaf[k], states)
+        try:
+            found.append(problem.further(conditions[k], state))  # pyright: ignore[reportOptionalCall]
+        except BadInput:
+            found.append({})
+    names = next((list(row) for row in found if row), [])
+    return {name: np.array([row.get(name, np.nan) for row in found]) for name in names}
 
 
 def _save_microstates(problem: Evolve | Steady | Loading, job: Job, solution: Any) -> None:

@@ -98,9 +98,9 @@ class _Path:
         if start is not None:
             carry, self.saved = restored(self.field.sites, carry, start), start.saved
         else:
-            carry, energy = self._equilibrium(carry, t0, macro)
+            carry, judged = self._equilibrium(carry, t0, macro)
             carry = carry._replace(t_before=carry.t, before=carry.macro)
-            self._record(carry, energy, watch)
+            self._record(carry, judged, watch)
         with Interrupt() as interrupt:
             while stopped is None and float(carry.t) < self.t1 * (1.0 - 1e-14):
                 self._pause(carry, watch, interrupt.asked, t0, begun)
@@ -119,7 +119,7 @@ class _Path:
             # The last step may be a little longer rather than leave a sliver.
             goal = self.t1 if t + 1.01 * dt >= self.t1 else t + dt
             try:
-                new, energy = self._equilibrium(carry, goal, self._predicted(carry, goal))
+                new, judged = self._equilibrium(carry, goal, self._predicted(carry, goal))
             except (NotConverged, FiberFailure, Unsound) as error:
                 dt = 0.5 * (goal - t)
                 if dt < self.dt_min:
@@ -128,7 +128,7 @@ class _Path:
             easy = self.counts[-1] <= _EASY
             dt = min(self.dt, _GROWTH * dt) if easy else dt
             new = new._replace(t_before=carry.t, before=carry.macro, dt=jnp.asarray(dt))
-            self._record(new, energy, watch)
+            self._record(new, judged, watch)
             return new, None
 
     def _predicted(self, carry: _Carry, goal: float):
@@ -146,12 +146,14 @@ class _Path:
         if soundness is not None and not self.allow_unstable:
             demand_soundness(self.field, at.macro, at.section, soundness, f"at t = {t:.6g}")
         self.counts.append(int(at.steps))
-        return carry._replace(t=jnp.asarray(float(t)), macro=at.macro, section=at.section), energy
+        return carry._replace(t=jnp.asarray(float(t)), macro=at.macro, section=at.section), (energy, soundness)
 
-    def _record(self, carry: _Carry, energy, watch: Watch) -> None:
+    def _record(self, carry: _Carry, judged: tuple, watch: Watch) -> None:
         response, result = self.field.sites.trim(carry.section.response), self.field.outcomes(carry.section).result
         macro = Moving(carry.macro, jax.tree.map(jnp.zeros_like, carry.macro)) if self.moving else carry.macro
-        record = Record(self.saved, float(carry.t), *to_host((macro, response, result, energy)))
+        wanted = watch.checkpoint is not None and watch.checkpoint.wants_states
+        state = self.field.sites.trim(carry.section.state) if wanted else None
+        record = Record(self.saved, float(carry.t), *to_host((macro, response, result, *judged, state)))
         self.saved += 1
         self.records.append(record)
         if watch.checkpoint is not None:

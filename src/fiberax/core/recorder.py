@@ -21,7 +21,10 @@ class Report(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What is saved at one save time: numpy trees; `response`, `result` and `energy` (or None) have a leading site axis."""
+    """What is saved at one save time: numpy trees; all but `macro` have a leading site axis, or are None.
+
+    `continuation` also gives the `soundness` of the fibers, and their states to a recorder that `wants_states`.
+    """
 
     index: int
     t: float
@@ -29,6 +32,8 @@ class Record(NamedTuple):
     response: Any
     result: np.ndarray
     energy: np.ndarray | None = None
+    soundness: np.ndarray | None = None
+    state: Any = None
 
 
 class Snapshot(NamedTuple):
@@ -45,6 +50,8 @@ class Snapshot(NamedTuple):
 
 class AbstractRecorder(abc.ABC):
     """Keeps records and snapshots of a run. With several processes every method but `due` is called on all of them."""
+
+    wants_states: bool = False
 
     @abc.abstractmethod
     def due(self) -> bool:

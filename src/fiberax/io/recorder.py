@@ -16,7 +16,8 @@ from fiberax.io.results import Quantity, Schema, make_schema, write_record
 class FolderRecorder(AbstractRecorder):
     """Writes into `folder`: a record at every save time, a checkpoint at least every `every` seconds of work.
 
-    `coords`, `length_unit`, `quantities` and `axis` name things as in `fiberax.io.results.make_schema`.
+    `coords`, `length_unit`, `quantities` and `axis` name things as in `fiberax.io.results.make_schema`. `factors` and `offsets`
+    turn the results into the units in which they are written, see `fiberax.cases.Labels`.
     """
 
     def __init__(
@@ -27,9 +28,14 @@ class FolderRecorder(AbstractRecorder):
         length_unit: str,
         quantities: dict[str, Quantity],
         axis: Quantity,
+        factors: dict[str, float],
+        offsets: dict[str, float],
+        wants_states: bool = False,
     ):
         self._folder, self._every = folder, every
         self._naming = (quantities, coords, length_unit, axis)
+        self._units = factors, offsets
+        self.wants_states = wants_states
         self._schema = Schema.load(folder)
         self._last = time.monotonic()
         self.saved = 0
@@ -57,15 +63,24 @@ class FolderRecorder(AbstractRecorder):
             arrays["result"] = np.asarray(record.result, np.int32)
         if record.energy is not None:
             arrays["energy"] = np.asarray(record.energy)
+        if record.soundness is not None:
+            arrays["soundness"] = np.asarray(record.soundness)
+        if record.state is not None:
+            arrays |= {name: array for name, array in named_leaves("state", record.state).items() if array.size}
         self.row(record.index, record.t, arrays)
 
     def row(self, index: int, value: float, arrays: dict[str, np.ndarray]) -> None:
         """Write named arrays as record `index`, at `value` of the leading axis. Raises `SaveFailed`."""
+        arrays = {name: self._converted(name.split(".")[0], array) for name, array in arrays.items()}
         if self._schema is None:
             self._schema = make_schema(arrays, *self._naming)
             self._schema.save(self._folder)
         write_record(self._folder, index, value, arrays)
         log.append_event(self._folder, "record", {"index": index, "at": float(value)})
+
+    def _converted(self, root: str, array: np.ndarray) -> np.ndarray:
+        factors, offsets = self._units
+        return array if root not in factors else factors[root] * array + offsets.get(root, 0.0)
 
 
 def named_leaves(root: str, tree: Any) -> dict[str, np.ndarray]:

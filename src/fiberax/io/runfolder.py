@@ -7,6 +7,8 @@ state.json        the last sign of life; owner.json: the process at work, if any
 records/          one file per save time, until the run is finished
 checkpoints/      the last two
 results.nc        netCDF-4, `xarray.open_dataset(path, engine="h5netcdf")` opens it
+mesh.npz          of a body on a mesh; curve.csv its stress against the strain, where it is pulled
+summary.json      what a table comes to, or why a load path ended
 figures/*.png, paraview/*.vti and series.pvd
 """
 

@@ -12,6 +12,8 @@ import numpy as np
 from fiberax.core.errors import BadInput
 from fiberax.grids.mesh import Mesh
 from fiberax.io.atomic import write_file, write_text
+from fiberax.io.body import Body, mises
+from fiberax.io.results import Table
 from fiberax.io.vtk import TYPES
 
 # VTK's numbers of the cells of order 1 and 2.
@@ -37,6 +39,29 @@ class MeshSeries:
         head = '<?xml version="1.0"?>\n<VTKFile type="Collection" version="0.1" byte_order="LittleEndian">\n  <Collection>\n'
         write_text(path, f"{head}{listed}  </Collection>\n</VTKFile>\n")
         return path
+
+
+def write_body(folder: Path, table: Table, body: Body) -> None:
+    """Every record of a body to `folder/paraview`, and the stress-strain curve of one that is pulled to `folder/curve.csv`.
+
+    Raises `SaveFailed`.
+    """
+    names = {variable.key: variable.quantity.name for variable in table.schema.variables}
+    series = MeshSeries(folder / "paraview", body.mesh)
+    displacement, stress = table.arrays[names["macro.position"]], table.arrays[names["response"]]
+    skipped = {"macro.position", "macro.velocity", "result"}
+    for k, load in enumerate(table.values):
+        cells = {name: body.over_cells(table.arrays[name][k]) for key, name in names.items() if key not in skipped}
+        if "soundness" in names:
+            values = table.arrays[names["soundness"]][k].reshape(len(body.mesh.cells), -1)
+            cells[names["soundness"]] = values.min(axis=1)
+        cells["mises"] = body.over_cells(mises(body.gradients(displacement[k]), stress[k]))
+        flat = {name: value.reshape(len(value), -1) if value.ndim > 3 else value for name, value in cells.items()}
+        series.write(float(load), {names["macro.position"]: displacement[k]}, flat)
+    if body.block is not None:
+        rows = zip(body.strain * table.values, body.nominal(stress), strict=True)
+        lines = ["strain,stress", *(f"{strain!r},{value!r}" for strain, value in ((float(a), float(b)) for a, b in rows))]
+        write_text(folder / "curve.csv", "\n".join(lines) + "\n")
 
 
 def write_mesh(path: Path, mesh: Mesh, points: Fields, cells: Fields) -> None:

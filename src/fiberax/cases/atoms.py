@@ -1,0 +1,179 @@
+"""What the cases of solids share: crystals by a name, or from the file of a potential."""
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fiberax.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from fiberax.physics.solids.crystal import Crystal
+
+GPA = 160.21766208  # of one eV/Å³, CODATA 2014, as ASE and LAMMPS users know it
+
+
+class Material(enum.Enum):
+    """Crystals with published potentials."""
+
+    SI_SW = "si-sw"
+    GE_SW = "ge-sw"
+    SI_TERSOFF = "si-tersoff"
+    GE_TERSOFF = "ge-tersoff"
+    C_TERSOFF = "c-tersoff"
+    SIC_TERSOFF = "sic-tersoff"
+    CU = "cu-suttonchen"
+    NI = "ni-suttonchen"
+    AL = "al-suttonchen"
+    AG = "ag-suttonchen"
+    AU = "au-suttonchen"
+    PT = "pt-suttonchen"
+    PD = "pd-suttonchen"
+    RH = "rh-suttonchen"
+    IR = "ir-suttonchen"
+    PB = "pb-suttonchen"
+    LJ = "lj"
+    LJ_PLANE = "lj-triangular"
+
+
+class Structure(enum.Enum):
+    """Crystal structures."""
+
+    FCC = "fcc"
+    BCC = "bcc"
+    SC = "sc"
+    HCP = "hcp"
+    DIAMOND = "diamond"
+    ZINCBLENDE = "zincblende"
+
+
+class Kind(enum.Enum):
+    """Formats of the files of potentials."""
+
+    EAM = "eam"
+    SW = "sw"
+    TERSOFF = "tersoff"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The options of a case that say what the body is made of."""
+
+    material: Material
+    potential: Path | None
+    kind: Kind | None
+    structure: Structure | None
+    lattice_constant: float | None
+    species: str | None
+
+    def crystal(self, stretch: float = 0.7, allow_unstable: bool = False) -> "Crystal":
+        """The crystal, not yet at rest. Raises `BadInput` for options and files that describe none."""
+        from fiberax.physics.solids.crystal import Crystal
+
+        if self.potential is None:
+            for name in ("kind", "structure", "lattice_constant", "species"):
+                if getattr(self, name) is not None:
+                    raise BadInput(f"--{name.replace('_', '-')} belongs to the file of a potential: give --potential FILE too.")
+            lattice, basis, species, potential = _named(self.material)
+        else:
+            lattice, basis, species, potential = self._from_file(self.potential)
+        return Crystal(lattice, basis, species, potential, stretch=stretch, allow_unstable=allow_unstable)
+
+    @property
+    def label(self) -> str:
+        """What the body is made of, in words."""
+        return self.material.value if self.potential is None else self.potential.name
+
+    def _from_file(self, path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], Any]:
+        from fiberax.physics.solids import potentials
+
+        if not path.is_file():
+            raise BadInput(f"--potential {path}: there is no such file.")
+        kind = self.kind or {".sw": Kind.SW, ".tersoff": Kind.TERSOFF}.get(path.suffix, Kind.EAM)
+        wanted = None if self.species is None else tuple(name.strip() for name in self.species.split(","))
+        if kind is Kind.EAM:
+            potential: Any = potentials.EAM(path)
+        elif kind is Kind.SW:
+            potential = potentials.StillingerWeber(path, wanted[0] if wanted else None)
+        else:
+            potential = potentials.Tersoff(path)
+        structure = self.structure or self._structure_of(potential, kind)
+        known = potential.elements
+        if wanted is None and known is not None and len(known) > 1 and structure is not Structure.ZINCBLENDE:
+            raise BadInput(f"{path} holds {', '.join(known)}: choose with --species, such as --species {known[0]}.")
+        wanted = wanted or known
+        constant = self.lattice_constant or self._constant_of(potential, kind, wanted)
+        lattice, basis = cell(structure, constant)
+        count = 2 if structure is Structure.ZINCBLENDE else 1
+        if len(wanted) != count:
+            raise BadInput(f"--species {','.join(wanted)}: the structure {structure.value} takes {count}.")
+        return lattice, basis, tuple(wanted) if count == 2 else tuple(wanted) * len(basis), potential
+
+    def _structure_of(self, potential: Any, kind: Kind) -> Structure:
+        if kind is not Kind.EAM:
+            return Structure.DIAMOND
+        written = potential.lattices[0][1].lower()
+        if written in (s.value for s in Structure):
+            return Structure(written)
+        raise BadInput(f"{self.potential} names the structure {written!r}: say --structure (fcc, bcc, sc, hcp, diamond).")
+
+    def _constant_of(self, potential: Any, kind: Kind, wanted: tuple[str, ...]) -> float:
+        if kind is Kind.EAM and wanted[0] in potential.elements:
+            constant = potential.lattices[potential.elements.index(wanted[0])][0]
+            if constant > 0.0:
+                return constant
+        raise BadInput(f"{self.potential} does not say where to begin: give --lattice-constant, within 10 % or so.")
+
+
+def cell(structure: Structure, a: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lattice vectors and basis of the primitive cell; of hcp with the ideal c/a = √(8/3)."""
+    fcc = 0.5 * a * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    single = np.zeros((1, 3))
+    if structure is Structure.FCC:
+        return fcc, single
+    if structure is Structure.BCC:
+        return 0.5 * a * np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]), single
+    if structure is Structure.SC:
+        return a * np.eye(3), single
+    if structure is Structure.HCP:
+        lattice = a * np.array([[1, 0, 0], [-0.5, np.sqrt(3) / 2, 0], [0, 0, np.sqrt(8 / 3)]])
+        return lattice, np.array([[0, 0, 0], [1 / 3, 2 / 3, 1 / 2]])
+    return fcc, np.array([[0, 0, 0], [0.25, 0.25, 0.25]])
+
+
+def factor(crystal: "Crystal") -> tuple[float, str]:
+    """By what a stress of the potential is multiplied for the results, and the unit that it then has."""
+    if crystal.potential.units == "metal":
+        return GPA, "GPa"
+    return 1.0, "eps/sigma^3" if crystal.lattice.shape[0] == 3 else "eps/sigma^2"
+
+
+def _named(material: Material) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], Any]:
+    from fiberax.physics.solids import potentials
+    from fiberax.physics.solids.potentials.parameters import SUTTON_CHEN
+
+    text = material.value
+    element = text.split("-")[0].capitalize()
+    if text.endswith("-suttonchen"):
+        lattice, basis = cell(Structure.FCC, SUTTON_CHEN[element][1])
+        return lattice, basis, (element,), potentials.SuttonChen.named(element)
+    if text.endswith("-sw"):
+        lattice, basis = cell(Structure.DIAMOND, {"Si": 5.431, "Ge": 5.65}[element])
+        return lattice, basis, (element, element), potentials.StillingerWeber(element)
+    if text.endswith("-tersoff"):
+        name, constant, species = {
+            "Si": ("Si(D)", 5.432, ("Si", "Si")),
+            "Ge": ("Ge", 5.66, ("Ge", "Ge")),
+            "C": ("C", 3.566, ("C", "C")),
+            "Sic": ("SiC", 4.32, ("Si", "C")),
+        }[element]
+        lattice, basis = cell(Structure.DIAMOND, constant)
+        return lattice, basis, species, potentials.Tersoff(name)
+    potential = potentials.LennardJones(cutoff=2.5, scheme="smooth")
+    if material is Material.LJ_PLANE:
+        a = 2 ** (1 / 6)
+        return a * np.array([[1, 0], [0.5, np.sqrt(3) / 2]]), np.zeros((1, 2)), ("X",), potential
+    lattice, basis = cell(Structure.FCC, 1.56)
+    return lattice, basis, ("X",), potential

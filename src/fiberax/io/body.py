@@ -1,0 +1,85 @@
+"""The mesh of a body, kept beside its results: what `fiberax plot` needs to draw them, and mean fields from values at sites."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fiberax.grids import elements
+from fiberax.grids.mesh import Mesh, jacobians
+from fiberax.io.atomic import write_file
+
+FILE = "mesh.npz"
+
+
+@dataclass(frozen=True)
+class Body:
+    """A meshed body whose macrostate is the displacement of its nodes and whose fibers sit at the quadrature points.
+
+    `mesh`, in `unit` of length. For a test machine: `block`, the volume of the body with its holes filled, `axis`, the direction
+    that is pulled, and `strain`, the applied strain at the load 1; then there is a stress-strain curve.
+    """
+
+    mesh: Mesh
+    unit: str = "1"
+    block: float | None = None
+    axis: int = 0
+    strain: float = 1.0
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Reference volume (sites,) that every quadrature point stands for."""
+        table = elements.table(self.mesh.kind, self.mesh.order)
+        return (np.abs(np.linalg.det(jacobians(self.mesh))) * table.weights).ravel()
+
+    def gradients(self, displacement: np.ndarray) -> np.ndarray:
+        """∇u (sites, dim, dim) of a displacement (unknowns, dim)."""
+        table = elements.table(self.mesh.kind, self.mesh.order)
+        nodal = displacement[self.mesh.unknowns][self.mesh.cells]
+        reference = np.linalg.inv(jacobians(self.mesh))
+        return np.einsum("eki,qkm,eqmj->eqij", nodal, table.gradients, reference).reshape(-1, self.mesh.dim, self.mesh.dim)
+
+    def over_cells(self, values: np.ndarray) -> np.ndarray:
+        """Mean over every cell (cells, ...) of values at the sites (sites, ...)."""
+        weights = self.weights.reshape(len(self.mesh.cells), -1)
+        return np.einsum(
+            "eq,eq...->e...", weights / weights.sum(axis=1, keepdims=True), values.reshape(*weights.shape, *values.shape[1:])
+        )
+
+    def nominal(self, stress: np.ndarray) -> np.ndarray:
+        """Force on the grips over the whole cross-section (records,) from P at the sites (records, sites, dim, dim).
+
+        By virtual work with the displacement x along the axis: the force times the length is ∫ P_xx over the body.
+        """
+        return stress[:, :, self.axis, self.axis] @ self.weights / (self.block or float(self.weights.sum()))
+
+    def save(self, folder: Path) -> None:
+        """Write `folder/mesh.npz`. Raises `SaveFailed`."""
+        mesh = self.mesh
+        words = {"kind": mesh.kind, "unit": self.unit, "block": self.block, "axis": self.axis, "strain": self.strain}
+        sides = {f"boundary {name}": value for name, value in mesh.boundaries.items()}
+        text = np.frombuffer(json.dumps(words).encode(), np.uint8)
+        arrays = {"points": mesh.points, "cells": mesh.cells, "same": mesh.same, "words": text} | sides
+        write_file(folder / FILE, lambda stream: np.savez(stream, allow_pickle=False, **arrays))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Body | None":
+        """The body in a run's folder; None where the run has none."""
+        path = folder / FILE
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as archive:
+            words = json.loads(bytes(archive["words"]))
+            sides = {name.removeprefix("boundary "): archive[name] for name in archive.files if name.startswith("boundary ")}
+            mesh = Mesh(archive["points"], archive["cells"], words.pop("kind"), sides, same=archive["same"])
+        return cls(mesh, **words)
+
+
+def mises(gradient: np.ndarray, stress: np.ndarray) -> np.ndarray:
+    """Von Mises stress (sites,) of the Cauchy stress P Fᵀ / det F, from ∇u and P (sites, dim, dim)."""
+    dim = gradient.shape[-1]
+    F = gradient + np.eye(dim)
+    cauchy = stress @ np.swapaxes(F, -1, -2) / np.linalg.det(F)[..., None, None]
+    deviator = cauchy - np.trace(cauchy, axis1=-2, axis2=-1)[..., None, None] / dim * np.eye(dim)
+    return np.sqrt((1.5 if dim == 3 else 2.0) * np.sum(deviator**2, axis=(-2, -1)))
