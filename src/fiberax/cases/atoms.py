@@ -47,6 +47,7 @@ class Structure(enum.Enum):
     HCP = "hcp"
     DIAMOND = "diamond"
     ZINCBLENDE = "zincblende"
+    TRIANGULAR = "triangular"
 
 
 class Kind(enum.Enum):
@@ -68,25 +69,26 @@ class Choice:
     lattice_constant: float | None
     species: str | None
 
-    def crystal(self, stretch: float = 0.7, allow_unstable: bool = False) -> "Crystal":
-        """The crystal, not yet at rest. Raises `BadInput` for options and files that describe none."""
+    def crystal(self) -> tuple["Crystal", float]:
+        """The crystal, not yet at rest, and its lattice constant. Raises `BadInput` for options that describe none."""
         from fiberax.physics.solids.crystal import Crystal
 
         if self.potential is None:
             for name in ("kind", "structure", "lattice_constant", "species"):
                 if getattr(self, name) is not None:
                     raise BadInput(f"--{name.replace('_', '-')} belongs to the file of a potential: give --potential FILE too.")
-            lattice, basis, species, potential = _named(self.material)
+            structure, constant, species, potential = _named(self.material)
         else:
-            lattice, basis, species, potential = self._from_file(self.potential)
-        return Crystal(lattice, basis, species, potential, stretch=stretch, allow_unstable=allow_unstable)
+            structure, constant, species, potential = self._from_file(self.potential)
+        lattice, basis = cell(structure, constant)
+        return Crystal(lattice, basis, species, potential), constant
 
     @property
     def label(self) -> str:
         """What the body is made of, in words."""
         return self.material.value if self.potential is None else self.potential.name
 
-    def _from_file(self, path: Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], Any]:
+    def _from_file(self, path: Path) -> tuple[Structure, float, tuple[str, ...], Any]:
         from fiberax.physics.solids import potentials
 
         if not path.is_file():
@@ -100,16 +102,15 @@ class Choice:
         else:
             potential = potentials.Tersoff(path)
         structure = self.structure or self._structure_of(potential, kind)
-        known = potential.elements
-        if wanted is None and known is not None and len(known) > 1 and structure is not Structure.ZINCBLENDE:
+        known: tuple[str, ...] = potential.elements or ("X",)
+        if wanted is None and len(known) > 1 and structure is not Structure.ZINCBLENDE:
             raise BadInput(f"{path} holds {', '.join(known)}: choose with --species, such as --species {known[0]}.")
         wanted = wanted or known
         constant = self.lattice_constant or self._constant_of(potential, kind, wanted)
-        lattice, basis = cell(structure, constant)
         count = 2 if structure is Structure.ZINCBLENDE else 1
         if len(wanted) != count:
             raise BadInput(f"--species {','.join(wanted)}: the structure {structure.value} takes {count}.")
-        return lattice, basis, tuple(wanted) if count == 2 else tuple(wanted) * len(basis), potential
+        return structure, constant, wanted if count == 2 else wanted * len(cell(structure, constant)[1]), potential
 
     def _structure_of(self, potential: Any, kind: Kind) -> Structure:
         if kind is not Kind.EAM:
@@ -137,6 +138,8 @@ def cell(structure: Structure, a: float) -> tuple[np.ndarray, np.ndarray]:
         return 0.5 * a * np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]), single
     if structure is Structure.SC:
         return a * np.eye(3), single
+    if structure is Structure.TRIANGULAR:
+        return a * np.array([[1, 0], [0.5, np.sqrt(3) / 2]]), np.zeros((1, 2))
     if structure is Structure.HCP:
         lattice = a * np.array([[1, 0, 0], [-0.5, np.sqrt(3) / 2, 0], [0, 0, np.sqrt(8 / 3)]])
         return lattice, np.array([[0, 0, 0], [1 / 3, 2 / 3, 1 / 2]])
@@ -150,30 +153,24 @@ def factor(crystal: "Crystal") -> tuple[float, str]:
     return 1.0, "eps/sigma^3" if crystal.lattice.shape[0] == 3 else "eps/sigma^2"
 
 
-def _named(material: Material) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], Any]:
+def _named(material: Material) -> tuple[Structure, float, tuple[str, ...], Any]:
+    """Structure, a lattice constant to begin with, species and potential."""
     from fiberax.physics.solids import potentials
     from fiberax.physics.solids.potentials.parameters import SUTTON_CHEN
 
     text = material.value
     element = text.split("-")[0].capitalize()
     if text.endswith("-suttonchen"):
-        lattice, basis = cell(Structure.FCC, SUTTON_CHEN[element][1])
-        return lattice, basis, (element,), potentials.SuttonChen.named(element)
+        return Structure.FCC, SUTTON_CHEN[element][1], (element,), potentials.SuttonChen.named(element)
     if text.endswith("-sw"):
-        lattice, basis = cell(Structure.DIAMOND, {"Si": 5.431, "Ge": 5.65}[element])
-        return lattice, basis, (element, element), potentials.StillingerWeber(element)
+        constant = {"Si": 5.431, "Ge": 5.65}[element]
+        return Structure.DIAMOND, constant, (element, element), potentials.StillingerWeber(element)
+    if text == "sic-tersoff":
+        return Structure.ZINCBLENDE, 4.32, ("Si", "C"), potentials.Tersoff("SiC")
     if text.endswith("-tersoff"):
-        name, constant, species = {
-            "Si": ("Si(D)", 5.432, ("Si", "Si")),
-            "Ge": ("Ge", 5.66, ("Ge", "Ge")),
-            "C": ("C", 3.566, ("C", "C")),
-            "Sic": ("SiC", 4.32, ("Si", "C")),
-        }[element]
-        lattice, basis = cell(Structure.DIAMOND, constant)
-        return lattice, basis, species, potentials.Tersoff(name)
+        name, constant = {"Si": ("Si(D)", 5.432), "Ge": ("Ge", 5.66), "C": ("C", 3.566)}[element]
+        return Structure.DIAMOND, constant, (element, element), potentials.Tersoff(name)
     potential = potentials.LennardJones(cutoff=2.5, scheme="smooth")
     if material is Material.LJ_PLANE:
-        a = 2 ** (1 / 6)
-        return a * np.array([[1, 0], [0.5, np.sqrt(3) / 2]]), np.zeros((1, 2)), ("X",), potential
-    lattice, basis = cell(Structure.FCC, 1.56)
-    return lattice, basis, ("X",), potential
+        return Structure.TRIANGULAR, 2 ** (1 / 6), ("X",), potential
+    return Structure.FCC, 1.56, ("X",), potential

@@ -53,7 +53,7 @@ class CrystalCase(Case):
         if self.rows > 1 and not self.high > self.low:
             raise BadInput(f"--high = {self.high:g} is not above --low = {self.low:g}.")
         chosen = Choice(self.material, self.potential, self.kind, self.structure, self.lattice_constant, self.species)
-        plain = chosen.crystal()
+        plain, constant = chosen.crystal()
         direction = self._direction(plain.lattice.shape[0])
         values = np.linspace(self.low, self.high, self.rows)
         stretch = _narrowest(direction, values)
@@ -70,7 +70,8 @@ class CrystalCase(Case):
             return inner | {"acoustic": np.asarray(looked.acoustic)}
 
         def summary(values, arrays) -> Summary:
-            return _summary(found, chosen, crystal, direction, (values, arrays), (scale, unit))
+            words = f"{chosen.label} at rest: lattice constant {constant * found.scale:.6g}"
+            return _summary(found, words, crystal, direction, (values, arrays), (scale, unit))
 
         per_length = "eV/A^5" if unit == "GPa" else "reduced"
         name = "strain" if self.direction is None and self.path is not Path_.SHEAR else "shear"
@@ -126,14 +127,13 @@ def _narrowest(direction: np.ndarray, values: np.ndarray) -> float:
     return min(0.7, 0.97 * float(stretches[worst]))
 
 
-def _summary(found, chosen: Choice, crystal, direction, results, units) -> Summary:
+def _summary(found, words: str, crystal, direction, results, units) -> Summary:
     """Elastic constants and the limits of stability, in words and as data."""
     scale, unit = units
     d = len(direction)
-    plain = float(np.linalg.norm(np.asarray(crystal.lattice)[0]))
     atoms = len(crystal.species)
     content: dict[str, Any] = {
-        "material": chosen.label,
+        "crystal": words,
         "species": list(crystal.species),
         "lattice": np.asarray(crystal.lattice).tolist(),
         "basis": np.asarray(crystal.basis).tolist(),
@@ -144,7 +144,7 @@ def _summary(found, chosen: Choice, crystal, direction, results, units) -> Summa
         "order": "xx, yy, xy" if d == 2 else "xx, yy, zz, yz, xz, xy",
     }
     energy = "eV" if unit == "GPa" else "eps"
-    lines = [f"{chosen.label} at rest: lattice vector {plain:.6g}, {found.energy_per_atom:.6g} {energy} per atom"]
+    lines = [f"{words}, {found.energy_per_atom:.6g} {energy} per atom"]
     for name, matrix in (("relaxed", scale * found.voigt), ("shifts fixed", scale * found.voigt_unrelaxed)):
         if name == "relaxed" or atoms > 1:
             last = matrix[2, 2] if d == 2 else matrix[3, 3]
@@ -156,7 +156,7 @@ def _summary(found, chosen: Choice, crystal, direction, results, units) -> Summa
 
 
 def _limits(crystal, direction, values, arrays) -> list[dict[str, Any]]:
-    """Where stability ends on either side of the softest... of the state at rest, found by bisection."""
+    """Where stability ends on either side of the amplitude nearest to rest, found by bisection."""
     margin = np.minimum(arrays["acoustic"], arrays.get("internal", np.inf))
     stable = (margin > 0.0) & (arrays["result"] == 0)
     begin = int(np.argmin(np.abs(values)))

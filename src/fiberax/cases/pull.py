@@ -65,7 +65,7 @@ class Pull(Case):
         import fiberax as fx
 
         chosen = Choice(self.material, self.potential, self.kind, self.structure, self.lattice_constant, self.species)
-        plain = chosen.crystal()
+        plain, _ = chosen.crystal()
         d = plain.lattice.shape[0]
         mesh = self._mesh(d)
         crystal = fx.solids.equilibrium(plain, full=self.structure is Structure.HCP).crystal

@@ -17,8 +17,8 @@ FILE = "mesh.npz"
 class Body:
     """A meshed body whose macrostate is the displacement of its nodes and whose fibers sit at the quadrature points.
 
-    `mesh`, in `unit` of length. For a test machine: `block`, the volume of the body with its holes filled, `axis`, the direction
-    that is pulled, and `strain`, the applied strain at the load 1; then there is a stress-strain curve.
+    `mesh`, in `unit` of length. Of a body that is pulled: `block`, its volume with the holes filled, `axis`, the direction, and
+    `strain`, the applied strain at the load 1; then there is a stress-strain curve.
     """
 
     mesh: Mesh

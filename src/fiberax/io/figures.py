@@ -8,6 +8,8 @@ import numpy as np
 
 from fiberax.core.errors import MissingExtra
 from fiberax.io.atomic import replacing
+from fiberax.io.body import Body
+from fiberax.io.mesh_figures import draw_body, draw_crystal, draw_curve
 from fiberax.io.microstates import Microstate, read_microstates
 from fiberax.io.results import Quantity, Table, Variable, component_names, read_table
 
@@ -36,18 +38,30 @@ def draw_all(folder: Path) -> list[Path]:
     """
     plt = _pyplot()
     table, drawn = read_table(folder), []
+    body = Body.load(folder)
     with plt.rc_context(STYLE):
         if table is not None:
             for variable in _macro_variables(table):
                 figure = _draw_field(plt, table, variable)
                 drawn.append(_save(plt, figure, folder / "figures" / f"{variable.quantity.name}.png"))
-            figure = _draw_response(plt, table)
-            if figure is not None:
-                drawn.append(_save(plt, figure, folder / "figures" / "response.png"))
+            for name, figure in _draw_rest(plt, table, body, folder):
+                drawn.append(_save(plt, figure, folder / "figures" / f"{name}.png"))
         microstates = read_microstates(folder)
-        if microstates:
+        if microstates and body is None:
             drawn.append(_save(plt, _draw_microstates(plt, microstates), folder / "figures" / "microstates.png"))
     return drawn
+
+
+def _draw_rest(plt, table: Table, body: Body | None, folder: Path) -> list[tuple[str, Any]]:
+    """Names and figures of what is no field on a grid."""
+    keys = {variable.key for variable in table.schema.variables}
+    if body is not None and body.mesh.dim > 1:
+        curve = [("stress-strain", draw_curve(plt, table, body, folder))] if body.block is not None else []
+        return [("body", draw_body(plt, table, body)), *curve]
+    if {"acoustic", "energy"} <= keys:
+        return [("path", draw_crystal(plt, table, folder))]
+    figure = _draw_response(plt, table)
+    return [] if figure is None else [("response", figure)]
 
 
 def _pyplot():
@@ -69,7 +83,7 @@ def _save(plt, figure, path: Path) -> Path:
     return path
 
 
-def _words(quantity: Quantity) -> str:
+def words_of(quantity: Quantity) -> str:
     """Text and unit for an axis."""
     text = quantity.label or quantity.name
     return text if quantity.unit in ("", "1") else f"{text} [{_unit(quantity)}]"
@@ -86,7 +100,7 @@ def _value(quantity: Quantity, value: float) -> str:
 
 
 def _axis_words(table: Table, dim: str) -> str:
-    return _words(Quantity(dim, table.schema.units.get(dim, "1")))
+    return words_of(Quantity(dim, table.schema.units.get(dim, "1")))
 
 
 def _macro_variables(table: Table) -> list[Variable]:
@@ -110,8 +124,8 @@ def _draw_lines(plt, table: Table, variable: Variable):
         shade = colours(0.9 * k / max(len(values) - 1, 1))
         axes.plot(table.schema.coords[dim], values[k], color=shade, label=f"{table.values[k]:.3g}")
     if len(values) > 1:
-        axes.legend(title=_words(table.schema.axis), loc="center left", bbox_to_anchor=(1.0, 0.5))
-    axes.set(xlabel=_axis_words(table, dim), ylabel=_words(variable.quantity))
+        axes.legend(title=words_of(table.schema.axis), loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.set(xlabel=_axis_words(table, dim), ylabel=words_of(variable.quantity))
     return figure
 
 
@@ -122,7 +136,7 @@ def _draw_maps(plt, table: Table, variable: Variable):
     figure, axes = plt.subplots(1, len(chosen), figsize=(4.3 * len(chosen), 3.7), layout="constrained", squeeze=False)
     for panel, k in zip(axes[0], chosen, strict=True):
         image = _map(panel, table, variable.dims, values[k], np.nanmin(values[k]), np.nanmax(values[k]))
-        figure.colorbar(image, ax=panel, label=_words(variable.quantity), shrink=0.9)
+        figure.colorbar(image, ax=panel, label=words_of(variable.quantity), shrink=0.9)
         panel.set_ylabel(_axis_words(table, variable.dims[1]))
         if len(values) > 1:
             panel.set_title(_value(table.schema.axis, table.values[k]))
@@ -139,7 +153,7 @@ def _draw_slices(plt, table: Table, variable: Variable):
         image = _map(panel, table, kept, np.take(last, middle, axis=normal), low, high)
         place = table.schema.coords[variable.dims[normal]][middle]
         panel.set(title=f"{variable.dims[normal]} = {place:.3g}", ylabel=_axis_words(table, kept[1]))
-    figure.colorbar(image, ax=axes, label=_words(variable.quantity), shrink=0.86)
+    figure.colorbar(image, ax=axes, label=words_of(variable.quantity), shrink=0.86)
     return figure
 
 
@@ -169,7 +183,7 @@ def _draw_response(plt, table: Table):
     return _draw_scatter(plt, table, field, response)
 
 
-def _components(variable: Variable, values: np.ndarray, skip: int) -> list[tuple[str, tuple[int, ...]]]:
+def component_labels(variable: Variable, values: np.ndarray, skip: int) -> list[tuple[str, tuple[int, ...]]]:
     """Label and index of each component worth a colour of its own: at most nine, a symmetric tensor's half."""
     found = []
     for suffix, index in component_names(variable, skip):
@@ -185,15 +199,15 @@ def _draw_scatter(plt, table: Table, field: Variable, response: Variable):
     values = table.arrays[response.quantity.name]
     values = values.reshape(*condition.shape, *response.shape[len(field.dims) :])
     figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
-    for number, (name, index) in enumerate(_components(response, values, len(field.dims))):
+    for number, (name, index) in enumerate(component_labels(response, values, len(field.dims))):
         component = values[(..., *index)]
         axes.scatter(condition, component, s=7, alpha=0.35, linewidths=0, color=f"C{number}", label=name, rasterized=True)
     legend = axes.legend(markerscale=3, loc="center left", bbox_to_anchor=(1.0, 0.5))
     for handle in legend.legend_handles:
         handle.set_alpha(1.0)
     axes.set(
-        xlabel=_words(field.quantity),
-        ylabel=_words(response.quantity),
+        xlabel=words_of(field.quantity),
+        ylabel=words_of(response.quantity),
         title="response of every fiber at every save time",
     )
     return figure
@@ -206,11 +220,11 @@ def _draw_table(plt, table: Table):
     )
     for panel, variable in zip(axes[:, 0], shown, strict=True):
         values = table.arrays[variable.quantity.name]
-        for number, (name, index) in enumerate(_components(variable, values, 0)):
+        for number, (name, index) in enumerate(component_labels(variable, values, 0)):
             panel.plot(table.values, values[(..., *index)], color=f"C{number}", label=name)
-        panel.set_ylabel(_words(variable.quantity))
+        panel.set_ylabel(words_of(variable.quantity))
         panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    axes[-1, 0].set_xlabel(_words(table.schema.axis))
+    axes[-1, 0].set_xlabel(words_of(table.schema.axis))
     return figure
 
 
