@@ -41,7 +41,7 @@ class CrystalCase(Case):
     path: Path_ = option(Path_.UNIAXIAL, help="D = e_x e_x, e_x e_y or the unit matrix")
     direction: str | None = option(None, help="D of your own, its rows one after another: 1,0,0,0,-0.3,0,0,0,-0.3")
     low: float = option(-0.1, help="lowest amplitude s")
-    high: float = option(0.4, help="highest amplitude s")
+    high: float = option(0.7, help="highest amplitude s")
     rows: int = option(51, help="amplitudes from the lowest to the highest", low=1)
     full: bool = option(False, help="relax the shape of the cell too, not only its volume (hcp and the like)")
     batch: int = option(64, help="rows computed at once", low=1)
