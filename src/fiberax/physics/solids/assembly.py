@@ -141,8 +141,9 @@ def relaxed_moduli(hessian, A):
 
 def _by_moments(crystal: "Crystal", A, shifts, near: bool, order: int):
     F, moved = gradient_of(A), all_shifts(shifts)
-    differences = lambda group: list(moved[group.neighbour] - moved[group.centre])
-    return moment_sums(crystal, A, lambda centre: _bonds(crystal, F, moved, centre, near), differences, order)
+    differences = lambda group: moved[group.neighbour] - moved[group.centre]
+    bonds = lambda centre: [(g, R, jnp.stack(r, axis=1)) for g, R, r in _bonds(crystal, F, moved, centre, near)]
+    return moment_sums(crystal, A, bonds, differences, order)
 
 
 def _assembled(crystal: "Crystal") -> bool:

@@ -20,14 +20,14 @@ from jaxtyping import Array, Float
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractEnergy
 from fiberax.numerics.result import Outcome, Result, outcome
-from fiberax.numerics.small import determinant, smallest_eigenvalue, solve_symmetric
+from fiberax.numerics.small import determinant, smallest_eigenvalue
 from fiberax.physics.solids import assembly
 from fiberax.physics.solids.batching import trailing
+from fiberax.physics.solids.ellipticity import soundness, stability
 from fiberax.physics.solids.potentials.base import AbstractPotential
 from fiberax.physics.solids.potentials.lattice_sum import Cells, cells_for
 from fiberax.physics.solids.relaxation import newton_step, relax
 from fiberax.physics.solids.shells import Shells, nearest_distance, shells
-from fiberax.physics.solids.ellipticity import soundness, stability
 
 
 class Crystal(AbstractEnergy):

@@ -138,7 +138,9 @@ def stability(crystal: "Crystal", A: Float[Array, "d d"], state: Array | None = 
         state, out = crystal.solve(A, begin, 1e-10)
         code = int(out.result)
         if code not in (Result.SUCCESS, Result.UNSTABLE):
-            raise BadInput(f"stability: the crystal has no relaxed state at A = {np.asarray(A).tolist()}: {TEXTS[Result(code)]}.")
+            raise BadInput(
+                f"stability: the crystal has no relaxed state at A = {np.asarray(A).tolist()}: {TEXTS[Result(code)]}."
+            )
     d = A.shape[0]
     matrix = np.asarray(_hessian(crystal, A, state))
     moduli = np.asarray(assembly.relaxed_moduli(jnp.asarray(matrix), A))

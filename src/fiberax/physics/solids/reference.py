@@ -113,6 +113,4 @@ def _rebuilt(crystal: Crystal, A, state) -> Crystal:
     """The deformed crystal as a reference of its own."""
     lattice = np.asarray(crystal.lattice) @ (np.eye(len(A)) + A).T
     basis = np.asarray(positions(crystal, state, A)) @ np.linalg.inv(lattice)
-    return Crystal(
-        lattice, basis, crystal.species, crystal.potential, crystal.stretch, crystal.shift, crystal.allow_unstable
-    )
+    return Crystal(lattice, basis, crystal.species, crystal.potential, crystal.stretch, crystal.shift, crystal.allow_unstable)
