@@ -67,6 +67,8 @@ def steady(
         macro, section, good = solve_macro(
             field, step, jnp.asarray(t, float), macro, zero, macro, section, tolerance, max_steps
         )
+        # Newton left the responses where it looked for them, without the derivatives of the macrostate that it found.
+        section = field.advance(step, macro, section, zero)
         return _solution(field, bundle, t, _given(macro, moving), section, {"converged": good}, field.energy(macro, section))
     macro = field.sites.replicated(to_host(macro))
     section = begin_section(field, macro, like, samples)
