@@ -1,8 +1,8 @@
 """A potential of one's own as a crystal: equilibrium, elastic constants and the stress under a large stretch.
 
-phi(r) is a spring between nearest neighbours of an fcc lattice, k (r - r0)^2 / 2. Its elastic constants are known in closed form:
-with P = dW/dA, W = (1/2V) Σ phi over the twelve bonds R = r0 n, C_ijkl = (k r0^2 / 2V) Σ n_i n_j n_k n_l, hence C11 = √2 k/r0 and
-C12 = C44 = C11/2, where Cauchy's relation C12 = C44 holds as for every pair potential without stress.
+phi(r) is a spring between nearest neighbours of an fcc lattice, k (r - r0)^2 / 2. Its elastic constants are known: with V =
+r0^3 / sqrt(2) and n the twelve directions, C_ijkl is k r0^2 / 2V times the sum of n_i n_j n_k n_l, hence C11 = sqrt(2) k / r0 and
+C12 = C44 = C11 / 2: Cauchy's relation, as for every pair potential without stress.
 """
 
 import jax
@@ -37,7 +37,7 @@ A = jnp.zeros((3, 3)).at[0, 0].set(0.08).at[0, 1].set(0.03)
 r = fx.response(found.crystal, A, tangent=True)
 print(f"W = {float(r.energy):.6f}, P =\n{np.round(np.asarray(r.value), 6)}\ntangent {r.tangent.shape}")
 
-# The same sum by hand: P = (1/V) Σ_half phi'(|F R|) (F R / |F R|) ⊗ R.
+# The same sum by hand: P = (1/V) times the sum over half the bonds of phi'(|F R|) (F R / |F R|) R^T.
 volume = np.sqrt(0.5) * r0**3
 bonds = r0 / np.sqrt(2) * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 1, -1], [1, 0, -1], [1, -1, 0]])
 deformed = bonds @ (np.eye(3) + np.asarray(A)).T

@@ -36,13 +36,14 @@ def body_fields(table: Table, body: Body) -> dict[str, tuple[str, np.ndarray]]:
 
 
 def draw_body(plt, table: Table, body: Body) -> Any:
-    """The deformed body at the first, the middle and the last record; a row of panels for each field, a scale for each row.
+    """The deformed body at the start, half way and at the end; a row of panels for each field, a scale for each row.
 
     Solids are seen from the front, along their third axis: the surface, what is nearest last.
     """
     quantity = {variable.key: variable.quantity for variable in table.schema.variables}
     displacement = table.arrays[quantity["macro.position"].name]
-    chosen = sorted({0, len(displacement) // 2, len(displacement) - 1})
+    half_way = int(np.argmin(np.abs(table.values - 0.5 * (table.values[0] + table.values[-1]))))
+    chosen = sorted({0, half_way, len(displacement) - 1})
     fields = body_fields(table, body)
     # With the same frame for all panels the growth of the body is seen.
     places = [body.mesh.points + displacement[k][body.mesh.unknowns] for k in chosen]
@@ -149,6 +150,9 @@ def draw_crystal(plt, table: Table, folder: Path) -> Any:
         panel.plot(table.values, values, color="tab:green")
         panel.fill_between(table.values, values, 0.0, where=values < 0.0, color="tab:red", alpha=0.3, interpolate=True)
         panel.axhline(0.0, color="0.4", linewidth=0.8, zorder=0)
+        # How far below zero it falls where nothing is stable any more is of no interest.
+        top, bottom = np.nanmax(values), np.nanmin(values)
+        panel.set_ylim(max(min(bottom, 0.0), -0.4 * top) - 0.05 * top, 1.05 * top) if top > 0.0 else None
         panel.set_ylabel(_broken(words_of(quantity[key].quantity)))
     for mark in read_summary(folder).get("marks", ()):
         for panel in axes:
