@@ -1,8 +1,8 @@
 """A potential of one's own as a crystal: equilibrium, elastic constants and the stress under a large stretch.
 
-phi(r) is a spring between nearest neighbours of an fcc lattice, k (r - r0)^2 / 2. Its elastic constants are known: with V =
-r0^3 / sqrt(2) and n the twelve directions, C_ijkl is k r0^2 / 2V times the sum of n_i n_j n_k n_l, hence C11 = sqrt(2) k / r0 and
-C12 = C44 = C11 / 2: Cauchy's relation, as for every pair potential without stress.
+phi(r) is a spring between nearest neighbours of an fcc lattice, k (r - r0)^2 / 2. Its elastic constants are known: with the
+volume V = r0^3 / sqrt(2) and the twelve directions n, C_ijkl is k r0^2 / 2V times the sum of n_i n_j n_k n_l, hence
+C11 = sqrt(2) k / r0 and C12 = C44 = C11 / 2: Cauchy's relation, as for every pair potential without stress.
 """
 
 import jax
