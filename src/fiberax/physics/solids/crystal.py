@@ -72,6 +72,8 @@ class Crystal(AbstractEnergy):
         length = shift * self.nearest
         if potential.cutoff is None:
             self.cells = cells_for(lattice, basis, stretch, length)
+            # Only to hear now from a potential that has no lattice sums.
+            jax.eval_shape(lambda: potential.lattice_energy(self.lattice, self.basis @ self.lattice, species, self.cells))
         else:
             pairwise = potential.pairwise
             self.shells = shells(lattice, basis, species, float(potential.cutoff), stretch, length, pairwise)
@@ -161,7 +163,7 @@ def _checked(lattice, basis, species, potential):
     for name, array in (("lattice", lattice), ("basis", basis)):
         if not np.all(np.isfinite(array)):
             raise BadInput(f"Crystal: {name} is not finite at index {np.argwhere(~np.isfinite(array))[0].tolist()}.")
-    if abs(np.linalg.det(lattice)) < 1e-9 * np.prod(np.linalg.norm(lattice, axis=1)) or not np.any(lattice):
+    if abs(np.linalg.det(lattice)) <= 1e-9 * np.prod(np.linalg.norm(lattice, axis=1)):
         raise BadInput(f"Crystal: the lattice vectors {lattice.tolist()} are linearly dependent.")
     if isinstance(species, str) or not all(isinstance(s, str) for s in species) or len(species) != len(basis):
         raise BadInput(

@@ -6,8 +6,8 @@ energy of a bond is φ = Σ_k h_k X_k with the polynomials X_k = a_k : T_k, so t
     g_i  = ∂φ/∂r_i      = Σ_k 2 h_k' X_k r_i + h_k X_k,i
     K_ij = ∂²φ/∂r_i∂r_j = Σ_k 4 h_k'' X_k r_i r_j + 2 h_k' (X_k δ_ij + X_k,i r_j + X_k,j r_i) + h_k X_k,ij
 
-and the Hessian of the cell is that of φ plus Jᵀ Ψ'' J, J = ∂S/∂(A, ξ). All sums over bonds are products with constant matrices of
-the weights 1, R_b and R_b ⊗ R_b: in these arrays the bonds come first, components then, fibers last.
+and the Hessian of the cell is that of φ plus Jᵀ Ψ'' J, J = ∂S/∂(A, ξ). All sums over bonds are products with constant matrices
+of the weights 1, R_b and R_b ⊗ R_b: in these arrays the bonds come first, components then, fibers last.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ class _Group(NamedTuple):
 
 
 class _Polynomial(NamedTuple):
-    """X(r) of one moment (n, *batch), its first derivatives (n, d, *batch), the constant second ones (1, d, d, *batch) or None."""
+    """X(r) of one moment (n, *batch), its first derivatives (n, d, *batch) and constant second ones (1, d, d, *batch) or None."""
 
     value: Any
     first: Any

@@ -1,6 +1,6 @@
 """Neighbour shells of a crystal: a static list of reference bonds that holds every neighbour of the deformed crystal.
 
-Bond b from atom i to atom j in another cell has the reference vector R_b and, in the deformed crystal, r_b = F (R_b + ξ_j − ξ_i).
+Bond b from atom i to atom j in another cell has the reference vector R_b and the deformed one r_b = F (R_b + ξ_j − ξ_i).
 With σ the smallest singular value of F, |r_b| ≥ σ (|R_b| − |ξ_j − ξ_i|): where that bound, taken at the shortest bond left
 out of the list, is at least the cutoff, no neighbour is missing. The check is made at every evaluation; a shorter list
 with the same check serves small deformations.

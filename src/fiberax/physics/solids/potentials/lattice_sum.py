@@ -7,6 +7,7 @@ Poisson's formula, over the reciprocal lattice. Both are incomplete gamma functi
 import math
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import erfc, exp1
@@ -40,12 +41,24 @@ def cells_for(lattice: np.ndarray, basis: np.ndarray, stretch: float, shift: flo
     return Cells(jnp.asarray(real, kind), jnp.asarray(waves, kind), division)
 
 
+@jax.custom_jvp
+def _exponential_integral(x):
+    """E₁(x); JAX's own can be differentiated only once."""
+    return exp1(x)
+
+
+@_exponential_integral.defjvp
+def _exponential_integral_jvp(primals, tangents):
+    (x,), (moved,) = primals, tangents
+    return _exponential_integral(x), -jnp.exp(-x) / x * moved
+
+
 def _upper(a: float, x):
     """Incomplete gamma function Γ(a, x) for whole or half whole a, positive or not."""
     if a == 0.5:
         return math.sqrt(math.pi) * erfc(jnp.sqrt(x))
     if a == 0.0:
-        return exp1(x)
+        return _exponential_integral(x)
     if a == 1.0:
         return jnp.exp(-x)
     if a > 1.0:

@@ -172,6 +172,24 @@ class Buckingham(AbstractPair):
         return self.A * jnp.exp(-r / self.rho) - self.C / r**6
 
 
+def _free(function: Callable) -> Callable:
+    """`function` with traced values that it closes over taken into the open, so that they can be differentiated in."""
+    if isinstance(function, eqx.Module):
+        return function
+    converted = eqx.filter_closure_convert(function, jnp.zeros((), jnp.result_type(float)))
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(converted))
+    return _Elementwise(converted) if traced else function
+
+
+class _Elementwise(eqx.Module):
+    """A function of a scalar, over arrays of any shape."""
+
+    function: Callable
+
+    def __call__(self, r):
+        return jax.vmap(self.function)(r.reshape(-1)).reshape(r.shape)
+
+
 class Pair(AbstractPair):
     """A potential of one's own: `function(r)`, the pair energy in JAX operations, elementwise.
 
@@ -185,7 +203,7 @@ class Pair(AbstractPair):
     units: str = eqx.field(static=True)
 
     def __init__(self, function: Callable, cutoff: float, scheme: Scheme = "truncated", onset=None, units="reduced"):
-        self.function = function
+        self.function = _free(function)
         self.cutoff, self.scheme, self.onset, self.units = cutoff, scheme, _onset(scheme, onset, cutoff), units
         _check(self)
 

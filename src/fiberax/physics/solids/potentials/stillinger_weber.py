@@ -84,7 +84,9 @@ class StillingerWeber(AbstractMomentPotential):
             if not isinstance(value, jax.core.Tracer) and not 0.0 < float(value) < float("inf"):
                 raise BadInput(f"StillingerWeber: {name}={value} must be positive and finite.")
         if isinstance(parameters.sigma, jax.core.Tracer):
-            raise BadInput("StillingerWeber: sigma sets the cutoff and must be a number here; use eqx.tree_at to differentiate.")
+            raise BadInput(
+                "StillingerWeber: sigma sets the cutoff and must be a number here; use eqx.tree_at to differentiate."
+            )
         number = lambda value: jnp.asarray(value, jnp.result_type(float))
         self.epsilon, self.sigma = number(parameters.epsilon), number(parameters.sigma)
         self.lam, self.gamma, self.costheta0 = number(parameters.lam), number(parameters.gamma), number(parameters.costheta0)
@@ -137,4 +139,4 @@ def _from_file(path, species: str | None) -> tuple[str, Parameters]:
     if species not in pure:
         raise BadInput(f"StillingerWeber: {path} has no entry for {species} alone; it holds {', '.join(pure)}.")
     found = entries[species, species, species]
-    return species, found if isinstance(found, Parameters) else Parameters(*found)
+    return species, Parameters(**{"lam" if key == "lambda" else key: found[key] for key in found if key != "tol"})
