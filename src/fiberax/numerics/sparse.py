@@ -65,9 +65,9 @@ class Direct(AbstractSparseSolver):
     def solve(self, pattern, matrix, rhs, transpose):
         from scipy.sparse.linalg import splu
 
-        scale = 1.0 / np.sqrt(np.abs(matrix.diagonal()) + np.finfo(float).tiny)
         if not np.all(np.isfinite(matrix.data)) or not np.all(np.isfinite(rhs)):
             return np.full_like(rhs, np.nan)
+        scale = _scale(matrix)
         scaled = sp.csr_matrix(
             (matrix.data * np.repeat(scale, np.diff(matrix.indptr)) * scale[matrix.indices], matrix.indices, matrix.indptr),
             shape=matrix.shape,
@@ -94,6 +94,14 @@ class Direct(AbstractSparseSolver):
         return np.full_like(rhs, np.nan)
 
 
+def _scale(matrix: sp.csr_matrix) -> np.ndarray:
+    """1/√|diagonal|, with the largest entry of the row where the diagonal is nothing beside it."""
+    largest = np.maximum.reduceat(np.abs(matrix.data), matrix.indptr[:-1])
+    diagonal = np.abs(matrix.diagonal())
+    size = np.where(diagonal > 1e-10 * largest, diagonal, largest)
+    return 1.0 / np.sqrt(np.where(size > 0.0, size, 1.0))
+
+
 def solve(
     pattern: Pattern,
     blocks: Float[Array, "blocks m m"],
@@ -115,7 +123,8 @@ def solve(
         def run(blocks, diagonal, vector):
             matrix, order = pattern.matrix(blocks, diagonal), pattern.order
             found = np.empty(pattern.size)
-            found[order] = solver.solve(pattern, matrix, np.asarray(vector)[order], transpose)
+            with np.errstate(all="ignore"):
+                found[order] = solver.solve(pattern, matrix, np.asarray(vector)[order], transpose)
             return found.astype(vector.dtype)
 
         shape = jax.ShapeDtypeStruct(rhs.shape, rhs.dtype)

@@ -19,7 +19,7 @@ _NAMES: dict[str, str] = {
     "Wave": "wave",
 }
 
-__all__ = ["potentials", *_NAMES]  # noqa: PLE0604
+__all__ = ["potentials", *_NAMES]
 
 
 def __getattr__(name: str) -> Any:
