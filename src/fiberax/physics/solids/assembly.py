@@ -39,10 +39,11 @@ def _stretched(constants, batch: int):
 
 def _bonds(crystal: "Crystal", F, shifts, centre: int, near: bool):
     """For every group of bonds from `centre`: group, reference vectors (d, n), components of the deformed ones (n, *batch)."""
-    batch = F.ndim - 2
+    batch, shells = F.ndim - 2, crystal.shells
+    assert shells is not None
     found = []
-    for number, group in crystal.shells.of(centre):
-        R = crystal.shells.vectors(number, near)
+    for number, group in shells.of(centre):
+        R = shells.vectors(number, near)
         if R.shape[1] == 0:
             continue
         D = [_stretched(R[k], batch) for k in range(R.shape[0])]

@@ -112,7 +112,7 @@ class Crystal(AbstractEnergy):
         return _tangent(self, state, condition)
 
     def solve(self, condition, state, tolerance) -> tuple[Any, Outcome]:
-        """Shifts in equilibrium with A on the branch of the undeformed state. `tolerance` bounds their error in nearest distances."""
+        """Shifts in equilibrium with A, on the branch of the undeformed state, to `tolerance` in nearest distances."""
         shifts, code, steps, left = _run(self, _relax, (condition, state), tolerance)
         return shifts, outcome(code, steps, left)
 
@@ -122,7 +122,7 @@ class Crystal(AbstractEnergy):
         return shifts, outcome(code, steps, left)
 
     def soundness(self, state, condition):
-        """The smaller of the smallest eigenvalues of W_ξξ and of the acoustic tensors, each relative to the largest entry."""
+        """The smaller of the smallest pivot of W_ξξ and the smallest acoustic eigenvalue, each relative to the largest entry."""
         return _run(self, soundness, (condition, state))
 
     def diagnose(self, state, condition):
@@ -130,7 +130,7 @@ class Crystal(AbstractEnergy):
         return stability(self, condition, state).in_words()
 
     def valid(self, A, shifts):
-        """Result code of a condition and shifts with trailing batch axes: SUCCESS, NONFINITE where det F ≤ 0, or OUT_OF_RANGE."""
+        """Result code of condition and shifts (batch last): SUCCESS, NONFINITE where det F ≤ 0, or OUT_OF_RANGE."""
         F = assembly.gradient_of(A)
         moved = assembly.all_shifts(shifts)
         if self.shells is not None:

@@ -133,29 +133,31 @@ def stability(crystal: "Crystal", A: Float[Array, "d d"], state: Array | None = 
     A = jnp.asarray(A, float)
     if A.shape != crystal.lattice.shape:
         raise BadInput(f"stability: A must be {crystal.lattice.shape}; its shape is {A.shape}.")
-    if state is None:
+    if state is not None:
+        shifts = jnp.asarray(state, float)
+    else:
         begin = crystal.init(A, jax.random.key(0))
-        state, out = crystal.solve(A, begin, 1e-10)
+        shifts, out = crystal.solve(A, begin, 1e-10)
         code = int(out.result)
         if code not in (Result.SUCCESS, Result.UNSTABLE):
             raise BadInput(
                 f"stability: the crystal has no relaxed state at A = {np.asarray(A).tolist()}: {TEXTS[Result(code)]}."
             )
     d = A.shape[0]
-    matrix = np.asarray(_hessian(crystal, A, state))
+    matrix = np.asarray(_hessian(crystal, A, shifts))
     moduli = np.asarray(assembly.relaxed_moduli(jnp.asarray(matrix), A))
     if not np.all(np.isfinite(matrix)):
         raise BadInput(f"stability: the energy of the crystal is not finite near A = {np.asarray(A).tolist()}.")
-    internal, shift_mode = np.inf, np.zeros(state.shape)
-    if state.size:
+    internal, shift_mode = np.inf, np.zeros(shifts.shape)
+    if shifts.size:
         values, vectors = np.linalg.eigh(matrix[d * d :, d * d :])
-        internal, shift_mode = float(values[0]), vectors[:, 0].reshape(state.shape)
+        internal, shift_mode = float(values[0]), vectors[:, 0].reshape(shifts.shape)
     grid = directions(d, _FINE[d])
     tensors = np.einsum("iJkL,Jn,Ln->nik", moduli, grid, grid)
     values, vectors = np.linalg.eigh(0.5 * (tensors + np.swapaxes(tensors, 1, 2)))
     first = np.argsort(values[:, 0])[:8]
     value, k, m = min((_lowest(moduli, grid[:, n], vectors[n, :, 0]) for n in first), key=lambda found: found[0])
-    return Stability(internal, shift_mode, float(value), _signed(k), _signed(m), np.asarray(state))
+    return Stability(internal, shift_mode, float(value), _signed(k), _signed(m), np.asarray(shifts))
 
 
 def _signed(vector: np.ndarray) -> np.ndarray:

@@ -42,7 +42,7 @@ class _Group(NamedTuple):
 
 
 class _Polynomial(NamedTuple):
-    """X(r) of one moment (n, *batch), its first derivatives (n, d, *batch) and constant second ones (1, d, d, *batch) or None."""
+    """X(r) of one moment (n, *batch), its first derivatives (n, d, *batch), constant second ones (1, d, d, *batch)."""
 
     value: Any
     first: Any
@@ -98,15 +98,16 @@ def _polynomial(a, rank: int, r) -> _Polynomial:
 
 def _force(g: _Group, parts: list[_Polynomial]):
     """g_i of every bond (n, d, *batch)."""
-    along = 2.0 * sum(h1 * X.value for h1, X in zip(g.h1, parts, strict=True))
+    along = jnp.asarray(2.0 * sum(h1 * X.value for h1, X in zip(g.h1, parts, strict=True)))
     others = (h[:, None] * X.first for h, X in zip(g.h, parts, strict=True) if X.first is not None)
     return along[:, None] * g.r + sum(others)
 
 
 def _stiffness(g: _Group, parts: list[_Polynomial]):
     """K_ij of every bond (n, d, d, *batch)."""
-    along = 2.0 * sum(h1 * X.value for h1, X in zip(g.h1, parts, strict=True))
-    mixed = (2.0 * sum(h2 * X.value for h2, X in zip(g.h2, parts, strict=True)))[:, None] * g.r
+    along = jnp.asarray(2.0 * sum(h1 * X.value for h1, X in zip(g.h1, parts, strict=True)))
+    bent = jnp.asarray(2.0 * sum(h2 * X.value for h2, X in zip(g.h2, parts, strict=True)))
+    mixed = bent[:, None] * g.r
     constant = along[:, None, None] * _unit(g.r.shape[1], g.r.ndim - 2)
     for h, h1, X in zip(g.h, g.h1, parts, strict=True):
         if X.first is not None:
@@ -176,6 +177,7 @@ def moment_sums(crystal: "Crystal", A, bonds: Callable, differences: Callable, o
     sizes = {0: d * d} if order else {}
     sizes |= {atom: d for atom in range(1, len(crystal.species))}
     value, gradient, hessian = jnp.zeros(batch, A.dtype), _Blocks(), _Blocks()
+    assert crystal.shells is not None
     for centre, weight in crystal.shells.centres:
         value = value + weight * _site(crystal, F, centre, weight, bonds(centre), differences, order, sizes, gradient, hessian)
     volume = crystal.volume
@@ -293,7 +295,7 @@ def _through_moments(embed: Callable, moments: tuple, ranks, jacobian: list[_Blo
         return pull(jnp.ones_like(site))[0]
 
     bent = jax.vmap(lambda direction: jax.jvp(slope, (moments,), (direction,))[1])(rows)
-    product = 0.0
+    product = jnp.zeros(())
     for J, B, rank in zip(rows, bent, ranks, strict=True):
         product = product + jnp.sum(J[:, None] * B[None], axis=tuple(range(2, 2 + rank)))
     begin = 0

@@ -79,6 +79,10 @@ def equilibrium(crystal: Crystal, full: bool = False, tolerance: float = 1e-11) 
         residual = np.einsum("aij,ij->a", basis, P)
         matrix = np.einsum("aij,ijkl,bkl->ab", basis, C, basis)
         values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
+        if not np.abs(values).max() > 0.0:
+            raise NotConverged(
+                "equilibrium: no forces between the atoms are left; the potential does not hold this lattice together."
+            )
         # Uphill where the energy bends down: |eigenvalues| keep the step a descent.
         move = -vectors @ ((vectors.T @ residual) / np.maximum(np.abs(values), 1e-12 * np.abs(values).max()))
         length = np.linalg.norm(move)

@@ -13,7 +13,7 @@ before the onset.
 
 import abc
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import equinox as eqx
 import jax
@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
+from fiberax.numerics import trees
 from fiberax.physics.solids.potentials.base import AbstractMomentPotential, check_units, within
 from fiberax.physics.solids.potentials.lattice_sum import power_sum
 
@@ -65,7 +66,8 @@ class AbstractPair(AbstractMomentPotential):
             value, slope = jax.value_and_grad(self.phi)(end)
             cut = lambda r: self.phi(r) - value - (r - end) * slope
         else:
-            cut = lambda r: self.phi(r) * _switch(r**2, self.onset**2, self.cutoff**2)
+            begin = self.cutoff if self.onset is None else self.onset
+            cut = lambda r: self.phi(r) * _switch(r**2, begin**2, end**2)
         return within(cut, r, self.cutoff)
 
     def radial(self, centre, neighbour, r):
@@ -83,7 +85,8 @@ def _switch(square, begin, end):
 
 def _check(potential: AbstractPair, **positive) -> None:
     """Raise `BadInput` for parameters that make no sense; values under tracing are not looked at."""
-    name, scheme, cutoff, onset = type(potential).__name__, potential.scheme, potential.cutoff, potential.onset
+    name, scheme = type(potential).__name__, potential.scheme
+    cutoff, onset = potential.cutoff, 0.0 if potential.onset is None else potential.onset
     check_units(name, potential.units)
     if scheme not in get_args(Scheme):
         raise BadInput(f"{name}: scheme={scheme!r} is not one of {', '.join(map(repr, get_args(Scheme)))}.")
@@ -94,7 +97,7 @@ def _check(potential: AbstractPair, **positive) -> None:
     if scheme == "smooth" and cutoff is not None and not 0.0 < onset < cutoff:
         raise BadInput(f"{name}: onset={onset!r} must lie between 0 and the cutoff {cutoff}.")
     for key, value in positive.items():
-        if not isinstance(value, jax.core.Tracer) and value.ndim == 0 and not 0.0 < float(value) < float("inf"):
+        if not trees.is_tracer(value) and value.ndim == 0 and not 0.0 < float(value) < float("inf"):
             raise BadInput(f"{name}: {key}={float(value)} must be positive and finite.")
 
 
@@ -172,12 +175,12 @@ class Buckingham(AbstractPair):
         return self.A * jnp.exp(-r / self.rho) - self.C / r**6
 
 
-def _free(function: Callable) -> Callable:
+def _free(function: Callable) -> Any:
     """`function` with traced values that it closes over taken into the open, so that they can be differentiated in."""
     if isinstance(function, eqx.Module):
         return function
     converted = eqx.filter_closure_convert(function, jnp.zeros((), jnp.result_type(float)))
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(converted))
+    traced = any(trees.is_tracer(leaf) for leaf in jax.tree.leaves(converted))
     return _Elementwise(converted) if traced else function
 
 

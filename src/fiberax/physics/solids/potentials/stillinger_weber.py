@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
+from fiberax.numerics import trees
 from fiberax.physics.solids.potentials.base import AbstractMomentPotential, check_units
 
 
@@ -81,9 +81,9 @@ class StillingerWeber(AbstractMomentPotential):
                 raise BadInput(f"StillingerWeber: {name} must be a Python number; it sets the neighbour lists or an exponent.")
         for name in ("epsilon", "sigma", "a"):
             value = getattr(parameters, name)
-            if not isinstance(value, jax.core.Tracer) and not 0.0 < float(value) < float("inf"):
+            if not trees.is_tracer(value) and not 0.0 < float(value) < float("inf"):
                 raise BadInput(f"StillingerWeber: {name}={value} must be positive and finite.")
-        if isinstance(parameters.sigma, jax.core.Tracer):
+        if trees.is_tracer(parameters.sigma):
             raise BadInput(
                 "StillingerWeber: sigma sets the cutoff and must be a number here; use eqx.tree_at to differentiate."
             )

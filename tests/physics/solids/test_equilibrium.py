@@ -1,0 +1,45 @@
+"""The stress-free reference of crystals."""
+
+import numpy as np
+import pytest
+
+import fiberax as fx
+from fiberax.core.errors import NotConverged
+
+P = fx.solids.potentials
+HEXAGON = np.array([[1.0, 0], [0.5, 0.75**0.5]])
+SHORT = P.LennardJones(cutoff=1.6, scheme="smooth", onset=1.4)  # nearest neighbours, untouched by the switch
+R0 = 2 ** (1 / 6)
+
+
+def test_scaled():
+    start = fx.solids.Crystal(1.3 * R0 * HEXAGON, [[0, 0]], ["X"], SHORT, stretch=0.65)
+    e = fx.solids.equilibrium(start)
+    assert e.scale == pytest.approx(1 / 1.3, rel=1e-11)
+    np.testing.assert_allclose(e.crystal.lattice, R0 * HEXAGON, rtol=1e-10, atol=1e-12)
+    assert e.energy == pytest.approx(-3.0, rel=1e-12)
+    np.testing.assert_allclose(e.deformation, np.eye(2) / 1.3, atol=1e-10)
+
+
+def test_fully_relaxed():
+    """A sheared two-atom cell with its atoms off their places comes back to the triangular lattice."""
+    cell = R0 * np.array([[1.0, 0], [0.03, 1.05 * 3**0.5]])
+    start = fx.solids.Crystal(cell, [[0, 0], [0.52, 0.49]], ["X", "X"], SHORT, stretch=0.8)
+    scaled, full = fx.solids.equilibrium(start), fx.solids.equilibrium(start, full=True)
+    assert abs(np.trace(scaled.stress)) < 1e-9
+    assert np.abs(scaled.stress).max() > 1e-2
+    assert np.abs(full.stress).max() < 1e-8
+    assert full.energy_per_atom == pytest.approx(-3.0, rel=1e-10)
+    np.testing.assert_allclose(np.linalg.norm(full.crystal.lattice, axis=1), R0 * np.array([1, 3**0.5]), rtol=1e-9)
+    k = 72.0 * 2 ** (-1 / 3)
+    expected = 3**0.5 / 4 * k * np.array([[3, 1, 0], [1, 3, 0], [0, 0, 1]])
+    turned = full.elastic  # isotropic: the same in every frame
+    np.testing.assert_allclose(fx.response(full.crystal, np.zeros((2, 2)), tangent=True).tangent, turned, atol=1e-9)
+    np.testing.assert_allclose(full.voigt, expected, atol=1e-6)
+    assert np.all(np.linalg.eigvalsh(full.voigt_unrelaxed - full.voigt) > -1e-6)  # relaxation only softens
+
+
+def test_nothing_to_find():
+    repulsive = P.Pair(lambda r: 1 / r**2, cutoff=1.6, scheme="smooth")
+    with pytest.raises(NotConverged, match="equilibrium"):
+        fx.solids.equilibrium(fx.solids.Crystal(HEXAGON, [[0, 0]], ["X"], repulsive))
