@@ -30,7 +30,7 @@ def solid(x):
         (fx.grids.quads, 1, (6, 12)),
         (fx.grids.triangles, 2, (4, 8)),
         (fx.grids.quads, 2, (3, 6)),
-        (fx.grids.hexes, 1, (3, 6)),
+        pytest.param(fx.grids.hexes, 1, (3, 6), marks=pytest.mark.slow),
     ],
 )
 def test_manufactured_solutions_converge_in_l2_with_the_order_of_the_element(generator, order, cells):
@@ -197,6 +197,7 @@ def test_later_supports_override_earlier_ones_and_free_components_stay_free():
     assert sum(len(s.nodes) for s in body.supports) == int(body.held.sum())
 
 
+@pytest.mark.slow
 def test_equilibria_are_differentiated_in_loads_and_parameters():
     mesh = fx.grids.quads(cells=(2, 1))
 

@@ -133,7 +133,9 @@ def _probe(function: Callable, point: np.ndarray, where: str, shapes: set | None
     except Exception as error:
         raise BadInput(f"Elasticity: {where}(x, t) cannot be called at x = {point.tolist()}, t = 0: {error}") from error
     if shapes is not None and (size if isinstance(size, tuple) else (size,)) not in shapes:
-        raise BadInput(f"Elasticity: {where}(x, t) must give {sorted(shapes)[-1]} numbers; its shape is {size}.")
+        raise BadInput(
+            f"Elasticity: {where}(x, t) must give {' x '.join(map(str, max(shapes))) or 'one'} number(s); its shape is {size}."
+        )
     return value
 
 
@@ -156,11 +158,12 @@ def _split(mesh: Mesh, name: str, what, where: str):
         if not isinstance(value, list | tuple) and jnp.ndim(value) == 0:
             return [(0, what, None)]
         return [(k, what, k) for k in range(mesh.dim) if not _free(value[k])]
-    if np.ndim(what) == 2 and np.shape(what) == (len(nodes), mesh.dim):
+    sequence = isinstance(what, list | tuple)
+    if not sequence and jnp.shape(what) == (len(nodes), mesh.dim):
         columns = [what[:, k] for k in range(mesh.dim)]
     else:
-        columns = list(what) if isinstance(what, list | tuple) or jnp.ndim(what) else [what]
-    if len(columns) != mesh.dim or np.ndim(what) not in (0, 1, 2):
+        columns = list(what) if sequence or jnp.ndim(what) == 1 else [what]
+    if len(columns) != mesh.dim or any(column is not None and jnp.ndim(column) > 1 for column in columns):
         raise BadInput(
             f"Elasticity: {where} must be {mesh.dim} numbers, an array ({len(nodes)}, {mesh.dim}) for its nodes or a function "
             f"of (x, t); it is {what!r}."
