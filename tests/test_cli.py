@@ -72,7 +72,7 @@ def test_help_is_light():
     ("arguments", "words"),
     [
         (["run", "difusion"], "did you mean diffusion?"),
-        (["run", "zzz"], "there are diffusion, homogenize, steady"),
+        (["run", "zzz"], "There is no case 'zzz': there are "),
         (["run", "diffusion", "--cels", "3"], "--cels"),
         (["run", "diffusion", "--cells", "three"], "--cells"),
         (["run", "diffusion", "--cells", "2"], "--cells = 2: give at least 4"),

@@ -115,6 +115,16 @@ def test_steady(make):
     np.testing.assert_allclose(slope, [3.0 * (1.0 + 3.0 * 0.5 * 0.09), 3.0 * 0.027, 0.0], rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("make", [by_fields, by_closures])
+def test_responses_of_a_steady_state_follow_the_macrostate(make):
+    """At rest the response is the source, whatever the fiber."""
+
+    def function(p):
+        return jnp.sum(fx.steady(make(p), fx.Quasistatic(1e-12), START).response)
+
+    np.testing.assert_allclose(jax.jit(jax.grad(function))(P), [3.0, 0.0, 0.0], rtol=1e-7, atol=1e-7)
+
+
 def test_gradient_in_the_initial_macrostate():
     bundle = fx.Bundle(Heat(6, 6.0), CubicFlow(a=0.5))
     start = 1.0 + 0.3 * jnp.cos(jnp.arange(6.0))

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fiberax.core.errors import BadInput
-from fiberax.io.body import Body
 from fiberax.io.results import Quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fiberax.io.body import Body
 
 OPTION = "fiberax option"
 
@@ -73,6 +74,7 @@ class Labels:
     `microstate(state, condition)`: arrays over the cell to draw for one site, by title; the default draws the state.
     `factors`, `offsets`: by what results are multiplied and what is then added, for "response", "tangent", "energy", ...: a
     unit of the user's in place of the fiber's. `body`: the mesh on which the macrostate is drawn (`fiberax.io.body.Body`).
+    `further(record)`: more arrays of a record of a run in time; numbers called "energies...." are drawn against time.
     """
 
     quantities: dict[str, Quantity] = field(default_factory=dict)
@@ -81,7 +83,8 @@ class Labels:
     microstate: "Callable[[Any, Any], dict[str, Any]] | None" = None
     factors: dict[str, float] = field(default_factory=dict)
     offsets: dict[str, float] = field(default_factory=dict)
-    body: Body | None = None
+    body: "Body | None" = None
+    further: "Callable[[Any], dict[str, np.ndarray]] | None" = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 from fiberax.cases.atoms import Choice, Kind, Material, Structure, factor
 from fiberax.cases.base import Case, Labels, Loading, option
 from fiberax.core.errors import BadInput
-from fiberax.io.body import Body
 from fiberax.io.results import Quantity
 
 
@@ -63,6 +62,7 @@ class Pull(Case):
     def build(self) -> Loading:
         """The body and its load path. Raises `BadInput` for sizes, materials and files that cannot be used."""
         import fiberax as fx
+        from fiberax.io.body import Body
 
         chosen = Choice(self.material, self.potential, self.kind, self.structure, self.lattice_constant, self.species)
         plain, _ = chosen.crystal()
