@@ -75,6 +75,11 @@ class AbstractDriver(eqx.Module):
         return jacobian(lambda c: self.follow(fiber, link, state, memory, c), condition)
 
     @property
+    def coupled(self) -> bool:
+        """True where fibers come to equilibrium along with the macro model, and not within each of its evaluations."""
+        return False
+
+    @property
     def pace(self) -> "Pace | None":
         """How the fibers' own time runs, for drivers that carry states in time; None for slaved ones."""
         return None

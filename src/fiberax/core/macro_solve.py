@@ -11,6 +11,7 @@ from fiberax.core.field import Field
 from fiberax.numerics import linear, trees
 
 _HALVINGS = 8
+_SMALL = 1e-6
 
 
 class Iterate(NamedTuple):
@@ -84,12 +85,22 @@ def _iterate(field: Field, step, t, base, shift, at: Iterate) -> Iterate:
     size = jnp.maximum(trees.norm(macro), field.bundle.macro.magnitude())
     update = scale * trees.norm(direction) / jnp.where(size > 0, size, 1.0)
     better = norm < at.norm
+    if field.driver.coupled:
+        # The macro residual does not see fibers that are still on their way: equilibrium is reached when responses rest too.
+        better = better | ((update < 1e-6) & jnp.isfinite(norm))
+        update = jnp.maximum(update, _unrest(at.section.response, section.response, tangents))
     # No descent along the Newton direction: the residual is at its round-off, or the problem is singular there.
     macro, residual, norm = trees.where(better, (macro, residual, norm), (at.macro, at.residual, at.norm))
     # What fibers did at a macrostate that was not taken must not count, neither as state nor as failure.
     section = trees.where(better, section, at.section)
     update = jnp.where(better, update, jnp.where(update < 1e-6, 0.0, jnp.inf))
     return Iterate(macro, section, residual, norm, update, at.steps + 1, refused)
+
+
+def _unrest(before, after, tangents) -> jax.Array:
+    """Change of the responses relative to their size, or to what a small change of the conditions would make of them."""
+    size = jnp.maximum(trees.norm(after), _SMALL * trees.norm(tangents))
+    return trees.norm(trees.subtract(after, before)) / jnp.where(size > 0.0, size, 1.0)
 
 
 def _failures(field: Field, section) -> jax.Array:
@@ -118,10 +129,11 @@ def _solve(field: Field, step, t, base, shift, macro, section, tolerance, max_st
     start = _begin(field, step, t, base, shift, macro, section)
 
     def unfinished(at: Iterate):
-        return (at.update > tolerance) & jnp.isfinite(at.update) & (at.norm > 0.0) & (at.steps < max_steps)
+        going = (at.update > tolerance) & jnp.isfinite(at.update) & (at.steps < max_steps)
+        return going if field.driver.coupled else going & (at.norm > 0.0)
 
     at = jax.lax.while_loop(unfinished, lambda at: _iterate(field, step, t, base, shift, at), start)
-    good = ((at.update <= tolerance) | (at.norm == 0.0)) & jnp.isfinite(at.norm)
+    good = ((at.update <= tolerance) | ((at.norm == 0.0) & (not field.driver.coupled))) & jnp.isfinite(at.norm)
     return at.macro, at.section, good, at.steps, at.norm
 
 

@@ -131,7 +131,7 @@ class Newton:
                 raise NotConverged(
                     "steady: the residual of the macro model is not finite at the start. Check macro0 and the boundary values."
                 )
-            done = float(at.update) <= self.tolerance or float(at.norm) == 0.0
+            done = float(at.update) <= self.tolerance or (float(at.norm) == 0.0 and not self.field.driver.coupled)
             self._report(at, t, done, begun, failed)
             if done:
                 self._warn_if_undetermined(time_, at)

@@ -27,6 +27,10 @@ class Monolithic(AbstractDriver):
     def slaved(self):
         return True
 
+    @property
+    def coupled(self):
+        return True
+
     def prepare(self, fiber):
         need_double("fx.Monolithic", 1e-8)
         fiber = at_rest(fiber)
