@@ -14,6 +14,11 @@ PACKAGE = Path(__file__).parents[1]
 
 # name -> (module, class, one line for `fiberax list`); the modules are imported when a case is asked for
 CASES = {
+    "chain": (
+        "fiberax.cases.chain",
+        "Chain",
+        "energy, force, modulus and stability of a chain of atoms or electrons over a range of strains",
+    ),
     "crystal": (
         "fiberax.cases.crystal",
         "CrystalCase",
@@ -38,6 +43,11 @@ CASES = {
         "fiberax.cases.steady",
         "SteadyConduction",
         "steady temperature between the hot and the cold sides of a composite plate",
+    ),
+    "wave": (
+        "fiberax.cases.wave",
+        "WaveCase",
+        "a pulse of strain that runs through a chain of atoms or electrons, with relaxing or relaxed fibers",
     ),
 }
 

@@ -25,25 +25,30 @@ def formula(text: str, dim: int) -> Callable:
     `text` may use U, the coordinates x, y, z of the cell in [0, 1) (as many as `dim`), pi, numbers, + - * / **, and sin, cos,
     exp, log, sqrt, abs, tanh, minimum, maximum. Raises `BadInput` naming what it does not know.
     """
+    evaluate = expression(text, ("U", *"xyz"[:dim]))
+    return lambda condition, z: evaluate(U=condition, **dict(zip("xyz"[:dim], z, strict=False)))
+
+
+def expression(text: str, names: tuple[str, ...], option: str = "--formula") -> Callable:
+    """The function of keyword arguments `names` that `text` describes, see `formula`; messages name the `option`."""
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
-        raise BadInput(f"--formula {text!r}: not a formula ({error.msg} at character {error.offset}).") from error
-    evaluate = _reader(text, tree, ("U", "pi", *"xyz"[:dim]))
+        raise BadInput(f"{option} {text!r}: not a formula ({error.msg} at character {error.offset}).") from error
+    evaluate = _reader(f"{option} {text!r}", tree, (*names, "pi"))
 
-    def coefficient(condition, z):
+    def value(**known):
         import jax.numpy as jnp
 
-        known = {"U": condition, "pi": math.pi} | dict(zip("xyz", z, strict=False))
         try:
-            return jnp.asarray(evaluate(known), dtype=float)
+            return jnp.asarray(evaluate(known | {"pi": math.pi}), dtype=float)
         except ArithmeticError as error:
-            raise BadInput(f"--formula {text!r}: {error}.") from error
+            raise BadInput(f"{option} {text!r}: {error}.") from error
 
-    return coefficient
+    return value
 
 
-def _reader(text: str, node: ast.expr, names: tuple[str, ...]) -> Callable[[dict], object]:
+def _reader(place: str, node: ast.expr, names: tuple[str, ...]) -> Callable[[dict], object]:
     """The function from values of names to the value of a node."""
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
         number = float(node.value)
@@ -52,24 +57,23 @@ def _reader(text: str, node: ast.expr, names: tuple[str, ...]) -> Callable[[dict
         return lambda known: known[node.id]
     if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
         combine = OPERATORS[type(node.op)]
-        left, right = _reader(text, node.left, names), _reader(text, node.right, names)
+        left, right = _reader(place, node.left, names), _reader(place, node.right, names)
         return lambda known: combine(left(known), right(known))
     if isinstance(node, ast.UnaryOp) and type(node.op) in OPERATORS:
-        turn, inner = OPERATORS[type(node.op)], _reader(text, node.operand, names)
+        turn, inner = OPERATORS[type(node.op)], _reader(place, node.operand, names)
         return lambda known: turn(inner(known))
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS and not node.keywords:
-        name, arguments = node.func.id, [_reader(text, argument, names) for argument in node.args]
-        return lambda known: _apply(name, [argument(known) for argument in arguments])
+        name, arguments = node.func.id, [_reader(place, argument, names) for argument in node.args]
+        return lambda known: _apply(place, name, [argument(known) for argument in arguments])
     raise BadInput(
-        f"--formula {text!r}: {ast.unparse(node)!r} is not known. "
-        f"Use {', '.join(names)}, numbers, + - * / ** and {', '.join(FUNCTIONS)}."
+        f"{place}: {ast.unparse(node)!r} is not known. Use {', '.join(names)}, numbers, + - * / ** and {', '.join(FUNCTIONS)}."
     )
 
 
-def _apply(name: str, arguments: list):
+def _apply(place: str, name: str, arguments: list):
     import jax.numpy as jnp
 
     try:
         return getattr(jnp, name)(*arguments)
     except TypeError as error:
-        raise BadInput(f"--formula: {name} does not take {len(arguments)} arguments.") from error
+        raise BadInput(f"{place}: {name} does not take {len(arguments)} arguments.") from error

@@ -174,7 +174,7 @@ def _recorder(job: Job, labels: Labels, layout: Any) -> FolderRecorder:
         if jax.process_index() == 0:
             labels.body.save(job.folder)
     naming = labels.length_unit, labels.quantities, labels.axis, labels.factors, labels.offsets
-    return FolderRecorder(job.folder, job.checkpoint_every, coords, *naming, wants_states=labels.body is not None)
+    return FolderRecorder(job.folder, job.checkpoint_every, coords, *naming, labels.body is not None, labels.further)
 
 
 def _evolve(problem: Evolve, job: Job) -> str:

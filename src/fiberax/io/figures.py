@@ -12,6 +12,7 @@ from fiberax.io.body import Body
 from fiberax.io.mesh_figures import draw_body, draw_crystal, draw_curve
 from fiberax.io.microstates import Microstate, read_microstates
 from fiberax.io.results import Quantity, Table, Variable, component_names, read_table
+from fiberax.io.time_figures import draw_energies, draw_space_time
 
 STYLE: Any = {
     "figure.dpi": 110,
@@ -41,7 +42,7 @@ def draw_all(folder: Path) -> list[Path]:
     body = Body.load(folder)
     with plt.rc_context(STYLE):
         if table is not None:
-            for variable in _macro_variables(table):
+            for variable in macro_variables(table):
                 figure = _draw_field(plt, table, variable)
                 drawn.append(_save(plt, figure, folder / "figures" / f"{variable.quantity.name}.png"))
             for name, figure in _draw_rest(plt, table, body, folder):
@@ -58,10 +59,15 @@ def _draw_rest(plt, table: Table, body: Body | None, folder: Path) -> list[tuple
     if body is not None and body.mesh.dim > 1:
         curve = [("stress-strain", draw_curve(plt, table, body, folder))] if body.block is not None else []
         return [("body", draw_body(plt, table, body)), *curve]
-    if {"acoustic", "energy"} <= keys:
+    scalar_tangent = any(v.key == "tangent" and v.shape == () for v in table.schema.variables)
+    if table.schema.is_table and "energy" in keys and ("acoustic" in keys or scalar_tangent):
         return [("path", draw_crystal(plt, table, folder))]
-    figure = _draw_response(plt, table)
-    return [] if figure is None else [("response", figure)]
+    drawn = [
+        ("response", _draw_response(plt, table)),
+        ("energy", draw_energies(plt, table)),
+        ("space-time", draw_space_time(plt, table)),
+    ]
+    return [(name, figure) for name, figure in drawn if figure is not None]
 
 
 def _pyplot():
@@ -99,11 +105,12 @@ def _value(quantity: Quantity, value: float) -> str:
     return f"{quantity.label or quantity.name} {value:.4g}{unit}"
 
 
-def _axis_words(table: Table, dim: str) -> str:
+def axis_words(table: Table, dim: str) -> str:
+    """Name and unit of a coordinate."""
     return words_of(Quantity(dim, table.schema.units.get(dim, "1")))
 
 
-def _macro_variables(table: Table) -> list[Variable]:
+def macro_variables(table: Table) -> list[Variable]:
     """The scalar fields of the macrostate on a grid of one to three dimensions."""
     dims = tuple(table.schema.coords)
     return [v for v in table.schema.variables if v.key.split(".")[0] == "macro" and v.dims == dims and 1 <= len(dims) <= 3]
@@ -125,7 +132,7 @@ def _draw_lines(plt, table: Table, variable: Variable):
         axes.plot(table.schema.coords[dim], values[k], color=shade, label=f"{table.values[k]:.3g}")
     if len(values) > 1:
         axes.legend(title=words_of(table.schema.axis), loc="center left", bbox_to_anchor=(1.0, 0.5))
-    axes.set(xlabel=_axis_words(table, dim), ylabel=words_of(variable.quantity))
+    axes.set(xlabel=axis_words(table, dim), ylabel=words_of(variable.quantity))
     return figure
 
 
@@ -137,7 +144,7 @@ def _draw_maps(plt, table: Table, variable: Variable):
     for panel, k in zip(axes[0], chosen, strict=True):
         image = _map(panel, table, variable.dims, values[k], np.nanmin(values[k]), np.nanmax(values[k]))
         figure.colorbar(image, ax=panel, label=words_of(variable.quantity), shrink=0.9)
-        panel.set_ylabel(_axis_words(table, variable.dims[1]))
+        panel.set_ylabel(axis_words(table, variable.dims[1]))
         if len(values) > 1:
             panel.set_title(_value(table.schema.axis, table.values[k]))
     return figure
@@ -152,20 +159,21 @@ def _draw_slices(plt, table: Table, variable: Variable):
         middle = last.shape[normal] // 2
         image = _map(panel, table, kept, np.take(last, middle, axis=normal), low, high)
         place = table.schema.coords[variable.dims[normal]][middle]
-        panel.set(title=f"{variable.dims[normal]} = {place:.3g}", ylabel=_axis_words(table, kept[1]))
+        panel.set(title=f"{variable.dims[normal]} = {place:.3g}", ylabel=axis_words(table, kept[1]))
     figure.colorbar(image, ax=axes, label=words_of(variable.quantity), shrink=0.86)
     return figure
 
 
 def _map(panel, table: Table, dims: tuple[str, ...], values: np.ndarray, low: float, high: float):
     """A colour map of cell values (first index along x) with true lengths on the axes."""
-    sides = [_edges(np.asarray(table.schema.coords[dim])) for dim in dims]
+    sides = [edges_of(np.asarray(table.schema.coords[dim])) for dim in dims]
     image = panel.imshow(values.T, origin="lower", extent=(*sides[0], *sides[1]), vmin=low, vmax=high, aspect="equal")
-    panel.set_xlabel(_axis_words(table, dims[0]))
+    panel.set_xlabel(axis_words(table, dims[0]))
     return image
 
 
-def _edges(centres: np.ndarray) -> tuple[float, float]:
+def edges_of(centres: np.ndarray) -> tuple[float, float]:
+    """Where the first cell begins and the last one ends."""
     half = (centres[1] - centres[0]) / 2 if len(centres) > 1 else 0.5
     return float(centres[0] - half), float(centres[-1] + half)
 
@@ -177,7 +185,7 @@ def _draw_response(plt, table: Table):
         return None
     if table.schema.is_table:
         return _draw_table(plt, table)
-    field = next(iter(_macro_variables(table)), None)
+    field = next(iter(macro_variables(table)), None)
     if field is None or response.dims[: len(field.dims)] != field.dims:
         return None
     return _draw_scatter(plt, table, field, response)

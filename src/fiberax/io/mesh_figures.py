@@ -123,7 +123,7 @@ def draw_crystal(plt, table: Table, folder: Path) -> Any:
     from fiberax.io.figures import component_labels, words_of
 
     quantity = {variable.key: variable for variable in table.schema.variables}
-    margins = [key for key in ("internal", "acoustic") if key in quantity]
+    margins = [key for key in ("internal", "acoustic" if "acoustic" in quantity else "tangent") if key in quantity]
     rows = 2 + len(margins)
     figure, axes = plt.subplots(rows, 1, figsize=(6.6, 1.0 + 2.0 * rows), layout="constrained", sharex=True)
     axes[0].plot(table.values, table.arrays[quantity["energy"].quantity.name], color="black")

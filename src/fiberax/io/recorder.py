@@ -1,6 +1,7 @@
 """The recorder that writes a run's records and checkpoints into its folder."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ class FolderRecorder(AbstractRecorder):
     """Writes into `folder`: a record at every save time, a checkpoint at least every `every` seconds of work.
 
     `coords`, `length_unit`, `quantities` and `axis` name things as in `fiberax.io.results.make_schema`. `factors` and `offsets`
-    turn the results into the units in which they are written, see `fiberax.cases.Labels`.
+    turn the results into the units in which they are written, see `fiberax.cases.Labels`, as is
+    `further`.
     """
 
     def __init__(
@@ -31,11 +33,13 @@ class FolderRecorder(AbstractRecorder):
         factors: dict[str, float],
         offsets: dict[str, float],
         wants_states: bool = False,
+        further: Callable[[Record], dict[str, np.ndarray]] | None = None,
     ):
         self._folder, self._every = folder, every
         self._naming = (quantities, coords, length_unit, axis)
         self._units = factors, offsets
         self.wants_states = wants_states
+        self._further = further
         self._schema = Schema.load(folder)
         self._last = time.monotonic()
         self.saved = 0
@@ -67,6 +71,8 @@ class FolderRecorder(AbstractRecorder):
             arrays["soundness"] = np.asarray(record.soundness)
         if record.state is not None:
             arrays |= {name: array for name, array in named_leaves("state", record.state).items() if array.size}
+        if self._further is not None:
+            arrays |= self._further(record)
         self.row(record.index, record.t, arrays)
 
     def row(self, index: int, value: float, arrays: dict[str, np.ndarray]) -> None:

@@ -1,0 +1,91 @@
+"""The cases chain and wave: what they compute, against closed forms and the energy law; what they refuse."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fiberax import cli
+from fiberax.cases.chain import Chain, Model
+from fiberax.cases.wave import Method, WaveCase
+from fiberax.core.errors import BadInput
+from fiberax.io.results import read_table
+
+
+def run(folder, *arguments):
+    """The results of a run of the command."""
+    assert cli.main(["run", *arguments, "--plain", "--out", str(folder)]) == 0
+    return read_table(folder)
+
+
+def test_the_table_of_a_morse_chain_and_its_limit(tmp_path):
+    table = run(tmp_path / "run", "chain", "--alpha", "4", "--high", "0.5", "--rows", "13", "--batch", "13")
+    A = table.values
+    limit = 2.0 * np.log(2.0) / 4.0  # V'' = 0 at r₀ + ln 2/α
+    below = limit > A
+    e = np.exp(-2.0 * A)  # e^{−α(r − r₀)} at r = (1 + A)/2
+    np.testing.assert_allclose(table.arrays["W"][below], 2.0 * ((1.0 - e) ** 2 - 1.0)[below], rtol=1e-12)
+    np.testing.assert_allclose(table.arrays["F"][below], (8.0 * e * (1.0 - e))[below], rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(table.arrays["C"][below], (16.0 * (2.0 * e**2 - e))[below], rtol=1e-7)
+    np.testing.assert_allclose(table.arrays["internal"][below], 4.0 * table.arrays["C"][below], rtol=1e-7)
+    assert np.all(table.arrays["C"][~below] < 0.0) and np.all(table.arrays["internal"][~below] > 0.0)
+    (mark,) = json.loads((tmp_path / "run" / "summary.json").read_text())["marks"]
+    assert mark == pytest.approx(limit, abs=1e-6)
+    assert (tmp_path / "run" / "figures" / "path.png").stat().st_size > 10_000
+
+
+def test_a_formula_for_the_bonds_and_for_the_electrons(tmp_path):
+    springs = run(tmp_path / "a", "chain", "--potential", "3*(r - 0.5)**2", "--rows", "3", "--no-figures")
+    np.testing.assert_allclose(springs.arrays["F"], 3.0 * springs.values, rtol=1e-9, atol=1e-12)
+    gas = ["chain", "--model", "quantum", "--potential", "4*s**3", "--external", "0", "--points", "5", "--rows", "3"]
+    table = run(tmp_path / "b", *gas, "--no-figures")
+    np.testing.assert_allclose(table.arrays["W"], 4.0 / (1.0 + table.values) ** 2, rtol=1e-12)
+    np.testing.assert_allclose(table.arrays["F"], -8.0 / (1.0 + table.values) ** 3, rtol=1e-11)
+
+
+@pytest.fixture(scope="module", params=list(Method), ids=[m.value for m in Method])
+def pulse(request, tmp_path_factory):
+    """A pulse in a chain of springs, which is the linear wave equation where the fibers follow."""
+    folder = tmp_path_factory.mktemp("wave") / "run"
+    arguments = ["--potential", "8*(r - 0.5)**2", "--cells", "64", "--width", "0.08", "--records", "16"]
+    return request.param, folder, run(folder, "wave", *arguments, "--method", request.param.value, "--friction", "0.4")
+
+
+def test_the_pulse_comes_round_and_the_energy_law_holds(pulse):
+    method, folder, table = pulse
+    strain, total = table.arrays["A"], table.arrays["total"]
+    assert table.values[-1] == pytest.approx(1.0 / 8.0**0.5, rel=1e-9)  # c² = V''/2
+    np.testing.assert_allclose(strain.mean(axis=1), strain[0].mean(), rtol=1e-11)
+    np.testing.assert_allclose(table.arrays["kinetic"] + table.arrays["fibers"], total, rtol=1e-12)
+    moving = np.ptp(table.arrays["kinetic"])
+    if method is Method.QUASISTATIC:
+        np.testing.assert_allclose(strain[-1], strain[0], atol=0.05 * strain[0].max())
+        assert np.ptp(total) < 0.01 * moving
+    else:
+        assert strain[-1].max() < 0.8 * strain[0].max()
+        assert np.all(np.diff(total) < 1e-3 * moving) and total[0] - total[-1] > 0.3 * moving
+    drawn = {path.name for path in (folder / "figures").glob("*.png")}
+    assert {"A.png", "energy.png", "space-time.png", "response.png", "microstates.png"} <= drawn
+
+
+def test_electrons_carry_waves_with_an_inertia_of_their_own(tmp_path):
+    """Without friction, with a mass: the energy that the fibers take, their kinetic energy included, is not lost."""
+    arguments = ["--model", "quantum", "--points", "7", "--cells", "16", "--width", "0.15", "--records", "20", "--no-figures"]
+    seamless = ["--method", "seamless", "--mass", "0.02", "--friction", "0"]
+    table = run(tmp_path / "run", "wave", *arguments, *seamless)
+    assert np.ptp(table.arrays["total"]) < 0.05 * np.ptp(table.arrays["kinetic"])
+    before = table.arrays["F"][0]
+    assert np.ptp(before) > 0.1 and not table.arrays["result"].any()
+
+
+def test_misuse_is_named():
+    with pytest.raises(BadInput, match="--high = 0 is not above --low = 0"):
+        Chain(low=0.0, high=0.0).build()
+    with pytest.raises(BadInput, match=r"--potential 'r\*\*2 \+ q': 'q' is not known. Use r, pi"):
+        Chain(potential="r**2 + q").build()
+    with pytest.raises(BadInput, match=r"--external 'z': 'z' is not known\. Use y, pi"):
+        Chain(model=Model.QUANTUM, external="z").build()
+    with pytest.raises(BadInput, match=r"--strain = 0\.4: there the chain is not stable"):
+        WaveCase(strain=0.4, cells=8).build()
+    with pytest.raises(BadInput, match="mass and friction are both zero"):
+        WaveCase(method=Method.SEAMLESS, friction=0.0, cells=8).build()
