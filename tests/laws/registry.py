@@ -59,6 +59,19 @@ MODELS = {
     ),
     "shared-load": Model(SharedLoad(jnp.asarray([1.0, 2.0, 5.0])), jnp.linspace(0.5, 1.5, 5), 1.0),
     "ground-state": Model(GroundState(np.diag([0.0, 2.0, 3.0, 5.0]), 0.3 * _SYMMETRIC), jnp.linspace(0.5, 1.5, 5), 1.0),
+    "crystal": Model(  # silicon
+        fx.solids.Crystal(
+            [[0.0, 2.7155, 2.7155], [2.7155, 0.0, 2.7155], [2.7155, 2.7155, 0.0]],
+            [[0.0, 0.0, 0.0], [0.25, 0.25, 0.25]],
+            ["Si", "Si"],
+            fx.solids.potentials.StillingerWeber("Si"),
+            stretch=0.9,
+            shift=0.06,  # as short as the short lists: half the compilation
+        ),
+        0.035 * np.sign(_random(5, 3, 3, seed=5)) + 0.003 * np.tanh(_random(5, 3, 3, seed=6)),
+        0.4,
+        carried=False,
+    ),
     "cell-1d": Model(
         fx.homogenization.Cell(lambda U, z: 1.0 + U**2 + 0.5 * jnp.cos(2 * jnp.pi * z[0]), (8,)),
         jnp.linspace(0.5, 0.9, 5),

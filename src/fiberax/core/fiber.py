@@ -132,6 +132,11 @@ class AbstractEnergy(AbstractFiber):
         """(u, λ) of one stage of an implicit time step, constraints kept; see `AbstractFlow.solve_stage`."""
         return equilibrium.solve_stage(self, condition, base, shift, state, tolerance)
 
+    @property
+    def conjugate(self) -> bool:
+        """True where `link` is ∂W_CB/∂U; a fiber that assembles this itself says so, and `check_fiber` then holds it to it."""
+        return type(self).link is AbstractEnergy.link
+
     def link(self, state: State, condition: Condition) -> Response:
         """The generalised Hellmann-Feynman force ∂_U W − λ·∂_U g at fixed state (4.6)."""
         return hellmann_feynman(self, state, condition)

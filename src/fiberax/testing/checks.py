@@ -328,7 +328,7 @@ def _check_derivatives(checks: _Checks, fiber, at, condition, link, tolerance, r
     noise = _norm(at.value) * max(tolerance, 1e-15) / (step * rtol)
     text = "the tangent differs from finite differences of the response"
     checks.close("tangent is the derivative of the response", along, _flat(slope), rtol, text, noise)
-    natural = isinstance(link, EnergyDerivative) or (link is None and type(fiber).link is AbstractEnergy.link)
+    natural = isinstance(link, EnergyDerivative) or (link is None and isinstance(fiber, AbstractEnergy) and fiber.conjugate)
     if isinstance(fiber, AbstractEnergy) and natural:
         power, work = weights @ np.asarray(batch.energy), _dot(at.value, direction)
         noise = max(abs(float(at.energy)) * 1e-15 / (step * rtol), 1e-3 * _norm(at.value))

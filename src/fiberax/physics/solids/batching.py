@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
-_CHUNK = 128  # fibers at a time on a CPU
+_CHUNK = 64  # fibers at a time on a CPU
 
 
 def trailing(kernel: Callable) -> Callable:

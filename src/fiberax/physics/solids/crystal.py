@@ -103,6 +103,10 @@ class Crystal(AbstractEnergy):
         """W(A, ξ) per reference volume."""
         return _energy(self, state, condition)
 
+    @property
+    def conjugate(self):
+        return True
+
     def link(self, state, condition):
         """P = ∂W/∂A at fixed shifts."""
         return _link(self, state, condition)
