@@ -126,7 +126,7 @@ class Crystal(AbstractEnergy):
         return shifts, outcome(code, steps, left)
 
     def soundness(self, state, condition):
-        """The smaller of the smallest pivot of W_ξξ and the smallest acoustic eigenvalue, each relative to the largest entry."""
+        """The smaller of the smallest pivot of W_ξξ and the smallest acoustic eigenvalue, each over the largest entry."""
         return _run(self, soundness, (condition, state))
 
     def diagnose(self, state, condition):
