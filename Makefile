@@ -44,6 +44,7 @@ validate: $(STAMP)
 	$(BIN)/python -m pip install --quiet --group peers
 	$(BIN)/python validation/homogenization.py
 	$(BIN)/python validation/solids.py
+	$(BIN)/python validation/waves.py
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --group bench --group peers

@@ -174,6 +174,40 @@ def test_linear_solver(form, shift):
     np.testing.assert_allclose(force - shift * w, residual, atol=1e-10)
 
 
+def newton(n, t1, displacement, bonds, slopes):
+    """Displacements at t1 of the middles of first bonds in a diatomic chain of n cells of length 1/n, by Newton's equations."""
+    eps, dt = 1.0 / n, t1 / (32 * n)
+    x = (np.arange(n) + 0.25) * eps
+    y = np.stack([x + displacement(x) + 0.5 * sign * eps * bonds for sign in (-1.0, 1.0)])
+    v = np.zeros_like(y)
+    for k in range(32 * n + 1):
+        first = slopes[0]((y[1] - y[0]) / eps)
+        other = slopes[1]((np.roll(y[0], -1) + (np.arange(n) == n - 1) - y[1]) / eps)
+        force = np.stack([first - np.roll(other, 1), other - first]) / (0.5 * eps)
+        v = v + (0.5 if k in (0, 32 * n) else 1.0) * dt * force
+        y = y + dt * v if k < 32 * n else y
+    return y.mean(axis=0) - x
+
+
+def test_atoms_by_newtons_equations_come_to_the_wave_equation_at_second_order():
+    """Two unlike Morse bonds; more of this in validation/waves.py."""
+    slopes = [lambda r, a=a, b=b: 2 * a * np.exp(-a * (r - b)) * (1 - np.exp(-a * (r - b))) for a, b in ((3, 0.45), (5, 0.55))]
+    well = lambda a, b: lambda r: (1.0 - jnp.exp(-a * (r - b))) ** 2
+    chain = fx.solids.DiatomicChain(well(3.0, 0.45), second=well(5.0, 0.55))
+    u0 = lambda x: 0.04 / (2 * np.pi) * np.sin(2 * np.pi * x)
+    model, t1, errors, sizes = wave(64, form="displacement", order=4), 0.12, [], (8, 16, 32)
+    macro0 = fx.Moving(jnp.asarray(u0(model.layout().coords["x"])), jnp.zeros(64))
+    bundle = fx.Bundle(model, chain)
+    u = fx.evolve(bundle, fx.Quasistatic(1e-12), macro0, t1=t1, dt=1e-3, stepper=fx.Verlet()).macro.position[-1]
+    u = np.asarray(u) @ np.exp(-2j * np.pi * np.outer(np.arange(64), np.arange(1, 16)) / 64) / 32
+    for n in sizes:
+        x = (np.arange(n) + 0.25) / n
+        bonds = np.asarray(fx.responses(chain, np.resize(0.04 * np.cos(2 * np.pi * x), 32), tolerance=1e-12).state)[:n]
+        found = newton(n, t1, u0, bonds, slopes)
+        errors.append(np.abs(found - (np.exp(2j * np.pi * np.outer(x, np.arange(1, 16))) @ u).real).max())
+    assert abs(observed_order(errors, 1.0 / np.array(sizes)) - 2.0) < 0.15, errors
+
+
 def test_misuse_is_named():
     for grid in (fx.grids.Box((0, 0), (1, 1), cells=(8, 8)), fx.grids.Box(0, 1, cells=8, periodic=False), None):
         with pytest.raises(fx.BadInput, match="Give a periodic interval"):
