@@ -82,3 +82,16 @@ def test_dissection_is_a_permutation_that_halves_the_fill_of_rows_in_sequence():
         return splu(matrix, permc_spec="NATURAL", diag_pivot_thresh=0.0, options={"SymmetricMode": True}).L.nnz
 
     assert fill(order) < 0.6 * fill(np.arange(n**3))
+
+
+@pytest.mark.parametrize("stretch", [1.0, 1e6])
+def test_large_systems_in_single_precision_are_as_exact_as_others(stretch):
+    """A chain of springs with 4000 unknowns, the stiff one beyond what single precision resolves."""
+    n = 4000
+    stiff = np.where(np.arange(n) % 2, 1.0, stretch)
+    unknowns = np.stack([np.arange(n) - 1, np.arange(n)], axis=1)
+    blocks = stiff[:, None, None] * np.array([[1.0, -1.0], [-1.0, 1.0]])
+    x = np.sin(np.arange(n) / 50.0)
+    matrix = sp.diags([-stiff[1:], np.append(stiff[:-1] + stiff[1:], stiff[-1]), -stiff[1:]], [-1, 0, 1])
+    found = solve(Pattern(unknowns, n), jnp.asarray(blocks), jnp.zeros(n), jnp.asarray(matrix @ x), Direct())
+    assert np.linalg.norm(matrix @ (np.asarray(found) - x)) <= 1e-10 * np.linalg.norm(matrix @ x)

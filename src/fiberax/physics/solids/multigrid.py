@@ -36,7 +36,13 @@ class Multigrid(AbstractSparseSolver):
         if np.all(matrix.diagonal() > 0.0):
             modes = None if pattern.near_null is None else pattern.near_null[pattern.order]
             hierarchy = pyamg.smoothed_aggregation_solver(
-                matrix, B=modes, strength=("symmetric", {"theta": 0.0}), max_coarse=300, keep=False
+                matrix,
+                B=modes,
+                strength=("symmetric", {"theta": 0.0}),
+                improve_candidates=None,
+                max_coarse=300,
+                coarse_solver="splu",  # the default, a pseudo-inverse, costs more than all the rest
+                keep=False,
             )
             x, info = cg(matrix, rhs, rtol=self.tolerance, maxiter=self.max_steps, M=hierarchy.aspreconditioner())
             if info == 0 and np.linalg.norm(rhs - matrix @ x) <= 10.0 * self.tolerance * np.linalg.norm(rhs):
