@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from scipy.special import ellipe, ellipj, ellipk
 
 import fiberax as fx
-from fiberax.core.equilibrium import multipliers
+from fiberax.core.equilibrium import following, multipliers
 
 N, A = 48, 0.1
 LENGTH = 1.0 + A
@@ -84,6 +84,18 @@ def test_mended_stress_is_constant_and_the_printed_one_is_not(lobe):
     again = fx.response(chain(-30.0), A, state=jnp.asarray(moved), tangent=True, tolerance=1e-12)
     np.testing.assert_allclose(np.argmax(again.state), np.argmax(moved), atol=0)
     np.testing.assert_allclose([again.value, again.tangent], [lobe.value, lobe.tangent], rtol=1e-9)
+
+
+def test_the_state_moves_with_the_strain_but_not_along_its_zero_mode(lobe):
+    """dϕ/dA is the smallest solution: it has no part along ϕ_y, though nothing in the equations holds the lobe in place."""
+    fiber = chain(-30.0)
+    moved = jax.jit(jax.jacfwd(lambda a: following(fiber, a, lobe.state)))(A)
+    drift = derivative(lobe.state)
+    assert abs(moved @ drift) < 1e-8 * np.linalg.norm(moved) * np.linalg.norm(drift)
+    h, rolled = 1e-4, []
+    for a in (A - h, A + h):
+        rolled.append(fx.response(fiber, a, state=lobe.state, tolerance=1e-12).state)
+    np.testing.assert_allclose(moved, (rolled[1] - rolled[0]) / (2 * h), atol=1e-5 * np.abs(moved).max())
 
 
 def test_the_constant_loses_stability_where_it_should():
