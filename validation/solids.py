@@ -14,6 +14,7 @@ if __name__ == "__main__":
     lammps_cell.library_path()
 
 import crystals
+import elasticity
 import jax
 
 jax.config.update("jax_enable_x64", True)
@@ -25,6 +26,8 @@ CASES = (
     crystals.tables_lammps,
     crystals.matscipy,
     crystals.elastic_constants,
+    elasticity.atoms_2d,
+    elasticity.chain_1d,
 )
 
 
