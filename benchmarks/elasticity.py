@@ -1,9 +1,8 @@
 """What a static 3D solve costs beside its fibers: 20 000 Stillinger-Weber silicon fibers in tetrahedra and hexahedra.
 
 One Newton iteration of a silicon block under tension, on one core: responses (shift relaxed) and tangents of all fibers,
-against forces, element stiffness, and the sparse solve, direct and by multigrid. What bounds
-the direct solve is its factorisation, whose work grows with the square of the unknowns in 3D. Run: python
-benchmarks/elasticity.py [fibers].
+against forces, element stiffness, and the sparse solve, direct and by multigrid. The direct solve is bound by its
+factorisation, whose work grows with the square of the unknowns in 3D. Run: python benchmarks/elasticity.py [fibers].
 """
 
 import sys
