@@ -100,3 +100,10 @@ def test_small_matrices():
     m[:, :, 0] -= 3.0 * np.eye(5)
     _, pivot = solve_symmetric(jnp.asarray(m), jnp.asarray(b[:, 0]))
     assert (pivot[0] > 0) == np.all(np.linalg.eigvalsh(m[:, :, 0]) > 0)
+
+
+def test_other_fibers_are_refused_in_words():
+    other = fx.testing.DiatomicChain()
+    for function, arguments in ((fx.solids.stability, (np.eye(3),)), (fx.solids.equilibrium, ())):
+        with pytest.raises(fx.BadInput, match="this is a DiatomicChain"):
+            function(other, *arguments)

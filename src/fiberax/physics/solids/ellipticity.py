@@ -128,8 +128,13 @@ def stability(crystal: "Crystal", A: Float[Array, "d d"], state: Array | None = 
     """Smallest eigenvalue of W_ξξ and of the acoustic tensor over all directions, at A and the relaxed shifts.
 
     `state`: shifts to look at instead, relaxed or not. The directions are searched on a fine grid, the best of which are
-    refined to round-off. Raises `BadInput` where the crystal has no state at A.
+    refined to round-off. Raises `BadInput` where the crystal has no state at A, and for a fiber that is no `Crystal`.
     """
+    from fiberax.physics.solids.crystal import Crystal  # crystal.py builds on this module
+
+    if not isinstance(crystal, Crystal):
+        kind = type(crystal).__name__
+        raise BadInput(f"stability: a fx.solids.Crystal with a potential of fiberax is needed; this is a {kind}.")
     A = jnp.asarray(A, float)
     if A.shape != crystal.lattice.shape:
         raise BadInput(f"stability: A must be {crystal.lattice.shape}; its shape is {A.shape}.")

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fiberax.core.errors import NotConverged
+from fiberax.core.errors import BadInput, NotConverged
 from fiberax.numerics.result import TEXTS, Result
 from fiberax.physics.solids import assembly
 from fiberax.physics.solids.crystal import Crystal, positions
@@ -66,8 +66,12 @@ def _constants(crystal: Crystal, A, state):
 def equilibrium(crystal: Crystal, full: bool = False, tolerance: float = 1e-11) -> Equilibrium:
     """The crystal with its lattice scaled so that the mean stress vanishes; `full`: relaxed until all stress does.
 
-    `tolerance`: largest strain by which the answer may be off. Raises `NotConverged` where no such lattice is found.
+    `tolerance`: largest strain by which the answer may be off. Raises `NotConverged` where no such lattice is found,
+    and `BadInput` for a fiber that is no `Crystal`.
     """
+    if not isinstance(crystal, Crystal):
+        kind = type(crystal).__name__
+        raise BadInput(f"equilibrium: a fx.solids.Crystal with a potential of fiberax is needed; this is a {kind}.")
     whole, current = np.eye(crystal.lattice.shape[0]), crystal
     d = len(whole)
     A, state = np.zeros((d, d)), crystal.init(None, jax.random.key(0))
