@@ -30,5 +30,13 @@ for _name, _value in _ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 
 import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """Compiled programs are given up after each file: thousands of them exhaust a process's memory maps, and it aborts."""
+    yield
+    jax.clear_caches()
