@@ -57,7 +57,7 @@ def neighbours(rng, count, low, high):
 def test_is_the_published_formula(name):
     rng, entries = np.random.default_rng(3), tersoff_set(name)
     species = sorted({triple[0] for triple in entries})
-    names = tuple(rng.choice(species, 5))
+    names = tuple(str(name) for name in rng.choice(species, 5))
     r = neighbours(rng, 5, 1.9, 3.3)
     energy = site_energy(Tersoff(name), species[0], names, jnp.asarray(r))
     # Seven digits of c²/d² cancel in the formula as it is printed.
