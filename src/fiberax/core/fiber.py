@@ -141,6 +141,10 @@ class AbstractEnergy(AbstractFiber):
         """The generalised Hellmann-Feynman force ∂_U W − λ·∂_U g at fixed state (4.6)."""
         return hellmann_feynman(self, state, condition)
 
+    def energy_and_link(self, state: State, condition: Condition) -> tuple[Float[Array, ""], Response]:
+        """W and the own response together, for fibers to which both cost little more than one."""
+        return self.energy(state, condition), self.link(state, condition)
+
 
 class AbstractDynamic(AbstractFiber):
     """A fiber with dynamics of its own, deterministic or random, advanced step by step."""

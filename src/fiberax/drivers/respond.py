@@ -1,5 +1,6 @@
 """Responses of fibers in equilibrium, one or many, and what they imply for macro steps; no time, no macro model needed."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from fiberax.core.fiber import AbstractEnergy, AbstractFiber
 from fiberax.core.field import Field
 from fiberax.core.macro import AbstractMacro
 from fiberax.core.precision import need_double
+from fiberax.core.relax import energy_of
 from fiberax.core.sites import Placement, lay_out
 from fiberax.core.stiffness import Stiffness, stiffness_of
 from fiberax.core.traced import is_traced
@@ -60,14 +62,27 @@ def _checked(conditions: Any) -> Any:
     return conditions
 
 
+def _at_once(fiber: AbstractFiber, link: Callable | None) -> bool:
+    """True where response and energy come from one call of the fiber."""
+    own = type(fiber).variational_link is AbstractFiber.variational_link
+    return link is None and own and isinstance(fiber, AbstractEnergy)
+
+
+def _value_and_energy(fiber: AbstractEnergy, state, condition):
+    """As a link: the response, and W beside it."""
+    return fiber.energy_and_link(state, condition)[::-1]
+
+
 @eqx.filter_jit
 def _one(driver: Quasistatic, fiber, link, condition, state, tangent: bool) -> Response:
     key = jax.random.key(0)
     guess = fiber.init(condition, key) if state is None else state
 
-    found, _, value, out = driver.advance(fiber, link, guess, (), condition, jnp.zeros(()), key, 0)
+    at_once = _at_once(fiber, link)
+    answer = _value_and_energy if at_once else link
+    found, _, value, out = driver.advance(fiber, answer, guess, (), condition, jnp.zeros(()), key, 0)
+    value, energy = value if at_once else (value, energy_of(fiber, found, condition))
     slope = driver.tangent(fiber, link, found, (), condition) if tangent else None
-    energy = fiber.energy(found, condition) if isinstance(fiber, AbstractEnergy) else None
     out = check_finite(value, out)
     # What a fiber that is not defined at this condition would answer must not pass for a response.
     value = jax.tree.map(lambda v: jnp.where(out.result == Result.NONFINITE, jnp.nan, v), value)
@@ -110,20 +125,24 @@ def responses(
     """
     need_double("fx.responses", tolerance)
     driver = Quasistatic(tolerance)
-    bundle = Bundle(_Held(), fiber, link)
+    bundle = Bundle(_Held(), fiber, _value_and_energy if _at_once(fiber, link) else link)
     field, conditions, like = field_at(bundle, driver, _checked(conditions), placement)
-    return _many(field, conditions, like, tangent)
+    return _many(field, link, conditions, like, tangent)
 
 
 @eqx.filter_jit
-def _many(field: Field, conditions, like, tangent: bool) -> Response:
+def _many(field: Field, link: Callable | None, conditions, like, tangent: bool) -> Response:
     section = _settled(field, conditions, like)
-    slope = field.tangents(conditions, section) if tangent else None
-    section = jax.tree.map(lambda x: x[: field.sites.count], section)
-    fiber = field.fiber
-    energy = jax.vmap(fiber.energy)(section.state, conditions) if isinstance(fiber, AbstractEnergy) else None
-    result, steps, residual = section.outcome
-    return Response(section.response, section.state, result, energy, slope, steps, residual)
+    if _at_once(field.fiber, link):
+        value, energy = section.response
+    else:
+        value, energy = section.response, field.energy(conditions, section)
+    plain = eqx.tree_at(lambda f: f.bundle.link, field, link, is_leaf=lambda x: x is None)
+    slope = plain.tangents(conditions, section) if tangent else None
+    value, state, energy, outcome = jax.tree.map(
+        lambda x: x[: field.sites.count], (value, section.state, energy, section.outcome)
+    )
+    return Response(value, state, outcome.result, energy, slope, outcome.steps, outcome.residual)
 
 
 def _settled(field: Field, macro, like):
@@ -135,12 +154,33 @@ def _settled(field: Field, macro, like):
 
 def field_at(bundle: Bundle, driver: AbstractDriver, macro: Any, placement: Placement | None = None) -> tuple[Field, Any, Any]:
     """The field of a bundle without a time loop, the macrostate as arrays, and the shape of one response."""
-    macro = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), macro)
-    conditions, state, like = check_fit(bundle, macro)
+    macro, key = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), macro), jax.random.key(0)
+    conditions, state, like, traced = _shapes(bundle, driver, macro, key)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
     sites = lay_out(jax.tree.leaves(conditions)[0].shape[0], size, placement, driver.slaved)
-    fiber, key = driver.prepare(bundle.fiber), jax.random.key(0)
-    return Field(bundle, driver, fiber, sites, key, not is_traced(bundle, driver, macro, key)), macro, like
+    return Field(bundle, driver, driver.prepare(bundle.fiber), sites, key, not traced), macro, like
+
+
+def _shapes(bundle, driver, macro, key) -> tuple:
+    """What `check_fit` gives, and `is_traced`; once for each kind of bundle: it takes longer than a thousand cheap fibers."""
+    leaves, structure = jax.tree.flatten((bundle, driver, macro))
+    if any(trees.is_tracer(x) for x in leaves):
+        return *check_fit(bundle, macro), True
+    kinds = tuple((x.shape, x.dtype) if eqx.is_array(x) else x for x in leaves)
+    try:
+        known = _known(structure, kinds, jnp.result_type(float))
+    except TypeError:  # something that cannot be hashed
+        known = []
+    if not known:
+        known.append((*check_fit(bundle, macro), is_traced(bundle, driver, macro, key)))
+    # A tracer in a closure is not of this call alone.
+    return known[0] if not known[0][-1] else known.pop()
+
+
+@functools.lru_cache(maxsize=64)
+def _known(structure, kinds, precision) -> list:
+    """The place where what is known of one kind of bundle is kept, at first empty."""
+    return []
 
 
 def stiffness(bundle: Bundle, macro: Any, driver: AbstractDriver | None = None, t: float = 0.0) -> Stiffness:

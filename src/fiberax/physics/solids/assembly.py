@@ -6,7 +6,8 @@ All arrays carry the batch of fibers in trailing axes. With D_b = R_b + ξ_j −
 
 For a potential in moment form only scalar functions of the squared distance are differentiated, twice; the rest are sums
 over bonds with the constant weights 1, R_b and R_b ⊗ R_b, plus Ψ'' of the moments: spec section 3, facts of `moment` in
-potentials/base.py. Other potentials are differentiated as they are, in as many directions as are needed.
+potentials/base.py. W and the gradient have a shorter way where only distances enter, central.py. Other potentials are
+differentiated as they are, in as many directions as are needed.
 """
 
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from fiberax.numerics.small import solve_symmetric
+from fiberax.physics.solids.central import central_gradient
 from fiberax.physics.solids.moments import moment_sums
 from fiberax.physics.solids.potentials.base import AbstractMomentPotential
 
@@ -89,6 +91,9 @@ def _parted(q, d: int):
 
 def gradient(crystal: "Crystal", A, shifts, near: bool):
     """W (*batch) and its gradient (q, *batch)."""
+    if _central(crystal):
+        value, by_F, by_shifts = central_gradient(crystal, gradient_of(A), all_shifts(shifts), near)
+        return value, _joined(by_F, by_shifts[1:])
     if _assembled(crystal):
         sums = _by_moments(crystal, A, shifts, near, 1)
         return sums.energy, sums.gradient
@@ -149,3 +154,8 @@ def _by_moments(crystal: "Crystal", A, shifts, near: bool, order: int):
 
 def _assembled(crystal: "Crystal") -> bool:
     return isinstance(crystal.potential, AbstractMomentPotential) and crystal.shells is not None
+
+
+def _central(crystal: "Crystal") -> bool:
+    potential = crystal.potential
+    return _assembled(crystal) and isinstance(potential, AbstractMomentPotential) and not any(potential.ranks)

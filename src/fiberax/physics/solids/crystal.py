@@ -111,6 +111,10 @@ class Crystal(AbstractEnergy):
         """P = ∂W/∂A at fixed shifts."""
         return _link(self, state, condition)
 
+    def energy_and_link(self, state, condition):
+        """W and P in one pass over the bonds."""
+        return _energy_and_link(self, state, condition)
+
     def tangent(self, state, condition):
         """Relaxed moduli W_AA − W_Aξ W_ξξ⁻¹ W_ξA (d, d, d, d)."""
         return _tangent(self, state, condition)
@@ -205,13 +209,18 @@ def _where_valid(crystal, A, shifts, value):
     return jnp.where(crystal.valid(A, shifts) == 0, value, jnp.nan)
 
 
+def _energies_and_stresses(crystal, A, shifts):
+    value, slope = crystal.shortlisted(assembly.gradient, A, shifts, None)
+    stress = slope[: A.shape[0] ** 2].reshape(A.shape)
+    return _where_valid(crystal, A, shifts, value), _where_valid(crystal, A, shifts, stress)
+
+
 def _energies(crystal, A, shifts):
     return _where_valid(crystal, A, shifts, crystal.shortlisted(assembly.energy, A, shifts, None))
 
 
 def _stresses(crystal, A, shifts):
-    slope = crystal.shortlisted(assembly.gradient, A, shifts, None)[1]
-    return _where_valid(crystal, A, shifts, slope[: A.shape[0] ** 2].reshape(A.shape))
+    return _energies_and_stresses(crystal, A, shifts)[1]
 
 
 def _moduli(crystal, A, shifts):
@@ -273,6 +282,7 @@ def _native(kernel: Callable, plain: Callable) -> Callable:
 
 
 _energy = _native(_energies, _plain_energy)
+_energy_and_link = _native(_energies_and_stresses, lambda *arguments: (_plain_energy(*arguments), _plain_link(*arguments)))
 _link = _native(_stresses, _plain_link)
 _tangent = _native(_moduli, _plain_tangent)
 
