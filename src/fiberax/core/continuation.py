@@ -144,7 +144,7 @@ class _Path:
         at = self.newton.solve(t, guess, carry.section)
         energy, soundness = judge(self.field, at.macro, at.section)
         if soundness is not None and not self.allow_unstable:
-            demand_soundness(self.field, at.macro, at.section, soundness, f"at t = {t:.6g}")
+            demand_soundness(self.field, at.macro, at.section, soundness, f"at t = {t:.6g}", remedy="")
         self.counts.append(int(at.steps))
         return carry._replace(t=jnp.asarray(float(t)), macro=at.macro, section=at.section), (energy, soundness)
 

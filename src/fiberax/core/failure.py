@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FAILED, NONFINITE, NOT_CONVERGED = 1, 2, 3
 _GROWTH = 1e4  # a macrostate that grew by more has not moved, it has blown up
+_AT_OWN_RISK = "Stop at a smaller load, or go on at your own risk with allow_unstable=True."
 
 
 class Begun(NamedTuple):
@@ -78,8 +79,8 @@ def fiber_message(field: "Field", macro, section, where: str, limit: int) -> str
     )
 
 
-def demand_soundness(field: "Field", macro, section, soundness, where: str) -> None:
-    """Raise `Unsound` if any entry of `soundness` (sites,) is not positive; a site that failed (NaN) is no matter of this."""
+def demand_soundness(field: "Field", macro, section, soundness, where: str, remedy: str = _AT_OWN_RISK) -> None:
+    """Raise `Unsound`, with its `remedy`, if any entry of `soundness` (sites,) is not positive; NaN is no matter of this."""
     values = np.asarray(to_host(soundness))
     lost = np.flatnonzero(values <= 0.0)
     if lost.size == 0:
@@ -87,12 +88,11 @@ def demand_soundness(field: "Field", macro, section, soundness, where: str) -> N
     worst = int(lost[np.argmin(values[lost])])
     states = to_host(field.sites.trim(section.state))
     state, condition = jax.tree.map(lambda x: jnp.asarray(x[worst]), (states, field.bundle.macro.conditions(macro)))
-    detail = field.fiber.diagnose(state, condition)
+    detail = [text for text in (field.fiber.diagnose(state, condition), remedy) if text]
     raise Unsound(
         f"{lost.size} of {field.sites.count} fibers lost their ground {where}. Worst site {worst}"
         f"{_place(field, worst)}, condition {jax.tree.map(lambda x: np.asarray(x).tolist(), condition)}: "
-        f"soundness {values[worst]:.3g}. {detail + ' ' if detail else ''}"
-        "Stop at a smaller load, or go on at your own risk with allow_unstable=True."
+        f"soundness {values[worst]:.3g}. {' '.join(detail)}".rstrip()
     )
 
 
