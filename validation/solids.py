@@ -24,6 +24,7 @@ CASES = (
     crystals.pairs_lammps,
     crystals.bonds_lammps,
     crystals.tables_lammps,
+    crystals.sutton_chen_lammps,
     crystals.matscipy,
     crystals.elastic_constants,
     elasticity.atoms_2d,
