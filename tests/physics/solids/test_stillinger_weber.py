@@ -47,6 +47,78 @@ def test_is_the_published_formula(parameters):
     np.testing.assert_allclose(slope[:, 0], 0.0, atol=1e-14)
 
 
+def alloy(rng):
+    """Entries for two species, pairs and triples the same from either side."""
+    entries, spread = {}, lambda low, high: float(rng.uniform(low, high))
+    for a in "AB":
+        for b in "AB":
+            if a <= b:
+                pair = Parameters(
+                    spread(1, 2), spread(1.9, 2.2), spread(1.6, 1.9), spread(20, 30), 1.2, -0.3, 7.0, 0.6, 3.5, 0.5
+                )
+                entries[a, b, b] = entries[b, a, a] = pair
+    for a in "AB":  # in an entry of three different atoms only λ, ε and c0 are used
+        mixed = Parameters(spread(1, 2), 0.0, 0.0, spread(20, 30), 0.0, spread(-0.5, 0.5), 0.0, 0.0, 0.0, 0.0)
+        entries[a, "A", "B"] = entries[a, "B", "A"] = mixed
+    for a, b in ("AB", "BA"):  # the triples of an atom with two of the other species are its own
+        entries[a, b, b] = entries[a, b, b]._replace(gamma=spread(1.0, 1.4))
+    return entries
+
+
+def alloy_by_loops(entries, centre, names, r):
+    """Site energy triple by triple; the bond i-j has the parameters of (i, j, j), but λ, ε and c0 are those of the triple."""
+    length, total, g = np.linalg.norm(r, axis=0), 0.0, []
+    for x, name in zip(length, names, strict=True):
+        p = entries[centre, name, name]
+        end = p.a * p.sigma
+        if x >= end:
+            g.append(0.0)
+            continue
+        total += 0.5 * p.A * p.epsilon * (p.B * (p.sigma / x) ** p.p - (p.sigma / x) ** p.q) * np.exp(p.sigma / (x - end))
+        g.append(np.exp(p.gamma * p.sigma / (x - end)))
+    for j, k in itertools.combinations(range(len(names)), 2):
+        p = entries[centre, names[j], names[k]]
+        cosine = r[:, j] @ r[:, k] / (length[j] * length[k])
+        total += p.lam * p.epsilon * (cosine - p.costheta0) ** 2 * g[j] * g[k]
+    return total
+
+
+@pytest.mark.parametrize("centre", ["A", "B"])
+def test_two_species(centre, tmp_path):
+    rng = np.random.default_rng(8)
+    entries, names = alloy(rng), tuple("ABBABAAB")
+    r = rng.standard_normal((3, 8))
+    r *= rng.uniform(2.0, 3.9, 8) / np.linalg.norm(r, axis=0)
+    path = tmp_path / "AB.sw"
+    path.write_text("".join(f"{' '.join(t)} {' '.join(repr(x) for x in p)} 0.0\n" for t, p in entries.items()))
+    potential = P.StillingerWeber(path)
+    want = alloy_by_loops(entries, centre, names, r)
+    np.testing.assert_allclose(potential.site_energy(centre, names, jnp.asarray(r)), want, rtol=1e-12)
+    assert potential.elements == ("A", "B")
+    assert potential.cutoff == max(p.a * p.sigma for t, p in entries.items() if t[1] == t[2])
+    one = P.StillingerWeber(entries, species=centre)
+    np.testing.assert_allclose(
+        one.site_energy(centre, (centre,) * 8, jnp.asarray(r)), by_loops(entries[centre, centre, centre], r), rtol=1e-12
+    )
+
+
+def test_the_stress_of_a_compound_is_the_slope_of_its_energy():
+    rng = np.random.default_rng(1)
+    crystal = fx.solids.Crystal(5.43 * FCC, [[0, 0, 0], [0.25] * 3], ["A", "B"], P.StillingerWeber(alloy(rng)), stretch=0.9)
+    A, shifts = 0.05 * rng.uniform(-1, 1, (3, 3)), 0.1 * rng.uniform(-1, 1, (1, 3))
+    energy, way, h = jax.jit(lambda A: crystal.energy(shifts, A)), rng.uniform(-1, 1, (3, 3)), 1e-5
+    slope = (energy(A + h * way) - energy(A - h * way)) / (2 * h)
+    assert float(jnp.sum(crystal.link(shifts, A) * way)) == pytest.approx(float(slope), rel=1e-8)
+
+
+def test_silicon_under_two_names_is_silicon():
+    two = P.StillingerWeber({(a, b, c): NAMED["Si"][1] for a in "AB" for b in "AB" for c in "AB"})
+    r = jnp.asarray(np.random.default_rng(2).uniform(-3, 3, (3, 6)))
+    np.testing.assert_allclose(
+        two.site_energy("A", tuple("ABBABA"), r), P.StillingerWeber("Si").site_energy("Si", ("Si",) * 6, r), rtol=1e-13
+    )
+
+
 @pytest.fixture(scope="module")
 def silicon():
     return fx.solids.Crystal(5.5 * FCC, [[0, 0, 0], [0.25] * 3], ["Si", "Si"], P.StillingerWeber("Si"))
@@ -72,16 +144,29 @@ def test_file_and_name_agree(tmp_path):
     r = jnp.linspace(2.0, 3.9, 7)
     np.testing.assert_array_equal(jnp.stack(read.radial("Si", "Si", r)), jnp.stack(named.radial("Si", "Si", r)))
     assert read.elements == ("Si",)
-    with pytest.raises(BadInput, match="no entry for Ge"):
+    with pytest.raises(BadInput, match="no entry for Ge Ge Ge; it knows Si"):
         P.StillingerWeber(path, species="Ge")
+
+
+def one_sided(*triple, **changed):
+    entries = alloy(np.random.default_rng(0))
+    return entries | {triple: entries[triple]._replace(**changed)}
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: P.StillingerWeber(3.0), "a name, a file or Parameters"),
+        (lambda: P.StillingerWeber(3.0), "a name, a file, Parameters or a dict"),
         (lambda: P.StillingerWeber(NAMED["Si"][1]._replace(sigma=-1.0)), "sigma=-1.0 must be positive"),
         (lambda: P.StillingerWeber("nothing.sw"), "nothing.sw"),
+        (lambda: P.StillingerWeber(NAMED["Si"][1], species=("A", "B")), "those of one species"),
+        (lambda: P.StillingerWeber({("A", "A", "A"): NAMED["Si"][1], ("B", "B", "B"): NAMED["Ge"][1]}), "no entry for A A B"),
+        (
+            lambda: P.StillingerWeber(one_sided("A", "B", "B", A=6.0)),
+            "pair energy in the entries A B B and B A A .* must agree",
+        ),
+        (lambda: P.StillingerWeber(one_sided("A", "A", "B", lam=6.0)), "λε or c0 in the entries A A B and A B A .* must agree"),
+        (lambda: P.StillingerWeber(one_sided("A", "B", "B", sigma=0.0)), "sigma=0.0 must be positive .*entry A B B"),
     ],
 )
 def test_bad_input(make, words):
