@@ -98,7 +98,7 @@ class Choice:
         if kind is Kind.EAM:
             potential: Any = potentials.EAM(path)
         elif kind is Kind.SW:
-            potential = potentials.StillingerWeber(path, wanted[0] if wanted else None)
+            potential = potentials.StillingerWeber(path, wanted)
         else:
             potential = potentials.Tersoff(path)
         structure = self.structure or self._structure_of(potential, kind)
@@ -161,7 +161,7 @@ def _named(material: Material) -> tuple[Structure, float, tuple[str, ...], Any]:
     text = material.value
     element = text.split("-")[0].capitalize()
     if text.endswith("-suttonchen"):
-        return Structure.FCC, SUTTON_CHEN[element][1], (element,), potentials.SuttonChen.named(element)
+        return Structure.FCC, SUTTON_CHEN[element][1], (element,), potentials.SuttonChen.named(element, "2a")
     if text.endswith("-sw"):
         constant = {"Si": 5.431, "Ge": 5.65}[element]
         return Structure.DIAMOND, constant, (element, element), potentials.StillingerWeber(element)

@@ -35,7 +35,7 @@ def test_published_sets_are_in_equilibrium(element):
 
 def test_copper_without_a_cutoff():
     epsilon, a, _, n, m = SUTTON_CHEN["Cu"]
-    crystal = fx.solids.Crystal(FCC * a, np.zeros((1, 3)), ["Cu"], SuttonChen.named("Cu", cutoff=None))
+    crystal = fx.solids.Crystal(FCC * a, np.zeros((1, 3)), ["Cu"], SuttonChen.named("Cu"))
     A, none = jnp.zeros((3, 3)), jnp.zeros((0, 3))
     # The cohesive energy is ε S_n (2n − m) / 2m where the pressure vanishes; that of Cu is 3.50 eV.
     cohesion = epsilon * fcc_sum(n) * (2 * n - m) / (2 * m)
@@ -164,7 +164,7 @@ def test_nothing_beyond_the_cutoff_and_finite_derivatives(tmp_path):
     exact, weighted, density, embedding = functions()
     table = EAM(setfl(tmp_path / "Cu.eam.alloy", ["Cu"], 201, [density], [weighted], [embedding]))
     near = jnp.array([[2.5, 0, 0], [0, 2.6, 0]]).T
-    for potential in (table, exact, SuttonChen.named("Cu", scheme="force-shifted")):
+    for potential in (table, exact, SuttonChen.named("Cu", "2a", scheme="force-shifted")):
         energy = eqx.filter_jit(lambda r, p=potential: p.site_energy("Cu", ("Cu",) * r.shape[1], r))
         for far in (potential.cutoff, potential.cutoff + 1.0, 100.0):
             r = jnp.concatenate([near, jnp.array([[0.0], [0.0], [far]])], axis=1)
@@ -204,5 +204,5 @@ def test_what_they_refuse(tmp_path):
     with pytest.raises(BadInput, match="scheme='shifted' is not one of"):
         SuttonChen(1.0, 3.6, 39.0, 9, 6, cutoff=7.0, scheme="shifted")
     with pytest.raises(BadInput, match="one atom per cell"):
-        crystal = fx.solids.Crystal(np.eye(3) * 2.9, B2, ["Cu", "Cu"], SuttonChen.named("Cu", cutoff=None))
+        crystal = fx.solids.Crystal(np.eye(3) * 2.9, B2, ["Cu", "Cu"], SuttonChen.named("Cu"))
         crystal.energy(jnp.zeros((1, 3)), jnp.zeros((3, 3)))

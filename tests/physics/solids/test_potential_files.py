@@ -73,6 +73,16 @@ def test_setfl(tmp_path):
     np.testing.assert_array_equal(tables.pair[1, 0], [7, 8, 9, 10, 11, 12])
 
 
+def test_lattices_may_be_left_out(tmp_path):
+    """LAMMPS reads atomic number and mass of an element's line; NiO.eam.fs of its distribution stops before the lattice."""
+    full = read_eam(write(tmp_path, "x.eam.alloy", SETFL))
+    for line, lattice in (("2 20.0 4.0", (4.0, "")), ("2 20.0", (0.0, ""))):
+        tables = read_eam(write(tmp_path, "y.eam.alloy", SETFL.replace("2 20.0 4.0 bcc", line)))
+        assert tables.lattices == ((3.0, "fcc"), lattice)
+        np.testing.assert_array_equal(tables.embedding, full.embedding)
+        np.testing.assert_array_equal(tables.pair, full.pair)
+
+
 def test_fs_has_a_density_for_every_pair(tmp_path):
     text = SETFL.replace("6 5 4 3 2 1\n", "6 5 4 3 2 1\n1 1 1 1 1 1\n").replace(
         "12 10 8 6 4 2\n", "2 2 2 2 2 2\n12 10 8 6 4 2\n"

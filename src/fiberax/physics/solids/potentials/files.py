@@ -37,6 +37,7 @@ class EAMTables:
     """Functions on the uniform grids k·dr, k·drho from zero on; energies in eV, distances in Å.
 
     `embedding` (n, nrho); `density[source, site]` (n, n, nr), at atom `site` due to neighbour `source`; `pair` (n, n, nr), r φ.
+    `lattices`: constant and name, (0, "") where the file has none.
     """
 
     elements: tuple[str, ...]
@@ -107,6 +108,10 @@ class _Text:
     def more(self) -> bool:
         """Whether words are left."""
         return self._next < len(self._words)
+
+    def continues(self) -> bool:
+        """Whether the line of the word taken last goes on."""
+        return self.more() and self._words[self._next][0] == self._words[self._next - 1][0]
 
     def fail(self, expected: str) -> NoReturn:
         """Complain about the word taken last."""
@@ -190,7 +195,9 @@ def _setfl(text: _Text, pairwise_density: bool) -> EAMTables:
     for a, name in enumerate(names):
         text.count(f"the atomic number of {name}", 0)
         masses.append(text.number(f"the mass of {name}"))
-        lattices.append((text.number(f"the lattice constant of {name}"), text.take(f"the lattice of {name}")))
+        # LAMMPS asks for number and mass alone, and some files leave out what follows.
+        constant = text.number(f"the lattice constant of {name}") if text.continues() else 0.0
+        lattices.append((constant, text.take(f"the lattice of {name}") if text.continues() else ""))
         embedding.append(text.table(nrho, f"the embedding function of {name}"))
         for b in range(n if pairwise_density else 1):
             density[a, b] = text.table(nr, f"the density of {name}" + (f" at {names[b]}" if pairwise_density else ""))
