@@ -129,7 +129,8 @@ class Newmark(AbstractStepper):
     max_steps: int = eqx.field(static=True, default=20)
 
     def __check_init__(self):
-        if not (self.gamma >= 0.5 and self.beta >= 0.25 * (0.5 + self.gamma) ** 2):
+        least = 0.25 * (0.5 + self.gamma) ** 2
+        if not (self.gamma >= 0.5 and self.beta >= least * (1.0 - 1e-12)):  # the least β as it is printed must do
             raise BadInput(
                 f"Newmark: beta = {self.beta}, gamma = {self.gamma} is not stable for every step; take gamma >= 1/2 and "
                 "beta >= (1/2 + gamma)^2 / 4."

@@ -27,7 +27,8 @@ class Mesh:
         same: For each node the node whose unknowns it shares, itself where empty; periodic sides share theirs.
 
     Raises:
-        BadInput: Shapes and numbers that do not fit, cells without volume, turned inside out or lying over each other.
+        BadInput: Shapes and numbers that do not fit, cells without volume, folded over themselves or lying over each
+            other; either sense of going around a cell will do.
     """
 
     points: np.ndarray
