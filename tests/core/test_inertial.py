@@ -130,3 +130,4 @@ def test_steppers_name_what_they_need():
         fx.evolve(bundle, fx.Quasistatic(), jnp.ones(4), t1=1.0, dt=0.1, stepper=fx.Verlet(), key=None)
     with pytest.raises(fx.BadInput, match="not stable for every step"):
         fx.Newmark(beta=0.1)
+    fx.Newmark(beta=0.3025, gamma=0.6)  # the least beta, in decimal digits
