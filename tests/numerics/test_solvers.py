@@ -68,6 +68,24 @@ def test_minimise_walks_the_rosenbrock_valley(dense):
     np.testing.assert_allclose(y, 1.0, atol=1e-7)
 
 
+@pytest.mark.parametrize("dense", [True, False])
+@pytest.mark.parametrize("stiff", [1e6, 1e9])
+def test_minimise_where_large_terms_cancel_to_zero(dense, stiff):
+    """The energy is zero at its minimum, its round-off that of terms of size `stiff`: nothing in the sum tells."""
+    rng = np.random.default_rng(0)
+    minimum, mixed = rng.uniform(-3, 3, 6), jnp.asarray(rng.normal(size=(6, 6)))
+
+    def energy(y):
+        z = y - minimum
+        return stiff * 3 - stiff * jnp.sum(jnp.cos(z[::2])) + jnp.sum(jnp.cosh(z[1::2]) - 1.0) + 0.1 * jnp.sum((mixed @ z) ** 2)
+
+    problem = Problem(energy, no_constraint, lambda y, r: r, 0, dense)
+    guesses = minimum + rng.uniform(-0.5, 0.5, (100, 6)) * 10.0 ** rng.uniform(-7, 0, (100, 1))
+    y, _, out = jax.jit(jax.vmap(lambda g: minimise(problem, g, 1.0, 1e-10)))(jnp.asarray(guesses))
+    assert np.all(np.asarray(out.result) == Result.SUCCESS)
+    np.testing.assert_allclose(y, np.broadcast_to(minimum, y.shape), rtol=0, atol=1e-9)
+
+
 def test_minimise_leaves_a_saddle():
     """¼(y₀² − 1)² + ½|y₁...|² from exactly y₀ = 0, where the gradient vanishes and the curvature is negative."""
     energy = lambda y: 0.25 * (y[0] ** 2 - 1.0) ** 2 + 0.5 * jnp.sum(y[1:] ** 2)

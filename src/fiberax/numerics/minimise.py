@@ -17,6 +17,7 @@ from fiberax.numerics.result import Result, outcome
 _HALVINGS = 30
 _ZERO_MODE = 1e-9
 _NOISE = 1e-11
+_SHORT = 1e-3  # part of a step that descends by chance, in round-off
 
 
 class Problem(NamedTuple):
@@ -148,7 +149,12 @@ def _krylov_direction(problem: Problem, point: _Point, tolerance):
 
 
 def _search(problem: Problem, point: _Point, direction, escape):
-    """Armijo backtracking on the energy; at its round-off, on the projected gradient."""
+    """Armijo backtracking on the energy; at its round-off, on the projected gradient.
+
+    Round-off is that of the terms of the energy, which may be much larger than their sum. Where the sum does not show it, the
+    search does, by finding no descent, or next to none, along a direction of descent: then the whole step is taken if it halves
+    the projected gradient and the energy does not rise by much more than it changed over the shortest step.
+    """
     slope = jnp.where(escape, 0.0, point.gradient @ direction)
     noisy = ~escape & (jnp.abs(slope) <= _NOISE * jnp.abs(point.energy))
     size = jnp.linalg.norm(point.gradient)
@@ -165,9 +171,16 @@ def _search(problem: Problem, point: _Point, direction, escape):
         k, scale, _ = carry
         return k + 1, 0.5 * scale, attempt(0.5 * scale)
 
-    start = (jnp.zeros((), jnp.int32), jnp.ones_like(size), attempt(1.0))
+    whole = attempt(1.0)
+    start = (jnp.zeros((), jnp.int32), jnp.ones_like(size), whole)
     _, scale, new = jax.lax.while_loop(lambda c: ~good(c[1], c[2]) & (c[0] < _HALVINGS), shrink, start)
-    return good(scale, new), noisy, new
+    found = good(scale, new)
+    noisy = noisy | (~found & ~escape)
+    rescued = (~found | (scale < _SHORT)) & ~escape & (jnp.linalg.norm(whole.gradient) < 0.5 * size)
+    change = jnp.abs(new.energy - point.energy)
+    wobble = 10.0 * change + jnp.where(found & (change > 0.0), 0.0, jnp.abs(slope))
+    rescued = rescued & (whole.energy - point.energy <= wobble)
+    return found | rescued, noisy, jax.tree.map(lambda a, b: jnp.where(rescued, a, b), whole, new)
 
 
 def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: int = 100):
