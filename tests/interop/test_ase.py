@@ -3,7 +3,7 @@
 import importlib
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from ase.optimize import BFGS
 import fiberax as fx
 from fiberax.interop.ase import Calculator, atoms
 from fiberax.physics.solids.calculator import CalculatorCrystal
+from fiberax.physics.solids.ellipticity import second_derivatives
 
 A = 0.03 * np.random.default_rng(0).standard_normal((3, 3))
 BATCH = 0.03 * np.random.default_rng(1).standard_normal((4, 3, 3))
@@ -125,15 +126,37 @@ def test_batches_on_threads_and_processes_are_single_responses(crystal):
     with ThreadPoolExecutor(2) as threads:
         on_threads = fx.responses(CalculatorCrystal(alloy(), EMT, executor=threads), BATCH, tangent=True)
         jax.block_until_ready(on_threads)
-    on_processes = fx.responses(crystal, BATCH, tangent=True)
-    assert crystal.evaluator._pool is not None
-    crystal.close()
-    assert crystal.evaluator._pool is None
+    pooled = CalculatorCrystal(alloy(), EMT())  # remembers nothing of the singles
+    on_processes = jax.block_until_ready(fx.responses(pooled, BATCH, tangent=True))
+    assert pooled.evaluator._pool is not None
+    pooled.close()
+    assert pooled.evaluator._pool is None
     for batch in (on_threads, on_processes):
         assert np.all(np.asarray(batch.result) == 0)
         for name in ("value", "energy", "tangent"):
             expected = np.array([getattr(one, name) for one in singles])
             np.testing.assert_allclose(getattr(batch, name), expected, rtol=1e-10, atol=1e-9)
+
+
+class Inline(Executor):
+    """What a user may bring: nothing but `submit`."""
+
+    asked = 0
+
+    def submit(self, fn, /, *args, **kwargs):
+        self.asked += 1
+        future = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def test_any_executor_will_do(crystal, found):
+    executor = Inline()
+    mine = CalculatorCrystal(alloy(), EMT, executor=executor)
+    got = fx.responses(mine, np.array([A, A]))
+    np.testing.assert_allclose(got.value, np.array([found.value] * 2), rtol=1e-10, atol=1e-9)
+    assert executor.asked > 0
+    mine.close()
 
 
 def test_workers_start_without_jax():
@@ -183,6 +206,67 @@ def test_steady_state_by_the_tangents():
         bundle = fx.Bundle(_Source(target), copper)
         solution = fx.steady(bundle, fx.Quasistatic(), strained + 0.003 * np.eye(3), tolerance=1e-8)
     np.testing.assert_allclose(solution.response[0], target, atol=1e-9)
+
+
+class Counting(EMT):
+    """Counts its evaluations."""
+
+    count = 0
+
+    def calculate(self, *args, **kwargs):
+        type(self).count += 1
+        super().calculate(*args, **kwargs)
+
+
+def test_a_body_of_an_ase_calculator_says_that_it_lost_ellipticity():
+    stretched = jnp.zeros((2, 3, 3)).at[:, 0, 0].set(jnp.asarray([0.05, 0.25]))
+    with ThreadPoolExecutor(1) as threads:
+        copper = CalculatorCrystal(bulk("Cu"), EMT, executor=threads)
+        bundle = fx.Bundle(_Source(fx.responses(copper, stretched).value), copper)
+        with pytest.raises(fx.Unsound, match=r"1 of 2 fibers.*site 1.*0\.25.*Ellipticity is lost.*direction"):
+            fx.steady(bundle, fx.Quasistatic(), stretched, tolerance=1e-6)
+        times = {"t0": 0.0, "t1": 1e-3, "dt": 1e-3}
+        with pytest.raises(fx.Unsound, match=r"site 1.*Ellipticity is lost"):
+            fx.evolve(bundle, fx.Quasistatic(), stretched, **times)
+        assert fx.evolve(bundle, fx.Quasistatic(), stretched, **times, allow_unstable=True).result.max() == 0
+        slope = jax.grad(lambda a: fx.evolve(bundle, fx.Quasistatic(), a, **times).macro.sum())(stretched)
+        assert np.all(np.isfinite(slope))
+
+
+def test_soundness_is_free_where_the_tangent_was_taken():
+    crystal = CalculatorCrystal(alloy(), Counting)
+    shifts, condition = jnp.zeros((1, 3)), jnp.asarray(A)
+    crystal.tangent(shifts, condition).block_until_ready()
+    before = Counting.count
+    assert before == 24  # 6 (n + 2)
+    value = crystal.soundness(shifts, condition)
+    stability = fx.solids.stability(crystal, condition, shifts)
+    assert Counting.count == before
+    moduli = np.abs(crystal.tangent(shifts, condition)).max()
+    np.testing.assert_allclose(value, stability.acoustic / moduli, atol=1e-3)
+    assert "W_pp is positive definite" in stability.in_words()
+
+
+def test_rest_and_stability_of_calculators_are_those_of_our_crystals():
+    """One potential both ways: all of the calculator's second derivatives are finite differences."""
+    cell, potential, zero = bulk("Ar", "hcp", a=1.12, c=1.9), P.LennardJones(cutoff=1.9, scheme="smooth"), np.zeros((3, 3))
+    theirs = CalculatorCrystal(cell, Calculator(potential))
+    found = fx.solids.equilibrium(theirs, full=True)
+    assert isinstance(found.crystal, CalculatorCrystal)
+    mine = fx.solids.Crystal(found.crystal.lattice, found.crystal.basis, found.crystal.species, potential)
+    matrix, moduli = second_derivatives(mine, zero, np.zeros((1, 3)))
+    at = fx.response(mine, zero)
+    np.testing.assert_allclose(at.value, 0.0, atol=1e-6)
+    np.testing.assert_allclose(at.state, 0.0, atol=1e-7)
+    np.testing.assert_allclose(found.energy, at.energy * mine.volume, rtol=1e-12)
+    np.testing.assert_allclose(found.elastic, moduli, atol=1e-6)
+    np.testing.assert_allclose(found.elastic_unrelaxed, matrix[:9, :9].reshape(3, 3, 3, 3), atol=1e-6)
+    assert found.voigt_unrelaxed[0, 0] > 1.01 * found.voigt[0, 0]
+    strain = np.diag([0.02, 0.0, 0.0])
+    here, there = fx.solids.stability(mine, strain), fx.solids.stability(found.crystal, strain)
+    np.testing.assert_allclose([there.acoustic, there.internal], [here.acoustic, here.internal], rtol=1e-6)
+    scaled = fx.solids.equilibrium(theirs)
+    assert abs(np.trace(scaled.stress)) < 1e-7 < np.abs(scaled.stress).max()
 
 
 def test_whatever_cannot_work_is_refused_in_words():

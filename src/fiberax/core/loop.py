@@ -128,16 +128,17 @@ def begin(field: Field, macro, response, samples) -> Carry:
 
 
 class Observed(NamedTuple):
-    """What belongs to the macrostate as it stands, sites first; `energy` and `soundness` are None for fibers without."""
+    """What belongs to the macrostate as it stands, sites first; `energy` and `soundness` are None where there is none."""
 
     response: Any
     result: jax.Array
     energy: jax.Array | None
     soundness: jax.Array | None
+    state: Any = None
 
 
-def observe(field: Field, carry: Carry, dt) -> Observed:
-    """Responses, results, energies and soundness at the macrostate as it stands."""
+def observe(field: Field, carry: Carry, dt, sound: bool = False, states: bool = False) -> Observed:
+    """Responses, results, energies and, where `sound`, soundness, where `states`, states, at the macrostate as it stands."""
     macro, section = carry.macro, carry.section
     if field.driver.slaved:
         section = field.advance(carry.step, macro, section, dt)
@@ -147,7 +148,8 @@ def observe(field: Field, carry: Carry, dt) -> Observed:
         finite = jax.vmap(trees.isfinite)(response)
         result = jnp.where(finite, result, jnp.maximum(result, jnp.int32(Result.NONFINITE)))
     whole = section if field.driver.slaved else _caught_up(field, carry)
-    return Observed(response, result, field.energy(macro, whole), field.soundness(macro, section))
+    soundness = field.soundness(macro, section) if sound else None
+    return Observed(response, result, field.energy(macro, whole), soundness, field.sites.trim(section.state) if states else None)
 
 
 def _caught_up(field: Field, carry: Carry):
@@ -319,13 +321,14 @@ class Loop:
         self.progress(Report(self.done, self.plan.steps, t, end, now - self.begun, eta, failed, count, self.monitor.latest))
 
     def _record(self, carry: Carry, t: float, dt: float) -> None:
-        seen = _observe(self.field, carry, jnp.asarray(dt))
-        record = Record(self.saved, t, *to_host((carry.macro, *seen[:3])))
+        wanted = self.checkpoint is not None and self.checkpoint.wants_states
+        seen = _observe(self.field, carry, jnp.asarray(dt), not self.allow_unstable, wanted)
+        record = Record(self.saved, t, *to_host((carry.macro, *seen)))
         self.saved += 1
-        self.records.append(record)
+        self.records.append(record._replace(state=None))  # what is written need not stay in memory
         if self.checkpoint is not None:
             self.checkpoint.record(record)
-        if seen.soundness is not None and not self.allow_unstable:
+        if seen.soundness is not None:
             demand_soundness(self.field, carry.macro, carry.section, seen.soundness, f"at t = {t:.6g}")
 
     def _snapshot(self, carry: Carry, t: float) -> None:

@@ -51,6 +51,12 @@ def test_cheap_search_agrees(triangles, two):
         assert np.sign(cheap[k]) == np.sign(acoustic)
 
 
+def test_words_speak_of_the_shifts_where_there_are_any(triangles, two):
+    words = [fx.solids.stability(crystal, np.zeros((2, 2))).in_words() for crystal in (triangles, two)]
+    assert ["W_pp is positive definite" in text for text in words] == [False, True]
+    assert all("Ellipticity holds" in text for text in words)
+
+
 def test_ellipticity_is_lost_on_stretching(triangles):
     """Along x until it goes: the sign changes once, the words say so, k·Λ·m is what is claimed."""
     values = []
@@ -73,6 +79,7 @@ def test_a_lost_minimum_in_the_shifts():
     assert s.internal < 0
     assert not s.stable
     assert "W_pp is not positive definite" in s.in_words()
+    assert "Ellipticity" in s.in_words()
     assert crystal.soundness(jnp.zeros((1, 2)), jnp.zeros((2, 2))) < 0
 
 

@@ -3,6 +3,8 @@
 Energies, forces and stress come from the calculator, exact for it; second derivatives are central differences of forces and
 stress. Both are made known to JAX, so that responses, steady states and relaxation work as for every energy fiber; a third
 derivative is refused. Geometry and sources: `calculator_worker.py`.
+
+More than five methods: a fiber's own solver, tangent and soundness come on top of its definition, and workers to end.
 """
 
 from collections.abc import Callable
@@ -19,7 +21,8 @@ from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.core.fiber import AbstractEnergy
 from fiberax.numerics.result import outcome
 from fiberax.physics.solids.calculator_pool import Evaluator
-from fiberax.physics.solids.calculator_worker import Recipe
+from fiberax.physics.solids.calculator_worker import FREE, Recipe
+from fiberax.physics.solids.ellipticity import acoustic_margin, stability
 
 
 class CalculatorCrystal(AbstractEnergy):
@@ -65,6 +68,11 @@ class CalculatorCrystal(AbstractEnergy):
         return tuple(self.evaluator.recipe.atoms.get_chemical_symbols())
 
     @property
+    def volume(self) -> float:
+        """Volume of the undeformed cell."""
+        return self.evaluator.recipe.volume
+
+    @property
     def failures(self) -> tuple[str, ...]:
         """The last conditions at which the calculator failed, and what it said."""
         return tuple(self.evaluator.failures)
@@ -78,12 +86,45 @@ class CalculatorCrystal(AbstractEnergy):
     def solve(self, condition, state, tolerance):
         shapes = _like(state.shape), _whole(()), _whole(()), _like(())
         host = _converted(self.evaluator.relaxed, shapes)
+        state, condition = jax.lax.stop_gradient((state, condition))
         found, result, steps, residual = _call(host, shapes, state, condition, jnp.asarray(tolerance, float))
         return found, outcome(result, steps, residual)
 
     def tangent(self, state, condition):
         """dP/dA with relaxed shifts, W_AA − W_As W_ss⁻¹ W_sA, by central differences of forces and stress."""
         return _tangent(self.evaluator, state, condition)
+
+    def soundness(self, state, condition):
+        """The smallest acoustic eigenvalue over the largest modulus; that of W_ss likewise where it is clearly negative.
+
+        It costs the second derivatives at one state, 6 (n + 2) evaluations for n atoms, none where `tangent` was there before.
+        Steady states and continuation look at it once for each state they accept, `fx.evolve` at save times only: explicit
+        steps never pay for it.
+        """
+        state, condition = jax.lax.stop_gradient((state, condition))
+        matrix, m = _jacobian(self.evaluator, state, condition), state.size
+        moduli, inner = matrix[m:, m:], matrix[:m, :m]
+        if m == 0:
+            return acoustic_margin(moduli.reshape(3, 3, 3, 3))
+        inner = jnp.where(jnp.all(jnp.isfinite(matrix)), 0.5 * (inner + inner.T), jnp.eye(m))
+        values, vectors = jnp.linalg.eigh(inner)
+        largest = jnp.max(jnp.abs(values))
+        stiff = jnp.abs(values) > 1e-10 * largest
+        followed = (vectors * jnp.where(stiff, 1.0 / jnp.where(stiff, values, 1.0), 0.0)) @ (vectors.T @ matrix[:m, m:])
+        result = acoustic_margin((moduli - matrix[m:, :m] @ followed).reshape(3, 3, 3, 3))
+        return jnp.where(values[0] < -FREE * largest, jnp.minimum(result, values[0] / largest), result)
+
+    def diagnose(self, state, condition):
+        """What was lost where `soundness` is not positive, with its direction and mode."""
+        return stability(self, condition, state).in_words()
+
+    def moved(self, lattice, positions) -> "CalculatorCrystal":
+        """The same atoms with another undeformed cell, rows (3, 3), and other places (n, 3) in it; workers are its own."""
+        recipe = self.evaluator.recipe
+        atoms = recipe.atoms.copy()
+        atoms.set_cell(lattice)
+        atoms.positions = positions
+        return CalculatorCrystal(atoms, recipe.calculator, self.evaluator.executor, recipe.step, recipe.allow_unstable)
 
     def close(self) -> None:
         """End the worker processes that the fiber started; an executor of the user's is left alone."""

@@ -16,6 +16,7 @@ from fiberax.physics.solids.calculator_worker import Recipe, Relaxed, prepare, w
 _MEMORY = 2**14  # evaluations remembered: links and energies ask again for what a relaxation ended with
 _PIECES = 64  # a batch is cut into as many tasks at most, so that one recipe travels with many conditions
 _FAILURES = 100
+_JACOBIANS = 2**25  # bytes of second derivatives remembered: soundness asks at the states whose tangents were taken
 
 
 class Evaluator:
@@ -30,6 +31,7 @@ class Evaluator:
         self._pool: ProcessPoolExecutor | None = None
         self._lock = threading.Lock()
         self._known: OrderedDict[bytes, Any] = OrderedDict()
+        self._second: OrderedDict[bytes, np.ndarray] = OrderedDict()
         if executor is None or isinstance(executor, ProcessPoolExecutor):
             _check_travels(recipe)
 
@@ -49,14 +51,29 @@ class Evaluator:
     def jacobians(self, shifts, conditions) -> np.ndarray:
         """Derivatives (..., m, m) of (∂W/∂s, P), flattened, by (s, A), flattened: central differences of forces and stress."""
         lead, tasks = _tasks(shifts, conditions)
+        keys = [_key("", task) for task in tasks]
+        with self._lock:
+            found = {key: self._second[key] for key in keys if key in self._second}
+        missing = {key: task for key, task in zip(keys, tasks) if key not in found}
+        if missing:
+            fresh = dict(zip(missing, self._differenced(list(missing.values()), alone=len(tasks) == 1)))
+            found |= fresh
+            with self._lock:
+                self._second |= {key: matrix for key, matrix in fresh.items() if np.all(np.isfinite(matrix))}
+                while len(self._second) * found[keys[0]].nbytes > _JACOBIANS:
+                    self._second.popitem(last=False)
+        return _stack([found[key] for key in keys], lead)
+
+    def _differenced(self, tasks: list[tuple], alone: bool) -> np.ndarray:
+        """The Jacobians (tasks, m, m), two evaluations for every column."""
         scale = self.recipe.step * np.concatenate([np.full(tasks[0][0].size, self.recipe.length), np.ones(9)])
         moves = np.diag(scale)
         around = [_moved(task, sign * move) for task in tasks for move in moves for sign in (1, -1)]
-        found = self._ask("evaluate", around, remember=False, alone=len(tasks) == 1)
+        found = self._ask("evaluate", around, remember=False, alone=alone)
         slopes = np.array([np.concatenate([p.gradient.ravel(), p.stress.ravel()]) for p in found])
         slopes = slopes.reshape(len(tasks), scale.size, 2, scale.size)
         columns = (slopes[:, :, 0] - slopes[:, :, 1]) / (2 * scale[:, None])
-        return np.swapaxes(columns, 1, 2).reshape(*lead, scale.size, scale.size)
+        return np.swapaxes(columns, 1, 2)
 
     def tangents(self, shifts, conditions) -> np.ndarray:
         """dP/dA (..., 3, 3, 3, 3) with the shifts following: W_AA − W_As W_ss⁻¹ W_sA; free directions of shifts stay out."""

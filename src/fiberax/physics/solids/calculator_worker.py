@@ -18,6 +18,7 @@ import numpy as np
 SUCCESS, MAX_STEPS, NONFINITE, STALLED, UNSTABLE = 0, 1, 2, 3, 5  # as fiberax.numerics.result.Result, whose module brings jax
 MAX_ITERATIONS = 100
 _DENSE = 24  # unknowns up to which the Hessian is differenced at the start of a relaxation
+FREE = 1e-6  # of the largest curvature: noise of finite differences about a direction without stiffness
 _LARGEST_MOVE = 0.2  # of one atom in one step, relative to the length per atom: the branch must not be left
 
 
@@ -194,7 +195,7 @@ def _saddle(cell: _Cell, x, condition, here: Point, hessian) -> bool:
 
 def _positive(hessian) -> bool:
     values = np.linalg.eigvalsh(hessian)
-    return bool(values[0] > -1e-6 * np.abs(values).max())
+    return bool(values[0] > -FREE * np.abs(values).max())
 
 
 def _direction(hessian, gradient) -> np.ndarray:

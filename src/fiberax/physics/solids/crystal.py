@@ -287,7 +287,7 @@ _link = _native(_stresses, _plain_link)
 _tangent = _native(_moduli, _plain_tangent)
 
 
-def positions(crystal: Crystal, state, A) -> Float[Array, "n d"]:
-    """Cartesian positions (n, d) of the atoms of the deformed cell with shifts `state`; atom 0 is where F takes it."""
+def positions(crystal, state, A) -> Float[Array, "n d"]:
+    """Positions (n, d) of the atoms of the deformed cell of any crystal with shifts `state`; atom 0 is where F takes it."""
     A, state = jnp.asarray(A, float), jnp.asarray(state, float)
     return (crystal.basis @ crystal.lattice + assembly.all_shifts(state)) @ assembly.gradient_of(A).T

@@ -16,8 +16,10 @@ from fiberax.core.errors import BadInput
 from fiberax.numerics.result import TEXTS, Result
 from fiberax.numerics.small import smallest_eigenvalue, solve_symmetric
 from fiberax.physics.solids import assembly
+from fiberax.physics.solids.batching import trailing
 
 if TYPE_CHECKING:
+    from fiberax.physics.solids.calculator import CalculatorCrystal
     from fiberax.physics.solids.crystal import Crystal
 
 _COARSE = {2: 24, 3: 96}
@@ -45,15 +47,18 @@ class Stability(NamedTuple):
         return self.internal > 0.0 and self.acoustic > 0.0
 
     def in_words(self) -> str:
-        """One sentence on what is lost, or on what comes first."""
-        if not self.internal > 0.0:
-            mode = np.round(self.shift_mode, 4).tolist()
-            return f"W_pp is not positive definite (smallest eigenvalue {self.internal:.3g}, shift mode {mode})."
+        """What is lost or holds, ellipticity and, for crystals with shifts, W_pp."""
         verdict = "is lost" if not self.acoustic > 0.0 else "holds"
-        return (
+        words = (
             f"Ellipticity {verdict}: smallest acoustic eigenvalue {self.acoustic:.3g} in direction "
             f"{np.round(self.direction, 4).tolist()} with mode {np.round(self.mode, 4).tolist()}."
         )
+        if self.internal == np.inf:
+            return words
+        if self.internal > 0.0:
+            return f"{words} W_pp is positive definite (smallest eigenvalue {self.internal:.3g})."
+        mode = np.round(self.shift_mode, 4).tolist()
+        return f"W_pp is not positive definite (smallest eigenvalue {self.internal:.3g}, shift mode {mode}). {words}"
 
 
 def directions(d: int, count: int) -> np.ndarray:
@@ -77,30 +82,64 @@ def _acoustic(moduli, k):
     return smallest_eigenvalue(jnp.stack([jnp.stack(row) for row in tensor]))
 
 
-def soundness(crystal: "Crystal", A, shifts):
-    """Kernel of `Crystal.soundness` over trailing batch axes: coarse directions, then stars around the best one."""
-    d, batch = A.shape[0], A.shape[2:]
-    matrix = crystal.shortlisted(assembly.hessian, A, shifts, None)
-    moduli = assembly.relaxed_moduli(matrix, A)
+def _smallest(moduli, rounds: int):
+    """Smallest eigenvalue of Λ(k) over all k (*batch): coarse directions, then ever smaller stars around the best one."""
+    d, batch = moduli.shape[0], moduli.shape[4:]
     grid = jnp.asarray(directions(d, _COARSE[d])).reshape((d, _COARSE[d]) + (1,) * len(batch))
     values = _acoustic(moduli, grid)
     grid = jnp.broadcast_to(grid, (d, *values.shape))
     turns = jnp.asarray(np.random.default_rng(0).standard_normal((d, 8 * (d - 1))))
     turns = (turns / jnp.linalg.norm(turns, axis=0)).reshape((d, -1) + (1,) * len(batch))
     radius = 2.0 / _COARSE[d] ** (1.0 / (d - 1))
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         best = jnp.argmin(values, axis=0)[None]
         centre = jnp.take_along_axis(grid, jnp.broadcast_to(best[None], (d, *best.shape)), axis=1)
         star = centre + radius * turns
         grid = jnp.concatenate([centre, star / jnp.sqrt(jnp.sum(star**2, axis=0))], axis=1)
         values = _acoustic(moduli, grid)
         radius = 0.4 * radius
-    result = jnp.min(values, axis=0) / jnp.max(jnp.abs(moduli), axis=(0, 1, 2, 3))
+    return jnp.min(values, axis=0)
+
+
+def acoustic_margin(moduli: Float[Array, "d d d d *batch"]) -> Float[Array, "*batch"]:
+    """Smallest eigenvalue of Λ(k) over the largest modulus; 0 for C = 0."""
+    largest = jnp.max(jnp.abs(moduli), axis=(0, 1, 2, 3))
+    return _smallest(moduli, _ROUNDS) / jnp.where(largest == 0.0, 1.0, largest)
+
+
+def soundness(crystal: "Crystal", A, shifts):
+    """Kernel of `Crystal.soundness` over trailing batch axes."""
+    d = A.shape[0]
+    matrix = crystal.shortlisted(assembly.hessian, A, shifts, None)
+    result = acoustic_margin(assembly.relaxed_moduli(matrix, A))
     inner = matrix[d * d :, d * d :]
     if inner.shape[0]:
         _, pivot = solve_symmetric(inner, inner[:, 0])
         result = jnp.minimum(result, pivot / jnp.max(jnp.abs(inner), axis=(0, 1)))
     return jnp.where(crystal.valid(A, shifts) == 0, result, jnp.nan)
+
+
+def _eigenvalues(crystal: "Crystal", A, shifts):
+    d = A.shape[0]
+    matrix = crystal.shortlisted(assembly.hessian, A, shifts, None)
+    acoustic = _smallest(assembly.relaxed_moduli(matrix, A), 2 * _ROUNDS)
+    inner = jnp.moveaxis(matrix[d * d :, d * d :], (0, 1), (-2, -1))
+    internal = jnp.linalg.eigvalsh(inner)[..., 0] if inner.shape[-1] else jnp.full_like(acoustic, jnp.inf)
+    good = crystal.valid(A, shifts) == 0
+    return jnp.where(good, internal, jnp.nan), jnp.where(good, acoustic, jnp.nan)
+
+
+@eqx.filter_jit
+def eigenvalues(
+    crystal: "Crystal", A: Float[Array, "sites d d"], states: Float[Array, "sites m d"]
+) -> tuple[Float[Array, " sites"], Float[Array, " sites"]]:
+    """`internal` and `acoustic` of `stability` at many A and their shifts at once, to some six digits.
+
+    NaN where the crystal is not defined.
+    """
+    parameters, rest = eqx.partition(crystal, eqx.is_array)
+    whole = trailing(lambda parameters, arrays: _eigenvalues(eqx.combine(parameters, rest), *arrays))
+    return jax.vmap(lambda A, state: whole(parameters, (A, state)))(A, states)
 
 
 def _lowest(moduli: np.ndarray, k: np.ndarray, m: np.ndarray):
@@ -120,21 +159,40 @@ def _lowest(moduli: np.ndarray, k: np.ndarray, m: np.ndarray):
 
 
 @eqx.filter_jit
-def _hessian(crystal, A, state):
-    return assembly.hessian(crystal, A, state, False)
+def _crystal_derivatives(crystal, A, state):
+    matrix = assembly.hessian(crystal, A, state, False)
+    return matrix, assembly.relaxed_moduli(matrix, A)
 
 
-def stability(crystal: "Crystal", A: Float[Array, "d d"], state: Array | None = None) -> Stability:
+def second_derivatives(crystal: "Crystal | CalculatorCrystal", A, state) -> tuple[np.ndarray, np.ndarray]:
+    """∂²W over (A, shifts), flattened, and the relaxed moduli (d, d, d, d)."""
+    from fiberax.physics.solids.calculator import CalculatorCrystal
+
+    if not isinstance(crystal, CalculatorCrystal):
+        matrix, moduli = _crystal_derivatives(crystal, jnp.asarray(A), jnp.asarray(state))
+        return np.asarray(matrix), np.asarray(moduli)
+    matrix, moduli = crystal.evaluator.jacobians(state, A), crystal.evaluator.tangents(state, A)
+    order = np.roll(np.arange(len(matrix)), 9)
+    return (0.5 * (matrix + matrix.T))[np.ix_(order, order)], moduli
+
+
+def check_crystal(what: str, crystal) -> None:
+    """Raise `BadInput` for a fiber that is no crystal."""
+    from fiberax.physics.solids.calculator import CalculatorCrystal
+    from fiberax.physics.solids.crystal import Crystal  # both build on this module
+
+    if not isinstance(crystal, Crystal | CalculatorCrystal):
+        raise BadInput(f"{what}: a fx.solids.Crystal or CalculatorCrystal is needed; this is a {type(crystal).__name__}.")
+
+
+def stability(crystal: "Crystal | CalculatorCrystal", A: Float[Array, "d d"], state: Array | None = None) -> Stability:
     """Smallest eigenvalue of W_ξξ and of the acoustic tensor over all directions, at A and the relaxed shifts.
 
     `state`: shifts to look at instead, relaxed or not. The directions are searched on a fine grid, the best of which are
-    refined to round-off. Raises `BadInput` where the crystal has no state at A, and for a fiber that is no `Crystal`.
+    refined to round-off. For an ASE calculator all are as good as its finite differences. Raises `BadInput` where the crystal
+    has no state at A, and for a fiber that is no crystal.
     """
-    from fiberax.physics.solids.crystal import Crystal  # crystal.py builds on this module
-
-    if not isinstance(crystal, Crystal):
-        kind = type(crystal).__name__
-        raise BadInput(f"stability: a fx.solids.Crystal with a potential of fiberax is needed; this is a {kind}.")
+    check_crystal("stability", crystal)
     A = jnp.asarray(A, float)
     if A.shape != crystal.lattice.shape:
         raise BadInput(f"stability: A must be {crystal.lattice.shape}; its shape is {A.shape}.")
@@ -149,8 +207,7 @@ def stability(crystal: "Crystal", A: Float[Array, "d d"], state: Array | None = 
                 f"stability: the crystal has no relaxed state at A = {np.asarray(A).tolist()}: {TEXTS[Result(code)]}."
             )
     d = A.shape[0]
-    matrix = np.asarray(_hessian(crystal, A, shifts))
-    moduli = np.asarray(assembly.relaxed_moduli(jnp.asarray(matrix), A))
+    matrix, moduli = second_derivatives(crystal, A, shifts)
     if not np.all(np.isfinite(matrix)):
         raise BadInput(f"stability: the energy of the crystal is not finite near A = {np.asarray(A).tolist()}.")
     internal, shift_mode = np.inf, np.zeros(shifts.shape)

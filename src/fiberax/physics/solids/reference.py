@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fiberax.core.errors import BadInput, NotConverged
+from fiberax.core.errors import NotConverged
 from fiberax.numerics.result import TEXTS, Result
-from fiberax.physics.solids import assembly
+from fiberax.physics.solids.calculator import CalculatorCrystal
 from fiberax.physics.solids.crystal import Crystal, positions
+from fiberax.physics.solids.ellipticity import check_crystal, second_derivatives
 
 _STEPS = 60
 _LONGEST = 0.05  # longest step in strain
@@ -24,7 +25,7 @@ class Equilibrium(eqx.Module):
     (d, d, d, d): dP/dA with relaxed and with fixed shifts, the elastic constants where no stress is left.
     """
 
-    crystal: Crystal
+    crystal: Crystal | CalculatorCrystal
     deformation: Float[Array, "d d"]
     scale: float
     energy: float
@@ -51,33 +52,33 @@ def voigt(moduli) -> np.ndarray:
 
 
 @eqx.filter_jit
-def _look(crystal: Crystal, A, shifts):
-    state, out = crystal.solve(A, shifts, 1e-12)
+def _look(crystal: Crystal | CalculatorCrystal, A, shifts, tolerance: float):
+    state, out = crystal.solve(A, shifts, tolerance)
     return state, out.result, crystal.link(state, A), crystal.tangent(state, A)
 
 
 @eqx.filter_jit
-def _constants(crystal: Crystal, A, state):
-    d = A.shape[0]
-    fixed = assembly.hessian(crystal, A, state, False)[: d * d, : d * d].reshape(d, d, d, d)
-    return crystal.energy(state, A), crystal.link(state, A), crystal.tangent(state, A), fixed
+def _constants(crystal: Crystal | CalculatorCrystal, A, state):
+    return crystal.energy(state, A), crystal.link(state, A), crystal.tangent(state, A)
 
 
-def equilibrium(crystal: Crystal, full: bool = False, tolerance: float = 1e-11) -> Equilibrium:
+def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolerance: float | None = None) -> Equilibrium:
     """The crystal with its lattice scaled so that the mean stress vanishes; `full`: relaxed until all stress does.
 
-    `tolerance`: largest strain by which the answer may be off. Raises `NotConverged` where no such lattice is found,
-    and `BadInput` for a fiber that is no `Crystal`.
+    `tolerance`: largest strain by which the answer may be off, by default 1e-11, and 1e-8 for ASE calculators (one in single
+    precision needs 1e-4). Elastic constants of a calculator, relaxed and unrelaxed, are finite differences of its stress and
+    forces. Raises `NotConverged` where no such lattice is found, and `BadInput` for a fiber that is no crystal.
     """
-    if not isinstance(crystal, Crystal):
-        kind = type(crystal).__name__
-        raise BadInput(f"equilibrium: a fx.solids.Crystal with a potential of fiberax is needed; this is a {kind}.")
+    check_crystal("equilibrium", crystal)
+    foreign = isinstance(crystal, CalculatorCrystal)
+    tolerance = (1e-8 if foreign else 1e-11) if tolerance is None else tolerance
+    inner = tolerance if foreign else 1e-12  # of the shifts
     whole, current = np.eye(crystal.lattice.shape[0]), crystal
     d = len(whole)
     A, state = np.zeros((d, d)), crystal.init(None, jax.random.key(0))
     basis = _directions(d) if full else np.eye(d)[None] / np.sqrt(d)
     for _ in range(_STEPS):
-        state, code, P, C = jax.tree.map(np.asarray, _look(current, jnp.asarray(A), jnp.asarray(state)))
+        state, code, P, C = jax.tree.map(np.asarray, _look(current, jnp.asarray(A), jnp.asarray(state), inner))
         if code not in (Result.SUCCESS, Result.UNSTABLE):
             raise NotConverged(f"equilibrium: {TEXTS[Result(int(code))]}, at the strain {A.tolist()} of the given lattice.")
         residual = np.einsum("aij,ij->a", basis, P)
@@ -98,9 +99,11 @@ def equilibrium(crystal: Crystal, full: bool = False, tolerance: float = 1e-11) 
             A, state = np.zeros((d, d)), np.zeros(state.shape)
     else:
         raise NotConverged(f"equilibrium: no stress-free lattice within {_STEPS} steps; the last strain step was {length:.2g}.")
-    state = np.asarray(_look(current, jnp.asarray(A), jnp.asarray(state))[0])
+    state = np.asarray(_look(current, jnp.asarray(A), jnp.asarray(state), inner)[0])
     found, whole = _rebuilt(current, A, state), (np.eye(d) + A) @ whole
-    W, P, C, fixed = _constants(found, jnp.zeros((d, d)), jnp.zeros(state.shape))
+    A, state = jnp.zeros((d, d)), jnp.zeros(state.shape)
+    W, P, C = _constants(found, A, state)
+    fixed = jnp.asarray(second_derivatives(found, A, state)[0][: d * d, : d * d].reshape(d, d, d, d))
     energy = float(W * found.volume)
     scale = float(np.linalg.det(whole) ** (1.0 / d))
     return Equilibrium(found, jnp.asarray(whole), scale, energy, energy / len(crystal.species), P, C, fixed)
@@ -117,8 +120,11 @@ def _directions(d: int) -> np.ndarray:
     return np.asarray(found)
 
 
-def _rebuilt(crystal: Crystal, A, state) -> Crystal:
+def _rebuilt(crystal: Crystal | CalculatorCrystal, A, state) -> Crystal | CalculatorCrystal:
     """The deformed crystal as a reference of its own."""
     lattice = np.asarray(crystal.lattice) @ (np.eye(len(A)) + A).T
-    basis = np.asarray(positions(crystal, state, A)) @ np.linalg.inv(lattice)
+    places = np.asarray(positions(crystal, state, A))
+    if isinstance(crystal, CalculatorCrystal):
+        return crystal.moved(lattice, places)
+    basis = places @ np.linalg.inv(lattice)
     return Crystal(lattice, basis, crystal.species, crystal.potential, crystal.stretch, crystal.shift, crystal.allow_unstable)
