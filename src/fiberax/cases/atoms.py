@@ -153,6 +153,13 @@ def factor(crystal: "Crystal") -> tuple[float, str]:
     return 1.0, "eps/sigma^3" if crystal.lattice.shape[0] == 3 else "eps/sigma^2"
 
 
+def stiffness_unit(crystal: "Crystal") -> str:
+    """The unit of W_pp, second derivatives of an energy per volume by lengths."""
+    if crystal.potential.units == "metal":
+        return f"eV/Å^{crystal.lattice.shape[0] + 2}"
+    return f"eps/sigma^{crystal.lattice.shape[0] + 2}"
+
+
 def _named(material: Material) -> tuple[Structure, float, tuple[str, ...], Any]:
     """Structure, a lattice constant to begin with, species and potential."""
     from fiberax.physics.solids import potentials

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fiberax.cases.atoms import Choice, Kind, Material, Structure, factor
+from fiberax.cases.atoms import Choice, Kind, Material, Structure, factor, stiffness_unit
 from fiberax.cases.base import Case, Labels, Summary, Table, option
 from fiberax.core.errors import BadInput
 from fiberax.io.results import Quantity
@@ -73,14 +73,13 @@ class CrystalCase(Case):
             words = f"{chosen.label} at rest: lattice constant {constant * found.scale:.6g}"
             return _summary(found, words, crystal, direction, (values, arrays), (scale, unit))
 
-        per_length = "eV/A^5" if unit == "GPa" else "reduced"
         name = "strain" if self.direction is None and self.path is not Path_.SHEAR else "shear"
         labels = Labels(
             quantities={
                 "response": Quantity("P", unit, "first Piola-Kirchhoff stress"),
                 "tangent": Quantity("C", unit, "relaxed moduli dP/dA"),
                 "energy": Quantity("W", unit, "energy per reference volume, above rest"),
-                "internal": Quantity("internal", per_length, "smallest eigenvalue of W_pp"),
+                "internal": Quantity("internal", stiffness_unit(crystal), "smallest eigenvalue of W_pp"),
                 "acoustic": Quantity("acoustic", unit, "smallest acoustic eigenvalue"),
                 "result": Quantity("result", "1", "result of the relaxation"),
             },

@@ -4,7 +4,7 @@ import enum
 from dataclasses import dataclass
 from pathlib import Path
 
-from fiberax.cases.atoms import Choice, Kind, Material, Structure, factor
+from fiberax.cases.atoms import Choice, Kind, Material, Structure, factor, stiffness_unit
 from fiberax.cases.base import Case, Labels, Loading, option
 from fiberax.core.errors import BadInput
 from fiberax.io.results import Quantity
@@ -91,7 +91,8 @@ class Pull(Case):
                     "response": Quantity("P", unit, "first Piola-Kirchhoff stress"),
                     "energy": Quantity("W", unit, "energy per reference volume, above rest"),
                     "soundness": Quantity("soundness", "1", "margin of stability, relative"),
-                    "state": Quantity("shifts", "A" if unit == "GPa" else "1", "shifts of the atoms, reference frame"),
+                    "state": Quantity("shifts", "Å" if unit == "GPa" else "1", "shifts of the atoms, reference frame"),
+                    "internal": Quantity("internal", stiffness_unit(crystal), "smallest eigenvalue of W_pp"),
                     "result": Quantity("result", "1", "result of the fibers"),
                 },
                 length_unit="nm",

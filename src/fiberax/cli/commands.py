@@ -167,10 +167,12 @@ def plot(directory: str, errors: Errors) -> None:
     if log.read_state(folder).get("phase") != "finished":
         gather(folder)
     drawn = draw(folder)
-    if not drawn:
-        raise BadInput(f"The run in {folder} has saved nothing yet: there is nothing to draw.")
-    for path in drawn:
+    for path in drawn.paths:
         print(path)
+    if drawn.complaints:
+        raise BadInput(f"{'. '.join(drawn.complaints)}.")
+    if not drawn.paths and not (folder / "results.nc").exists():
+        raise BadInput(f"The run in {folder} has saved nothing yet: there is nothing to draw.")
 
 
 def guarded(work: Callable[[], None], debug: bool) -> int:

@@ -1,22 +1,24 @@
 """Computing a problem in its folder: records, checkpoints, log and sign of life on the way, everything drawn at the end."""
 
+import contextlib
 import json
 import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 import fiberax as fx
 from fiberax.cases.base import Evolve, Labels, Loading, Problem, Steady, Table
+from fiberax.cases.bodies import with_body
 from fiberax.cli.display import Display
 from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.core.recorder import Record
 from fiberax.io import log, runfolder
-from fiberax.io.atomic import write_text
+from fiberax.io.atomic import SaveFailed, write_text
 from fiberax.io.body import Body
 from fiberax.io.checkpoint import newest_checkpoint
 from fiberax.io.figures import draw_all
@@ -89,7 +91,7 @@ def compute(problem: Problem, job: Job) -> str:
     Raises what `fx.evolve` and `fx.steady` raise, `SaveFailed` where the disk refuses, and KeyboardInterrupt after a
     checkpoint where the user stopped it.
     """
-    begun = time.monotonic()
+    begun, problem = time.monotonic(), with_body(problem)
     warnings.showwarning = _as_message(job)
     run = {Evolve: _evolve, Steady: _steady, Loading: _loading, Table: _table}[type(problem)]
     words = run(problem, job)
@@ -98,9 +100,7 @@ def compute(problem: Problem, job: Job) -> str:
         gather(job.folder)
         log.write_state(job.folder, "finished", log.read_state(job.folder))
         drop_records(job.folder, 0)
-        if isinstance(problem, Table) and problem.summary is not None:
-            _summarise(problem, job)
-        _draw_if_possible(job)
+        _look_back(problem, job)
     return f"{words}, {time.monotonic() - begun:.1f} s"
 
 
@@ -130,14 +130,28 @@ def _as_message(job: Job):
     return show
 
 
-def _draw_if_possible(job: Job) -> None:
-    """A run without matplotlib is still a good run: it says how to get the figures, and ends well."""
-    if not job.figures:
-        return
+def _look_back(problem: Problem, job: Job) -> None:
+    """Summary and figures of a finished run. Its results are kept and it stays finished, whatever these meet."""
+    again = f"The results are whole; `fiberax plot {job.folder}` draws again."
     try:
-        draw(job.folder)
+        if isinstance(problem, Table) and problem.summary is not None:
+            _summarise(problem, job)
+        if job.figures:
+            for line in draw(job.folder).complaints:
+                _complain(job, f"{line}. {again}")
     except MissingExtra as missing:
         job.display.say(str(missing))
+    except KeyboardInterrupt:
+        _complain(job, f"Stopped while drawing. {again}")
+    except Exception as error:
+        _complain(job, f"Summary and figures: {type(error).__name__}: {error}. {again}")
+
+
+def _complain(job: Job, message: str) -> None:
+    """Say it, and log it where the disk takes it."""
+    job.display.say(message)
+    with contextlib.suppress(SaveFailed):
+        log.append_event(job.folder, "not drawn", {"message": message})
 
 
 def gather(folder: Path) -> None:
@@ -152,19 +166,31 @@ def gather(folder: Path) -> None:
     assemble(folder, attributes)
 
 
-def draw(folder: Path) -> list[Path]:
-    """ParaView files (or a CSV table) and figures from results.nc; the paths of the figures.
+class Drawn(NamedTuple):
+    """Paths of the figures, and one line for each file or figure that could not be made."""
+
+    paths: list[Path]
+    complaints: list[str]
+
+
+def draw(folder: Path) -> Drawn:
+    """ParaView files (or a CSV table) and figures from results.nc.
 
     Raises `MissingExtra` without matplotlib (the ParaView files are there then), `SaveFailed` where the disk refuses.
     """
     table, body = read_table(folder), Body.load(folder)
-    if table is not None and table.schema.is_table:
-        write_csv(folder, table)
-    elif table is not None and body is not None:
-        write_body(folder, table, body)
-    elif table is not None:
-        write_series(folder, table)
-    return draw_all(folder)
+    complaints = []
+    try:
+        if table is not None and table.schema.is_table:
+            write_csv(folder, table)
+        elif table is not None and body is not None:
+            write_body(folder, table, body)
+        elif table is not None:
+            write_series(folder, table)
+    except BadInput as error:
+        complaints.append(f"No ParaView files: {error}".removesuffix("."))
+    drawn = draw_all(folder)
+    return Drawn(drawn.paths, complaints + [f"The figure {name} failed: {why}" for name, why in drawn.failed.items()])
 
 
 def _recorder(job: Job, labels: Labels, layout: Any) -> FolderRecorder:
@@ -229,9 +255,11 @@ def _steady(problem: Steady, job: Job) -> str:
     )
     saved = solution.macro, solution.response, solution.result, solution.energy
     first = jax.tree.map(lambda leaf: np.asarray(leaf[0]), saved)
-    recorder.record(Record(0, 0.0, *first))
+    sites = solution.result.shape[-1]
+    state = jax.tree.map(lambda leaf: np.asarray(leaf[:sites]), solution.section.state) if recorder.wants_states else None
+    recorder.record(Record(0, 0.0, *first, state=state))
     _save_microstates(problem, job, solution)
-    return f"steady state of {solution.result.shape[-1]} sites"
+    return f"steady state of {sites} sites"
 
 
 def _loading(problem: Loading, job: Job) -> str:
@@ -254,9 +282,14 @@ def _loading(problem: Loading, job: Job) -> str:
     _save_microstates(problem, job, solution)
     why = solution.stats["stopped"]
     if why is not None and jax.process_index() == 0:
-        job.display.say(f"The path ends before {problem.labels.axis.name} = {problem.t1:g}. {why}")
-        log.append_event(job.folder, "stopped", {"message": why})
-        write_text(job.folder / "summary.json", json.dumps({"stopped": why}, indent=1) + "\n")
+        last, body = read_record(job.folder, recorder.saved - 1)[0], problem.labels.body
+        reached = {problem.labels.axis.name: last}
+        if body is not None and body.block is not None:
+            reached["applied strain"] = body.strain * last
+        words = " and ".join(f"{name} {value:.5g}" for name, value in reversed(reached.items()))
+        job.display.say(f"The path ends at {words}, before {problem.labels.axis.name} = t = {problem.t1:g}. {why}")
+        log.append_event(job.folder, "stopped", {"message": why} | reached)
+        write_text(job.folder / "summary.json", json.dumps({"stopped": why, "reached": reached}, indent=1) + "\n")
     return f"{recorder.saved} load steps of {solution.section.outcome.result.shape[0]} sites"
 
 

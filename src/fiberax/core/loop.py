@@ -149,7 +149,8 @@ def observe(field: Field, carry: Carry, dt, sound: bool = False, states: bool = 
         result = jnp.where(finite, result, jnp.maximum(result, jnp.int32(Result.NONFINITE)))
     whole = section if field.driver.slaved else _caught_up(field, carry)
     soundness = field.soundness(macro, section) if sound else None
-    return Observed(response, result, field.energy(macro, whole), soundness, field.sites.trim(section.state) if states else None)
+    state = field.sites.trim(section.state) if states else None
+    return Observed(response, result, field.energy(macro, whole), soundness, state)
 
 
 def _caught_up(field: Field, carry: Carry):

@@ -23,7 +23,7 @@ class Report(NamedTuple):
 class Record(NamedTuple):
     """What is saved at one save time: numpy trees; all but `macro` have a leading site axis, or are None.
 
-    `continuation` also gives the `soundness` of the fibers, and their states to a recorder that `wants_states`.
+    `soundness`: of fibers that have one, where it is looked at. `state`: for a recorder that `wants_states`.
     """
 
     index: int

@@ -47,6 +47,10 @@ class Body:
             "eq,eq...->e...", weights / weights.sum(axis=1, keepdims=True), values.reshape(*weights.shape, *values.shape[1:])
         )
 
+    def worst(self, values: np.ndarray) -> np.ndarray:
+        """The smallest value in every cell (records, cells) of values at the sites (records, sites)."""
+        return values.reshape(len(values), len(self.mesh.cells), -1).min(axis=2)
+
     def nominal(self, stress: np.ndarray) -> np.ndarray:
         """Force on the grips over the whole cross-section (records,) from P at the sites (records, sites, dim, dim).
 

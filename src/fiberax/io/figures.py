@@ -1,13 +1,14 @@
 """Figures of a run, drawn from its results: fields, response against condition, microstates at chosen sites."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fiberax.core.errors import MissingExtra
-from fiberax.io.atomic import replacing
+from fiberax.io.atomic import SaveFailed, replacing
 from fiberax.io.body import Body
 from fiberax.io.mesh_figures import draw_body, draw_crystal, draw_curve
 from fiberax.io.microstates import Microstate, read_microstates
@@ -32,42 +33,62 @@ LINES_SHOWN = 8
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def draw_all(folder: Path) -> list[Path]:
-    """Draw every figure that the results in `folder` allow, into `folder/figures`; their paths.
+class Drawn(NamedTuple):
+    """The paths of the figures, and what could not be drawn: names and reasons."""
+
+    paths: list[Path]
+    failed: dict[str, str]
+
+
+def draw_all(folder: Path) -> Drawn:
+    """Draw every figure that the results in `folder` allow, into `folder/figures`; one that fails keeps none from being drawn.
 
     Raises `MissingExtra` without matplotlib, `SaveFailed` where the disk refuses.
     """
     plt = _pyplot()
-    table, drawn = read_table(folder), []
-    body = Body.load(folder)
+    table, body, drawn = read_table(folder), Body.load(folder), Drawn([], {})
     with plt.rc_context(STYLE):
-        if table is not None:
-            for variable in macro_variables(table):
-                figure = _draw_field(plt, table, variable)
-                drawn.append(_save(plt, figure, folder / "figures" / f"{variable.quantity.name}.png"))
-            for name, figure in _draw_rest(plt, table, body, folder):
-                drawn.append(_save(plt, figure, folder / "figures" / f"{name}.png"))
-        microstates = read_microstates(folder)
-        if microstates and body is None:
-            drawn.append(_save(plt, _draw_microstates(plt, microstates), folder / "figures" / "microstates.png"))
+        for name, draw in _figures(plt, table, body, folder):
+            try:
+                figure = draw()
+                if figure is not None:
+                    drawn.paths.append(_save(plt, figure, folder / "figures" / f"{name}.png"))
+            except SaveFailed:
+                raise
+            except Exception as error:  # whatever a user's states and numbers make matplotlib stumble over
+                drawn.failed[f"{name}.png"] = f"{type(error).__name__}: {error}"
+                plt.close("all")
     return drawn
 
 
-def _draw_rest(plt, table: Table, body: Body | None, folder: Path) -> list[tuple[str, Any]]:
-    """Names and figures of what is no field on a grid."""
+def _figures(plt, table: Table | None, body: Body | None, folder: Path) -> list[tuple[str, Callable[[], Any]]]:
+    """Names of the figures, and functions that draw them, or give None where there is nothing to draw."""
+    found: list[tuple[str, Callable[[], Any]]] = []
+    if table is not None:
+        for variable in macro_variables(table):
+            found.append((variable.quantity.name, lambda v=variable: _draw_field(plt, table, v)))
+        found += _further_figures(plt, table, body, folder)
+    microstates = read_microstates(folder)
+    if microstates and body is None:
+        found.append(("microstates", lambda: _draw_microstates(plt, microstates)))
+    return found
+
+
+def _further_figures(plt, table: Table, body: Body | None, folder: Path) -> list[tuple[str, Callable[[], Any]]]:
+    """What is no field on a grid."""
     keys = {variable.key for variable in table.schema.variables}
+    energies = ("energy", lambda: draw_energies(plt, table))
     if body is not None and body.mesh.dim > 1:
-        curve = [("stress-strain", draw_curve(plt, table, body, folder))] if body.block is not None else []
-        return [("body", draw_body(plt, table, body)), *curve]
+        curve = [("stress-strain", lambda: draw_curve(plt, table, body, folder))] if body.block is not None else []
+        return [("body", lambda: draw_body(plt, table, body)), *curve, energies]
     scalar_tangent = any(v.key == "tangent" and v.shape == () for v in table.schema.variables)
     if table.schema.is_table and "energy" in keys and ("acoustic" in keys or scalar_tangent):
-        return [("path", draw_crystal(plt, table, folder))]
-    drawn = [
-        ("response", _draw_response(plt, table)),
-        ("energy", draw_energies(plt, table)),
-        ("space-time", draw_space_time(plt, table)),
+        return [("path", lambda: draw_crystal(plt, table, folder))]
+    return [
+        ("response", lambda: _draw_response(plt, table)),
+        energies,
+        ("space-time", lambda: draw_space_time(plt, table)),
     ]
-    return [(name, figure) for name, figure in drawn if figure is not None]
 
 
 def _pyplot():
@@ -237,8 +258,13 @@ def _draw_table(plt, table: Table):
 
 
 def _draw_microstates(plt, microstates: list[Microstate]):
-    """One column for each site, one row for each array; labels that all sites share stand once, and as outlines."""
-    first = microstates[0].arrays
+    """One column for each site, one row for each array; labels that all sites share stand once, and as outlines.
+
+    None where no state has anything to show.
+    """
+    first = {title: array for title, array in microstates[0].arrays.items() if array.size}  # a simple lattice has no shifts
+    if not first:
+        return None
     shared = [
         title
         for title, array in first.items()

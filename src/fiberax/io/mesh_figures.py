@@ -1,5 +1,6 @@
 """Figures of bodies on a mesh, and of a crystal along a path: deformed meshes in colour, stress against strain, stability."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ import numpy as np
 from fiberax.grids import elements
 from fiberax.grids.mesh import boundary_facets
 from fiberax.io.body import Body, mises
-from fiberax.io.results import Table
+from fiberax.io.results import Quantity, Table
 
 # Corners and middle nodes of a cell's outline, in order around it; intervals and solids have none.
 _OUTLINES = {("triangle", 1): (0, 1, 2), ("triangle", 2): (0, 3, 1, 4, 2, 5), ("quad", 1): (0, 1, 2, 3)}
 _OUTLINES["quad", 2] = (0, 4, 1, 5, 2, 6, 3, 7)
-_MAPS = {"mises": "viridis", "energy": "inferno", "soundness": "cividis"}
+_MAPS = {"mises": "viridis", "energy": "inferno", "acoustic": "cividis", "soundness": "cividis"}
 
 
 def body_fields(table: Table, body: Body) -> dict[str, tuple[str, np.ndarray]]:
@@ -22,17 +23,22 @@ def body_fields(table: Table, body: Body) -> dict[str, tuple[str, np.ndarray]]:
     quantity = {variable.key: variable.quantity for variable in table.schema.variables}
     displacement = table.arrays[quantity["macro.position"].name]
     stress = table.arrays[quantity["response"].name]
-    unit = quantity["response"].unit
     flow = [body.over_cells(mises(body.gradients(u), P)) for u, P in zip(displacement, stress, strict=True)]
-    fields = {"mises": (f"Mises stress{'' if unit in ('', '1') else f' [{unit}]'}", np.array(flow))}
+    fields = {"mises": (_words("Mises stress", quantity["response"]), np.array(flow))}
     if "energy" in quantity:
         values = table.arrays[quantity["energy"].name]
-        words = f"{quantity['energy'].label.split(',')[0] or 'energy'} [{quantity['energy'].unit}]"
+        words = _words(quantity["energy"].label.split(",")[0] or "energy", quantity["energy"])
         fields["energy"] = (words, np.array([body.over_cells(W) for W in values]))
-    if "soundness" in quantity:
-        values = table.arrays[quantity["soundness"].name]
-        fields["soundness"] = ("margin of stability", values.reshape(len(values), len(body.mesh.cells), -1).min(axis=2))
+    for key, words in (("acoustic", "smallest acoustic eigenvalue"), ("soundness", "margin of stability")):
+        if key in quantity:
+            fields[key] = (_words(words, quantity[key]), body.worst(table.arrays[quantity[key].name]))
     return fields
+
+
+def _words(text: str, quantity: Quantity) -> str:
+    from fiberax.io.figures import words_of
+
+    return words_of(dataclasses.replace(quantity, label=text))
 
 
 def draw_body(plt, table: Table, body: Body) -> Any:
@@ -59,7 +65,7 @@ def draw_body(plt, table: Table, body: Body) -> Any:
             _frame(panel, low, high, body.unit, first=k == chosen[0], last=number == len(fields) - 1)
             if number == 0:
                 panel.set_title(_caption(table, body, k))
-        figure.colorbar(painted, ax=axes[number], label=words, shrink=0.9)
+        figure.colorbar(painted, ax=axes[number], label=_broken(words), shrink=0.9)
         if name == "soundness":
             worst = places[-1][body.mesh.cells[int(np.nanargmin(values[chosen[-1]]))]].mean(axis=0)
             axes[number, -1].plot(*worst[:2], marker="x", color="red", markersize=9, markeredgewidth=2)
@@ -157,8 +163,8 @@ def draw_crystal(plt, table: Table, folder: Path) -> Any:
     for mark in read_summary(folder).get("marks", ()):
         for panel in axes:
             panel.axvline(mark, color="tab:red", linestyle="--", linewidth=1.2)
-        place = {"xycoords": ("data", "axes fraction"), "xytext": (4, -4), "textcoords": "offset points", "va": "top"}
-        axes[0].annotate("limit of\nstability", (mark, 1.0), color="tab:red", fontsize=8, **place)
+        place = {"xycoords": ("data", "axes fraction"), "xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
+        axes[0].annotate("limit of stability", (mark, 1.0), color="tab:red", fontsize=8, **place)
     axes[-1].set_xlabel(words_of(table.schema.axis))
     return figure
 

@@ -7,7 +7,7 @@ import numpy as np
 from fiberax.io.results import Table
 
 RECORDS = 12  # with fewer a map over time says less than lines
-COLOURS = {"total": "black", "kinetic": "tab:blue", "fibers": "tab:orange"}
+COLOURS = {"total": "black", "kinetic": "tab:blue", "fibers": "tab:orange", "elastic": "tab:orange", "loads": "tab:green"}
 
 
 def draw_space_time(plt, table: Table) -> Any:

@@ -49,15 +49,17 @@ def write_body(folder: Path, table: Table, body: Body) -> None:
     names = {variable.key: variable.quantity.name for variable in table.schema.variables}
     series = MeshSeries(folder / "paraview", body.mesh)
     displacement, stress = table.arrays[names["macro.position"]], table.arrays[names["response"]]
-    skipped = {"macro.position", "macro.velocity", "result"}
+    skipped = {"macro.position", "macro.velocity", "result", *(key for key in names if key.startswith("energies."))}
+    moving = "macro.velocity" in names and table.arrays[names["macro.velocity"]].any()
+    on_nodes = [names["macro.position"], *([names["macro.velocity"]] if moving else [])]
+    worst = {key: body.worst(table.arrays[names[key]]) for key in ("soundness", "acoustic", "internal") if key in names}
     for k, load in enumerate(table.values):
         cells = {name: body.over_cells(table.arrays[name][k]) for key, name in names.items() if key not in skipped}
-        if "soundness" in names:
-            values = table.arrays[names["soundness"]][k].reshape(len(body.mesh.cells), -1)
-            cells[names["soundness"]] = values.min(axis=1)
+        cells |= {names[key]: worst[key][k] for key in worst}
         cells["mises"] = body.over_cells(mises(body.gradients(displacement[k]), stress[k]))
         flat = {name: value.reshape(len(value), -1) if value.ndim > 3 else value for name, value in cells.items()}
-        series.write(float(load), {names["macro.position"]: displacement[k]}, flat)
+        points = {name: table.arrays[name][k] for name in on_nodes}
+        series.write(float(load), points, flat)
     if body.block is not None:
         rows = zip(body.strain * table.values, body.nominal(stress), strict=True)
         lines = ["strain,stress", *(f"{strain!r},{value!r}" for strain, value in ((float(a), float(b)) for a, b in rows))]

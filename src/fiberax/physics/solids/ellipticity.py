@@ -116,6 +116,8 @@ def soundness(crystal: "Crystal", A, shifts):
     if inner.shape[0]:
         _, pivot = solve_symmetric(inner, inner[:, 0])
         result = jnp.minimum(result, pivot / jnp.max(jnp.abs(inner), axis=(0, 1)))
+        # Second derivatives that no shift can be solved from, as where no bond is left, hold no ground.
+        result = jnp.where(jnp.isnan(result) & jnp.isfinite(jnp.sum(matrix, axis=(0, 1))), 0.0, result)
     return jnp.where(crystal.valid(A, shifts) == 0, result, jnp.nan)
 
 
@@ -133,7 +135,7 @@ def _eigenvalues(crystal: "Crystal", A, shifts):
 def eigenvalues(
     crystal: "Crystal", A: Float[Array, "sites d d"], states: Float[Array, "sites m d"]
 ) -> tuple[Float[Array, " sites"], Float[Array, " sites"]]:
-    """`internal` and `acoustic` of `stability` at many A and their shifts at once, to some six digits.
+    """`internal` and `acoustic` of `stability` at many A and their shifts at once, to 1e-4 of the largest modulus.
 
     NaN where the crystal is not defined.
     """
@@ -169,8 +171,12 @@ def second_derivatives(crystal: "Crystal | CalculatorCrystal", A, state) -> tupl
     from fiberax.physics.solids.calculator import CalculatorCrystal
 
     if not isinstance(crystal, CalculatorCrystal):
-        matrix, moduli = _crystal_derivatives(crystal, jnp.asarray(A), jnp.asarray(state))
-        return np.asarray(matrix), np.asarray(moduli)
+        matrix, moduli = map(np.asarray, _crystal_derivatives(crystal, jnp.asarray(A), jnp.asarray(state)))
+        k = A.size
+        if np.all(np.isfinite(matrix)) and not np.all(np.isfinite(moduli)):  # W_ξξ is singular: free atoms do not follow
+            followed = matrix[:k, k:] @ np.linalg.pinv(matrix[k:, k:], hermitian=True) @ matrix[k:, :k]
+            moduli = (matrix[:k, :k] - followed).reshape(moduli.shape)
+        return matrix, moduli
     matrix, moduli = crystal.evaluator.jacobians(state, A), crystal.evaluator.tangents(state, A)
     order = np.roll(np.arange(len(matrix)), 9)
     return (0.5 * (matrix + matrix.T))[np.ix_(order, order)], moduli
