@@ -138,7 +138,7 @@ def test_gmsh_files_keep_named_groups_and_drop_z(tmp_path, kind, order):
             fx.grids.Mesh.from_meshio(tmp_path / "cut.msh")
 
 
-def test_files_that_are_no_meshes_are_named(tmp_path):
+def test_files_that_are_no_meshes_are_named(tmp_path, capsys):
     read = fx.grids.Mesh.from_meshio
     with pytest.raises(BadInput, match="is not there"):
         read(tmp_path / "none.msh")
@@ -151,6 +151,7 @@ def test_files_that_are_no_meshes_are_named(tmp_path):
     (tmp_path / "a.xyzzy").write_text("x")
     with pytest.raises(BadInput, match=r"a\.xyzzy"):
         read(tmp_path / "a.xyzzy")
+    assert capsys.readouterr() == ("", "")  # meshio's own words are left out
     points = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [2, 0, 0]])
     with pytest.raises(BadInput, match="mixes"):
         read(meshio.Mesh(points, [("quad", [[0, 1, 2, 3]]), ("triangle", [[1, 4, 2]])]))

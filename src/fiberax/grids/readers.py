@@ -1,5 +1,7 @@
 """Meshes made by others: files that meshio reads (Gmsh and some twenty more formats), and scikit-fem's meshes."""
 
+import contextlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,8 @@ def from_meshio(source: Any) -> Mesh:
     if path.stat().st_size == 0:
         raise BadInput(f"The mesh file {path} is empty.")
     try:
-        mesh = meshio.read(path)
+        with contextlib.redirect_stderr(io.StringIO()):  # where meshio says its own
+            mesh = meshio.read(path)
     except SystemExit as error:  # meshio ends the process where it does not know a format
         raise BadInput(f"The mesh file {path} has a format that meshio does not read.") from error
     except Exception as error:  # its readers raise whatever a damaged file makes them stumble over

@@ -1,5 +1,8 @@
 """The stress-free reference of crystals."""
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -19,6 +22,10 @@ def test_scaled():
     np.testing.assert_allclose(e.crystal.lattice, R0 * HEXAGON, rtol=1e-10, atol=1e-12)
     assert e.energy == pytest.approx(-3.0, rel=1e-12)
     np.testing.assert_allclose(e.deformation, np.eye(2) / 1.3, atol=1e-10)
+    said = str(e)
+    assert said == repr(e) and "reduced units" in said and "1.12246, 1.12246" in said and "60 degrees" in said
+    assert "-3 per atom" in said and f"{e.voigt[0, 0]:.6g}" in said and "f64" not in said
+    assert jax.jit(lambda k: jnp.asarray(len(repr(eqx.tree_at(lambda e: e.energy, e, k)))))(1.0) > 0  # traced too
 
 
 def test_fully_relaxed():

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import NotConverged
+from fiberax.numerics import trees
 from fiberax.numerics.result import TEXTS, Result
 from fiberax.physics.solids.calculator import CalculatorCrystal
 from fiberax.physics.solids.crystal import Crystal, positions
@@ -44,11 +45,45 @@ class Equilibrium(eqx.Module):
         """Constants at fixed shifts, in the same order."""
         return voigt(self.elastic_unrelaxed)
 
+    def __repr__(self) -> str:
+        traced = any(trees.is_tracer(leaf) for leaf in jax.tree.leaves(self))
+        return super().__repr__() if traced else _in_words(self)
+
+    __str__ = __repr__
+
 
 def voigt(moduli) -> np.ndarray:
     """(d, d, d, d) as a (6, 6) or (3, 3) matrix."""
     pairs = [(0, 0), (1, 1), (0, 1)] if len(moduli) == 2 else [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
     return np.asarray([[moduli[i][j][k][n] for k, n in pairs] for i, j in pairs])
+
+
+def _in_words(found: Equilibrium) -> str:
+    """Lattice, energy and elastic constants, in the units of the potential."""
+    crystal = found.crystal
+    lattice = np.asarray(crystal.lattice)
+    d = len(lattice)
+    metal = not isinstance(crystal, Crystal) or crystal.potential.units == "metal"
+    length, energy, modulus = (" Å", " eV", f" eV/Å^{d}") if metal else ("", "", "")
+    lengths = np.linalg.norm(lattice, axis=1)
+    pairs = [(0, 1)] if d == 2 else [(1, 2), (0, 2), (0, 1)]
+    angles = [np.degrees(np.arccos(lattice[i] @ lattice[j] / (lengths[i] * lengths[j]))) for i, j in pairs]
+    listed = lambda values: ", ".join(f"{value:.6g}" for value in values)
+    stress = float(np.abs(np.asarray(found.stress)).max())
+    lines = [
+        f"Equilibrium of {' '.join(crystal.species)}{'' if metal else ', reduced units'}",
+        f"  lattice vectors: lengths {listed(lengths)}{length}; angles {listed(angles)} degrees; scaled by {found.scale:.6g}",
+        f"  energy: {found.energy_per_atom:.8g}{energy} per atom; largest stress left {stress:.1e}{modulus}",
+    ]
+    tables = [("elastic constants", found.voigt)]
+    if len(crystal.species) > 1:
+        tables = [("elastic constants, shifts relaxed", found.voigt), ("shifts fixed", found.voigt_unrelaxed)]
+    order = "xx, yy, xy" if d == 2 else "xx, yy, zz, yz, xz, xy"
+    for words, matrix in tables:
+        lines.append(f"  {words}{f' [{modulus.strip()}]' if metal else ''} ({order}):")
+        small = 1e-9 * np.abs(matrix).max()
+        lines += ["    " + " ".join(f"{0.0 if abs(x) < small else x:10.6g}" for x in row) for row in matrix]
+    return "\n".join(lines)
 
 
 @eqx.filter_jit
