@@ -41,7 +41,7 @@ def from_meshio(source: Any) -> Mesh:
     if path.stat().st_size == 0:
         raise BadInput(f"The mesh file {path} is empty.")
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # where meshio says its own
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):  # meshio talks
             mesh = meshio.read(path)
     except SystemExit as error:  # meshio ends the process where it does not know a format
         raise BadInput(f"The mesh file {path} has a format that meshio does not read.") from error
