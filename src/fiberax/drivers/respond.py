@@ -53,6 +53,8 @@ class _Held(AbstractMacro):
 
 
 def _checked(conditions: Any) -> Any:
+    if _is_table(conditions):
+        conditions = jnp.asarray(conditions, float)
     conditions = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), conditions)
     for path, leaf in jax.tree_util.tree_leaves_with_path(conditions):
         if not trees.is_tracer(leaf) and not np.all(np.isfinite(leaf)):
@@ -60,6 +62,16 @@ def _checked(conditions: Any) -> Any:
             place = f"{jax.tree_util.keystr(path)} at index {first}" if first else jax.tree_util.keystr(path)
             raise BadInput(f"The condition{place} is not finite. Give finite numbers.")
     return conditions
+
+
+def _is_table(value: Any) -> bool:
+    """Whether `value` is a list of lists of plain numbers, rows of equal length: an array to whoever wrote it, not a tree."""
+    if type(value) is not list or not all(type(row) is list for row in value):
+        return False
+    if any(type(x) is list for row in value for x in row):
+        return all(map(_is_table, value)) and len({np.shape(row) for row in value}) == 1
+    numbers = all(isinstance(x, int | float) for row in value for x in row)
+    return numbers and len({len(row) for row in value}) == 1
 
 
 def _at_once(fiber: AbstractFiber, link: Callable | None) -> bool:
@@ -101,8 +113,8 @@ def response(
 
     `state` warm-starts the solve (default: the fiber's own `init`). Differentiable in the condition and in every parameter of
     the fiber by the implicit function theorem. A fiber that does not converge says so in `result`; one that is
-    not defined at the condition gives NaN. Raises `Mismatch` for a fiber without equilibrium or pieces that do not fit, and
-    `BadInput` for a condition that is not finite.
+    not defined at the condition gives NaN. A list of lists of numbers is taken as an array. Raises `Mismatch` for a fiber
+    without equilibrium or pieces that do not fit, and `BadInput` for a condition that is not finite.
     """
     driver = Quasistatic(tolerance)
     need_double("fx.response", tolerance)

@@ -25,7 +25,8 @@ TEXTS = {
     Result.STALLED: "the solver made no more progress above the tolerance",
     Result.OUT_OF_RANGE: "the condition is beyond the range that the fiber was set up for (a crystal's neighbour lists: "
     "give Crystal a smaller stretch or a larger shift)",
-    Result.UNSTABLE: "the microstate is a saddle of its energy, not a minimum (Crystal(..., allow_unstable=True) goes on)",
+    Result.UNSTABLE: "the microstate is no minimum of its energy: a saddle (Crystal(..., allow_unstable=True) goes on), or an "
+    "atom that nothing holds, all its neighbours being beyond the cutoff",
 }
 
 

@@ -72,6 +72,35 @@ def test_beyond_the_lists_is_a_failure(hcp, silicon):
     np.testing.assert_allclose(fx.response(wide, A).energy, brute(wide, A, np.zeros((0, 3)), 7), rtol=1e-13)
 
 
+def test_torn_apart_is_no_stalled_solver(silicon):
+    """No neighbour within the cutoff: W = P = 0, and W_pp = 0 holds no atom."""
+    shear = jnp.zeros((3, 3)).at[0, 1].set(0.3)
+    got = fx.responses(silicon, jnp.stack([jnp.eye(3), jnp.eye(3) + shear, 0.01 * shear]))
+    assert np.asarray(got.result).tolist() == [fx.Result.UNSTABLE, fx.Result.UNSTABLE, 0]
+    assert "beyond the cutoff" in fx.numerics.result.TEXTS[fx.Result.UNSTABLE]
+    assert silicon.solve_step(jnp.eye(3), jnp.zeros((1, 3)))[1].result == fx.Result.UNSTABLE
+
+
+def test_wrong_shapes_are_named(silicon):
+    for A, words in (
+        (0.1, r"displacement gradient A \(3, 3\); it has the shape \(\)"),
+        (np.zeros((2, 2)), r"the shape \(2, 2\)\. A body in 2 dimensions needs a crystal in 2"),
+        (np.zeros((5, 3, 3)), r"the shape \(5, 3, 3\)\. A batch is one array \(n, 3, 3\), for fx\.responses"),
+        ([np.zeros(3), np.zeros(3), np.zeros(3)], r"the shape \[3, 3, 3\]"),
+    ):
+        with pytest.raises(fx.Mismatch, match=words):
+            fx.response(silicon, A)
+    with pytest.raises(fx.Mismatch, match=r"the shape \(3,\)"):
+        fx.responses(silicon, np.zeros((3, 3)))
+
+
+def test_lists_of_numbers_are_arrays(silicon):
+    A = 0.01 * np.arange(9.0).reshape(3, 3)
+    one = fx.response(silicon, A)
+    np.testing.assert_array_equal(fx.response(silicon, A.tolist()).value, one.value)
+    np.testing.assert_allclose(fx.responses(silicon, [A.tolist()] * 3).value[2], one.value, rtol=1e-10)
+
+
 def test_turned_inside_out_is_not_finite(hcp):
     A = np.diag([-2.0, 0.0, 0.0])
     r = fx.response(hcp, A)

@@ -51,6 +51,14 @@ def test_cheap_search_agrees(triangles, two):
         assert np.sign(cheap[k]) == np.sign(acoustic)
 
 
+def test_nothing_holds_a_crystal_that_is_torn_apart(triangles, two):
+    for crystal, shifts in ((triangles, jnp.zeros((0, 2))), (two, jnp.zeros((1, 2)))):
+        assert crystal.soundness(shifts, jnp.eye(2)) == 0.0
+        assert "Ellipticity is lost" in crystal.diagnose(shifts, jnp.eye(2))
+    assert "W_pp is not positive definite" in two.diagnose(jnp.zeros((1, 2)), jnp.eye(2))
+    assert fx.response(two, jnp.eye(2)).result == fx.Result.UNSTABLE
+
+
 def test_words_speak_of_the_shifts_where_there_are_any(triangles, two):
     words = [fx.solids.stability(crystal, np.zeros((2, 2))).in_words() for crystal in (triangles, two)]
     assert ["W_pp is positive definite" in text for text in words] == [False, True]

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
+from fiberax.core.bundle import describe_shapes
+from fiberax.core.errors import Mismatch
 from fiberax.numerics.small import solve_symmetric
 from fiberax.physics.solids.central import central_gradient
 from fiberax.physics.solids.moments import moment_sums
@@ -22,6 +24,22 @@ from fiberax.physics.solids.potentials.base import AbstractMomentPotential
 
 if TYPE_CHECKING:
     from fiberax.physics.solids.crystal import Crystal
+
+
+def check_gradient(name: str, condition, d: int) -> None:
+    """Raise `Mismatch` unless `condition` has the shape of a displacement gradient; None is nobody's condition and passes."""
+    if condition is None:
+        return
+    leaves = jax.tree.leaves(condition)
+    alone = len(leaves) == 1 and leaves[0] is condition
+    if alone and jnp.shape(condition) == (d, d):
+        return
+    shape = tuple(jnp.shape(condition)) if alone else describe_shapes(condition)
+    square = alone and len(shape) == 2 and shape[0] == shape[1]
+    advice = f"A batch is one array (n, {d}, {d}), for fx.responses."
+    if square:
+        advice = f"A body in {shape[0]} dimensions needs a crystal in {shape[0]} dimensions."
+    raise Mismatch(f"{name}: the condition is a displacement gradient A ({d}, {d}); it has the shape {shape}. {advice}")
 
 
 def gradient_of(A):

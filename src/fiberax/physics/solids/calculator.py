@@ -20,6 +20,7 @@ import numpy as np
 from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.core.fiber import AbstractEnergy
 from fiberax.numerics.result import outcome
+from fiberax.physics.solids.assembly import check_gradient
 from fiberax.physics.solids.calculator_pool import Evaluator
 from fiberax.physics.solids.calculator_worker import FREE, Recipe
 from fiberax.physics.solids.ellipticity import acoustic_margin, stability
@@ -78,6 +79,7 @@ class CalculatorCrystal(AbstractEnergy):
         return tuple(self.evaluator.failures)
 
     def init(self, condition, key):
+        check_gradient("CalculatorCrystal", condition, 3)
         return jnp.zeros((len(self.evaluator.recipe.atoms) - 1, 3))
 
     def energy(self, state, condition):

@@ -96,7 +96,8 @@ class Crystal(AbstractEnergy):
         return jnp.abs(determinant(self.lattice))
 
     def init(self, condition, key) -> Float[Array, "m d"]:
-        """No shifts: the undeformed state."""
+        """No shifts: the undeformed state. Raises `Mismatch` for a condition of another shape than (d, d)."""
+        assembly.check_gradient("Crystal", condition, self.basis.shape[1])
         return jnp.zeros((self.basis.shape[0] - 1, self.basis.shape[1]), self.lattice.dtype)
 
     def energy(self, state, condition):
@@ -240,7 +241,8 @@ def _one_step(crystal, A, shifts):
         return shifts, code, code * 0, zero
     step = newton_step(crystal, A, shifts, None)
     good = jnp.isfinite(step.length)
-    code = jnp.where((code == 0) & ~good, jnp.int32(Result.NONFINITE), code)
+    broken = jnp.where(step.singular, jnp.int32(Result.UNSTABLE), jnp.int32(Result.NONFINITE))
+    code = jnp.where((code == 0) & ~good, broken, code)
     if not crystal.allow_unstable:
         code = jnp.where((code == 0) & ~step.definite, jnp.int32(Result.UNSTABLE), code)
     return jnp.where(good, step.shifts, shifts), code, jnp.ones_like(code), step.length**2

@@ -25,11 +25,15 @@ _UNROLLED = 15
 
 
 class Step(NamedTuple):
-    """One Newton step: new shifts (n, d, *batch), its length in nearest distances, whether W_pp was positive definite."""
+    """One Newton step: new shifts (n, d, *batch), its length in nearest distances, whether W_pp was positive definite.
+
+    `singular`: whether no step exists, as where no bond is left within the cutoff.
+    """
 
     shifts: Array
     length: Array
     definite: Array
+    singular: Array
 
 
 def newton_step(crystal: "Crystal", A, shifts, near) -> Step:
@@ -44,7 +48,8 @@ def newton_step(crystal: "Crystal", A, shifts, near) -> Step:
         move = jnp.moveaxis(move, -1, 0)
     move = -move.reshape(shifts.shape)
     length = jnp.sqrt(jnp.max(jnp.sum(move**2, axis=1), axis=0)) / crystal.nearest
-    return Step(shifts + move * jnp.minimum(1.0, _BOUND / jnp.where(length > 0.0, length, 1.0)), length, pivot > 0.0)
+    singular = ~jnp.isfinite(length) & jnp.isfinite(jnp.sum(matrix, axis=(0, 1)))
+    return Step(shifts + move * jnp.minimum(1.0, _BOUND / jnp.where(length > 0.0, length, 1.0)), length, pivot > 0.0, singular)
 
 
 class _Carry(NamedTuple):
@@ -54,6 +59,7 @@ class _Carry(NamedTuple):
     steps: Array
     length: Array
     definite: Array
+    torn: Array  # W_pp was singular once
     result: Array  # -1 while running
 
 
@@ -71,10 +77,13 @@ def relax(crystal: "Crystal", A, shifts, tolerance: float):
         lost = ~there & ((c.tries >= _TRIES) | ~finite)
         restart = lost & (c.part == _PARTS) & (c.steps == c.tries)  # the first attempt, with the whole deformation at once
         code = jnp.where(done, jnp.int32(Result.SUCCESS), jnp.int32(-1))
-        code = jnp.where(lost & ~restart, jnp.int32(Result.STALLED), code)
+        torn = c.torn | step.singular
+        failure = jnp.where(torn, jnp.int32(Result.UNSTABLE), jnp.int32(Result.STALLED))
+        code = jnp.where(lost & ~restart, failure, code)
         part = jnp.where(restart, 1, jnp.where(there & ~done, c.part + 1, c.part))
         shifts = jnp.where(restart, 0.0, jnp.where(finite, step.shifts, c.shifts))
-        new = _Carry(shifts, part, jnp.where(restart | there, 0, c.tries + 1), c.steps + 1, step.length, step.definite, code)
+        tries = jnp.where(restart | there, 0, c.tries + 1)
+        new = _Carry(shifts, part, tries, c.steps + 1, step.length, step.definite, torn, code)
         running = c.result < 0
         return jax.tree.map(lambda a, b: jnp.where(running, a, b), new, c)
 
@@ -86,6 +95,7 @@ def relax(crystal: "Crystal", A, shifts, tolerance: float):
         whole,
         whole,
         jnp.zeros(batch, A.dtype),
+        jnp.zeros(batch, bool),
         jnp.zeros(batch, bool),
         jnp.where(valid == 0, jnp.int32(-1), valid),
     )
