@@ -201,6 +201,12 @@ def test_what_they_refuse(tmp_path):
         SuttonChen(1.0, 3.6, 39.0, 6, 9, cutoff=7.0)
     with pytest.raises(BadInput, match=r"a=-1\.0 must be positive"):
         SuttonChen(1.0, -1.0, 39.0, 9, 6, cutoff=7.0)
+    with pytest.raises(BadInput, match="species 'Au' is unknown to SuttonChen, which knows Cu"):
+        fx.solids.Crystal(FCC * 3.61, np.zeros((1, 3)), ["Au"], SuttonChen.named("Cu"))
+    with pytest.raises(BadInput, match=r"SuttonChen: scheme='smooth' .* cutoff=None"):
+        SuttonChen.named("Cu", scheme="smooth")
+    with pytest.raises(BadInput, match=r"SuttonChen: onset=6\.0 belongs to scheme='smooth'"):
+        SuttonChen.named("Cu", "2a", scheme="truncated", onset=6.0)
     with pytest.raises(BadInput, match="scheme='shifted' is not one of"):
         SuttonChen(1.0, 3.6, 39.0, 9, 6, cutoff=7.0, scheme="shifted")
     with pytest.raises(BadInput, match="one atom per cell"):

@@ -28,7 +28,7 @@ def test_schemes_are_their_formulas():
         "smooth": lj(r) * (1 - 10 * t**3 + 15 * t**4 - 6 * t**5),
     }
     for scheme, values in expected.items():
-        got = P.LennardJones(cutoff=end, scheme=scheme, onset=on).pair(jnp.asarray(r))
+        got = P.LennardJones(cutoff=end, scheme=scheme, onset=on if scheme == "smooth" else None).pair(jnp.asarray(r))
         np.testing.assert_allclose(got, np.where(r < end, values, 0.0), rtol=1e-13, atol=1e-16)
 
 
@@ -126,6 +126,11 @@ def test_nearest_neighbour_triangular_lattice():
         (lambda: P.LennardJones(scheme="sharp"), "scheme='sharp' is not one of 'truncated'"),
         (lambda: P.LennardJones(epsilon=-1.0), "epsilon=-1.0 must be positive"),
         (lambda: P.LennardJones(cutoff=-1.0), "cutoff=-1.0"),
+        (lambda: P.LennardJones(cutoff=None, scheme="smooth"), "scheme='smooth' has nothing to cut off with cutoff=None"),
+        (lambda: P.LennardJones(onset=2.0), "onset=2.0 belongs to scheme='smooth' alone; the scheme is 'truncated'"),
+        (lambda: P.Morse(1.0, 1.0, 1.0, 3.0, "force-shifted", onset=2.0), "Morse: onset=2.0 belongs to scheme='smooth'"),
+        (lambda: P.Buckingham(1.0, 1.0, 1.0, 3.0, onset=2.0), "Buckingham: onset=2.0 belongs to"),
+        (lambda: P.Pair(lambda r: r, 3.0, onset=2.0), "Pair: onset=2.0 belongs to"),
         (lambda: P.LennardJones(scheme="smooth", onset=3.0), "onset=3.0 must lie between 0 and the cutoff 2.5"),
         (lambda: P.LennardJones(units="si"), "units='si' is not one of"),
         (lambda: Crystal(FCC, [[0, 0, 0]], ["X"], P.Morse(1.0, 1.0, 1.0, None)), "Morse has no lattice sums"),

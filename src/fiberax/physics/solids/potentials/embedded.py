@@ -13,7 +13,7 @@ from fiberax.core.errors import BadInput
 from fiberax.physics.solids.potentials.base import AbstractMomentPotential
 from fiberax.physics.solids.potentials.files import Kind, read_eam
 from fiberax.physics.solids.potentials.lattice_sum import power_sum
-from fiberax.physics.solids.potentials.pair import Pair, Scheme
+from fiberax.physics.solids.potentials.pair import Pair, Scheme, check_scheme
 from fiberax.physics.solids.potentials.parameters import SUTTON_CHEN
 from fiberax.physics.solids.potentials.tables import coefficients, interpolate, interpolate_linear_tail
 
@@ -94,9 +94,10 @@ class SuttonChen(AbstractMomentPotential):
         m: Exponent of the density, below n.
         cutoff: A length, in the unit of `a`. None: none, by converged lattice sums, for crystals of one atom per cell. The
             published parameters belong to the full sums: those alone are in equilibrium at the published lattice constants.
-        scheme: How both powers are cut off, see `pair.py`.
+        scheme: How both powers are cut off, see `pair.py`; by default "smooth".
         onset: Where the smooth scheme begins, by default 0.8 of the cutoff.
         units: "metal" for the published sets.
+        element: The one species that the parameters are for; None takes any.
     """
 
     epsilon: Float[Array, ""]
@@ -108,22 +109,42 @@ class SuttonChen(AbstractMomentPotential):
     scheme: Scheme = eqx.field(static=True)
     onset: float | None = eqx.field(static=True)
     units: str = eqx.field(static=True)
+    element: str | None = eqx.field(static=True)
 
-    def __init__(self, epsilon, a, c, n, m, cutoff: float | None, scheme: Scheme = "smooth", onset=None, units="metal"):
+    def __init__(
+        self,
+        epsilon,
+        a,
+        c,
+        n,
+        m,
+        cutoff: float | None,
+        scheme: Scheme | None = None,
+        onset=None,
+        units="metal",
+        element: str | None = None,
+    ):
         if not n > m > 0:
             raise BadInput(f"SuttonChen: n={n}, m={m}; need n > m > 0.")
         if not (isinstance(a, jax.Array) or 0.0 < float(a) < float("inf")):
             raise BadInput(f"SuttonChen: a={a} must be positive and finite.")
         self.epsilon, self.a, self.c = (jnp.asarray(value, jnp.result_type(float)) for value in (epsilon, a, c))
-        self.n, self.m, self.cutoff, self.scheme, self.units = n, m, cutoff, scheme, units
-        self.onset = onset
+        if cutoff is None and (scheme is not None or onset is not None):
+            raise BadInput(
+                f"SuttonChen: scheme={scheme!r} and onset={onset!r} have nothing to cut off with cutoff=None. Give a cutoff, "
+                "or leave them out."
+            )
+        self.scheme = "truncated" if cutoff is None else "smooth" if scheme is None else scheme
+        self.n, self.m, self.cutoff, self.units = n, m, cutoff, units
+        self.onset, self.element = onset, element
+        check_scheme("SuttonChen", self.scheme, onset)
         self._power(n)
 
     @classmethod
     def named(
-        cls, element: str, cutoff: float | Literal["2a"] | None = None, scheme: Scheme = "smooth", onset=None
+        cls, element: str, cutoff: float | Literal["2a"] | None = None, scheme: Scheme | None = None, onset=None
     ) -> "SuttonChen":
-        """The published set of an element (Ni, Cu, Rh, Pd, Ag, Ir, Pt, Au, Pb, Al); `cutoff` in Å.
+        """The published set of an element (Ni, Cu, Rh, Pd, Ag, Ir, Pt, Au, Pb, Al), for that alone; `cutoff` in Å.
 
         By default none: the lattice constants are then the published ones (to their 1e-5). "2a" is faster and takes any cell;
         with the smooth scheme the lattice constants are 0.0003 to 0.0013 Å less (Al: 0.005 Å).
@@ -131,7 +152,12 @@ class SuttonChen(AbstractMomentPotential):
         if element not in SUTTON_CHEN:
             raise BadInput(f"SuttonChen: no published set for {element!r}, only for {', '.join(SUTTON_CHEN)}.")
         epsilon, a, c, n, m = SUTTON_CHEN[element]
-        return cls(epsilon, a, c, n, m, 2.0 * a if cutoff == "2a" else cutoff, scheme, onset)
+        return cls(epsilon, a, c, n, m, 2.0 * a if cutoff == "2a" else cutoff, scheme, onset, element=element)
+
+    @property
+    def elements(self) -> tuple[str, ...] | None:
+        """The element, where it is known."""
+        return None if self.element is None else (self.element,)
 
     @property
     def ranks(self):

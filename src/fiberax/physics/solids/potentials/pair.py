@@ -88,8 +88,9 @@ def _check(potential: AbstractPair, **positive) -> None:
     name, scheme = type(potential).__name__, potential.scheme
     cutoff, onset = potential.cutoff, 0.0 if potential.onset is None else potential.onset
     check_units(name, potential.units)
-    if scheme not in get_args(Scheme):
-        raise BadInput(f"{name}: scheme={scheme!r} is not one of {', '.join(map(repr, get_args(Scheme)))}.")
+    check_scheme(name, scheme, potential.onset)
+    if cutoff is None and scheme != "truncated":
+        raise BadInput(f"{name}: scheme={scheme!r} has nothing to cut off with cutoff=None. Give a cutoff, or no scheme.")
     if cutoff is not None and not (isinstance(cutoff, int | float) and 0.0 < cutoff < float("inf")):
         raise BadInput(
             f"{name}: cutoff={cutoff!r} must be a positive length, a Python number; neighbour lists are made with it."
@@ -99,6 +100,16 @@ def _check(potential: AbstractPair, **positive) -> None:
     for key, value in positive.items():
         if not trees.is_tracer(value) and value.ndim == 0 and not 0.0 < float(value) < float("inf"):
             raise BadInput(f"{name}: {key}={float(value)} must be positive and finite.")
+
+
+def check_scheme(name: str, scheme: str, onset: float | None) -> None:
+    """Raise `BadInput` for an unknown scheme, and for an onset that it does not use."""
+    if scheme not in get_args(Scheme):
+        raise BadInput(f"{name}: scheme={scheme!r} is not one of {', '.join(map(repr, get_args(Scheme)))}.")
+    if onset is not None and scheme != "smooth":
+        raise BadInput(
+            f"{name}: onset={onset!r} belongs to scheme='smooth' alone; the scheme is {scheme!r}. Take 'smooth', or no onset."
+        )
 
 
 def _onset(scheme: str, onset: float | None, cutoff: float | None) -> float | None:
