@@ -126,7 +126,7 @@ def test_files_that_leave_things_open_ask_for_them(tmp_path):
     file.write_text(SILICON)
     with pytest.raises(BadInput, match="--lattice-constant"):
         Choice(Material.LJ, file, None, None, None, None).crystal()
-    with pytest.raises(BadInput, match="takes 1"):
+    with pytest.raises(BadInput, match="no entry for Si Si C; it knows Si"):
         Choice(Material.LJ, file, Kind.SW, None, 5.4, "Si,C").crystal()
 
 
@@ -142,12 +142,18 @@ def pulled(tmp_path_factory):
 
 
 def test_a_pulled_plate_ends_where_ellipticity_does(pulled):
-    said = json.loads((pulled / "summary.json").read_text())["stopped"]
+    summary = json.loads((pulled / "summary.json").read_text())
+    said, reached = summary["stopped"], summary["reached"]
     for words in ("beyond t =", "Worst site", "at position", "Ellipticity is lost", "in direction"):
         assert words in said
     table = read_table(pulled)
     assert 0.1 < table.values[-1] < 1.0 and len(table.values) > 4
+    assert reached == {"load": table.values[-1], "applied strain": 0.2 * table.values[-1]}
     assert np.all(np.diff(table.values) > 0) and np.all(table.arrays["soundness"] > 0)
+    # The weakest crystals are the same by both measures, the acoustic one in the unit of the stress.
+    acoustic, P = table.arrays["acoustic"], table.arrays["P"]
+    assert acoustic[-1].min() > 0.0 and acoustic[-1].min() < 0.2 * acoustic[0].min() and acoustic[0].min() > np.abs(P).max()
+    assert acoustic[-1][np.argmin(table.arrays["soundness"][-1])] == pytest.approx(acoustic[-1].min(), rel=0.01)
     # Margins shrink on the way, and the last step is the smallest.
     assert table.arrays["soundness"][-1].min() < 0.2 * table.arrays["soundness"][0].min()
 
@@ -169,7 +175,7 @@ def test_a_pulled_plate_is_drawn_and_written(pulled, capsys):
     count = len(read_table(pulled).values)
     assert len(list((pulled / "paraview").glob("*.vtu"))) == count
     text = (pulled / "paraview" / "body_000001.vtu").read_bytes()
-    for name in (b'"u"', b'"P"', b'"W"', b'"soundness"', b'"mises"'):
+    for name in (b'"u"', b'"P"', b'"W"', b'"soundness"', b'"acoustic"', b'"mises"'):
         assert b"Name=" + name in text
     (pulled / "figures" / "body.png").unlink()
     assert cli.main(["plot", str(pulled)]) == 0
@@ -192,6 +198,7 @@ def test_a_path_that_breaks_off_resumes_with_the_same_digits(pulled, tmp_path, m
     assert cli.main(["status", str(folder)]) == 0
     assert "failed" in capsys.readouterr().out
     assert cli.main(["resume", str(folder), "--plain"]) == 0
+    assert "The path ends at the applied strain 0." in capsys.readouterr().err
     table, whole = read_table(folder), read_table(pulled)
     assert table.values.tobytes() == whole.values.tobytes()
     for name, array in whole.arrays.items():

@@ -9,6 +9,7 @@ from fiberax import cli
 from fiberax.cases.chain import Chain, Model
 from fiberax.cases.wave import Method, WaveCase
 from fiberax.core.errors import BadInput
+from fiberax.io.microstates import read_microstates
 from fiberax.io.results import read_table
 
 
@@ -64,6 +65,13 @@ def test_the_pulse_comes_round_and_the_energy_law_holds(pulse):
     else:
         assert strain[-1].max() < 0.8 * strain[0].max()
         assert np.all(np.diff(total) < 1e-3 * moving) and total[0] - total[-1] > 0.3 * moving
+    for site in read_microstates(folder):
+        (bonds,) = site.arrays.values()
+        assert "strain A = " in site.caption
+        strain_there = float(site.caption.split("strain A = ")[1])
+        # Both bonds take their half of the strain that the caption names, where the fibers follow.
+        assert bonds.mean() == pytest.approx(0.5 * (1.0 + strain_there), abs=5e-6)  # four digits
+        assert method is Method.SEAMLESS or np.ptp(bonds) < 1e-9
     drawn = {path.name for path in (folder / "figures").glob("*.png")}
     assert {"A.png", "energy.png", "space-time.png", "response.png", "microstates.png"} <= drawn
 

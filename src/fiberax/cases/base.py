@@ -70,7 +70,8 @@ class Case(abc.ABC):
 class Labels:
     """Names and units for results and figures, and what to show of a fiber's state.
 
-    `quantities`: for "macro", "response" and "result" (leaves of trees: "macro.u", ...) name, unit and text.
+    `quantities`: for "macro", "response" and "result" (leaves of trees: "macro.u", ...) name, unit and text; for "condition"
+    what captions call it.
     `microstate(state, condition)`: arrays over the cell to draw for one site, by title; the default draws the state.
     `factors`, `offsets`: by what results are multiplied and what is then added, for "response", "tangent", "energy", ...: a
     unit of the user's in place of the fiber's. `body`: the mesh on which the macrostate is drawn (`fiberax.io.body.Body`).

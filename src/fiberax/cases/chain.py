@@ -88,6 +88,7 @@ def chain_labels(chain: Any, axis: Quantity, site: str) -> Labels:
 
     return Labels(
         quantities={
+            "condition": Quantity("A", "1", "strain A"),
             "macro": Quantity("A", "1", site),
             "macro.position": Quantity("A", "1", site),
             "macro.velocity": Quantity("A_t", "1", "strain rate"),

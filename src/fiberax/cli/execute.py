@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import fiberax as fx
@@ -24,7 +26,7 @@ from fiberax.io.checkpoint import newest_checkpoint
 from fiberax.io.figures import draw_all
 from fiberax.io.microstates import Microstate, write_microstates
 from fiberax.io.recorder import FolderRecorder, named_leaves
-from fiberax.io.results import assemble, count_records, drop_records, read_record, read_table, write_csv
+from fiberax.io.results import Quantity, assemble, count_records, drop_records, read_record, read_table, write_csv
 from fiberax.io.vtk import write_series
 from fiberax.io.vtu import write_body
 
@@ -282,12 +284,12 @@ def _loading(problem: Loading, job: Job) -> str:
     _save_microstates(problem, job, solution)
     why = solution.stats["stopped"]
     if why is not None and jax.process_index() == 0:
-        last, body = read_record(job.folder, recorder.saved - 1)[0], problem.labels.body
-        reached = {problem.labels.axis.name: last}
+        last, body, name = read_record(job.folder, recorder.saved - 1)[0], problem.labels.body, problem.labels.axis.name
+        reached, words = {name: last}, f"{name} = t = {last:.5g} of {problem.t1:g}"
         if body is not None and body.block is not None:
             reached["applied strain"] = body.strain * last
-        words = " and ".join(f"{name} {value:.5g}" for name, value in reversed(reached.items()))
-        job.display.say(f"The path ends at {words}, before {problem.labels.axis.name} = t = {problem.t1:g}. {why}")
+            words = f"the applied strain {body.strain * last:.5g}, {words}"
+        job.display.say(f"The path ends at {words}. {why}")
         log.append_event(job.folder, "stopped", {"message": why} | reached)
         write_text(job.folder / "summary.json", json.dumps({"stopped": why, "reached": reached}, indent=1) + "\n")
     return f"{recorder.saved} load steps of {solution.section.outcome.result.shape[0]} sites"
@@ -353,16 +355,33 @@ def _save_microstates(problem: Evolve | Steady | Loading, job: Job, solution: An
     shown = []
     for site in dict.fromkeys((int(order[0]), int(order[len(order) // 2]), int(order[-1]))):
         state, condition = jax.tree.map(lambda leaf, k=site: np.asarray(leaf[k]), (solution.section.state, conditions))
+        state = _caught_up(problem, state, condition)
         draw = problem.labels.microstate
         arrays = named_leaves("state", state) if draw is None else draw(state, condition)
         unit = problem.labels.length_unit.replace("1", "")
         place = "" if positions is None else f" at ({', '.join(f'{x:.3g}' for x in positions[site])}) {unit}"
+        known = problem.labels.quantities.get("condition", Quantity("U"))
         held = ", ".join(
-            f"{name.replace('condition', 'U')} = {_short(v)}" for name, v in named_leaves("condition", condition).items()
+            f"{name.replace('condition', known.label or known.name)} = {_short(v)}"
+            for name, v in named_leaves("condition", condition).items()
         )
         shown.append(Microstate(f"site {site}{place}\n{held}", {k: np.asarray(v) for k, v in arrays.items()}))
     if jax.process_index() == 0:
         write_microstates(job.folder, shown)
+
+
+def _caught_up(problem: Evolve | Steady | Loading, state: Any, condition: Any) -> Any:
+    """A slaved state of a run in time, which belongs to the last step's condition, in equilibrium with the last one."""
+    fiber = problem.bundle.fiber
+    if not (isinstance(problem, Evolve) and problem.driver.slaved and isinstance(fiber, fx.AbstractFlow | fx.AbstractEnergy)):
+        return state
+    moved, out = _solve(fiber, jax.tree.map(jnp.asarray, condition), jax.tree.map(jnp.asarray, state))
+    return jax.tree.map(np.asarray, moved) if int(out.result) == 0 else state
+
+
+@eqx.filter_jit
+def _solve(fiber, condition, state):
+    return fiber.solve(condition, state, 1e-8)
 
 
 def _short(value: np.ndarray) -> str:

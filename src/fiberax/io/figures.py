@@ -30,6 +30,7 @@ STYLE: Any = {
 }
 PHASES = "Greys"
 LINES_SHOWN = 8
+FEW = 16  # points of a line that are marked one by one
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -295,7 +296,11 @@ def _draw_state(panel, title: str, array: np.ndarray, limits: tuple | None, outl
     panel.set_axis_on()
     panel.set_title(title)
     if array.ndim == 1:
-        panel.plot(np.arange(array.size), array)
+        panel.plot(np.arange(array.size), array, marker="o" if array.size <= FEW else None)
+        if limits is not None and limits[1] > limits[0]:
+            margin = 0.05 * (limits[1] - limits[0])
+            panel.set_ylim(limits[0] - margin, limits[1] + margin)
+            panel.ticklabel_format(axis="y", useOffset=False)
         return None
     if array.ndim not in (2, 3):
         panel.hist(array.ravel(), bins=40)

@@ -150,7 +150,8 @@ def draw_crystal(plt, table: Table, folder: Path) -> Any:
         axes[1].plot(table.values, values, label=", ".join(names))
     axes[1].axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
     axes[1].set_ylabel(_broken(words_of(quantity["response"].quantity)))
-    axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if len(drawn) > 1 or stress.ndim > 1:
+        axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     for panel, key in zip(axes[2:], margins, strict=True):
         values = table.arrays[quantity[key].quantity.name]
         panel.plot(table.values, values, color="tab:green")
