@@ -24,7 +24,7 @@ TEXTS = {
     Result.NONFINITE: "the state or the response is not finite, or the fiber is not defined at that condition",
     Result.STALLED: "the solver made no more progress above the tolerance",
     Result.OUT_OF_RANGE: "the condition is beyond the range that the fiber was set up for (a crystal's neighbour lists: "
-    "give Crystal a smaller stretch or a larger shift)",
+    "give Crystal a smaller stretch or a larger shift; the grid of a QuantumChain: a larger n, if the energy is bounded below)",
     Result.UNSTABLE: "the microstate is no minimum of its energy: a saddle (Crystal(..., allow_unstable=True) goes on), or an "
     "atom that nothing holds, all its neighbours being beyond the cutoff",
 }

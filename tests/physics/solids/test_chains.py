@@ -48,6 +48,13 @@ def test_unequal_bonds_and_a_cell_of_another_length():
     np.testing.assert_allclose(chain.soundness(found.state, 0.1), 3.2 / (1 / 3 + 1 / 2), rtol=1e-10)
 
 
+def test_a_cell_turned_inside_out_is_refused(chain):
+    found = fx.responses(chain, jnp.asarray([-1.2, -1.0, 0.1]))
+    assert found.result.tolist() == [fx.Result.NONFINITE, fx.Result.NONFINITE, 0]
+    assert np.isnan(found.value).tolist() == np.isnan(found.energy).tolist() == [True, True, False]
+    assert np.isnan(chain.energy(0.1, -1.2))
+
+
 @pytest.mark.parametrize(
     ("potential", "bond"),
     [(morse, 0.5 + np.log(2.0) / 3.0), (lennard_jones, 0.5 * (13 / 7) ** (1 / 6))],

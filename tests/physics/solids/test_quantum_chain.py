@@ -194,6 +194,19 @@ def test_the_constraint_holds_to_round_off_and_the_energy_law_holds(mass):
     np.testing.assert_allclose(energy[-1], fx.response(fiber, A).energy, rtol=1e-3)
 
 
+def test_a_cell_turned_inside_out_is_refused():
+    found = fx.response(fx.solids.QuantumChain(Contact(1.0), n=16), -1.2)
+    assert found.result == fx.Result.NONFINITE
+    assert np.isnan(found.value)
+    assert np.isnan(found.energy)
+
+
+@pytest.mark.parametrize("n", [16, 64])
+def test_a_wave_function_that_falls_into_one_point_is_no_answer(n):
+    """V = -40 s⁴ beats the kinetic energy of any narrow lobe: the energy is unbounded below, whatever the grid."""
+    assert fx.response(fx.solids.QuantumChain(lambda s: -40.0 * s**4, n=n), 0.0).result == fx.Result.OUT_OF_RANGE
+
+
 def test_misuse_is_named():
     with pytest.raises(fx.BadInput, match="n = 2; give a whole number"):
         fx.solids.QuantumChain(Contact(1.0), n=2)

@@ -17,6 +17,7 @@ from fiberax.core.bundle import describe_shapes
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractEnergy
 from fiberax.numerics import trees
+from fiberax.numerics.result import Outcome, Result
 
 _LEAN = 1e-3
 
@@ -32,7 +33,7 @@ class DiatomicChain(AbstractEnergy):
     The state p is the length of the first bond, a number. `init` is the middle, p = (1 + A)ℓ/2, the equilibrium of equal bonds
     up to the strain where V'' changes sign and a saddle beyond it. There one bond breaks: the minimiser goes on to the unequal
     pair, and `soundness` is negative on both branches. The tolerance of solves bounds the residual relative to the one at a
-    state 0.1 % off the middle.
+    state 0.1 % off the middle. For A ≤ −1, a cell turned inside out, the fiber is not defined: `NONFINITE`, and NaN.
 
     Raises:
         BadInput: V or second is not a function of one number with one number as its value, or length is not positive.
@@ -51,10 +52,12 @@ class DiatomicChain(AbstractEnergy):
         return 0.5 * self.length * (1.0 + condition)
 
     def energy(self, state, condition):
-        return (self.V(state) + self.second(self.length * (1.0 + condition) - state)) / self.length
+        bonds = self.V(state) + self.second(self.length * (1.0 + condition) - state)
+        return where_upright(condition, bonds / self.length)
 
     def solve(self, condition, state, tolerance):
-        return equilibrium.solve_energy(_Leaning(self.V, self.second, self.length), condition, state, tolerance)
+        found, out = equilibrium.solve_energy(_Leaning(self.V, self.second, self.length), condition, state, tolerance)
+        return found, upright(condition, out)
 
     def soundness(self, state, condition):
         """The smaller of W_pp ℓ² and of the modulus C = W_AA − W_Ap²/W_pp, both in the unit of F; W_pp ℓ² alone if negative."""
@@ -69,6 +72,16 @@ class _Leaning(DiatomicChain):
 
     def init(self, condition, key):
         return (1.0 - _LEAN) * super().init(condition, key)
+
+
+def where_upright(condition, value):
+    """`value`, NaN with all its derivatives where 1 + A ≤ 0."""
+    return value * jnp.where(1.0 + condition > 0.0, 1.0, jnp.nan)
+
+
+def upright(condition, out: Outcome) -> Outcome:
+    """`out`, with the code `NONFINITE` where 1 + A ≤ 0."""
+    return out._replace(result=jnp.where(1.0 + condition > 0.0, out.result, jnp.int32(Result.NONFINITE)))
 
 
 def check_function(what: str, function, argument: str) -> Callable:

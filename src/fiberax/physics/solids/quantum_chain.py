@@ -21,11 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fiberax.core import equilibrium
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractEnergy
-from fiberax.physics.solids.chains import check_function
+from fiberax.numerics.result import Result
+from fiberax.physics.solids.chains import check_function, upright, where_upright
 
 _DENSE = 514  # twice 256 grid points and their multiplier, see `equilibrium`
+_SHARE = 0.5  # of the norm: largest in one grid cell
 _SHARPNESS = (0.0, 0.01, 0.1, 0.5, 2.0, 8.0, 32.0)
 
 
@@ -41,7 +44,9 @@ class QuantumChain(AbstractEnergy):
     `init` is the lowest of the constant state and single lobes of several widths, centred in the middle of the cell (with an
     external potential: at its minimum); where the constant is stable and the lowest it is returned as it is. The equilibrium
     is the minimum below that start. Without an external potential a modulated state may stand anywhere in the cell; response
-    and tangent do not depend on where.
+    and tangent do not depend on where. For A ≤ −1 the fiber is not defined: `NONFINITE`, and NaN. Where more than half of the
+    norm sits in one grid cell the wave function is not resolved, and with an energy that falls without bound as it narrows
+    (V falling as s³ or faster) it never will be: `OUT_OF_RANGE`.
 
     Raises:
         BadInput: V or external is not a function of one number with one number as its value, values of another length, n < 3.
@@ -74,7 +79,14 @@ class QuantumChain(AbstractEnergy):
         waves, angular = _waves(self.n)
         kinetic = jnp.sum((angular * (state @ waves)) ** 2) / self.n / stretch**2
         local = stretch * jnp.mean(jax.vmap(self.V)(state**2 / stretch))
-        return kinetic + local + (0.0 if self.external is None else jnp.mean(self.external * state**2))
+        outer = 0.0 if self.external is None else jnp.mean(self.external * state**2)
+        return where_upright(condition, kinetic + local + outer)
+
+    def solve(self, condition, state, tolerance):
+        found, out = equilibrium.solve_energy(self, condition, state, tolerance)
+        collapsed = (out.result == 0) & (jnp.max(found**2) > _SHARE * self.n)
+        out = out._replace(result=jnp.where(collapsed, jnp.int32(Result.OUT_OF_RANGE), out.result))
+        return found, upright(condition, out)
 
     def constraint(self, state, condition):
         """∫ϕ² − 1, (1,)."""
