@@ -16,6 +16,7 @@ _NAMES: dict[str, str] = {
     "CalculatorCrystal": "calculator",
     "DiatomicChain": "chains",
     "QuantumChain": "quantum_chain",
+    "Uniaxial": "uniaxial",
     "Wave": "wave",
 }
 
