@@ -289,6 +289,8 @@ def test_whatever_cannot_work_is_refused_in_words():
     ):
         with pytest.raises(fx.BadInput, match=words):
             fx.solids.Crystal.from_ase(cell, calculator)
+    with pytest.raises(fx.Mismatch, match=r"CalculatorCrystal: .* \(3, 3\); it has the shape \(2, 2\)"):
+        fx.response(CalculatorCrystal(bulk("Cu"), EMT()), np.zeros((2, 2)))
     with pytest.raises(fx.BadInput, match="no cutoff"):
         Calculator(P.LennardJones(cutoff=None))
     cell = bulk("Ge")
