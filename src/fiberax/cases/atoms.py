@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 GPA = 160.21766208  # of one eV/Å³, CODATA 2014, as ASE and LAMMPS users know it
 
+DENSITY = 1.66053906660  # g/cm³ of one u/Å³, CODATA 2018
+# Standard atomic weights (IUPAC 2021, abridged) of the elements of the named materials.
+MASSES = {"C": 12.011, "Al": 26.982, "Si": 28.085, "Ni": 58.693, "Cu": 63.546, "Ge": 72.630, "Rh": 102.91, "Pd": 106.42}
+MASSES |= {"Ag": 107.87, "Ir": 192.22, "Pt": 195.08, "Au": 196.97, "Pb": 207.2}
+
 
 class Material(enum.Enum):
     """Crystals with published potentials."""
@@ -151,6 +156,24 @@ def factor(crystal: "Crystal") -> tuple[float, str]:
     if crystal.potential.units == "metal":
         return GPA, "GPa"
     return 1.0, "eps/sigma^3" if crystal.lattice.shape[0] == 3 else "eps/sigma^2"
+
+
+def density(crystal: "Crystal") -> float:
+    """Mass of the atoms per reference volume, in g/cm³; of a potential in reduced units with atoms of mass 1.
+
+    Raises `BadInput` where the mass of an element is not known.
+    """
+    from fiberax.physics.solids.potentials.embedded import EAM
+
+    if crystal.potential.units != "metal":
+        return len(crystal.species) / float(crystal.volume)
+    known, potential = dict(MASSES), crystal.potential
+    if isinstance(potential, EAM):
+        known |= dict(zip(potential.elements or (), potential.masses, strict=True))
+    for name in crystal.species:
+        if name not in known:
+            raise BadInput(f"The mass of {name} is not known here: give the density of the crystal, --density in g/cm^3.")
+    return DENSITY * sum(known[name] for name in crystal.species) / float(crystal.volume)
 
 
 def stiffness_unit(crystal: "Crystal") -> str:

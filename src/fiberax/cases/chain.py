@@ -27,7 +27,7 @@ class ChainOptions(Case):
     """Which chain; for cases to build on."""
 
     model: Model = option(Model.MORSE, help="two atoms per cell bound by morse or lennard-jones, or electrons: quantum")
-    potential: str | None = option(None, help="V(r) of a bond, or V(s) of the density s for quantum, in place of the named one")
+    formula: str | None = option(None, help="V(r) of a bond, or V(s) of the density s for quantum, in place of the named one")
     depth: float = option(1.0, help="depth of the bonds", unit="energy", above=0)
     bond: float = option(0.5, help="length of the bonds at rest; the cell has the length 1", above=0)
     alpha: float = option(6.0, help="inverse width of the Morse well", above=0)
@@ -46,11 +46,11 @@ class ChainOptions(Case):
         return fx.solids.QuantumChain(V, external, n=self.points)
 
     def _formula(self, name: str) -> Callable | None:
-        return None if self.potential is None else _function(self.potential, name, "--potential")
+        return None if self.formula is None else _function(self.formula, name, "--formula")
 
     def _bond(self) -> Callable:
-        if self.potential is not None:
-            return _function(self.potential, "r", "--potential")
+        if self.formula is not None:
+            return _function(self.formula, "r", "--formula")
         return _morse(self.depth, self.alpha, self.bond) if self.model is Model.MORSE else _lennard_jones(self.depth, self.bond)
 
 
