@@ -119,7 +119,7 @@ def test_misuse_is_named():
         WaveCase(material=Material.CU, formula="r**2").build()
     with pytest.raises(BadInput, match=r"--potential r\*\*2: there is no such file"):
         WaveCase(potential=Path("r**2")).build()
-    with pytest.raises(BadInput, match="lj has one atom per cell and no shifts to carry along"):
+    with pytest.raises(BadInput, match="--method seamless is for chains"):
         WaveCase(material=Material.LJ, method=Method.SEAMLESS).build()
     with pytest.raises(BadInput, match="--high = 0 is not above --low = 0"):
         Chain(low=0.0, high=0.0).build()

@@ -36,7 +36,7 @@ class WaveCase(ChainOptions):
     The chain is at rest at first, stretched or pressed together within the pulse. Its fibers are in equilibrium at all times
     (quasistatic), or they relax with a mass and a friction of their own (seamless): then waves disperse and lose energy.
     With --material or --potential it is a plane longitudinal wave along the cube axis x of a crystal, in nm, ps and GPa
-    (potentials without units: in theirs).
+    (potentials without units: in theirs), the atoms in equilibrium.
     """
 
     material: Material | None = option(None, help="crystal with a published potential, in place of a chain")
@@ -101,12 +101,12 @@ class WaveCase(ChainOptions):
         if self.formula is not None or self.model is not Model.MORSE:
             other = "--model" if self.formula is None else "--formula"
             raise BadInput(f"{other} describes a chain, --material and --potential a crystal: give one of them.")
+        if self.method is Method.SEAMLESS:
+            raise BadInput("--method seamless is for chains: the atoms of a crystal are in equilibrium at every step.")
         material = Material.SI_SW if self.material is None else self.material
         chosen = Choice(material, self.potential, self.kind, self.structure, self.lattice_constant, self.species)
         found = fx.solids.equilibrium(chosen.crystal()[0], full=self.structure is Structure.HCP)
         crystal = found.crystal
-        if self.method is Method.SEAMLESS and len(crystal.species) == 1:
-            raise BadInput(f"{chosen.label} has one atom per cell and no shifts to carry along: use --method quasistatic.")
         mass = density(crystal) if self.density is None else self.density
         # In nm and ps a density in g/cm³ goes with GPa; the fiber's stress is in eV/Å³.
         mass /= factor(crystal)[0]
@@ -195,14 +195,6 @@ def _settled(chain: Any) -> Any:
             plain = fx.solids.QuantumChain(self.V, self.external, self.n)
             return relaxed(plain, condition, plain.init(condition, key), 1e-10)[0]
 
-    class SettledCrystal(fx.solids.Uniaxial):
-        """Starts with the shifts at rest."""
-
-        def init(self, condition, key):
-            return self.solve(condition, super().init(condition, key), 1e-10)[0]
-
-    if isinstance(chain, fx.solids.Uniaxial):
-        return SettledCrystal(chain.crystal, chain.direction)
     return Settled(chain.V, chain.external, chain.n) if isinstance(chain, fx.solids.QuantumChain) else chain
 
 
