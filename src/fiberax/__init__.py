@@ -8,7 +8,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_MODULES = ("grids", "homogenization", "interop", "solids", "testing")
+_MODULES = ("diffusion", "grids", "homogenization", "interop", "solids", "testing")
 
 _NAMES = {
     "AbstractAverage": "drivers.average",
@@ -55,6 +55,7 @@ _NAMES = {
     "Response": "drivers.respond",
     "Result": "numerics.result",
     "SDIRK2": "core.steppers",
+    "Sample": "drivers.sampling",
     "ScaleSeparationWarning": "core.separation",
     "Seamless": "drivers.seamless",
     "Snapshot": "core.recorder",
@@ -72,6 +73,8 @@ _NAMES = {
     "rescale": "core.rescale",
     "response": "drivers.respond",
     "responses": "drivers.respond",
+    "sample": "drivers.sampling",
+    "samples": "drivers.sampling",
     "section": "core.coupled",
     "steady": "core.steady",
     "stiffness": "drivers.respond",
@@ -81,7 +84,7 @@ __all__ = ["__version__", *_MODULES, *_NAMES]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("homogenization", "solids"):
+    if name in ("diffusion", "homogenization", "solids"):
         return importlib.import_module(f"fiberax.physics.{name}")
     if name in _MODULES:
         return importlib.import_module(f"fiberax.{name}")

@@ -153,6 +153,10 @@ class AbstractDynamic(AbstractFiber):
     def step(self, state: State, condition: Condition, dt: Float[Array, ""], key: PRNGKeyArray) -> State:
         """The state after the time `dt` (fiber time) under a held condition."""
 
+    def timestep(self, condition: Condition) -> Float[Array, ""] | None:
+        """A step (fiber time) that the fiber's scheme bears and resolves under `condition`; None where it cannot tell."""
+        return None
+
 
 class AbstractStochastic(AbstractDynamic):
     """A dynamic fiber that draws noise in `step`; it owns its weak scheme. All its randomness comes from `key`."""

@@ -16,6 +16,8 @@ class Result(enum.IntEnum):
     STALLED = 3
     OUT_OF_RANGE = 4
     UNSTABLE = 5
+    NOT_MIXED = 6
+    TOO_SHORT = 7
 
 
 TEXTS = {
@@ -27,6 +29,10 @@ TEXTS = {
     "give Crystal a smaller stretch or a larger shift; the grid of a QuantumChain: a larger n, if the energy is bounded below)",
     Result.UNSTABLE: "the microstate is no minimum of its energy: a saddle (Crystal(..., allow_unstable=True) goes on), or an "
     "atom that nothing holds, all its neighbours being beyond the cutoff",
+    Result.NOT_MIXED: "replicas that began apart have not come to the same mean: the dynamics does not mix in the time that "
+    "it was given",
+    Result.TOO_SHORT: "the run is too short for its correlation time, or for the standard error that was asked for: take "
+    "more steps",
 }
 
 

@@ -16,9 +16,11 @@ from fiberax.testing.models import (
     SharedLoad,
     Spring,
 )
+from fiberax.testing.transfer import ChainTruth, ginzburg_landau_chain
 
 __all__ = [
     "BundleReport",
+    "ChainTruth",
     "CheckFailed",
     "CubicFlow",
     "Decay",
@@ -36,5 +38,6 @@ __all__ = [
     "check_bundle",
     "check_fiber",
     "check_link",
+    "ginzburg_landau_chain",
     "observed_order",
 ]

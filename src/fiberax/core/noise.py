@@ -1,0 +1,45 @@
+"""All noise of the library: unit variance, by name, from one key (spec sections 7 to 9).
+
+Keys come from the field as fold_in(fold_in(key, step), global site), or without the site where noise is shared; the members of
+a fiber (replicas, configuration fields) are the entries of one draw. So noise does not depend on chunks or devices.
+
+`gaussian`: normal numbers. `three-point`: ±√3 with probability 1/6 each, else 0, which has a Gaussian's moments up to the fifth
+and so is enough for weak order 2 (Kloeden and Platen, Numerical Solution of SDEs, 1992, section 14.1). It takes base-6 digits
+of random words, 8 from each: the probabilities of the last are off by at most 6⁸/2³² = 4e-4 of themselves.
+"""
+
+import math
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from fiberax.core.errors import BadInput
+
+Noise = Literal["gaussian", "three-point"]
+_DIGITS = 8  # of base 6 from one word of 32 bits
+
+
+def draw(key: PRNGKeyArray, shape: tuple[int, ...], noise: Noise = "gaussian", dtype: Any = None) -> Float[Array, "*shape"]:
+    """Independent random numbers of mean 0 and variance 1. Raises `BadInput` for a kind that is unknown."""
+    dtype = jnp.result_type(float) if dtype is None else dtype
+    check_noise("draw", noise)
+    if noise == "gaussian":
+        return jax.random.normal(key, shape, dtype)
+    count = math.prod(shape)
+    words = -(-count // _DIGITS)
+    left = jax.random.bits(key, (words,), jnp.uint32)
+    rows = []
+    for _ in range(_DIGITS):
+        rest = left // jnp.uint32(6)
+        digit = left - jnp.uint32(6) * rest
+        rows.append(jnp.where(digit == 0, -(3.0**0.5), jnp.where(digit == 5, 3.0**0.5, 0.0)).astype(dtype))
+        left = rest
+    return jnp.concatenate(rows)[:count].reshape(shape)
+
+
+def check_noise(who: str, noise: Any) -> None:
+    """Raise `BadInput` for a kind of noise that is unknown."""
+    if noise not in get_args(Noise):
+        raise BadInput(f"{who}: noise={noise!r} is not one of {', '.join(map(repr, get_args(Noise)))}.")

@@ -1,0 +1,266 @@
+"""Averages of the link over a fiber's own dynamics under a held condition, with an honest standard error (spec sections 7, 10).
+
+The error is that of blocked means (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461, 1989), which rises to a plateau once the
+blocks outlast the correlation. Of all block lengths n the shortest with n³ > 2 N g² is taken (Lee et al., Phys. Rev. E 83,
+066706, 2011), N the number of values and g the variance of their mean over that of independent values.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fiberax.core.bundle import check_site
+from fiberax.core.errors import BadInput, Mismatch
+from fiberax.core.fiber import AbstractDynamic
+from fiberax.core.link import apply_link
+from fiberax.core.precision import need_double
+from fiberax.core.sites import Placement, Sites, each, lay_out, site_keys
+from fiberax.numerics import trees
+from fiberax.numerics.result import Result
+
+_BLOCKS = 128  # stored for each replica
+_FEWEST = 8  # blocks of one replica from which a variance is taken
+_WARM_UP = 5  # one part in so many is left out at the beginning
+
+
+class Sample(eqx.Module):
+    """A long-time average.
+
+    `value`: mean of the link; `stderr`: its standard error, and `correlation_time`: integrated correlation time of the link in
+    fiber time (∫₀^∞ of the normalised correlation), trees like `value`. `result`: code of `fx.Result`: `NOT_MIXED` where
+    replicas that began apart have not come to the same mean, `TOO_SHORT` where the run does not outlast its correlations by
+    enough (the error is then the largest that was found). `steps`: of each replica, those left out at the beginning not
+    counted. `state`: all replicas (leading axis), to go on from. From `fx.samples` every array has a leading batch axis.
+    """
+
+    value: Any
+    stderr: Any
+    correlation_time: Any
+    result: jax.Array
+    steps: jax.Array
+    state: Any
+
+
+class _Series(NamedTuple):
+    """Means of consecutive blocks (replicas, blocks, ...), and mean squares (replicas, ...), of every leaf of the response."""
+
+    blocks: Any
+    squares: Any
+
+
+def sample(
+    fiber: AbstractDynamic,
+    condition: Any,
+    *,
+    steps: int = 10_000,
+    replicas: int = 4,
+    key: jax.Array | None = None,
+    dt: float | None = None,
+    stderr: float | None = None,
+    max_steps: int = 10_000_000,
+    link: Callable | None = None,
+    state: Any = None,
+) -> Sample:
+    """Average of the link of a dynamic fiber over its long-time behaviour at a held `condition`.
+
+    `replicas` independent copies take `steps` steps of `dt` (fiber time; default: the fiber's own `timestep`), after a fifth
+    as many that do not count. With `stderr` the run is doubled until no entry of the standard error is larger, or
+    `max_steps` is reached. `state`: replicas of an earlier sample to go on from, with another key. `key`: seed (default key 0).
+
+    Raises `Mismatch` for fibers without dynamics or pieces that do not fit, `BadInput` for conditions and numbers that make no
+    sense.
+    """
+    many = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x))[None], condition)
+    state = None if state is None else jax.tree.map(lambda x: x[None], state)
+    options = {"steps": steps, "replicas": replicas, "key": key, "dt": dt, "stderr": stderr, "max_steps": max_steps}
+    return jax.tree.map(lambda x: x[0], samples(fiber, many, link=link, state=state, **options))
+
+
+def samples(
+    fiber: AbstractDynamic,
+    conditions: Any,
+    *,
+    steps: int = 10_000,
+    replicas: int = 4,
+    key: jax.Array | None = None,
+    dt: float | None = None,
+    stderr: float | None = None,
+    max_steps: int = 10_000_000,
+    link: Callable | None = None,
+    state: Any = None,
+    placement: Placement | None = None,
+) -> Sample:
+    """The same for a batch of conditions (leading axis on every leaf), in chunks, over the devices of `placement`.
+
+    With `stderr` all go on until the last has reached it.
+    """
+    need_double("fx.sample", 1e-10)
+    if not isinstance(fiber, AbstractDynamic):
+        raise Mismatch(
+            f"fx.sample follows dynamics, and {type(fiber).__name__} has none. Use fx.response, or fx.relax(fiber, ...)."
+        )
+    conditions = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), conditions)
+    _check(steps, replicas, stderr, max_steps, conditions)
+    one = jax.tree.map(lambda x: x[0], conditions)
+    like_state, like = check_site(fiber, link, one)
+    size = replicas * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(like_state))
+    sites = lay_out(jax.tree.leaves(conditions)[0].shape[0], size, placement, True)
+    sampler = _Sampler(fiber, link, sites, jax.random.key(0) if key is None else key, replicas)
+    span = _timestep(fiber, one, dt)
+    length, warm = -(-steps // _BLOCKS), -(-steps // (_BLOCKS * _WARM_UP))
+    done = 0
+
+    def run(state, length):
+        # Numbers of steps are arrays: one compilation serves all of them.
+        return sampler.run(state, conditions, span, jnp.asarray(length), jnp.asarray(done), like)
+
+    if state is None:
+        state, _ = run(sampler.begin(conditions), warm)
+        done = _BLOCKS * warm
+    state, series = run(state, length)
+    value, error, time, result = _judged(series, span, jnp.asarray(length))
+    while stderr is not None and _BLOCKS * length < max_steps and not _reached(error, stderr):
+        done += _BLOCKS * length
+        state, more = run(state, length)
+        length, series = 2 * length, _joined(series, more)
+        value, error, time, result = _judged(series, span, jnp.asarray(length))
+    if stderr is not None and not _reached(error, stderr):
+        result = jnp.where(result == 0, jnp.int32(Result.TOO_SHORT), result)
+    count = jnp.full(result.shape, _BLOCKS * length)
+    return jax.tree.map(lambda x: x[: sites.count], Sample(value, error, time, result, count, state))
+
+
+class _Sampler(eqx.Module):
+    fiber: AbstractDynamic
+    link: Callable | None
+    sites: Sites
+    key: jax.Array
+    replicas: int = eqx.field(static=True)
+
+    @eqx.filter_jit
+    def begin(self, conditions):
+        """States (sites, replicas, ...), each replica with a key of its own."""
+        conditions = self.sites.pad(conditions)
+
+        def one(key, condition):
+            return jax.vmap(lambda k: self.fiber.init(condition, k))(jax.random.split(key, self.replicas))
+
+        first = jax.tree.map(lambda x: x[0], conditions)
+        shapes = jax.eval_shape(one, self.key, first)
+        empty = jax.tree.map(lambda x: jnp.zeros((self.sites.padded, *x.shape), x.dtype), shapes)
+        start = lambda ids, _, c: each(one, site_keys(self.key, jnp.uint32(2**32 - 1), ids, False), c)
+        return self.sites.update(start, empty, conditions)
+
+    @eqx.filter_jit
+    def run(self, states, conditions, dt, length, done, like):
+        """States after `length` steps for each block, and the series of the link."""
+        conditions, rows = self.sites.pad(conditions), self.sites.padded
+        zeros = lambda *lead: jax.tree.map(lambda x: jnp.zeros((rows, self.replicas, *lead, *x.shape), x.dtype), like)
+
+        def chunk(ids, section, conditions):
+            keys = jax.vmap(lambda i: jax.random.fold_in(self.key, i))(ids)
+            return each(lambda s, c, k: self._one(s, c, dt, length, done, k), section[0], conditions, keys)
+
+        states, series = self.sites.update(chunk, (self.sites.pad(states), _Series(zeros(_BLOCKS), zeros())), conditions)
+        return states, series
+
+    def _one(self, states, condition, dt, length, done, key):
+        def answer(state):
+            return apply_link(self.link, self.fiber, state, condition)
+
+        def step(k, carry):
+            states, total, square = carry
+            keys = site_keys(key, jnp.uint32(k), jnp.arange(self.replicas, dtype=jnp.uint32), False)
+            states = jax.vmap(lambda s, k: self.fiber.step(s, condition, dt, k))(states, keys)
+            values = jax.vmap(answer)(states)
+            add = lambda a, b: jax.tree.map(jnp.add, a, b)
+            return states, add(total, values), add(square, jax.tree.map(jnp.square, values))
+
+        def block(carry, number):
+            states, square = carry
+            first = done + number * length
+            none = jax.tree.map(jnp.zeros_like, square)
+            states, total, square = jax.lax.fori_loop(first, first + length, step, (states, none, square))
+            return (states, square), jax.tree.map(lambda x: x / length, total)
+
+        none = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(jax.vmap(answer), states))
+        (states, square), blocks = jax.lax.scan(block, (states, none), jnp.arange(_BLOCKS))
+        squares = jax.tree.map(lambda x: x / (_BLOCKS * length), square)
+        return states, _Series(jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), blocks), squares)
+
+
+def _joined(a: _Series, b: _Series) -> _Series:
+    """The series of two runs of equal length, in blocks twice as long."""
+    pairs = lambda x: 0.5 * (x[:, :, 0::2] + x[:, :, 1::2])
+    blocks = jax.tree.map(lambda x, y: jnp.concatenate([pairs(x), pairs(y)], axis=2), a.blocks, b.blocks)
+    return _Series(blocks, jax.tree.map(lambda x, y: 0.5 * (x + y), a.squares, b.squares))
+
+
+@eqx.filter_jit
+def _judged(series: _Series, dt, length) -> tuple:
+    """Value, standard error and correlation time (trees, sites first), and result codes (sites,)."""
+    leaves, structure = jax.tree.flatten(series.blocks)
+    rows = [_statistics(b, s, length) for b, s in zip(leaves, jax.tree.leaves(series.squares), strict=True)]
+    value, error, inefficiency, short, apart = (jax.tree.unflatten(structure, column) for column in zip(*rows, strict=True))
+    worst = lambda tree: jnp.stack([jnp.any(x.reshape(x.shape[0], -1), axis=1) for x in jax.tree.leaves(tree)]).any(axis=0)
+    finite = worst(jax.tree.map(lambda x: ~jnp.isfinite(x), value))
+    code = jnp.where(worst(short), jnp.int32(Result.TOO_SHORT), jnp.int32(0))
+    code = jnp.where(worst(apart), jnp.int32(Result.NOT_MIXED), code)
+    code = jnp.where(finite, jnp.int32(Result.NONFINITE), code)
+    return value, error, jax.tree.map(lambda g: 0.5 * g * dt, inefficiency), code
+
+
+def _statistics(blocks, squares, length):
+    """Mean, standard error, g, and where the run was too short or the replicas stayed apart; blocks (sites, R, B, ...)."""
+    replicas, count = blocks.shape[1:3]
+    total = replicas * count * length
+    value = jnp.mean(blocks, axis=(1, 2))
+    variance = jnp.maximum(jnp.mean(squares, axis=1) - value**2, 0.0)
+    naive = variance / total
+    errors, enough, levels = [], [], blocks
+    while levels.shape[2] >= _FEWEST:
+        n = levels.shape[2]
+        own = levels - jnp.mean(levels, axis=2, keepdims=True)
+        errors.append(jnp.sum(own**2, axis=(1, 2)) / (replicas * (n - 1)) / (replicas * n))
+        g = errors[-1] / jnp.where(naive > 0.0, naive, 1.0)
+        enough.append((length * (count // n)) ** 3.0 > 2.0 * total * g**2)
+        levels = 0.5 * (levels[:, :, 0::2] + levels[:, :, 1::2])
+    errors, enough = jnp.stack(errors), jnp.stack(enough)
+    first = jnp.argmax(enough, axis=0)
+    short = ~jnp.any(enough, axis=0)
+    square = jnp.where(short, jnp.max(errors, axis=0), jnp.take_along_axis(errors, first[None], axis=0)[0])
+    apart = jnp.zeros(value.shape, bool)
+    if replicas > 1:
+        means = jnp.mean(blocks, axis=2)
+        between = jnp.var(means, axis=1, ddof=1) / replicas
+        apart = between > (1.0 + 10.0 * (2.0 / (replicas - 1)) ** 0.5) * square + 1e-24 * value**2
+        square = jnp.where(apart, between, square)
+    return value, jnp.sqrt(square), square / jnp.where(naive > 0.0, naive, 1.0), short, apart
+
+
+def _reached(error: Any, target: float) -> bool:
+    return all(bool(np.all(np.asarray(x) <= target)) for x in jax.tree.leaves(error))
+
+
+def _timestep(fiber: AbstractDynamic, condition, dt: float | None) -> Any:
+    own = fiber.timestep(condition) if dt is None else dt
+    if own is None:
+        raise BadInput(f"fx.sample: {type(fiber).__name__} has no time step of its own. Give dt, in fiber time.")
+    if not trees.is_tracer(own) and not (np.isfinite(float(own)) and float(own) > 0.0):
+        raise BadInput(f"fx.sample: dt must be positive (fiber time); it is {float(own)}.")
+    return own
+
+
+def _check(steps, replicas, stderr, max_steps, conditions) -> None:
+    for name, value, least in (("steps", steps, _BLOCKS), ("replicas", replicas, 1), ("max_steps", max_steps, _BLOCKS)):
+        if not isinstance(value, int) or value < least:
+            raise BadInput(f"fx.sample: {name} must be a whole number, at least {least}; it is {value!r}.")
+    if stderr is not None and not stderr > 0.0:
+        raise BadInput(f"fx.sample: stderr must be positive; it is {stderr}.")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(conditions):
+        if not trees.is_tracer(leaf) and not np.all(np.isfinite(leaf)):
+            raise BadInput(f"fx.sample: the condition{jax.tree_util.keystr(path)} has entries that are not finite.")
