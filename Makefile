@@ -45,6 +45,7 @@ validate: $(STAMP)
 	$(BIN)/python validation/homogenization.py
 	$(BIN)/python validation/solids.py
 	$(BIN)/python validation/waves.py
+	$(BIN)/python validation/ase_calculators.py
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --group bench --group peers
