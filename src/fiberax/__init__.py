@@ -8,7 +8,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_MODULES = ("diffusion", "grids", "homogenization", "interop", "solids", "testing")
+_MODULES = ("diffusion", "fluids", "grids", "homogenization", "interop", "solids", "testing")
 
 _NAMES = {
     "AbstractAverage": "drivers.average",
@@ -84,7 +84,7 @@ __all__ = ["__version__", *_MODULES, *_NAMES]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("diffusion", "homogenization", "solids"):
+    if name in ("diffusion", "fluids", "homogenization", "solids"):
         return importlib.import_module(f"fiberax.physics.{name}")
     if name in _MODULES:
         return importlib.import_module(f"fiberax.{name}")

@@ -1,0 +1,7 @@
+"""Complex fluids: dumbbells, chains and rods as fibers, and the flows that carry them (spec sections 8 and 9)."""
+
+from fiberax.physics.fluids.dumbbell import Dumbbell
+from fiberax.physics.fluids.homogeneous import Homogeneous
+from fiberax.physics.fluids.springs import FENE, AbstractSpring, Hookean
+
+__all__ = ["FENE", "AbstractSpring", "Dumbbell", "Homogeneous", "Hookean"]

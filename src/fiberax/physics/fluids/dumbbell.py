@@ -1,0 +1,118 @@
+"""Dumbbells in a homogeneous flow, the Brownian form (6.3) of spec section 9.
+
+    dz = (κz − f(z)/(2De)) dt + √(1/De) dW,      τ = ⟨f(z)⊗z⟩
+
+The scheme is Öttinger's semi-implicit predictor-corrector of weak order 2 (Stochastic Processes in Polymeric Fluids, 1996,
+section 4.3.2): half of the spring is implicit in the corrector, so that z stays within the reach of the spring at any step. The
+predictor, which only the flow sees, has its spring linearly implicit here: the same order, and bounded at any step.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fiberax.core.errors import BadInput
+from fiberax.core.fiber import AbstractStochastic
+from fiberax.core.noise import Noise, check_noise, draw
+from fiberax.numerics import trees
+from fiberax.physics.fluids.springs import AbstractSpring, Hookean
+
+_RESOLVED = 0.2  # time step times the fastest rate of spring and flow
+
+
+class Dumbbell(AbstractStochastic):
+    """`members` springs (dim, members); condition κ (dim, dim), κ_ij = ∂U_i/∂x_j; response τ = ⟨f⊗z⟩ (dim, dim), I at rest.
+
+    `spring`: `Hookean()`, `FENE(b)` or one's own. `De`: relaxation time in units of the flow's time. `noise`: "three-point"
+    (weak order 2, the default) or "gaussian". `dtype`: of the springs; `jnp.float32` halves time and memory, the response is
+    of full precision in any case. Raises `BadInput`.
+    """
+
+    spring: AbstractSpring
+    dim: int = eqx.field(static=True)
+    members: int = eqx.field(static=True)
+    De: Float[Array, ""]
+    noise: Noise = eqx.field(static=True)
+    dtype: Any = eqx.field(static=True)
+
+    def __init__(
+        self,
+        spring: AbstractSpring | None = None,
+        dim: int = 2,
+        members: int = 1000,
+        De=1.0,
+        noise: Noise = "three-point",
+        dtype: Any = None,
+    ):
+        check_ensemble("Dumbbell", dim, members, De, noise)
+        self.spring, self.dim, self.members = Hookean() if spring is None else spring, dim, members
+        self.De, self.noise, self.dtype = jnp.asarray(De, jnp.result_type(float)), noise, dtype
+
+    def init(self, condition, key) -> Float[Array, "dim members"]:
+        """Springs in equilibrium at rest."""
+        check_condition("Dumbbell", condition, self.dim)
+        return self.spring.sample(key, self.dim, (self.members,), self._type)
+
+    def timestep(self, condition):
+        """A fifth of 1/(1/De + |κ|): for FENE at Wi = 10 and in extension its bias is below 1e-3 of the stress."""
+        return _RESOLVED / (1.0 / self.De + jnp.sqrt(jnp.sum(condition**2)))
+
+    def step(self, state, condition, dt, key):
+        return self.advance(state, condition, dt, draw(key, state.shape, self.noise, self._type))
+
+    def advance(self, state, condition, dt, noise: Float[Array, "dim members"]) -> Float[Array, "dim members"]:
+        """The step with given numbers of variance 1."""
+        kappa, dt, De = (jnp.asarray(x).astype(self._type) for x in (condition, dt, self.De))
+        xi = jnp.sqrt(dt / De) * noise
+        weight = 0.25 * dt / De
+        factor = self.spring.factor(square(state))
+        flow = dt * carried(kappa, state)
+        predicted = (state + flow + xi) / (1.0 + 2.0 * weight * factor)
+        right = state + 0.5 * (flow + dt * carried(kappa, predicted)) - weight * factor * state + xi
+        return self.spring.shorten(square(right), weight) * right
+
+    def link(self, state, condition):
+        return kramers(self.spring.factor(square(state)), state)
+
+    @property
+    def _type(self):
+        return jnp.result_type(float) if self.dtype is None else self.dtype
+
+
+def square(z: Float[Array, "dim ..."]) -> Float[Array, "..."]:
+    """|z|², written out: a reduction would not be fused into what surrounds it."""
+    return sum((z[k] * z[k] for k in range(1, z.shape[0])), start=z[0] * z[0])
+
+
+def carried(kappa: Float[Array, "dim dim"], z: Float[Array, "dim ..."]) -> Float[Array, "dim ..."]:
+    """κz over components first, written out for the same reason."""
+    column = lambda j: kappa[:, j].reshape(-1, *[1] * (z.ndim - 1)) * z[j]
+    return sum((column(j) for j in range(1, z.shape[0])), start=column(0))
+
+
+def kramers(factor: Float[Array, "..."], z: Float[Array, "dim ..."]) -> Float[Array, "dim dim"]:
+    """⟨h z⊗z⟩ over the last axis, summed over those between, in full precision; symmetric, since springs are central."""
+    dim, full = z.shape[0], jnp.result_type(float)
+    rows = [[jnp.sum(jnp.mean(factor * z[i] * z[j], axis=-1)).astype(full) for j in range(i + 1)] for i in range(dim)]
+    return jnp.stack([jnp.stack([rows[max(i, j)][min(i, j)] for j in range(dim)]) for i in range(dim)])
+
+
+def check_ensemble(who: str, dim: Any, members: Any, De: Any, noise: Any) -> None:
+    """Raise `BadInput` for an ensemble that cannot be."""
+    if dim not in (2, 3):
+        raise BadInput(f"{who}: dim must be 2 or 3; it is {dim!r}.")
+    if not isinstance(members, int) or members < 1:
+        raise BadInput(f"{who}: members must be a whole number, at least 1; it is {members!r}.")
+    if not trees.is_tracer(De) and not 0.0 < float(De) < float("inf"):
+        raise BadInput(f"{who}: De must be positive and finite; it is {De!r}.")
+    check_noise(who, noise)
+
+
+def check_condition(who: str, condition: Any, dim: int) -> None:
+    """Raise `BadInput` where the condition is no velocity gradient of `dim` dimensions."""
+    if jnp.shape(condition) != (dim, dim):
+        raise BadInput(
+            f"{who}: the condition is the velocity gradient κ ({dim}, {dim}), κ_ij = ∂U_i/∂x_j; it is {jnp.shape(condition)}."
+        )
