@@ -26,7 +26,8 @@ TEXTS = {
     Result.NONFINITE: "the state or the response is not finite, or the fiber is not defined at that condition",
     Result.STALLED: "the solver made no more progress above the tolerance",
     Result.OUT_OF_RANGE: "the condition is beyond the range that the fiber was set up for (a crystal's neighbour lists: "
-    "give Crystal a smaller stretch or a larger shift; the grid of a QuantumChain: a larger n, if the energy is bounded below)",
+    "give Crystal a smaller stretch or a larger shift; the grid of a QuantumChain: a larger n, if the energy is bounded below; "
+    "a density: a larger degree, if there is a steady state)",
     Result.UNSTABLE: "the microstate is no minimum of its energy: a saddle (Crystal(..., allow_unstable=True) goes on), or an "
     "atom that nothing holds, all its neighbours being beyond the cutoff",
     Result.NOT_MIXED: "replicas that began apart have not come to the same mean: the dynamics does not mix in the time that "

@@ -1,0 +1,93 @@
+"""What the Fokker-Planck fibers of dumbbells and rods share: ψ as a sum of basis functions of which the first carries the mass.
+
+The state holds the other coefficients, so that the mass is 1 exactly, at all times. A spectral density that is not resolved
+turns negative somewhere; how much of it does is the fiber's `soundness`, and what says where is `diagnose`.
+"""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fiberax.core.errors import BadInput
+from fiberax.core.fiber import AbstractFlow
+from fiberax.numerics import trees
+
+NEGATIVE = 0.25  # negative mass at which a density is given up; stresses up to there were within 0.1 % in trials
+
+
+class Grid(eqx.Module):
+    """Points (points, dim) that cover one half of an even density, weights of the whole and basis functions (points, n)."""
+
+    points: Float[Array, "points dim"]
+    weights: Float[Array, " points"]
+    values: Float[Array, "points n"]
+
+
+class AbstractDensity(AbstractFlow):
+    """An even probability density; the state (n − 1,) are its coefficients but for the first, which is `constant`.
+
+    More than five public methods: they are those of a flow, and `density`.
+    """
+
+    De: eqx.AbstractVar[Float[Array, ""]]
+    grid: eqx.AbstractVar[Grid]
+    constant: eqx.AbstractVar[float]
+    degree: eqx.AbstractVar[int]
+
+    @property
+    def dense_limit(self):
+        return self.grid.values.shape[1]
+
+    @abc.abstractmethod
+    def basis(self, points: np.ndarray) -> np.ndarray:
+        """Basis functions (points, n) at `points` (points, dim)."""
+
+    def density(self, state, points) -> Float[Array, " points"]:
+        """ψ at `points` (points, dim)."""
+        points = np.asarray(points, float)
+        dim = self.grid.points.shape[1]
+        if points.ndim != 2 or points.shape[1] != dim:
+            raise BadInput(f"{type(self).__name__}.density: points are rows of {dim} numbers; their shape is {points.shape}.")
+        return jnp.asarray(self.basis(points)) @ self.full(state)
+
+    def full(self, state) -> Float[Array, " n"]:
+        """All coefficients."""
+        return jnp.concatenate([jnp.full((1,), self.constant, state.dtype), state])
+
+    def negative(self, state) -> Float[Array, ""]:
+        """∫ max(−ψ, 0), zero for a true density."""
+        return -jnp.sum(self.grid.weights * jnp.minimum(self.grid.values @ self.full(state), 0.0))
+
+    def soundness(self, state, condition):
+        """1/4 less the negative mass: beyond it the degree is too low for the flow."""
+        return NEGATIVE - self.negative(state)
+
+    def diagnose(self, state, condition):
+        psi = np.asarray(self.grid.values @ self.full(state))
+        worst = int(np.argmin(psi))
+        return (
+            f"The density is negative (mass {float(self.negative(state)):.2g}; at worst {psi[worst]:.3g} at "
+            f"{np.array2string(np.asarray(self.grid.points[worst]), precision=3)}, its maximum being {psi.max():.3g}): "
+            f"{type(self).__name__} of degree {self.degree} does not resolve it. Raise degree."
+        )
+
+
+def check_density(who: str, De: Any, degree: Any) -> None:
+    """Raise `BadInput` for numbers that make no density."""
+    if not isinstance(degree, int) or degree < 4 or degree % 2:
+        raise BadInput(f"{who}: degree must be an even whole number, at least 4; it is {degree!r}.")
+    if not trees.is_tracer(De) and not 0.0 < float(De) < float("inf"):
+        raise BadInput(f"{who}: De must be positive and finite; it is {De!r}.")
+
+
+def check_gradient(who: str, condition: Any, dim: int) -> None:
+    """Raise `BadInput` where the condition is no velocity gradient of `dim` dimensions."""
+    if jnp.shape(condition) != (dim, dim):
+        raise BadInput(
+            f"{who}: the condition is the velocity gradient κ ({dim}, {dim}), κ_ij = ∂U_i/∂x_j; "
+            f"its shape is {jnp.shape(condition)}."
+        )

@@ -1,0 +1,173 @@
+"""Dumbbells by their Fokker-Planck equation (6.1), in a homogeneous flow (spec section 8).
+
+    ∂_t ψ = −∇·((κz − f/(2De)) ψ) + Δψ/(2De),      τ = ∫ f⊗z ψ dz
+
+FENE densities in ball polynomials (`ball.py`). A Gaussian density of Hookean dumbbells stays Gaussian: its covariance is all.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fiberax.core.errors import BadInput
+from fiberax.core.fiber import AbstractFlow
+from fiberax.numerics import trees
+from fiberax.numerics.result import Result, outcome
+from fiberax.physics.fluids import ball
+from fiberax.physics.fluids.density import AbstractDensity, Grid, check_density, check_gradient
+from fiberax.physics.fluids.springs import FENE, AbstractSpring, Hookean
+
+_LARGEST = 2500  # basis functions; their matrices then take 1/2 GB
+
+
+class DumbbellDensity(AbstractDensity):
+    """ψ(z) of FENE dumbbells; condition κ (dim, dim), κ_ij = ∂U_i/∂x_j; response τ = ⟨f⊗z⟩ (dim, dim), I at rest.
+
+    `spring`: `FENE(b)`, with b a plain number. `De`: relaxation time in units of the flow's time, which is also the fiber's.
+    `degree`: total degree of the polynomials, even; by default 24 in two dimensions (169 basis functions), 16 in three (525).
+    In shear at Wi = 10 these give the shear stress of b = 10 to 1e-5 and of b = 50 to 1e-4 and 1e-3. Extension beyond De ε = 1
+    needs more (40 for De ε = 2, b = 50). A density that is not resolved turns negative, and solves end with
+    `Result.OUT_OF_RANGE` where its negative mass exceeds 1/4. Raises `BadInput`.
+    """
+
+    b: float = eqx.field(static=True)
+    dim: int = eqx.field(static=True)
+    De: Float[Array, ""]
+    degree: int = eqx.field(static=True)
+    sigma: float = eqx.field(static=True)
+    constant: float = eqx.field(static=True)
+    flow: Float[Array, "dim dim n n"]
+    diffusion: Float[Array, "n n"]
+    stress: Float[Array, "dim dim n"]
+    rest: Float[Array, " n-1"]
+    grid: Grid
+
+    def __init__(self, spring: AbstractSpring, dim: int = 2, De=1.0, degree: int | None = None):
+        who = "DumbbellDensity"
+        b = _reach(spring)
+        if dim not in (2, 3):
+            raise BadInput(f"{who}: dim must be 2 or 3; it is {dim!r}.")
+        degree = (24 if dim == 2 else 16) if degree is None else degree
+        check_density(who, De, degree)
+        n = ball.size(dim, degree)
+        if n > _LARGEST:
+            raise BadInput(f"{who}: degree {degree} makes {n} basis functions; up to {_LARGEST} are stored. Lower degree.")
+        real = lambda x: jnp.asarray(x, jnp.result_type(float))
+        self.b, self.dim, self.degree, self.De = b, dim, degree, real(De)
+        self.sigma = ball.natural_weight(b)
+        parts = ball.matrices(dim, b, self.sigma, degree)
+        self.constant = float(parts.mass)
+        self.flow, self.diffusion, self.stress = real(parts.flow), real(parts.diffusion), real(parts.stress)
+        self.rest = real(-np.linalg.solve(parts.diffusion[1:, 1:], parts.diffusion[1:, 0] * parts.mass))
+        points, weights = ball.points(dim, b, self.sigma, degree)
+        self.grid = Grid(real(points), real(weights), real(self.basis(points)))
+
+    def basis(self, points):
+        return ball.evaluate(self.dim, self.b, self.sigma, self.degree, points)
+
+    def init(self, condition, key):
+        """The equilibrium at rest."""
+        check_gradient("DumbbellDensity", condition, self.dim)
+        return self.rest
+
+    def rate(self, state, condition):
+        full = self.full(state)
+        carried = jnp.tensordot(condition, self.flow[:, :, 1:] @ full, 2)
+        return carried + self.diffusion[1:] @ full / self.De
+
+    def link(self, state, condition):
+        return self.stress @ self.full(state)
+
+    def solve(self, condition, state, tolerance):
+        """The steady density by one dense solve, to round-off whatever the tolerance."""
+        matrix, source = self._system(condition)
+        new = jnp.linalg.solve(matrix, -source)
+        residual = trees.norm(matrix @ new + source) / jnp.maximum(trees.norm(matrix @ self.rest + source), trees.norm(source))
+        code = jnp.where(self.soundness(new, condition) > 0.0, Result.SUCCESS, Result.OUT_OF_RANGE)
+        return new, outcome(jnp.where(trees.isfinite(new), code, Result.NONFINITE), 1, residual)
+
+    def solve_stage(self, condition, base, shift, state, tolerance):
+        """One dense solve, the problem being linear."""
+        matrix, source = self._system(condition)
+        new = jnp.linalg.solve(matrix - shift * jnp.eye(source.size), -source - shift * base)
+        return new, outcome(jnp.where(trees.isfinite(new), Result.SUCCESS, Result.NONFINITE), 1)
+
+    def tangent(self, state, condition):
+        """∂τ_ij/∂κ_kl by one dense solve."""
+        moved = self.flow[:, :, 1:] @ self.full(state)
+        return -jnp.tensordot(self.stress[:, :, 1:], self._solved(condition, moved), 1)
+
+    def _solved(self, condition, right):
+        """Matrix⁻¹ right over the last axis of `right` (dim, dim, n − 1), which then comes first."""
+        matrix = self._system(condition)[0]
+        columns = jnp.linalg.solve(matrix, right.reshape(-1, matrix.shape[0]).T)
+        return columns.reshape(-1, self.dim, self.dim)
+
+    def _system(self, condition):
+        """Matrix and constant of the linear rate."""
+        rows = jnp.tensordot(condition, self.flow[:, :, 1:], 2) + self.diffusion[1:] / self.De
+        return rows[:, 1:], rows[:, 0] * self.constant
+
+
+class GaussianDensity(AbstractFlow):
+    """ψ(z) of Hookean dumbbells that start from a Gaussian: its covariance c (dim, dim) is state and response (Oldroyd-B).
+
+    Condition, `De` and `dim` as for `DumbbellDensity`. Exact. There is no steady state for De ε ≥ 1/2 in extension: the solve
+    then ends in a c that is no covariance, with `Result.OUT_OF_RANGE`. Raises `BadInput`.
+    """
+
+    dim: int = eqx.field(static=True)
+    De: Float[Array, ""]
+
+    def __init__(self, dim: int = 2, De=1.0):
+        if dim not in (2, 3):
+            raise BadInput(f"GaussianDensity: dim must be 2 or 3; it is {dim!r}.")
+        check_density("GaussianDensity", De, 4)
+        self.dim, self.De = dim, jnp.asarray(De, jnp.result_type(float))
+
+    def init(self, condition, key):
+        """The equilibrium at rest."""
+        check_gradient("GaussianDensity", condition, self.dim)
+        return jnp.eye(self.dim)
+
+    def rate(self, state, condition):
+        return condition @ state + state @ condition.T - (state - jnp.eye(self.dim)) / self.De
+
+    def link(self, state, condition):
+        return state
+
+    def solve(self, condition, state, tolerance):
+        new, out = super().solve(condition, state, tolerance)
+        lost = (out.result == Result.SUCCESS) & ~(self.soundness(new, condition) > 0.0)
+        return new, out._replace(result=jnp.where(lost, jnp.int32(Result.OUT_OF_RANGE), out.result))
+
+    def soundness(self, state, condition):
+        """The smallest eigenvalue of c."""
+        return jnp.min(jnp.linalg.eigvalsh(0.5 * (state + state.T)))
+
+    def diagnose(self, state, condition):
+        return (
+            f"The covariance is not positive, its eigenvalues being {np.linalg.eigvalsh(np.asarray(state))}: no steady state."
+        )
+
+    def density(self, state, points) -> Float[Array, " points"]:
+        """ψ at `points` (points, dim)."""
+        points = jnp.asarray(points, jnp.result_type(float))
+        square = jnp.sum(points * jnp.linalg.solve(state, points.T).T, axis=1)
+        return jnp.exp(-0.5 * square) / jnp.sqrt(jnp.linalg.det(2.0 * jnp.pi * state))
+
+
+def _reach(spring) -> float:
+    """The b of a FENE spring as a plain number; raise `BadInput` for what ball polynomials cannot express."""
+    if isinstance(spring, Hookean):
+        raise BadInput(
+            "DumbbellDensity: the density of Hookean dumbbells is Gaussian. Use GaussianDensity(dim, De), which is exact."
+        )
+    if not isinstance(spring, FENE):
+        raise BadInput(
+            f"DumbbellDensity: ball polynomials are made for FENE(b); the spring is {spring!r}. Use Dumbbell for others."
+        )
+    if trees.is_tracer(spring.b):
+        raise BadInput("DumbbellDensity: b must be a plain number: its basis is made before anything is traced.")
+    return float(spring.b)
