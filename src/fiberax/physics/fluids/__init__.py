@@ -2,6 +2,8 @@
 
 from fiberax.physics.fluids.dumbbell import Dumbbell
 from fiberax.physics.fluids.homogeneous import Homogeneous
+from fiberax.physics.fluids.potentials import AbstractMeanField, MaierSaupe, Onsager
+from fiberax.physics.fluids.rods import Rod
 from fiberax.physics.fluids.springs import FENE, AbstractSpring, Hookean
 
-__all__ = ["FENE", "AbstractSpring", "Dumbbell", "Homogeneous", "Hookean"]
+__all__ = ["FENE", "AbstractMeanField", "AbstractSpring", "Dumbbell", "Homogeneous", "Hookean", "MaierSaupe", "Onsager", "Rod"]
