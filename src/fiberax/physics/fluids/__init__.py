@@ -1,9 +1,21 @@
 """Complex fluids: dumbbells, chains and rods as fibers, and the flows that carry them (spec sections 8 and 9)."""
 
+from fiberax.physics.fluids.chain import Chain
 from fiberax.physics.fluids.dumbbell import Dumbbell
 from fiberax.physics.fluids.homogeneous import Homogeneous
 from fiberax.physics.fluids.potentials import AbstractMeanField, MaierSaupe, Onsager
 from fiberax.physics.fluids.rods import Rod
 from fiberax.physics.fluids.springs import FENE, AbstractSpring, Hookean
 
-__all__ = ["FENE", "AbstractMeanField", "AbstractSpring", "Dumbbell", "Homogeneous", "Hookean", "MaierSaupe", "Onsager", "Rod"]
+__all__ = [
+    "FENE",
+    "AbstractMeanField",
+    "AbstractSpring",
+    "Chain",
+    "Dumbbell",
+    "Homogeneous",
+    "Hookean",
+    "MaierSaupe",
+    "Onsager",
+    "Rod",
+]
