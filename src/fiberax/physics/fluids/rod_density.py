@@ -1,0 +1,118 @@
+"""Rods by their Fokker-Planck equation on the sphere (6.2), in a homogeneous flow (spec sections 8 and 12).
+
+    ∂_t ψ = (1/De) (Δ_S ψ + ∇_S·(ψ ∇_S Φ)) − ∇_S·(ψ (I − mm) κm),      Φ(m) = ∫ K(m·m') ψ(m') dm'
+
+over even real harmonics; test functions are the same, integrals exact. The harmonics of Φ are those of ψ times one number for
+each degree (Funk and Hecke), and 2 ∫ψ ∇φ·∇Φ = ∫ (φΦ Δψ − φψ ΔΦ − ψΦ Δφ). The exact equation of ⟨mm⟩ is kept.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fiberax.core.errors import BadInput
+from fiberax.numerics.result import Result
+from fiberax.physics.fluids.density import AbstractDensity, Grid, check_density, check_gradient
+from fiberax.physics.fluids.harmonics import angular, count, half_quadrature, harmonics
+from fiberax.physics.fluids.potentials import AbstractMeanField
+
+_QUADRATIC = 6  # harmonics up to degree 2
+_LARGEST = 40
+
+
+class RodDensity(AbstractDensity):
+    """ψ(m) of rods; condition κ (3, 3), κ_ij = ∂U_i/∂x_j; response the full stress τ (3, 3), 0 at rest.
+
+        τ = ⟨3mm − I⟩ + ⟨((I − mm) ∇Φ) m⟩ + (De/2) ⟨mmmm⟩:κ
+
+    `potential`: `MaierSaupe(N)`, `Onsager(N)`, one's own or None for dilute rods. `De`: 1/De is the rotational diffusion in
+    units of the flow's time, which is also the fiber's. `degree`: of the harmonics, even; 16 makes 153. `init` is isotropic.
+    Above N = 4.49 (Maier-Saupe) there are nematic states beside the isotropic one, unstable above 5; a steady state that a
+    solve finds need not be stable, and where rods tumble there is none: `fx.relax` follows them in time. A density that is not
+    resolved turns negative, and solves end with `Result.OUT_OF_RANGE` where its negative mass exceeds 1/4. Raises `BadInput`.
+    """
+
+    potential: AbstractMeanField | None
+    De: Float[Array, ""]
+    degree: int = eqx.field(static=True)
+    constant: float = eqx.field(static=True)
+    flow: Float[Array, "3 3 n n"]
+    quadratic: Float[Array, "3 3 low"]
+    moments: Float[Array, "3 3 low n"]
+    laplacian: Float[Array, " n"]
+    cosines: Float[Array, " nodes"]
+    transform: Float[Array, "n nodes"]
+    grid: Grid
+
+    def __init__(self, potential: AbstractMeanField | None = None, De=1.0, degree: int = 16):
+        check_density("RodDensity", De, degree)
+        if not (potential is None or isinstance(potential, AbstractMeanField)):
+            raise BadInput(
+                f"RodDensity: the potential must be MaierSaupe(N), Onsager(N), one's own or None; it is {potential!r}."
+            )
+        if degree > _LARGEST:
+            raise BadInput(f"RodDensity: degree {degree} makes {count(3, degree)} harmonics; up to {_LARGEST} is possible.")
+        real = lambda x: jnp.asarray(x, jnp.result_type(float))
+        self.potential, self.degree, self.De = potential, degree, real(De)
+        self.constant = float(np.sqrt(0.25 / np.pi))
+        parts = angular(3, degree)
+        self.flow = real(parts.turn)
+        self.quadratic = real(parts.stretch[:, :, 0, :_QUADRATIC] / self.constant)
+        self.moments = real(parts.stretch[:, :, :_QUADRATIC])
+        self.laplacian = real(-parts.degrees * (parts.degrees + 1.0))
+        self.cosines, self.transform = map(real, _funk_hecke(parts.degrees))
+        points, weights = half_quadrature(3, 3 * degree)
+        self.grid = Grid(real(points), real(weights), real(self.basis(points)))
+
+    def basis(self, points):
+        lengths = np.linalg.norm(points, axis=1, keepdims=True)
+        return harmonics(points / lengths, self.degree).values
+
+    def init(self, condition, key):
+        """The isotropic state."""
+        check_gradient("RodDensity", condition, 3)
+        return jnp.zeros(self.laplacian.size - 1)
+
+    def rate(self, state, condition):
+        full = self.full(state)
+        carried = jnp.tensordot(condition, self.flow[:, :, 1:] @ full, 2)
+        return carried + (self.laplacian * full - self._torque(full))[1:] / self.De
+
+    def link(self, state, condition):
+        full = self.full(state)
+        moments = self.moments @ full  # (3, 3, low): ∫ mm Y ψ
+        second = moments[:, :, 0] / self.constant
+        viscous = moments @ jnp.tensordot(condition, self.quadratic, 2)
+        elastic = 3.0 * second - jnp.eye(3)
+        if self.potential is not None:
+            elastic = elastic + (self.flow @ full) @ self._field(full)
+        return elastic + 0.5 * self.De * viscous
+
+    def solve(self, condition, state, tolerance):
+        new, out = super().solve(condition, state, tolerance)
+        lost = (out.result == Result.SUCCESS) & ~(self.soundness(new, condition) > 0.0)
+        return new, out._replace(result=jnp.where(lost, jnp.int32(Result.OUT_OF_RANGE), out.result))
+
+    def _field(self, full):
+        """Coefficients of Φ."""
+        return 0.0 if self.potential is None else self.transform @ self.potential.kernel(self.cosines) * full
+
+    def _torque(self, full):
+        """∫ψ ∇Y·∇Φ for every harmonic Y."""
+        if self.potential is None:
+            return 0.0
+        field, values = self._field(full), self.grid.values
+        on_grid = values @ jnp.stack([full, field, self.laplacian * full, self.laplacian * field], axis=1)
+        psi, phi, psi_bent, phi_bent = on_grid.T * jnp.sqrt(self.grid.weights)
+        products = jnp.stack([phi * psi_bent - psi * phi_bent, psi * phi], axis=1)
+        even, bent = (values.T @ products).T
+        return 0.5 * (even - self.laplacian * bent)
+
+
+def _funk_hecke(degrees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines (nodes,) and the matrix (n, nodes) that makes 2π ∫ K(t) P_l(t) dt of K there, by Gauss's rule in the angle."""
+    node, weight = np.polynomial.legendre.leggauss(degrees.max() + 40)
+    angle = 0.5 * np.pi * (1.0 + node)
+    legendre = np.polynomial.legendre.legvander(np.cos(angle), degrees.max())
+    return np.cos(angle), np.pi**2 * weight * np.sin(angle) * legendre[:, degrees].T
