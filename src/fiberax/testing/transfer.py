@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
 
 from fiberax.core.errors import BadInput
 
-_POINTS = 480
+_POINTS = 160
+_PER_WIDTH = 2.5  # points for each standard deviation of the coupling's Gaussian
+_TRIES = 60
 _NEGLIGIBLE = 80.0  # exponent beyond which a weight is left out
 
 
@@ -27,23 +28,21 @@ class ChainTruth(NamedTuple):
 
 def ginzburg_landau_chain(V: Callable, U: float, beta: float = 1.0, coupling: float = 2.0) -> ChainTruth:
     """The truth for `GinzburgLandau(V, dim=1)` with infinitely many sites. Raises `BadInput` where V does not confine."""
-
-    def excess(h):
-        return _moments(V, h, beta, coupling)[1] - U
-
-    width = 1.0
-    while excess(-width) > 0.0 or excess(width) < 0.0:
-        width *= 2.0
-        if width > 1e6:
-            raise BadInput(f"ginzburg_landau_chain: no field gives the mean {U}; V must grow faster than linearly.")
-    h = brentq(excess, -width, width, xtol=1e-15, rtol=8.9e-16, maxiter=500)
-    pressure, mean, slope = _moments(V, h, beta, coupling)
-    return ChainTruth(0.5 * h, 0.5 / slope, h * U - pressure + h * (mean - U))
+    low, high, h = -np.inf, np.inf, 0.0
+    for _ in range(_TRIES):
+        pressure, mean, slope = _moments(V, h, beta, coupling)
+        low, high = (h, high) if mean < U else (low, h)
+        step = (U - mean) / slope
+        if abs(step) <= 1e-14 * (1.0 + abs(h)):
+            return ChainTruth(float(0.5 * h), 0.5 / slope, float(h * U - pressure))
+        # Newton, kept between the fields that are known to be too small and too large.
+        h = h + step if low < h + step < high else 0.5 * (low + high)
+    raise BadInput(f"ginzburg_landau_chain: no field was found for the mean {U}; V must grow faster than linearly.")
 
 
 def _moments(V, h: float, beta: float, coupling: float) -> tuple[float, float, float]:
     """p(h), p'(h) and p''(h)."""
-    a, spacing = _grid(V, h, beta)
+    a, spacing = _grid(V, h, beta, coupling)
     weight = -0.5 * beta * (np.asarray(V(a)) - h * a)
     shift = weight.max()
     kernel = np.exp(weight[:, None] + weight[None] - 2.0 * shift - 0.5 * beta * coupling * (a[:, None] - a[None]) ** 2)
@@ -57,7 +56,7 @@ def _moments(V, h: float, beta: float, coupling: float) -> tuple[float, float, f
     return float((np.log(top) + 2.0 * shift) / beta), float(mean), float(slope)
 
 
-def _grid(V, h: float, beta: float) -> tuple[np.ndarray, float]:
+def _grid(V, h: float, beta: float, coupling: float) -> tuple[np.ndarray, float]:
     """Points that carry all weight of exp(−β(V − ha)), and their spacing."""
     reach = 1.0
     while True:
@@ -72,5 +71,6 @@ def _grid(V, h: float, beta: float) -> tuple[np.ndarray, float]:
         if reach > 1e6:
             raise BadInput("ginzburg_landau_chain: V does not confine φ.")
     inside = a[exponent < _NEGLIGIBLE]
-    points = np.linspace(inside[0], inside[-1], _POINTS)
+    count = max(_POINTS, int(_PER_WIDTH * (inside[-1] - inside[0]) * (beta * coupling) ** 0.5))
+    points = np.linspace(inside[0], inside[-1], count)
     return points, points[1] - points[0]

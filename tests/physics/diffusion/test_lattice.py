@@ -63,7 +63,7 @@ def test_mean_is_the_condition(dynamics, dim):
     step = eqx.filter_jit(fiber.step)
     for k, U in enumerate((0.4, 0.4, 0.9, -0.3)):
         state = step(state, jnp.asarray(U), 0.01, jax.random.key(k))
-        np.testing.assert_allclose(np.mean(state.field.reshape(3, -1), axis=1), U, atol=4e-16)
+        np.testing.assert_allclose(np.mean(state.field.reshape(-1, 3), axis=0), U, atol=4e-16)
 
 
 def test_gaussian_link_is_exact_without_averaging():
@@ -77,7 +77,7 @@ def test_modes_of_the_gaussian_lattice(dynamics):
     """⟨|φ_k|²⟩ = 1/(β(2α + 2κ(1 − cos k))) of unitary modes, exact for the scheme of Leimkuhler and Matthews at any step."""
     alpha, kappa, beta, sites = 0.4, 2.0, 1.5, 8
     fiber = Chain(lambda x: alpha * x**2, sites=sites, beta=beta, coupling=kappa, replicas=64, dynamics=dynamics)
-    power = lambda fiber, state, U: jnp.mean(jnp.abs(jnp.fft.fft(state.field, axis=1)) ** 2, axis=0)[1:] / sites
+    power = lambda fiber, state, U: jnp.mean(jnp.abs(jnp.fft.fft(state.field, axis=0)) ** 2, axis=1)[1:] / sites
     found = fx.sample(fiber, 0.3, steps=4000, replicas=2, link=power)
     wave = 2.0 * np.pi * np.arange(1, sites) / sites
     exact = 1.0 / (beta * (2.0 * alpha + 2.0 * kappa * (1.0 - np.cos(wave))))

@@ -27,10 +27,10 @@ _RESOLVED = 0.25  # time step times the fastest rate
 
 
 class Lattice(NamedTuple):
-    """Fields φ (replicas, *sites) and B R of the last step, of the same shape."""
+    """Fields φ (*sites, replicas) and B R of the last step, of the same shape."""
 
-    field: Float[Array, "replicas *sites"]
-    noise: Float[Array, "replicas *sites"]
+    field: Float[Array, "*sites replicas"]
+    noise: Float[Array, "*sites replicas"]
 
 
 class GinzburgLandau(AbstractStochastic):
@@ -87,7 +87,7 @@ class GinzburgLandau(AbstractStochastic):
     def init(self, condition, key) -> Lattice:
         """Spins of the Gaussian spread of the coupled lattice at its site energy's curvature, around U."""
         first, second = jax.random.split(key)
-        shape = (self.replicas, *(self.sites,) * self.dim)
+        shape = (*(self.sites,) * self.dim, self.replicas)
         spread = 1.0 / jnp.sqrt(self.beta * (2 * self.dim * self.coupling + jnp.abs(self._curvature(condition)) + 1e-6))
         field = condition + spread * self._projected(draw(first, shape, "gaussian", condition.dtype))
         return Lattice(field, self._spread_out(second, shape, condition.dtype))
@@ -124,7 +124,7 @@ class GinzburgLandau(AbstractStochastic):
         return jax.jvp(slope, (condition,), (jnp.ones_like(condition),))[1]
 
     def _axes(self) -> tuple[int, ...]:
-        return tuple(range(1, 1 + self.dim))
+        return tuple(range(self.dim))
 
     def _mean(self, field):
         return jnp.mean(field, axis=self._axes(), keepdims=True)
