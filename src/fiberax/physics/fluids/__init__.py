@@ -2,8 +2,10 @@
 
 from fiberax.physics.fluids.chain import Chain
 from fiberax.physics.fluids.dumbbell import Dumbbell
+from fiberax.physics.fluids.dumbbell_density import DumbbellDensity, GaussianDensity
 from fiberax.physics.fluids.homogeneous import Homogeneous
 from fiberax.physics.fluids.potentials import AbstractMeanField, MaierSaupe, Onsager
+from fiberax.physics.fluids.rod_density import RodDensity
 from fiberax.physics.fluids.rods import Rod
 from fiberax.physics.fluids.springs import FENE, AbstractSpring, Hookean
 
@@ -13,9 +15,12 @@ __all__ = [
     "AbstractSpring",
     "Chain",
     "Dumbbell",
+    "DumbbellDensity",
+    "GaussianDensity",
     "Homogeneous",
     "Hookean",
     "MaierSaupe",
     "Onsager",
     "Rod",
+    "RodDensity",
 ]
