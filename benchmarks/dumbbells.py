@@ -1,8 +1,9 @@
 """Dumbbells with their stress in every step against a hand-written Euler kernel in C, one pinned core.
 
-256 fibers of 1000 dumbbells in two dimensions, each in a shear of its own: three-point noise and weak order 2 in fiberax, Gaussian
-noise and weak order 1 in C. Run: python benchmarks/dumbbells.py (gcc needed). Prints CPU time for each dumbbell and step, in turns
-in one process, and the ratios.
+256 fibers of 1000 dumbbells in two dimensions, each in a shear of its own; fiberax with three-point noise at weak order 2, C
+with Gaussian noise at weak order 1. Prints CPU time for each dumbbell and step, in turns in one process, and the ratios.
+
+Run: python benchmarks/dumbbells.py (gcc needed).
 """
 
 import ctypes
