@@ -20,7 +20,7 @@ from fiberax.core.noise import Noise, draw
 from fiberax.physics.fluids.dumbbell import carried, check_condition, check_ensemble, square
 from fiberax.physics.fluids.potentials import AbstractMeanField, second_moment
 
-_RESOLVED = 0.3  # time step times the fastest rate of rotation, mean field and flow
+_RESOLVED = 0.15  # time step times the fastest rate of rotation, mean field and flow
 
 
 class Rod(AbstractStochastic):
