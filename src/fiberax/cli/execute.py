@@ -218,7 +218,7 @@ def _evolve(problem: Evolve, job: Job) -> str:
         dt=problem.dt,
         saveat=problem.saveat,
         key=jax.random.key(problem.seed),
-        stepper=fx.Heun() if problem.stepper is None else problem.stepper,
+        stepper=problem.stepper,
         placement=job.placement,
         fail_fraction=problem.fail_fraction,
         progress=Pulse(job, recorder),

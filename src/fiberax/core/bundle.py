@@ -11,15 +11,17 @@ from fiberax.core.errors import BadInput, FiberaxError, Mismatch
 from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractWrapper
 from fiberax.core.link import apply_link
 from fiberax.core.macro import AbstractMacro
-from fiberax.core.transport import AbstractTransport
+from fiberax.core.transport import AbstractCarrier, AbstractTransport
 
 
 class Bundle(eqx.Module):
     """A multiscale model in three pieces, `macro`, `fiber` and `link`, and how states travel between sites.
 
     `link`: an `AbstractLink` or a function of (fiber, state, condition); None takes the fiber's own. `noise`: "independent"
-    draws for every site its own, "shared" the same for all sites (Brownian configuration fields). Raises `Mismatch` where
-    the pieces do not fit, at once if the macro model gives an `example`, else when a run begins.
+    draws for every site its own, "shared" the same for all sites (Brownian configuration fields). Where a macro model carries
+    states (`AbstractCarrier`) the transport is its own and noise is shared, unless they are given; elsewhere states stay and
+    noise is independent. Raises `Mismatch` where the pieces do not fit, at once if the macro model gives an `example`, else
+    when a run begins.
     """
 
     macro: AbstractMacro
@@ -28,14 +30,19 @@ class Bundle(eqx.Module):
     transport: AbstractTransport | None
     noise: Literal["independent", "shared"] = eqx.field(static=True)
 
-    def __init__(self, macro, fiber, link=None, transport=None, noise="independent"):
+    def __init__(self, macro, fiber, link=None, transport=None, noise=None):
         for value, kind, name in ((macro, AbstractMacro, "macro model"), (fiber, AbstractFiber, "fiber")):
             if not isinstance(value, kind):
                 raise Mismatch(f"Bundle: the {name} must derive from fx.{kind.__name__}; it is a {type(value).__name__}.")
+        if noise is None:
+            noise = "shared" if isinstance(macro, AbstractCarrier) else "independent"
         if noise not in ("independent", "shared"):
             raise BadInput(f"Bundle: noise is 'independent' or 'shared'; it is {noise!r}.")
-        self.macro, self.fiber, self.link, self.transport, self.noise = macro, fiber, link, transport, noise
-        example = macro.example()
+        self.macro, self.fiber, self.link, self.noise = macro.paired(fiber), fiber, link, noise
+        self.transport = macro.transport() if transport is None and isinstance(macro, AbstractCarrier) else transport
+        if self.transport is not None:
+            self.transport.check(self)
+        example = self.macro.example()
         if example is not None:
             check_fit(self, example)
 

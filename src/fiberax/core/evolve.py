@@ -15,7 +15,7 @@ from fiberax.core.recorder import AbstractRecorder, Snapshot
 from fiberax.core.schedule import Schedule, schedule
 from fiberax.core.sites import Placement, lay_out
 from fiberax.core.solution import Solution
-from fiberax.core.steppers import AbstractStepper, Heun
+from fiberax.core.steppers import AbstractStepper, default_stepper
 from fiberax.core.traced import is_traced
 from fiberax.numerics import trees
 
@@ -41,10 +41,10 @@ def evolve(
     """Advance a bundle from `t0` to `t1` (macro time).
 
     Between save times (`saveat`, increasing; default: `t1` alone) the steps are equal and no longer than `dt`. `key` seeds all
-    noise (default key 0). `stepper` is the macro scheme, default `Heun()`. `progress` is called with a `Report`, `checkpoint`
-    is handed records and snapshots, `start` is a snapshot to go on from. Up to the share `fail_fraction` of the sites may fail
-    and stay on their last good response. Under jit, grad or vmap the same loop runs as a differentiable scan, without
-    retries, progress and checkpoints. Ctrl-C ends the run after a snapshot.
+    noise (default key 0). `stepper` is the macro scheme, by default one that suits the model (`Heun()`). `progress` is called
+    with a `Report`, `checkpoint` is handed records and snapshots, `start` is a snapshot to go on from. Up to the share
+    `fail_fraction` of the sites may fail and stay on their last good response. Under jit, grad or vmap the same loop runs as a
+    differentiable scan, without retries, progress and checkpoints. Ctrl-C ends the run after a snapshot.
 
     Fibers that say how sound they are (`AbstractFiber.soundness`) are looked at at save times; where one has lost its ground
     the run ends with `Unsound`, unless `allow_unstable`.
@@ -54,7 +54,7 @@ def evolve(
     """
     plan = schedule(t0, t1, dt, saveat)
     field, macro0, response, samples = assemble(bundle, driver, macro0, plan, key, placement)
-    stepper = Heun() if stepper is None else stepper
+    stepper = default_stepper(bundle.macro) if stepper is None else stepper
     stepper.check(bundle.macro)
     if not field.retry:
         return _traced_evolve(field, stepper, macro0, plan, response, samples)

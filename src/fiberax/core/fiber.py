@@ -51,6 +51,29 @@ class AbstractFiber(eqx.Module):
         """
         return None
 
+    def stderr(self, state: State, condition: Condition) -> Response | None:
+        """Standard error of the link over the members or replicas that it averages at this instant, a tree like the response.
+
+        None where the link is no such average.
+        """
+        return None
+
+    @property
+    def unmixable(self) -> str:
+        """Why states of neighbouring sites may not be averaged, so that transport refuses them; empty where they may."""
+        return ""
+
+    def align(self, state: State, reference: State) -> State:
+        """The state nearest to `reference` of those that mean the same as `state`, for averages over neighbours."""
+        return state
+
+    def restore(self, state: State, safe: State) -> State:
+        """What to go on with after an interpolation of high order gave `state`, and a mean of neighbours `safe`.
+
+        For states that live on less than the whole space: of unit length, within a bound, positive definite.
+        """
+        return state
+
     def diagnose(self, state: State, condition: Condition) -> str:
         """In words for a message, on the host: what was lost where `soundness` is not positive, in which direction."""
         return ""

@@ -1,6 +1,7 @@
 """The macro vector field with the fibers under it: what time steppers and the steady solver see of a bundle."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -92,6 +93,20 @@ class Field(eqx.Module):
 
         return self.sites.update(chunk, section, conditions)
 
+    def carry(self, section: Section, macro, t, span) -> Section:
+        """The section with its states carried by the motion of `macro` over the time `span`, which may be 0."""
+        transport = self.bundle.transport
+        if transport is None:
+            return section
+
+        def moved(state):
+            new = transport.apply(self.bundle, self.sites.trim(state), macro, t, span)
+            if self.retry:  # a site whose neighbour has failed must not take over what is not finite
+                new = trees.where_site(jax.vmap(trees.isfinite)(new), new, self.sites.trim(state))
+            return self.sites.pad(new)
+
+        return section._replace(state=jax.lax.cond(span > 0.0, moved, lambda state: state, section.state))
+
     def response(self, macro, section: Section) -> Any:
         """Responses (sites first) at the carried states under the conditions that `macro` sets; nothing is advanced."""
         conditions = self.sites.pad(self.bundle.macro.conditions(macro))
@@ -108,12 +123,16 @@ class Field(eqx.Module):
     def _respond(self, state, memory, condition):
         return self.driver.respond(self.fiber, self.bundle.link, state, memory, condition)
 
-    def rate(self, step, t, macro, section: Section, dt) -> tuple[Any, Section]:
-        """dU/dt; a slaved driver solves its fibers here, another one links their carried states."""
+    def rate(self, step, t, macro, section: Section, dt, equation: Callable | None = None) -> tuple[Any, Section]:
+        """dU/dt; a slaved driver solves its fibers here, another one links their carried states.
+
+        `equation(t, macro, response)`: what is asked of the macro model, by default its `rate`.
+        """
+        equation = self.bundle.macro.rate if equation is None else equation
         if self.driver.slaved:
             section = self.advance(step, macro, section, dt)
-            return self.bundle.macro.rate(t, macro, self.sites.trim(section.response)), section
-        return self.bundle.macro.rate(t, macro, self.response(macro, section)), section
+            return equation(t, macro, self.sites.trim(section.response)), section
+        return equation(t, macro, self.response(macro, section)), section
 
     def tangents(self, macro, section: Section) -> Any:
         """dA/dU at every site (sites first, then response axes, then condition axes) at the carried states.

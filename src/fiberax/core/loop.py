@@ -53,11 +53,14 @@ def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t
     section = carry.section
     if field.retry or field.driver.slaved:
         section = section._replace(outcome=jax.tree.map(jnp.zeros_like, section.outcome))
-    if field.bundle.transport is not None:
-        section = section._replace(state=field.bundle.transport.apply(section.state, carry.macro, dt))
     if not field.driver.slaved:
         # Leapfrog: fibers live at half steps, so that each of fiber, link and macro sees the others at its own midpoint.
-        section = field.advance(carry.step, carry.macro, section, 0.5 * (carry.last_dt + dt))
+        span = 0.5 * (carry.last_dt + dt)
+        # Transport before the fibers' own motion in one step and after it in the next: of second order, at the price of one.
+        late = carry.step % 2 == 1
+        section = field.carry(section, carry.macro, t, jnp.where(late, 0.0, span))
+        section = field.advance(carry.step, carry.macro, section, span)
+        section = field.carry(section, carry.macro, t, jnp.where(late, span, 0.0))
     macro, section, converged = stepper.step(field, Step(carry.step, t, dt, carry.macro, section))
     if not field.retry:
         return Carry(carry.step + 1, jnp.asarray(dt, carry.last_dt.dtype), macro, section, carry.status)

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from fiberax.core.fiber import AbstractFiber
+
 Macro = Any
 
 
@@ -77,6 +79,46 @@ class AbstractMacro(eqx.Module):
     def example(self) -> Any:
         """A tree of `jax.ShapeDtypeStruct` like a macrostate, so that a `Bundle` can be checked when it is made; or None."""
         return None
+
+    def paired(self, fiber: AbstractFiber) -> "AbstractMacro":
+        """This model beside `fiber`, for models that take numbers from the fiber where none were given; by default itself."""
+        return self
+
+
+class AbstractSemiImplicit(AbstractMacro):
+    """A model in two parts, dU/dt = N(t, U, A) + L U within constraints; L and the constraints are taken implicitly."""
+
+    @abc.abstractmethod
+    def explicit(self, t: Float[Array, ""], macro: Macro, response: Any) -> Macro:
+        """N: what is taken explicitly, a tree like `macro`; it need not respect the constraints."""
+
+    @abc.abstractmethod
+    def linear(self, t: Float[Array, ""], macro: Macro) -> Macro:
+        """L U, a tree like `macro`, boundary values of the time `t` included."""
+
+    @abc.abstractmethod
+    def solve(self, t: Float[Array, ""], known: Macro, shift: Float[Array, ""], guess: Macro) -> Macro:
+        """U with shift U − L U = known up to what the constraints ask, within them and with the boundary values of time `t`."""
+
+
+class Prompt(NamedTuple):
+    """The macrostate of a model without inertia: its value now, and what the last responses asked for, half a step before."""
+
+    value: Any
+    before: Any
+
+
+class AbstractPrompt(AbstractMacro):
+    """A model without inertia: its macrostate `Prompt(value, before)` follows from the responses at once."""
+
+    @abc.abstractmethod
+    def balance(self, t: Float[Array, ""], macro: Prompt, response: Any) -> Any:
+        """The value that the responses ask for at `t`, a tree like `macro.value`."""
+
+    def rate(self, t, macro, response):
+        """Zero where the model is in balance; not a motion in time."""
+        off = jax.tree.map(jnp.subtract, self.balance(t, macro, response), macro.value)
+        return Prompt(off, jax.tree.map(jnp.subtract, macro.value, macro.before))
 
 
 class AbstractInertial(AbstractMacro):

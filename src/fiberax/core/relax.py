@@ -98,6 +98,19 @@ class Relaxation(AbstractDynamic, AbstractWrapper):
     def diagnose(self, state, condition):
         return self.inner.diagnose(self.position(state), condition)
 
+    def stderr(self, state, condition):
+        return self.inner.stderr(self.position(state), condition)
+
+    @property
+    def unmixable(self):
+        return self.inner.unmixable or ("velocities of states may not be averaged apart" if self.second_order else "")
+
+    def align(self, state, reference):
+        return state if self.second_order else self.inner.align(state, reference)
+
+    def restore(self, state, safe):
+        return state if self.second_order else self.inner.restore(state, safe)
+
     def energy(self, state, condition) -> Float[Array, ""] | None:
         """W, and the kinetic energy ½ m |u_t|² in the fiber's metric where there is mass; None for a flow."""
         if not isinstance(self.inner, AbstractEnergy):

@@ -46,6 +46,20 @@ class _Units(AbstractWrapper):
     def diagnose(self, state, condition):
         return self.inner.diagnose(state, self._inside(condition))
 
+    def stderr(self, state, condition):
+        error = self.inner.stderr(state, self._inside(condition))
+        return None if error is None else jax.tree.map(jnp.abs, _scaled(self.response, error))
+
+    @property
+    def unmixable(self):
+        return self.inner.unmixable
+
+    def align(self, state, reference):
+        return self.inner.align(state, reference)
+
+    def restore(self, state, safe):
+        return self.inner.restore(state, safe)
+
 
 class _RescaledFlow(_Units, AbstractFlow):
     inner: AbstractFlow
@@ -108,6 +122,10 @@ class _RescaledDynamic(_Units, AbstractDynamic):
 
     def step(self, state, condition, dt, key):
         return self.inner.step(state, self._inside(condition), self.time * dt, key)
+
+    def timestep(self, condition):
+        own = self.inner.timestep(self._inside(condition))
+        return None if own is None else own / self.time
 
 
 def rescale(fiber: AbstractFiber, condition: Any = 1.0, response: Any = 1.0, time: Any = 1.0) -> AbstractFiber:

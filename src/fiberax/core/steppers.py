@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from fiberax.core.driver import Section
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.field import Field
-from fiberax.core.macro import AbstractInertial, AbstractMacro, Moving
+from fiberax.core.macro import AbstractInertial, AbstractMacro, AbstractPrompt, AbstractSemiImplicit, Moving, Prompt
 from fiberax.core.macro_solve import solve_macro
 from fiberax.numerics import trees
 
@@ -34,6 +34,16 @@ class AbstractStepper(eqx.Module):
 
     def check(self, macro: AbstractMacro) -> None:
         """Raise `Mismatch` for a macro model that this scheme cannot advance."""
+        if isinstance(macro, AbstractPrompt):
+            name = type(self).__name__
+            raise Mismatch(f"{type(macro).__name__} has no inertia, hence no rate for {name}. Use fx.Extrapolation().")
+
+
+def default_stepper(macro: AbstractMacro) -> AbstractStepper:
+    """The scheme that suits the kind of model."""
+    if isinstance(macro, AbstractSemiImplicit):
+        return CrankNicolson()
+    return Extrapolation() if isinstance(macro, AbstractPrompt) else Heun()
 
 
 class ForwardEuler(AbstractStepper):
@@ -98,6 +108,51 @@ class SDIRK2(AbstractStepper):
         start = (at.macro, at.section, jnp.asarray(True))
         (macro, section, good), _ = jax.lax.scan(stage, start, jnp.asarray([gamma, 1.0]))
         return macro, section, good
+
+
+class CrankNicolson(AbstractStepper):
+    """For semi-implicit models: the trapezoidal rule for L, Heun's for N; order 2, two responses and two solves per step."""
+
+    def step(self, field, at):
+        macro = field.bundle.macro
+        assert isinstance(macro, AbstractSemiImplicit)
+        shift = 2.0 / at.dt
+        explicit, section = field.rate(at.number, at.t, at.macro, at.section, at.dt, macro.explicit)
+        known = jax.tree.map(lambda u, l, n: shift * u + l + n, at.macro, macro.linear(at.t, at.macro), explicit)
+        end = at.t + at.dt
+        guess = macro.solve(end, trees.axpy(1.0, explicit, known), shift, at.macro)
+        explicit, section = field.rate(at.number, end, guess, section, at.dt, macro.explicit)
+        return macro.solve(end, trees.axpy(1.0, explicit, known), shift, guess), section, jnp.asarray(True)
+
+    def check(self, macro):
+        if not isinstance(macro, AbstractSemiImplicit):
+            raise Mismatch(
+                f"CrankNicolson needs a model in two parts, explicit and linear; {type(macro).__name__} is none. "
+                "Use fx.Heun() or fx.SDIRK2()."
+            )
+
+
+class Extrapolation(AbstractStepper):
+    """For models without inertia: linear from what the responses at the last two half steps ask for; one solve per step.
+
+    Of order 2; of order 1 in the first step, which leaves order 2 in the whole. With slaved drivers it is Picard's iteration.
+    """
+
+    def step(self, field, at):
+        macro = field.bundle.macro
+        assert isinstance(macro, AbstractPrompt)
+        now, section, value, before = at.macro, at.section, *at.macro
+        slaved = field.driver.slaved
+        if not slaved:  # links may see the condition: at the time of the carried states
+            now = Prompt(jax.tree.map(lambda u, b: 2.0 * u - b, value, before), before)
+        when = at.t + (at.dt if slaved else 0.5 * at.dt)
+        asked, section = field.rate(at.number, when, now, section, at.dt, macro.balance)
+        ahead = asked if slaved else jax.tree.map(lambda a, b: 1.5 * a - 0.5 * b, asked, before)
+        return Prompt(ahead, asked), section, jnp.asarray(True)
+
+    def check(self, macro):
+        if not isinstance(macro, AbstractPrompt):
+            raise Mismatch(f"Extrapolation needs a model without inertia; {type(macro).__name__} is none. Use fx.Heun().")
 
 
 class Verlet(AbstractStepper):

@@ -1,14 +1,43 @@
-"""What the time loop needs to know of transport."""
+"""What the time loop needs to know of transport: how it is asked, and what a macro model that carries states can say."""
 
 import abc
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
+from jaxtyping import Array, Float
+
+from fiberax.core.macro import AbstractMacro
+
+if TYPE_CHECKING:
+    from fiberax.core.bundle import Bundle
 
 
 class AbstractTransport(eqx.Module):
     """How the states of the section ride with the macroscale motion between sites, once per macro step."""
 
     @abc.abstractmethod
-    def apply(self, state: Any, macro: Any, dt: Any) -> Any:
-        """States (leading site axis) after the macro time `dt`."""
+    def apply(self, bundle: "Bundle", state: Any, macro: Any, t: Float[Array, ""], dt: Any) -> Any:
+        """States (leading site axis) after the macro time `dt`, carried by the motion of `macro` at `t`."""
+
+    def check(self, bundle: "Bundle") -> None:
+        """Raise `Mismatch` or `BadInput` for a bundle whose states cannot be carried this way."""
+
+
+class AbstractCarrier(AbstractMacro):
+    """A macro model whose motion carries the states of its sites: the cells of `grid` in C order, one fiber in each."""
+
+    @property
+    @abc.abstractmethod
+    def grid(self) -> Any:
+        """The `fx.grids.Box` whose cell centres are the sites."""
+
+    @abc.abstractmethod
+    def face_velocity(self, t: Float[Array, ""], macro: Any) -> tuple[Float[Array, "..."], ...]:
+        """Velocity component k on the faces normal to axis k, for every k: cells, with one more along k (periodic axes too).
+
+        Sums to zero over the faces of each cell where the motion is incompressible.
+        """
+
+    @abc.abstractmethod
+    def transport(self) -> AbstractTransport:
+        """How states are carried where the user of a `Bundle` says nothing."""
