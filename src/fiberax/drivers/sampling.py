@@ -22,7 +22,7 @@ from fiberax.core.sites import Placement, Sites, each, lay_out, site_keys
 from fiberax.numerics import trees
 from fiberax.numerics.result import Result
 
-_BLOCKS = 128  # stored for each replica
+BLOCKS = 128  # stored for each replica
 _FEWEST = 8  # blocks of one replica from which a variance is taken
 _WARM_UP = 5  # one part in so many is left out at the beginning
 
@@ -111,7 +111,7 @@ def samples(
     sites = lay_out(jax.tree.leaves(conditions)[0].shape[0], size, placement, True)
     sampler = _Sampler(fiber, link, sites, jax.random.key(0) if key is None else key, replicas)
     span = _timestep(fiber, one, dt)
-    length, warm = -(-steps // _BLOCKS), -(-steps // (_BLOCKS * _WARM_UP))
+    length, warm = -(-steps // BLOCKS), -(-steps // (BLOCKS * _WARM_UP))
     done = 0
 
     def run(state, length):
@@ -120,17 +120,17 @@ def samples(
 
     if state is None:
         state, _ = run(sampler.begin(conditions), warm)
-        done = _BLOCKS * warm
+        done = BLOCKS * warm
     state, series = run(state, length)
-    value, error, time, result = _judged(series, span, jnp.asarray(length))
-    while stderr is not None and _BLOCKS * length < max_steps and not _reached(error, stderr):
-        done += _BLOCKS * length
+    value, error, time, result = judged(series, span, jnp.asarray(length))
+    while stderr is not None and BLOCKS * length < max_steps and not _reached(error, stderr):
+        done += BLOCKS * length
         state, more = run(state, length)
         length, series = 2 * length, _joined(series, more)
-        value, error, time, result = _judged(series, span, jnp.asarray(length))
+        value, error, time, result = judged(series, span, jnp.asarray(length))
     if stderr is not None and not _reached(error, stderr):
         result = jnp.where(result == 0, jnp.int32(Result.TOO_SHORT), result)
-    count = jnp.full(result.shape, _BLOCKS * length)
+    count = jnp.full(result.shape, BLOCKS * length)
     return jax.tree.map(lambda x: x[: sites.count], Sample(value, error, time, result, count, state))
 
 
@@ -163,34 +163,38 @@ class _Sampler(eqx.Module):
 
         def chunk(ids, section, conditions):
             keys = jax.vmap(lambda i: jax.random.fold_in(self.key, i))(ids)
-            return each(lambda s, c, k: self._one(s, c, dt, length, done, k), section[0], conditions, keys)
+            return each(lambda s, c, k: follow(self.fiber, self.link, s, c, dt, length, done, k), section[0], conditions, keys)
 
-        states, series = self.sites.update(chunk, (self.sites.pad(states), _Series(zeros(_BLOCKS), zeros())), conditions)
+        states, series = self.sites.update(chunk, (self.sites.pad(states), _Series(zeros(BLOCKS), zeros())), conditions)
         return states, series
 
-    def _one(self, states, condition, dt, length, done, key):
-        def answer(state):
-            return apply_link(self.link, self.fiber, state, condition)
 
-        def step(k, carry):
-            states, total, square = carry
-            keys = site_keys(key, jnp.uint32(k), jnp.arange(self.replicas, dtype=jnp.uint32), False)
-            states = jax.vmap(lambda s, k: self.fiber.step(s, condition, dt, k))(states, keys)
-            values = jax.vmap(answer)(states)
-            add = lambda a, b: jax.tree.map(jnp.add, a, b)
-            return states, add(total, values), add(square, jax.tree.map(jnp.square, values))
+def follow(fiber: AbstractDynamic, link: Callable | None, states, condition, dt, length, done, key) -> tuple[Any, _Series]:
+    """Replicas (leading axis) of one fiber after `length` steps for each block, the first being step `done`, and their series."""
 
-        def block(carry, number):
-            states, square = carry
-            first = done + number * length
-            none = jax.tree.map(jnp.zeros_like, square)
-            states, total, square = jax.lax.fori_loop(first, first + length, step, (states, none, square))
-            return (states, square), jax.tree.map(lambda x: x / length, total)
+    def answer(state):
+        return apply_link(link, fiber, state, condition)
 
-        none = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(jax.vmap(answer), states))
-        (states, square), blocks = jax.lax.scan(block, (states, none), jnp.arange(_BLOCKS))
-        squares = jax.tree.map(lambda x: x / (_BLOCKS * length), square)
-        return states, _Series(jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), blocks), squares)
+    def step(k, carry):
+        states, total, square = carry
+        keys = site_keys(key, jnp.uint32(k), jnp.arange(replicas, dtype=jnp.uint32), False)
+        states = jax.vmap(lambda s, k: fiber.step(s, condition, dt, k))(states, keys)
+        values = jax.vmap(answer)(states)
+        add = lambda a, b: jax.tree.map(jnp.add, a, b)
+        return states, add(total, values), add(square, jax.tree.map(jnp.square, values))
+
+    def block(carry, number):
+        states, square = carry
+        first = done + number * length
+        none = jax.tree.map(jnp.zeros_like, square)
+        states, total, square = jax.lax.fori_loop(first, first + length, step, (states, none, square))
+        return (states, square), jax.tree.map(lambda x: x / length, total)
+
+    replicas = jax.tree.leaves(states)[0].shape[0]
+    none = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(jax.vmap(answer), states))
+    (states, square), blocks = jax.lax.scan(block, (states, none), jnp.arange(BLOCKS))
+    squares = jax.tree.map(lambda x: x / (BLOCKS * length), square)
+    return states, _Series(jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), blocks), squares)
 
 
 def _joined(a: _Series, b: _Series) -> _Series:
@@ -201,7 +205,7 @@ def _joined(a: _Series, b: _Series) -> _Series:
 
 
 @eqx.filter_jit
-def _judged(series: _Series, dt, length) -> tuple:
+def judged(series: _Series, dt, length) -> tuple:
     """Value, standard error and correlation time (trees, sites first), and result codes (sites,)."""
     leaves, structure = jax.tree.flatten(series.blocks)
     rows = [_statistics(b, s, length) for b, s in zip(leaves, jax.tree.leaves(series.squares), strict=True)]
@@ -256,7 +260,7 @@ def _timestep(fiber: AbstractDynamic, condition, dt: float | None) -> Any:
 
 
 def _check(steps, replicas, stderr, max_steps, conditions) -> None:
-    for name, value, least in (("steps", steps, _BLOCKS), ("replicas", replicas, 1), ("max_steps", max_steps, _BLOCKS)):
+    for name, value, least in (("steps", steps, BLOCKS), ("replicas", replicas, 1), ("max_steps", max_steps, BLOCKS)):
         if not isinstance(value, int) or value < least:
             raise BadInput(f"fx.sample: {name} must be a whole number, at least {least}; it is {value!r}.")
     if stderr is not None and not stderr > 0.0:
