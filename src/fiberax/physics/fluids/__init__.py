@@ -8,11 +8,13 @@ from fiberax.physics.fluids.potentials import AbstractMeanField, MaierSaupe, Ons
 from fiberax.physics.fluids.rod_density import RodDensity
 from fiberax.physics.fluids.rods import Rod
 from fiberax.physics.fluids.springs import FENE, AbstractSpring, Hookean
+from fiberax.physics.fluids.suspended import AbstractSuspended
 
 __all__ = [
     "FENE",
     "AbstractMeanField",
     "AbstractSpring",
+    "AbstractSuspended",
     "Chain",
     "Dumbbell",
     "DumbbellDensity",

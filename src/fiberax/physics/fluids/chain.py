@@ -19,12 +19,13 @@ from fiberax.core.fiber import AbstractStochastic
 from fiberax.core.noise import Noise, draw
 from fiberax.physics.fluids.dumbbell import carried, check_condition, check_ensemble, kramers, square
 from fiberax.physics.fluids.springs import AbstractSpring, Hookean
+from fiberax.physics.fluids.suspended import AbstractSuspended
 
 _RESOLVED = 0.2  # time step times the fastest rate of spring and flow
 _SWEEPS = 2
 
 
-class Chain(AbstractStochastic):
+class Chain(AbstractStochastic, AbstractSuspended):
     """`members` chains of `springs` springs (springs, dim, members); condition κ (dim, dim); response τ, springs·I at rest.
 
     `spring`: `Hookean()` (Rouse chains), `FENE(b)` or one's own; b is that of each spring. `De`: relaxation time of a single

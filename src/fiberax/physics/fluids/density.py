@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow
 from fiberax.numerics import trees
+from fiberax.physics.fluids.suspended import AbstractSuspended
 
 NEGATIVE = 0.25  # negative mass at which a density is given up; stresses up to there were within 0.1 % in trials
 
@@ -27,13 +28,12 @@ class Grid(eqx.Module):
     values: Float[Array, "points n"]
 
 
-class AbstractDensity(AbstractFlow):
+class AbstractDensity(AbstractFlow, AbstractSuspended):
     """An even probability density; the state (n − 1,) are its coefficients but for the first, which is `constant`.
 
     More than five public methods: they are those of a flow, and `density`.
     """
 
-    De: eqx.AbstractVar[Float[Array, ""]]
     grid: eqx.AbstractVar[Grid]
     constant: eqx.AbstractVar[float]
     degree: eqx.AbstractVar[int]

@@ -18,11 +18,12 @@ from fiberax.core.fiber import AbstractStochastic
 from fiberax.core.noise import Noise, check_noise, draw
 from fiberax.numerics import trees
 from fiberax.physics.fluids.springs import AbstractSpring, Hookean
+from fiberax.physics.fluids.suspended import AbstractSuspended
 
 _RESOLVED = 0.2  # time step times the fastest rate of spring and flow
 
 
-class Dumbbell(AbstractStochastic):
+class Dumbbell(AbstractStochastic, AbstractSuspended):
     """`members` springs (dim, members); condition κ (dim, dim), κ_ij = ∂U_i/∂x_j; response τ = ⟨f⊗z⟩ (dim, dim), I at rest.
 
     `spring`: `Hookean()`, `FENE(b)` or one's own. `De`: relaxation time in units of the flow's time. `noise`: "three-point"

@@ -17,6 +17,7 @@ from fiberax.numerics.result import Result, outcome
 from fiberax.physics.fluids import ball
 from fiberax.physics.fluids.density import AbstractDensity, Grid, check_density, check_gradient
 from fiberax.physics.fluids.springs import FENE, AbstractSpring, Hookean
+from fiberax.physics.fluids.suspended import AbstractSuspended
 
 _LARGEST = 2500  # basis functions; their matrices then take 1/2 GB
 
@@ -110,7 +111,7 @@ class DumbbellDensity(AbstractDensity):
         return rows[:, 1:], rows[:, 0] * self.constant
 
 
-class GaussianDensity(AbstractFlow):
+class GaussianDensity(AbstractFlow, AbstractSuspended):
     """ψ(z) of Hookean dumbbells that start from a Gaussian: its covariance c (dim, dim) is state and response (Oldroyd-B).
 
     Condition, `De` and `dim` as for `DumbbellDensity`. Exact. There is no steady state for De ε ≥ 1/2 in extension: the solve

@@ -65,6 +65,10 @@ class RodDensity(AbstractDensity):
         points, weights = half_quadrature(3, 3 * degree)
         self.grid = Grid(real(points), real(weights), real(self.basis(points)))
 
+    @property
+    def dim(self):
+        return 3
+
     def basis(self, points):
         lengths = np.linalg.norm(points, axis=1, keepdims=True)
         return harmonics(points / lengths, self.degree).values

@@ -19,11 +19,12 @@ from fiberax.core.fiber import AbstractStochastic
 from fiberax.core.noise import Noise, draw
 from fiberax.physics.fluids.dumbbell import carried, check_condition, check_ensemble, square
 from fiberax.physics.fluids.potentials import AbstractMeanField, second_moment
+from fiberax.physics.fluids.suspended import AbstractSuspended
 
 _RESOLVED = 0.15  # time step times the fastest rate of rotation, mean field and flow
 
 
-class Rod(AbstractStochastic):
+class Rod(AbstractStochastic, AbstractSuspended):
     """`members` unit vectors (3, members); condition κ (3, 3), κ_ij = ∂U_i/∂x_j; response the full stress τ (3, 3), 0 at rest.
 
     `potential`: `MaierSaupe(N)`, `Onsager(N)`, one's own, or None for a dilute suspension. `De`: 1/De is the rotational
@@ -40,6 +41,10 @@ class Rod(AbstractStochastic):
         check_ensemble("Rod", 3, members, De, noise)
         self.potential, self.members, self.noise = potential, members, noise
         self.De = jnp.asarray(De, jnp.result_type(float))
+
+    @property
+    def dim(self):
+        return 3
 
     def init(self, condition, key) -> Float[Array, "3 members"]:
         """Rods in all directions alike."""
