@@ -146,7 +146,7 @@ class _Path:
         if soundness is not None and not self.allow_unstable:
             demand_soundness(self.field, at.macro, at.section, soundness, f"at t = {t:.6g}", remedy="")
         self.counts.append(int(at.steps))
-        return carry._replace(t=jnp.asarray(float(t)), macro=at.macro, section=at.section), (energy, soundness)
+        return carry._replace(t=jnp.asarray(float(t)), macro=at.macro, section=at.section), (energy, None, soundness)
 
     def _record(self, carry: _Carry, judged: tuple, watch: Watch) -> None:
         response, result = self.field.sites.trim(carry.section.response), self.field.outcomes(carry.section).result

@@ -74,6 +74,10 @@ class AbstractDriver(eqx.Module):
         """The derivative of `follow` with respect to the condition, axes of the response first."""
         return jacobian(lambda c: self.follow(fiber, link, state, memory, c), condition)
 
+    def stderr(self, fiber, link: Callable | None, state, memory, condition) -> Any | None:
+        """Standard error of what `respond` gives, a tree like it, or None where there is none."""
+        return fiber.stderr(state, condition) if link is None else None
+
     @property
     def coupled(self) -> bool:
         """True where fibers come to equilibrium along with the macro model, and not within each of its evaluations."""

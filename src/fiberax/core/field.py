@@ -156,23 +156,28 @@ class Field(eqx.Module):
         return self.sites.trim(self.sites.update(chunk, empty, (section, padded)))
 
     def over_sites(self, function, macro, section: Section) -> Any:
-        """`function(fiber, state, condition)` at every site, sites first; None where it gives None."""
+        """`function(fiber, state, memory, condition)` at every site, sites first; None where it gives None."""
         conditions = self.sites.pad(self.bundle.macro.conditions(macro))
-        one = lambda state, condition: function(self.fiber, state, condition)
-        like = jax.eval_shape(one, *jax.tree.map(lambda x: x[0], (section.state, conditions)))
+        one = lambda state, memory, condition: function(self.fiber, state, memory, condition)
+        carried = (section.state, section.memory, conditions)
+        like = jax.eval_shape(one, *jax.tree.map(lambda x: x[0], carried))
         if like is None:
             return None
         empty = jax.tree.map(lambda x: jnp.zeros((self.sites.padded, *x.shape), x.dtype), like)
         chunk = lambda ids, _, inputs: each(one, *inputs)
-        return self.sites.trim(self.sites.update(chunk, empty, (section.state, conditions)))
+        return self.sites.trim(self.sites.update(chunk, empty, carried))
 
     def soundness(self, macro, section: Section) -> jax.Array | None:
         """`AbstractFiber.soundness` of every site (sites,), or None."""
-        return self.over_sites(lambda fiber, state, condition: fiber.soundness(state, condition), macro, section)
+        return self.over_sites(lambda fiber, state, _, condition: fiber.soundness(state, condition), macro, section)
 
     def energy(self, macro, section: Section) -> jax.Array | None:
         """Energy of every fiber (sites,) per unit reference volume, see `energy_of`, or None."""
-        return self.over_sites(energy_of, macro, section)
+        return self.over_sites(lambda fiber, state, _, condition: energy_of(fiber, state, condition), macro, section)
+
+    def stderr(self, macro, section: Section) -> Any | None:
+        """Standard errors of the responses, a tree like them (sites first), or None."""
+        return self.over_sites(lambda fiber, *at: self.driver.stderr(fiber, self.bundle.link, *at), macro, section)
 
     def at_rest(self) -> "Field":
         """The field of an inertial model as a function of the position alone; another field is what it is."""

@@ -131,13 +131,14 @@ def begin(field: Field, macro, response, samples) -> Carry:
 
 
 class Observed(NamedTuple):
-    """What belongs to the macrostate as it stands, sites first; `energy` and `soundness` are None where there is none."""
+    """What belongs to the macrostate as it stands, sites first; all but the first two are None where there is none."""
 
     response: Any
     result: jax.Array
     energy: jax.Array | None
+    stderr: Any
     soundness: jax.Array | None
-    state: Any = None
+    state: Any
 
 
 def observe(field: Field, carry: Carry, dt, sound: bool = False, states: bool = False) -> Observed:
@@ -153,7 +154,7 @@ def observe(field: Field, carry: Carry, dt, sound: bool = False, states: bool = 
     whole = section if field.driver.slaved else _caught_up(field, carry)
     soundness = field.soundness(macro, section) if sound else None
     state = field.sites.trim(section.state) if states else None
-    return Observed(response, result, field.energy(macro, whole), soundness, state)
+    return Observed(response, result, field.energy(macro, whole), field.stderr(macro, section), soundness, state)
 
 
 def _caught_up(field: Field, carry: Carry):
@@ -347,10 +348,11 @@ class Loop:
         response = stacked([r.response for r in self.records])
         result = stacked([r.result for r in self.records])
         energy = stacked([r.energy for r in self.records])
+        stderr = stacked([r.stderr for r in self.records])
         ts = np.asarray([r.t for r in self.records])
         elapsed = time.perf_counter() - self.begun
         stats = {"steps": self.done, "elapsed": elapsed, "separation": self.monitor.history}
         count, section = self.field.sites.count, carry.section
         if self.field.sites.padded > count:
             section = jax.tree.map(lambda x: x[:count], section)
-        return Solution(ts, macro, response, result, section, stats, self.field.bundle.macro, energy)
+        return Solution(ts, macro, response, result, section, stats, self.field.bundle.macro, energy, stderr)

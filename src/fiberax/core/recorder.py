@@ -23,7 +23,8 @@ class Report(NamedTuple):
 class Record(NamedTuple):
     """What is saved at one save time: numpy trees; all but `macro` have a leading site axis, or are None.
 
-    `soundness`: of fibers that have one, where it is looked at. `state`: for a recorder that `wants_states`.
+    `stderr`: standard errors, a tree like `response`. `soundness`: of fibers that have one, where it is looked at. `state`: for
+    a recorder that `wants_states`.
     """
 
     index: int
@@ -32,6 +33,7 @@ class Record(NamedTuple):
     response: Any
     result: np.ndarray
     energy: np.ndarray | None = None
+    stderr: Any = None
     soundness: np.ndarray | None = None
     state: Any = None
 

@@ -16,7 +16,8 @@ class Solution(eqx.Module):
 
     `ts` (T,) save times; `macro` and `response` trees with leading axes (T,) and (T, sites); `result` (T, sites) integer codes
     of `fx.Result`; `section` what the sites carry at the end; `stats` a dictionary of counts and measurements; `energy`
-    (T, sites) of energy fibers per unit reference volume, kinetic energy of the microstates included, else None.
+    (T, sites) of energy fibers per unit reference volume, kinetic energy of the microstates included, else None; `stderr` a
+    tree like `response`, its standard error where fibers are random, else None.
     """
 
     ts: Any
@@ -27,6 +28,7 @@ class Solution(eqx.Module):
     stats: dict[str, Any]
     model: AbstractMacro
     energy: Any = None
+    stderr: Any = None
 
     def to_xarray(self):
         """The saved fields as an `xarray.Dataset` with dimensions time, the macro model's own axes, and site.
@@ -46,6 +48,8 @@ class Solution(eqx.Module):
         for name, value in _named("response", self.response):
             variables[name] = (("time", "site", *(f"{name}_{k}" for k in range(value.ndim - 2))), value)
         variables["result"] = (("time", "site"), np.asarray(self.result))
+        for name, value in _named("response_stderr", self.stderr):
+            variables[name] = (("time", "site", *(f"response_{k}" for k in range(value.ndim - 2))), value)
         if self.energy is not None:
             variables["energy"] = (("time", "site"), np.asarray(self.energy))
         coordinates: dict[str, Any] = {"time": np.asarray(self.ts)}

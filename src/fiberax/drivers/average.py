@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import gamma, gammainc
 
 from fiberax.core.errors import BadInput
 
@@ -32,6 +33,13 @@ class AbstractAverage(eqx.Module):
     def push(self, memory: Any, value: Any, interval: Any) -> tuple[Any, Any]:
         """Memory and average after `value` held over the last `interval`."""
 
+    @abc.abstractmethod
+    def variance_factor(self, ratio: Any) -> np.ndarray:
+        """Variance of the average of an Ornstein-Uhlenbeck process over that of the process; `ratio` = t₀ over its decay time.
+
+        For a window that has been filled. Raises `BadInput` for ratios that are not positive.
+        """
+
 
 class Exponential(AbstractAverage):
     """K(s) = e^{−s}: one stored value; lags by t₀. Until t₀ has passed it is the plain mean of what came."""
@@ -52,9 +60,14 @@ class Exponential(AbstractAverage):
         mean = jax.tree.map(lambda m, v: m + (1.0 - decay) / new_weight * (v - m), mean, value)
         return (mean, new_weight), mean
 
+    def variance_factor(self, ratio):
+        return 1.0 / (1.0 + _positive(ratio))
+
 
 class _Window(AbstractAverage):
-    """A ring of the last values with the time that each stood for."""
+    """A ring of the last values with the time that each stood for; `overlap`: coefficients of ∫₀^{1−u} K(s) K(s+u) ds in u."""
+
+    overlap: eqx.AbstractClassVar[tuple[float, ...]]
 
     def samples(self, interval):
         return int(np.ceil(self.t0 / interval - 1e-9))
@@ -74,6 +87,12 @@ class _Window(AbstractAverage):
         mean = jax.tree.map(lambda r: jnp.tensordot(weights.astype(r.dtype), r, axes=1), ring)
         return (ring, spans), mean
 
+    def variance_factor(self, ratio):
+        ratio = _positive(ratio)
+        order = np.arange(1, len(self.overlap) + 1)
+        moments = gamma(order) * gammainc(order, ratio[..., None]) / ratio[..., None] ** order  # ∫₀¹ u^j e^{−ru} du
+        return 2.0 * moments @ np.asarray(self.overlap)
+
     @abc.abstractmethod
     def weights(self, inside: jax.Array, age: jax.Array) -> jax.Array:
         """Weights (samples,) of the values, which sum to one; `inside` their spans, `age` the times since their midpoints."""
@@ -82,6 +101,7 @@ class _Window(AbstractAverage):
 class Uniform(_Window):
     """K = 1: the plain mean over the last t₀; lags by t₀/2."""
 
+    overlap = (1.0, -1.0)
     t0: float = eqx.field(static=True)
 
     def weights(self, inside, age):
@@ -91,6 +111,7 @@ class Uniform(_Window):
 class ZeroLag(_Window):
     """K = 4 − 6s: no lag, at four times the variance of the uniform mean. Both moments hold exactly for the stored values."""
 
+    overlap = (4.0, -10.0, 0.0, 6.0)
     t0: float = eqx.field(static=True)
 
     def weights(self, inside, age):
@@ -101,3 +122,10 @@ class ZeroLag(_Window):
         several = spread > 1e-9 * mean**2
         slope = jnp.where(several, mean / jnp.where(several, spread, 1.0), 0.0)
         return inside / total * (1.0 - slope * (age - mean))
+
+
+def _positive(ratio: Any) -> np.ndarray:
+    ratio = np.asarray(ratio, float)
+    if not np.all(ratio > 0.0):
+        raise BadInput(f"variance_factor: the ratio of t0 to the decay time must be positive; it is {ratio}.")
+    return ratio

@@ -30,7 +30,8 @@ class Response(eqx.Module):
 
     `value`: the response; `state`: the microstate; `result`: code of `fx.Result`; `energy`: W for energy fibers, else None;
     `tangent`: dA/dU, response axes first, condition axes last, or None where it was not asked for; `steps`, `residual`
-    (relative): of the solve. From `fx.responses` every array has a leading batch axis.
+    (relative): of the solve; `stderr`: standard error of the value of a fiber that was sampled, else None. From `fx.responses`
+    every array has a leading batch axis.
     """
 
     value: Any
@@ -40,6 +41,7 @@ class Response(eqx.Module):
     tangent: Any
     steps: jax.Array
     residual: jax.Array
+    stderr: Any = None
 
 
 class _Held(AbstractMacro):
@@ -88,17 +90,17 @@ def _value_and_energy(fiber: AbstractEnergy, state, condition):
 @eqx.filter_jit
 def _one(driver: Quasistatic, fiber, link, condition, state, tangent: bool) -> Response:
     key = jax.random.key(0)
-    guess = fiber.init(condition, key) if state is None else state
-
+    guess, memory = driver.begin(fiber, link, condition, key, 0) if state is None else (state, ())
     at_once = _at_once(fiber, link)
     answer = _value_and_energy if at_once else link
-    found, _, value, out = driver.advance(fiber, answer, guess, (), condition, jnp.zeros(()), key, 0)
+    found, memory, value, out = driver.advance(fiber, answer, guess, memory, condition, jnp.zeros(()), key, 0)
     value, energy = value if at_once else (value, energy_of(fiber, found, condition))
-    slope = driver.tangent(fiber, link, found, (), condition) if tangent else None
+    slope = driver.tangent(fiber, link, found, memory, condition) if tangent else None
     out = check_finite(value, out)
     # What a fiber that is not defined at this condition would answer must not pass for a response.
     value = jax.tree.map(lambda v: jnp.where(out.result == Result.NONFINITE, jnp.nan, v), value)
-    return Response(value, found, out.result, energy, slope, out.steps, out.residual)
+    error = driver.stderr(fiber, link, found, memory, condition)
+    return Response(value, found, out.result, energy, slope, out.steps, out.residual, error)
 
 
 def response(
@@ -111,8 +113,9 @@ def response(
 ) -> Response:
     """A(U) of one fiber in equilibrium with one `condition`, and dA/dU where `tangent` is asked for.
 
-    `state` warm-starts the solve (default: the fiber's own `init`). Differentiable in the condition and in every parameter of
-    the fiber by the implicit function theorem. A fiber that does not converge says so in `result`; one that is
+    `state` warm-starts the solve (default: the fiber's own `init`). A fiber that has only dynamics is sampled as `Quasistatic`
+    does it, its `state` being replicas; `fx.sample` leaves more choice. Differentiable in the condition and in every parameter
+    of the fiber by the implicit function theorem. A fiber that does not converge says so in `result`; one that is
     not defined at the condition gives NaN. A list of lists of numbers is taken as an array. Raises `Mismatch` for a fiber
     without equilibrium or pieces that do not fit, and `BadInput` for a condition that is not finite.
     """
@@ -151,10 +154,11 @@ def _many(field: Field, link: Callable | None, conditions, like, tangent: bool) 
         value, energy = section.response, field.energy(conditions, section)
     plain = eqx.tree_at(lambda f: f.bundle.link, field, link, is_leaf=lambda x: x is None)
     slope = plain.tangents(conditions, section) if tangent else None
+    error = field.stderr(conditions, section)
     value, state, energy, outcome = jax.tree.map(
         lambda x: x[: field.sites.count], (value, section.state, energy, section.outcome)
     )
-    return Response(value, state, outcome.result, energy, slope, outcome.steps, outcome.residual)
+    return Response(value, state, outcome.result, energy, slope, outcome.steps, outcome.residual, error)
 
 
 def _settled(field: Field, macro, like):

@@ -170,7 +170,7 @@ class _Sampler(eqx.Module):
 
 
 def follow(fiber: AbstractDynamic, link: Callable | None, states, condition, dt, length, done, key) -> tuple[Any, _Series]:
-    """Replicas (leading axis) of one fiber after `length` steps for each block, the first being step `done`, and their series."""
+    """Replicas (leading axis) of one fiber after `length` steps for each block, from step number `done`, and their series."""
 
     def answer(state):
         return apply_link(link, fiber, state, condition)

@@ -89,3 +89,7 @@ class Seamless(AbstractDriver):
         if self.average is not None:
             return memory[1]
         return apply_link(link, fiber, state, condition)
+
+    def stderr(self, fiber, link, state, memory, condition):
+        """That of the fiber's own ensemble at this instant; None for an average, whose error the correlation time decides."""
+        return None if self.average is not None else super().stderr(fiber, link, state, memory, condition)

@@ -65,6 +65,7 @@ class FolderRecorder(AbstractRecorder):
         arrays = named_leaves("macro", record.macro) | named_leaves("response", record.response)
         if record.result is not None:
             arrays["result"] = np.asarray(record.result, np.int32)
+        arrays |= named_leaves("stderr", record.stderr)
         if record.energy is not None:
             arrays["energy"] = np.asarray(record.energy)
         if record.soundness is not None:
@@ -86,6 +87,8 @@ class FolderRecorder(AbstractRecorder):
 
     def _converted(self, root: str, array: np.ndarray) -> np.ndarray:
         factors, offsets = self._units
+        if root == "stderr":
+            return array * np.abs(factors.get("response", 1.0))
         return array if root not in factors else factors[root] * array + offsets.get(root, 0.0)
 
 

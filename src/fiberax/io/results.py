@@ -97,7 +97,7 @@ def make_schema(
     sizes = dict(grid)
     variables = []
     for key, array in arrays.items():
-        quantity = quantities.get(key, Quantity(re.sub(r"\W+", "_", key).strip("_")))
+        quantity = quantities.get(key, _named_after(key, quantities))
         cells = tuple(grid.values())
         on_grid = bool(cells) and array.shape[: len(cells)] == cells
         if on_grid or (cells and array.shape[:1] == (np.prod(cells),)):
@@ -120,6 +120,16 @@ def make_schema(
         dict.fromkeys(coords, unit),
         axis,
     )
+
+
+def _named_after(key: str, quantities: dict[str, Quantity]) -> Quantity:
+    """A quantity named after its key; a standard error after its response."""
+    name = re.sub(r"\W+", "_", key).strip("_")
+    root, dot, leaf = key.partition(".")
+    if root != "stderr":
+        return Quantity(name)
+    of = quantities.get(f"response{dot}{leaf}", Quantity(re.sub(r"\W+", "_", f"response{dot}{leaf}").strip("_")))
+    return Quantity(f"{of.name}_stderr", of.unit, f"standard error of {of.label or of.name}")
 
 
 def _dim(sizes: dict[str, int], name: str, size: int) -> str:
