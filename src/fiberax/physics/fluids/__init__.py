@@ -1,9 +1,13 @@
 """Complex fluids: dumbbells, chains and rods as fibers, and the flows that carry them (spec sections 8 and 9)."""
 
+from fiberax.physics.fluids.boundary import Inflow, Outflow, Wall
 from fiberax.physics.fluids.chain import Chain
+from fiberax.physics.fluids.channel import ChannelFlow
 from fiberax.physics.fluids.dumbbell import Dumbbell
 from fiberax.physics.fluids.dumbbell_density import DumbbellDensity, GaussianDensity
+from fiberax.physics.fluids.flow import Flow
 from fiberax.physics.fluids.homogeneous import Homogeneous
+from fiberax.physics.fluids.periodic import PeriodicFlow
 from fiberax.physics.fluids.potentials import AbstractMeanField, MaierSaupe, Onsager
 from fiberax.physics.fluids.rod_density import RodDensity
 from fiberax.physics.fluids.rods import Rod
@@ -16,13 +20,19 @@ __all__ = [
     "AbstractSpring",
     "AbstractSuspended",
     "Chain",
+    "ChannelFlow",
     "Dumbbell",
     "DumbbellDensity",
+    "Flow",
     "GaussianDensity",
     "Homogeneous",
     "Hookean",
+    "Inflow",
     "MaierSaupe",
     "Onsager",
+    "Outflow",
+    "PeriodicFlow",
     "Rod",
     "RodDensity",
+    "Wall",
 ]

@@ -37,7 +37,7 @@ class Parameters(eqx.Module):
     dim: int | None = eqx.field(static=True, default=None)
     newtonian: bool = eqx.field(static=True, default=False)  # viscosity_ratio = 1: the fibers' stress has no weight
 
-    def __init__(self, Re=1.0, viscosity_ratio=1.0, force=None, De=None, dim=None):
+    def __init__(self, Re: Any = 1.0, viscosity_ratio: Any = 1.0, force: Any = None, De: Any = None, dim: int | None = None):
         self.Re = _number("Re", Re, 0.0, np.inf)
         self.viscosity_ratio = _number("viscosity_ratio", viscosity_ratio, 0.0, 1.0)
         if self.creeping and not trees.is_tracer(viscosity_ratio) and float(viscosity_ratio) == 0.0:
@@ -142,7 +142,7 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
         """Number d of velocity components; a channel lies in the plane of x and y."""
         return max(2, self.box.dim)
 
-    def start(self, t=0.0, velocity: Callable | None = None) -> Velocity:
+    def start(self, t: Any = 0.0, velocity: Callable | None = None) -> Velocity:
         """A macrostate to begin with at `t`: at rest but for what the boundary moves, or `velocity`, made divergence-free.
 
         `velocity`: a function x (..., dim) -> (..., dim); in a channel y (n,) -> (n,).
@@ -226,7 +226,7 @@ class Creeping(AbstractPrompt, AbstractCarrier):
     def grid(self):
         return self.inner.grid
 
-    def start(self, t=0.0, velocity: Callable | None = None) -> Prompt:
+    def start(self, t: Any = 0.0, velocity: Callable | None = None) -> Prompt:
         """The Stokes flow under isotropic stress at `t`, or `velocity` as for a flow with inertia."""
         time = jnp.asarray(t, jnp.result_type(float))
         if velocity is None:
@@ -268,6 +268,18 @@ class Creeping(AbstractPrompt, AbstractCarrier):
 
     def example(self):
         return Prompt(self.inner.example(), self.inner.example())
+
+
+def evaluate(function: Callable, points: np.ndarray) -> Array:
+    """A function of the position at `points`, as for `AbstractFluid.sample`. Raises `BadInput` where shapes do not fit."""
+    x = jnp.asarray(points, jnp.result_type(float))
+    value = jnp.asarray(function(x), x.dtype)
+    if value.shape != x.shape:
+        raise BadInput(
+            f"Flow: a function of the position gives {value.shape} for points {x.shape}. It must give as many numbers: a "
+            "vector at each point x (..., dim), in a channel the component along x at each y (n,)."
+        )
+    return value
 
 
 def _number(name: str, value: Any, low: float, high: float):
