@@ -112,6 +112,18 @@ class GinzburgLandau(AbstractStochastic):
         held = state.field + (condition - self._mean(state.field))
         return 0.5 * jnp.mean(self._force(held))
 
+    def stderr(self, state: Lattice, condition):
+        """Standard error of A over the replicas; None for a single one, whose sites are correlated."""
+        if self.replicas == 1:
+            return None
+        held = state.field + (condition - self._mean(state.field))
+        each = 0.5 * jnp.mean(self._force(held), axis=self._axes())
+        return jnp.std(each, ddof=1) / self.replicas**0.5
+
+    @property
+    def unmixable(self):
+        return "means of the spins of several sites fluctuate less than the spins of any, and are in no equilibrium"
+
     def _force(self, field):
         """V'(φ), elementwise."""
         return jax.jvp(self.V, (field,), (jnp.ones_like(field),))[1]

@@ -143,6 +143,10 @@ class GaussianDensity(AbstractFlow, AbstractSuspended):
         lost = (out.result == Result.SUCCESS) & ~(self.soundness(new, condition) > 0.0)
         return new, out._replace(result=jnp.where(lost, jnp.int32(Result.OUT_OF_RANGE), out.result))
 
+    def restore(self, state, safe):
+        """The new c where it is at least a quarter of `safe` in every direction, so that it stays positive, else `safe`."""
+        return jnp.where(_positive(state - 0.25 * safe), state, safe)
+
     def soundness(self, state, condition):
         """The smallest eigenvalue of c."""
         return jnp.min(jnp.linalg.eigvalsh(0.5 * (state + state.T)))
@@ -157,6 +161,13 @@ class GaussianDensity(AbstractFlow, AbstractSuspended):
         points = jnp.asarray(points, jnp.result_type(float))
         square = jnp.sum(points * jnp.linalg.solve(state, points.T).T, axis=1)
         return jnp.exp(-0.5 * square) / jnp.sqrt(jnp.linalg.det(2.0 * jnp.pi * state))
+
+
+def _positive(c: Float[Array, "dim dim"]) -> Float[Array, ""]:
+    """Whether a symmetric matrix is positive definite: all of its leading minors are."""
+    minor = c[0, 0] * c[1, 1] - c[0, 1] * c[1, 0]
+    last = minor if c.shape[0] == 2 else jnp.linalg.det(c)
+    return (c[0, 0] > 0.0) & (minor > 0.0) & (last > 0.0)
 
 
 def _reach(spring) -> float:

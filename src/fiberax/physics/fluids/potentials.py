@@ -48,7 +48,7 @@ class MaierSaupe(AbstractMeanField):
         return -1.5 * self.N * cosine**2
 
     def force(self, m):
-        return -3.0 * self.N * (second_moment(m) @ m)
+        return -3.0 * self.N.astype(m.dtype) * (second_moment(m) @ m)
 
 
 class Onsager(AbstractMeanField):
@@ -69,7 +69,7 @@ class Onsager(AbstractMeanField):
         # Parallel rods, and each one with itself, exert nothing on each other: |m×m'| has a kink there.
         square = 1.0 - cosine**2
         apart = square > 1e-12
-        return jnp.where(apart, -self.N * cosine / jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0)
+        return jnp.where(apart, -self.N.astype(cosine.dtype) * cosine / jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0)
 
 
 def second_moment(m: Float[Array, "3 members"]) -> Float[Array, "3 3"]:
