@@ -8,10 +8,12 @@ from fiberax.physics.fluids.dumbbell_density import DumbbellDensity, GaussianDen
 from fiberax.physics.fluids.flow import Flow
 from fiberax.physics.fluids.homogeneous import Homogeneous
 from fiberax.physics.fluids.periodic import PeriodicFlow
+from fiberax.physics.fluids.members import Controlled
 from fiberax.physics.fluids.potentials import AbstractMeanField, MaierSaupe, Onsager
 from fiberax.physics.fluids.rod_density import RodDensity
 from fiberax.physics.fluids.rods import Rod
 from fiberax.physics.fluids.springs import FENE, AbstractSpring, Hookean
+from fiberax.physics.fluids.staggered import StaggeredFlow
 from fiberax.physics.fluids.suspended import AbstractSuspended
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "AbstractSuspended",
     "Chain",
     "ChannelFlow",
+    "Controlled",
     "Dumbbell",
     "DumbbellDensity",
     "Flow",
@@ -34,5 +37,6 @@ __all__ = [
     "PeriodicFlow",
     "Rod",
     "RodDensity",
+    "StaggeredFlow",
     "Wall",
 ]

@@ -1,0 +1,183 @@
+"""The generalised Stokes problem on a rectangle of marker-and-cell type, without splitting error.
+
+shift u − ν Δu + ∇p = f, ∇·u = 0. Second order: F. H. Harlow, J. E. Welch, Phys. Fluids 8 (1965) 2182. The pressure solves the
+Schur complement by conjugate gradients, preconditioned by ν + shift (−Δ)⁻¹ (J. Cahouet, J.-P. Chabard, Int. J. Numer. Meth.
+Fluids 8 (1988) 869); what stands inside is solved exactly by fast diagonalisation. Velocities are pairs (u, v), u on the faces
+normal to x (nx + 1, ny), v on those normal to y (nx, ny + 1), along periodic axes too; pressures are at cell centres.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fiberax.numerics.separable import End, Ends, Separable, cell_modes, face_modes
+
+Velocity = tuple[Float[Array, "nx1 ny"], Float[Array, "nx ny1"]]
+Walls = tuple[tuple[Array, Array], tuple[Array, Array]]  # tangential velocities of the sides (left, right), (bottom, top)
+
+
+def _turned(ends: Ends) -> Ends:
+    """Where the velocity is open the pressure is fixed, and the other way round."""
+    other: dict[End, End] = {"fixed": "open", "open": "fixed"}
+    return None if ends is None else (other[ends[0]], other[ends[1]])
+
+
+def along(array: Array, axis: int, start: int, stop: int | None = None) -> Array:
+    """Entries start..stop along `axis`."""
+    return array[start:stop] if axis == 0 else array[:, start:stop]
+
+
+class Stokes(eqx.Module):
+    """Operators and solver for one rectangle.
+
+    `ends` for each axis: None where it is periodic, else for its lower and upper side "fixed" where the velocity is given or
+    "open" where it is free: ν ∂u/∂n − p n = 0, p being 0 outside. `iterations` bounds the conjugate gradients, which stop at
+    `tolerance` relative to the divergence that they begin with; None: 1e-11, in single precision 1e-5.
+    """
+
+    cells: tuple[int, int] = eqx.field(static=True)
+    spacing: tuple[float, float] = eqx.field(static=True)
+    ends: tuple[Ends, Ends] = eqx.field(static=True)
+    iterations: int = eqx.field(static=True)
+    tolerance: float = eqx.field(static=True)
+    velocity: tuple[Separable, Separable]
+    pressure: Separable
+
+    def __init__(self, cells, spacing, ends, tolerance: float | None = None, iterations: int = 200):
+        self.cells, self.spacing, self.ends, self.iterations = cells, spacing, ends, iterations
+        single = jnp.finfo(jnp.result_type(float)).eps > 1e-10
+        self.tolerance = (1e-5 if single else 1e-11) if tolerance is None else tolerance
+        faces = [face_modes(n, h, pair) for n, h, pair in zip(cells, spacing, ends)]
+        centres = [cell_modes(n, h, pair) for n, h, pair in zip(cells, spacing, ends)]
+        self.velocity = (Separable(faces[0], centres[1]), Separable(centres[0], faces[1]))
+        self.pressure = Separable(*(cell_modes(n, h, _turned(pair)) for n, h, pair in zip(cells, spacing, ends)))
+
+    @property
+    def closed(self) -> bool:
+        """Whether no side is open, so that the pressure is known up to a constant and the net inflow must be zero."""
+        return all(pair is None or "open" not in pair for pair in self.ends)
+
+    def divergence(self, velocity: Velocity) -> Float[Array, "nx ny"]:
+        """∇·u at the cells."""
+        (u, v), (hx, hy) = velocity, self.spacing
+        return (u[1:] - u[:-1]) / hx + (v[:, 1:] - v[:, :-1]) / hy
+
+    def gradient(self, p: Float[Array, "nx ny"]) -> Velocity:
+        """∇p on the faces; zero on sides where the velocity is given. Minus the adjoint of the divergence."""
+        return self.to_faces(p, 0), self.to_faces(p, 1)
+
+    def to_faces(self, p: Array, axis: int, beyond: tuple[Any, Any] = (0.0, 0.0)) -> Array:
+        """Differences along `axis` of what sits at centres; on open sides to `beyond`, half a cell away; on fixed ones zero."""
+        h, pair, first, last = self.spacing[axis], self.ends[axis], along(p, axis, 0, 1), along(p, axis, -1)
+        if pair is None:
+            low = high = (first - last) / h
+        else:
+            low = 2.0 / h * (first - beyond[0]) if pair[0] == "open" else jnp.zeros_like(first)
+            high = 2.0 / h * (beyond[1] - last) if pair[1] == "open" else jnp.zeros_like(last)
+        return jnp.concatenate([low, (along(p, axis, 1) - along(p, axis, 0, -1)) / h, high], axis)
+
+    def _on_sides(self, u, axis, values):
+        """Layers that u, which sits at centres along `axis`, has on the two sides: given, or its own where they are open."""
+        low, high = (jnp.expand_dims(value, axis) for value in values)
+        first, last = along(u, axis, 0, 1), along(u, axis, -1)
+        pair = self.ends[axis] or ("open", "open")
+        return first, last, low if pair[0] == "fixed" else first, high if pair[1] == "fixed" else last
+
+    def shear(self, velocity: Velocity, walls: Walls) -> Velocity:
+        """(∂u/∂y, ∂v/∂x) at the corners (nx + 1, ny + 1), on sides half a cell from `walls`; zero on open ones."""
+
+        def slope(u, axis, values):
+            h, (first, last, low, high) = self.spacing[axis], self._on_sides(u, axis, values)
+            wrap = (first - last) / h
+            ends = (wrap, wrap) if self.ends[axis] is None else (2.0 / h * (first - low), 2.0 / h * (high - last))
+            return jnp.concatenate([ends[0], (along(u, axis, 1) - along(u, axis, 0, -1)) / h, ends[1]], axis)
+
+        return slope(velocity[0], 1, walls[1]), slope(velocity[1], 0, walls[0])
+
+    def corners(self, velocity: Velocity, walls: Walls) -> Velocity:
+        """(u, v) at the corners (nx + 1, ny + 1), means of neighbours."""
+
+        def mean(u, axis, values):
+            first, last, low, high = self._on_sides(u, axis, values)
+            wrap = 0.5 * (first + last)
+            ends = (wrap, wrap) if self.ends[axis] is None else (low, high)
+            return jnp.concatenate([ends[0], 0.5 * (along(u, axis, 1) + along(u, axis, 0, -1)), ends[1]], axis)
+
+        return mean(velocity[0], 1, walls[1]), mean(velocity[1], 0, walls[0])
+
+    def laplacian(self, velocity: Velocity, walls: Walls) -> Velocity:
+        """Δu on the faces, the sides having the tangential velocities `walls`; meaningless on sides that are fixed."""
+        (u, v), (hx, hy) = velocity, self.spacing
+        uy, vx = self.shear(velocity, walls)
+        return (
+            self.to_faces((u[1:] - u[:-1]) / hx, 0) + (uy[:, 1:] - uy[:, :-1]) / hy,
+            (vx[1:] - vx[:-1]) / hx + self.to_faces((v[:, 1:] - v[:, :-1]) / hy, 1),
+        )
+
+    def normal(self, velocity: Velocity) -> Velocity:
+        """What `velocity` is on sides where it is given, zero elsewhere."""
+        parts = []
+        for axis, (u, pair) in enumerate(zip(velocity, self.ends)):
+            keep = np.zeros(self.cells[axis] + 1)
+            for row, end in zip((0, -1), pair or ()):
+                keep[row] = float(end == "fixed")
+            parts.append(u * jnp.expand_dims(jnp.asarray(keep, u.dtype), 1 - axis))
+        return parts[0], parts[1]
+
+    def project(self, velocity: Velocity) -> tuple[Velocity, Float[Array, "nx ny"]]:
+        """The nearest velocity without divergence, and the p with velocity − ∇p equal to it."""
+        p = self.pressure.solve(-self.divergence(velocity))
+        return jax.tree.map(jnp.subtract, velocity, self.gradient(p)), p
+
+    def solve(self, known: Velocity, shift, viscosity, normal: Velocity, walls: Walls) -> tuple[Velocity, Array, Array]:
+        """Velocity, pressure and number of iterations; on its sides the velocity is `normal` (zero elsewhere) and `walls`.
+
+        The divergence is zero to round-off whatever the tolerance: the last step is a projection.
+        """
+        known = jax.tree.map(lambda f, moved: f + viscosity * moved, known, self.laplacian(normal, walls))
+
+        def within(f):
+            return self.velocity[0].solve(f[0], shift, viscosity), self.velocity[1].solve(f[1], shift, viscosity)
+
+        def schur(p):
+            return -self.divergence(within(self.gradient(p)))
+
+        def precondition(r):
+            return viscosity * r + shift * self.pressure.solve(r)
+
+        free = jax.tree.map(jnp.add, within(known), normal)
+        p, count = self._conjugate(schur, precondition, -self.divergence(free))
+        velocity = jax.tree.map(jnp.subtract, free, within(self.gradient(p)))
+        return self.project(velocity)[0], p, count
+
+    def _conjugate(self, matrix, precondition, right):
+        """Preconditioned conjugate gradients; differentiable as the solution of a linear system."""
+
+        def iterate(matrix, right):
+            if self.closed:  # round-off must not ask for what no pressure can do
+                right = right - jnp.mean(right)
+            target = self.tolerance**2 * jnp.vdot(right, right)
+
+            def body(carry):
+                p, r, d, rz, count = carry
+                q = matrix(d)
+                alpha = rz / jnp.vdot(d, q)
+                p, r = p + alpha * d, r - alpha * q
+                z = precondition(r)
+                new = jnp.vdot(r, z)
+                return p, r, z + new / rz * d, new, count + 1
+
+            def going(carry):
+                _, r, _, rz, count = carry
+                return (jnp.vdot(r, r) > target) & (rz > 0.0) & (count < self.iterations)
+
+            z = precondition(right)
+            start = (jnp.zeros_like(right), right, z, jnp.vdot(right, z), jnp.zeros((), jnp.int32))
+            p, *_, count = jax.lax.while_loop(going, body, start)
+            return p, count
+
+        return jax.lax.custom_linear_solve(matrix, right, iterate, iterate, symmetric=True, has_aux=True)
