@@ -8,7 +8,7 @@ import numpy as np
 
 from fiberax.core.driver import Section
 from fiberax.core.errors import MissingExtra
-from fiberax.core.macro import AbstractMacro
+from fiberax.core.macro import AbstractMacro, Layout
 
 
 class Solution(eqx.Module):
@@ -42,7 +42,7 @@ class Solution(eqx.Module):
         layout, positions = self.model.layout(), self.model.positions()
         variables = {}
         for name, value in _named("macro", self.macro):
-            own = () if layout is None or value.ndim - 1 < len(layout.dims) else layout.dims
+            own = layout.dims if layout is not None and _fits(layout, value.shape[1:]) else ()
             rest = tuple(f"{name}_{k}" for k in range(value.ndim - 1 - len(own)))
             variables[name] = (("time", *own, *rest), value)
         for name, value in _named("response", self.response):
@@ -59,6 +59,12 @@ class Solution(eqx.Module):
             for k, axis in enumerate("xyz"[: positions.shape[1]]):
                 coordinates[f"site_{axis}"] = ("site", np.asarray(positions)[:, k])
         return xarray.Dataset(variables, coordinates, {"source": "fiberax"})
+
+
+def _fits(layout: Layout, shape: tuple[int, ...]) -> bool:
+    """Whether the leading axes of a macro array are those of the layout; staggered and nodal values have others."""
+    sizes = [len(layout.coords[name]) if name in layout.coords else None for name in layout.dims]
+    return len(shape) >= len(sizes) and all(n in (None, m) for n, m in zip(sizes, shape, strict=False))
 
 
 def _named(root: str, tree: Any) -> list[tuple[str, np.ndarray]]:

@@ -86,7 +86,7 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
       and viscosity are arrays ≥ 0, not both zero;
     - `face_velocity(t, V)` as `AbstractCarrier` says; `centred(V)`: velocity at the cell centres, (*cells, d).
 
-    Conditions, rate, the two parts for `fx.CrankNicolson`, pairing with the fiber, shapes, names and the creeping form follow.
+    Conditions, rate, the two parts for `fx.IMEX`, pairing with the fiber, shapes, names and the creeping form follow.
     What need not be in V on the boundary (rows of known, of rates) is ignored or set by `within` and `stokes`.
     """
 
@@ -178,17 +178,13 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
     def explicit(self, t, macro, response):
         return jax.tree.map(lambda f, c: f / self.parameters.Re - c, self.forcing(t, response), self.convection(t, macro))
 
-    def linear(self, t, macro):
-        p = self.parameters
-        return jax.tree.map(lambda x: p.viscosity_ratio / p.Re * x, self.laplacian(t, macro))
-
     def solve(self, t, known, shift, guess):
         return self.stokes(t, known, shift, self.parameters.viscosity_ratio / self.parameters.Re)
 
     def rate(self, t, macro, response):
-        """Explicit and linear part together, projected; what the boundary moves, moves with it."""
-        time = jnp.asarray(t, jnp.result_type(float))
-        free = trees.axpy(1.0, self.explicit(time, macro, response), self.linear(time, macro))
+        """The whole right-hand side, projected; what the boundary moves, moves with it."""
+        time, p = jnp.asarray(t, jnp.result_type(float)), self.parameters
+        free = trees.axpy(p.viscosity_ratio / p.Re, self.laplacian(time, macro), self.explicit(time, macro, response))
         return jax.jvp(self.within, (time, macro), (jnp.ones_like(time), free))[1]
 
     def paired(self, fiber):
