@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
-from fiberax.testing import Decay, observed_order
+from fiberax.testing import Decay, OrnsteinUhlenbeck, observed_order
 
 
 def averaged(kernel, signal, times):
@@ -80,6 +80,53 @@ def test_variances_of_white_noise():
     uniform, zero = (averaged(k(4.0), noise, times)[40:] for k in (fx.Uniform, fx.ZeroLag))
     np.testing.assert_allclose(40 * jnp.var(uniform), 1.0, rtol=0.1)
     np.testing.assert_allclose(40 * jnp.var(zero), 4.0, rtol=0.1)
+
+
+KINDS = [fx.Uniform, fx.Exponential, fx.ZeroLag]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ratio", [0.3, 2.0, 15.0])
+def test_variance_factors_are_those_of_the_stored_weights(kind, ratio):
+    """Σ w_i w_j e^{−|t_i − t_j|/τ}, the weights taken from the kernel; the difference falls with the square of the span."""
+    errors = []
+    for count in (40, 80):
+        span = 1.0 / count
+        times = span * jnp.arange((1 if kind is not fx.Exponential else 12) * count + 1)
+        weights = np.asarray(averaged(kind(1.0), lambda t: jnp.eye(t.size), times)[-1])
+        age = span * np.arange(weights.size)
+        exact = weights @ np.exp(-ratio * np.abs(age[:, None] - age)) @ weights
+        errors.append(abs(exact / kind(1.0).variance_factor(ratio) - 1.0))
+    assert errors[1] < 0.01
+    assert errors[1] < 0.3 * errors[0] + 1e-4  # the start of the exponential is forgotten up to e^{−12}
+
+
+def test_variance_factors_in_closed_form():
+    r = np.array([0.01, 1.0, 7.0, 300.0])
+    np.testing.assert_allclose(fx.Uniform(1.0).variance_factor(r), 2.0 * (r - 1.0 + np.exp(-r)) / r**2, rtol=1e-9)
+    np.testing.assert_allclose(fx.Exponential(2.0).variance_factor(r), 1.0 / (1.0 + r))
+    np.testing.assert_allclose(300.0 * fx.ZeroLag(1.0).variance_factor(300.0), 8.0, rtol=0.02)  # (2/r) ∫K²
+    with pytest.raises(fx.BadInput, match="must be positive; it is -1"):
+        fx.Uniform(1.0).variance_factor(-1.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_variances_of_a_run(kind):
+    """Means of Ornstein-Uhlenbeck members (decay time 1/2) averaged inside Seamless over t₀ = 1, at 3000 sites."""
+    fiber, sites = OrnsteinUhlenbeck(k=2.0, diffusion=0.6, members=1), 3000
+    bundle = fx.Bundle(Held(sites), fiber, link=lambda fiber, state, condition: state[0])
+    driver = fx.Seamless(substeps=20, average=kind(1.0), separation=np.inf)
+    sol = fx.evolve(bundle, driver, jnp.zeros(sites), t1=6.0, dt=1.0)
+    assert sol.stderr is None
+    found = np.var(sol.response[0]) / 0.3
+    assert abs(found / kind(1.0).variance_factor(2.0) - 1.0) < 4.0 * (2.0 / sites) ** 0.5 + 2e-3
+
+
+class Held(Decay):
+    """Conditions that do not move."""
+
+    def rate(self, t, macro, response):
+        return 0.0 * macro
 
 
 class Stopwatch(fx.AbstractDynamic):

@@ -93,10 +93,6 @@ class AbstractSemiImplicit(AbstractMacro):
         """N: what is taken explicitly, a tree like `macro`; it need not respect the constraints."""
 
     @abc.abstractmethod
-    def linear(self, t: Float[Array, ""], macro: Macro) -> Macro:
-        """L U, a tree like `macro`, boundary values of the time `t` included."""
-
-    @abc.abstractmethod
     def solve(self, t: Float[Array, ""], known: Macro, shift: Float[Array, ""], guess: Macro) -> Macro:
         """U with shift U − L U = known up to what the constraints ask, within them and with the boundary values of time `t`."""
 

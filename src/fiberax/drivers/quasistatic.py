@@ -55,23 +55,25 @@ class Quasistatic(AbstractDriver):
         return at_rest(fiber)
 
     def begin(self, fiber, link, condition, key, samples):
-        if not isinstance(fiber, AbstractDynamic):
-            return fiber.init(condition, key), ()
-        states = jax.vmap(lambda k: fiber.init(condition, k))(jax.random.split(key, self.replicas))
-        return self._sampled(fiber, link, states, condition, key)
+        fresh = self._fresh(fiber, condition, key)
+        return self._sampled(fiber, link, fresh, condition, key) if isinstance(fiber, AbstractDynamic) else (fresh, ())
 
     def advance(self, fiber, link, state, memory, condition, dt, key, attempt):
-        guess, sampled = state, isinstance(fiber, AbstractDynamic)
+        guess = state
         if isinstance(attempt, jax.Array):
-            fresh = self.begin(fiber, link, condition, key, 0)[0]
-            guess = trees.where(attempt == 0, state, fresh)
-        if sampled:
+            guess = trees.where(attempt == 0, state, self._fresh(fiber, condition, key))
+        if isinstance(fiber, AbstractDynamic):
             state, memory = self._sampled(fiber, link, guess, condition, key)
             out = outcome(0, self.steps)
         else:
             state, out = relaxed(fiber, condition, guess, self.tolerance)
         response = self.respond(fiber, link, state, memory, condition)
         return state, memory, response, check_finite(response, out)
+
+    def _fresh(self, fiber, condition, key) -> Any:
+        if not isinstance(fiber, AbstractDynamic):
+            return fiber.init(condition, key)
+        return jax.vmap(lambda k: fiber.init(condition, k))(jax.random.split(key, self.replicas))
 
     def _sampled(self, fiber: AbstractDynamic, link, states, condition, key) -> tuple[Any, Any]:
         """Replicas after their steps, and as memory the mean of the link and its standard error."""
