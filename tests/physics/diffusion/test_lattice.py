@@ -84,6 +84,19 @@ def test_modes_of_the_gaussian_lattice(dynamics):
     np.testing.assert_array_less(np.abs(found.value - exact), 4.5 * np.asarray(found.stderr))
 
 
+def test_error_over_replicas_is_the_spread_between_fibers():
+    fiber, U = Chain(QUARTIC, sites=4, replicas=20), jnp.asarray(0.5)
+
+    def one(key):
+        move = lambda k, state: fiber.step(state, U, 0.05, jax.random.fold_in(key, k))
+        state = jax.lax.fori_loop(0, 40, move, fiber.init(U, jax.random.fold_in(key, 40)))
+        return fiber.link(state, U), fiber.stderr(state, U)
+
+    link, error = (np.asarray(x) for x in jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 400)))
+    np.testing.assert_allclose(np.sqrt(np.mean(error**2)), link.std(), rtol=4.0 * (2.0 / 400) ** 0.5)
+    assert Chain(QUARTIC, sites=4, replicas=1).stderr(fiber.init(U, jax.random.key(0)), U) is None
+
+
 def test_low_temperature_in_two_wells_does_not_mix():
     wells = lambda x: 4.0 * (x**2 - 1.0) ** 2
     fiber = Chain(wells, sites=16, beta=12.0, coupling=0.5, replicas=1)

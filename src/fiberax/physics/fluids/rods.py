@@ -36,8 +36,8 @@ class Rod(AbstractStochastic, AbstractSuspended):
     diffusion in units of the flow's time. The mean field of a finite ensemble has a bias of order 1/members. `noise`:
     "three-point" (weak order 2, the default) or "gaussian". `dtype`: of the rods; the response is of full precision.
     `control`: carry as many rods at rest, driven by the same noise, whose stress is known by symmetry; the state is then a
-    pair. At small De κ, and below the intensity where order sets in, the standard error of the stress is then proportional to
-    De κ; nothing is gained beyond De κ = 5. Raises `BadInput`.
+    pair. The standard error of the stress of dilute rods is then De κ √(log 1/(De κ)) of what it was, about, since two rods in
+    the same noise come together but mildly in the mean square; nothing is gained beyond De κ = 5. Raises `BadInput`.
     """
 
     potential: AbstractMeanField | None
