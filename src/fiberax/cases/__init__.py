@@ -17,11 +17,11 @@ A model of your own becomes a case in the same way:
 and `fiberax run my_model.py --cells 64` runs it.
 """
 
-from fiberax.cases.base import Case, Evolve, Labels, Loading, Option, Steady, Summary, Table, option
+from fiberax.cases.base import Case, Evolve, Labels, Loading, Option, Sampling, Steady, Summary, Table, option
 from fiberax.cases.find import CASES, find_case, load_file
 from fiberax.io.results import Quantity
 
 __all__ = [
-    "CASES", "Case", "Evolve", "Labels", "Loading", "Option", "Quantity", "Steady", "Summary", "Table", "find_case",
+    "CASES", "Case", "Evolve", "Labels", "Loading", "Option", "Quantity", "Sampling", "Steady", "Summary", "Table", "find_case",
     "load_file", "option",
 ]  # fmt: skip

@@ -139,12 +139,31 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How the rows of a table are sampled: the arguments of `fx.samples`.
+
+    `dt` None: the fiber's own step at the first condition of each batch; batches of one row have one each. With `span`, a time
+    of the fiber, there are as many steps as it takes.
+    """
+
+    steps: int = 10_000
+    replicas: int = 4
+    dt: float | None = None
+    seed: int = 0
+    span: float | None = None
+
+
+@dataclass(frozen=True)
 class Table:
     """Responses (and tangents) of one fiber over a list of conditions: the arguments of `fx.responses`.
 
     `conditions` (rows, ...) are those of the fiber; `values` (rows,), by default the conditions themselves, stand for them on
     the axis, which `labels.axis` names. `batch` rows are computed between two progress reports. `further(condition, state)`:
-    more columns of a row. `summary(values, columns)`: what the whole table comes to.
+    more columns of a row. `derived(values, arrays)`: more columns of a batch, from those there are, by key. `summary(values,
+    columns)`: what the whole table comes to. `shown`: rows whose states are drawn, by `labels.microstate`.
+
+    With `sampling` the responses are long-time averages of a fiber with dynamics, and have a column of standard errors; there
+    are no tangents then. `link`: as in `fx.Bundle`.
     """
 
     fiber: Any
@@ -156,6 +175,10 @@ class Table:
     labels: Labels = Labels()
     further: "Callable[[Any, Any], dict[str, np.ndarray]] | None" = None
     summary: "Callable[[np.ndarray, dict[str, np.ndarray]], Summary] | None" = None
+    link: "Callable | None" = None
+    sampling: Sampling | None = None
+    derived: "Callable[[np.ndarray, dict[str, np.ndarray]], dict[str, np.ndarray]] | None" = None
+    shown: tuple[int, ...] = ()
 
 
 Problem = Evolve | Steady | Loading | Table

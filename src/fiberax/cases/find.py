@@ -39,6 +39,11 @@ CASES = {
         "Pull",
         "a block of crystal with a hole or a notch under tension, until it loses ellipticity",
     ),
+    "rheometer": (
+        "fiberax.cases.rheometer",
+        "Rheometer",
+        "steady and transient material functions of dumbbells, chains or rods",
+    ),
     "steady": (
         "fiberax.cases.steady",
         "SteadyConduction",

@@ -1,14 +1,17 @@
 """What `fiberax check` does: the promises of a model, and what a run will cost, before anything long is computed."""
 
+import dataclasses
 import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import fiberax as fx
 from fiberax.cases.base import Evolve, Loading, Problem, Steady, Table
 from fiberax.cli.display import duration
+from fiberax.cli.table import FEWEST, sampled
 from fiberax.core.bundle import check_fit
 from fiberax.core.errors import BadInput
 from fiberax.core.schedule import schedule
@@ -31,8 +34,13 @@ def check(problem: Problem, placement: Any) -> None:
 
 def _check_table(problem: Table, placement: Any) -> None:
     conditions = np.asarray(problem.conditions, float)
-    _check_fiber(problem.fiber, None, conditions[len(conditions) // 2])
-    seconds = _time_responses(problem.fiber, None, conditions[: problem.batch], placement, problem.tolerance)
+    _check_fiber(problem.fiber, problem.link, conditions[len(conditions) // 2])
+    if problem.sampling is not None:
+        begin = len(conditions) // 2 // problem.batch * problem.batch
+        spent = _time_sampling(problem, conditions[begin : begin + problem.batch], placement)
+        _tell("time", f"about {duration(spent * len(conditions))} for the averages of {len(conditions)} conditions")
+        return
+    seconds = _time_responses(problem.fiber, problem.link, conditions[: problem.batch], placement, problem.tolerance)
     _tell("time", f"about {duration(seconds * len(conditions))} for {len(conditions)} conditions")
 
 
@@ -124,6 +132,22 @@ def _time_responses(fiber: Any, link: Any, conditions: Any, placement: Any, tole
         condition = jax.tree.map(lambda leaf: np.asarray(leaf)[worst].tolist(), conditions)
         raise BadInput(f"The fiber does not come to rest under the condition {condition}: {fx.Result(results[worst]).name}.")
     return spent / len(results)
+
+
+def _time_sampling(problem: Table, conditions: np.ndarray, placement: Any) -> float:
+    """Seconds of the averages of one row, from a short run of a batch, compiled."""
+    assert problem.sampling is not None
+    chosen, spent = problem.sampling, 0.0
+    short = dataclasses.replace(problem, sampling=dataclasses.replace(chosen, steps=FEWEST, span=None))
+    for _ in range(2):
+        begun = time.perf_counter()
+        jax.block_until_ready(sampled(short, conditions, 0, placement).value)
+        spent = time.perf_counter() - begun
+    if chosen.span is None:
+        steps = chosen.steps
+    else:
+        steps = chosen.span / float(problem.fiber.timestep(jnp.asarray(conditions[0])) if chosen.dt is None else chosen.dt)
+    return spent / len(conditions) * steps / FEWEST
 
 
 def _bytes(tree: Any) -> int:

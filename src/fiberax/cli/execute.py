@@ -17,6 +17,7 @@ import fiberax as fx
 from fiberax.cases.base import Evolve, Labels, Loading, Problem, Steady, Table
 from fiberax.cases.bodies import with_body
 from fiberax.cli.display import Display
+from fiberax.cli.table import compute_table
 from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.core.recorder import Record
 from fiberax.io import log, runfolder
@@ -296,50 +297,8 @@ def _loading(problem: Loading, job: Job) -> str:
 
 
 def _table(problem: Table, job: Job) -> str:
-    """Batch by batch; each row is a record, so a resumed table goes on at the first row that is missing."""
-    conditions = np.asarray(problem.conditions, float)
-    values = conditions if problem.values is None else np.asarray(problem.values, float)
-    recorder, total = _recorder(job, problem.labels, None), len(conditions)
-    first = count_records(job.folder) // problem.batch * problem.batch if job.resumed else 0
-    pulse, begun = Pulse(job, recorder), time.monotonic()
-    failed = sum(int(read_record(job.folder, k)[1]["result"] != 0) for k in range(first))
-    for done in range(first, total, problem.batch):
-        rows = conditions[done : done + problem.batch]
-        answer = fx.responses(
-            problem.fiber, rows, tangent=problem.tangent, tolerance=problem.tolerance, placement=job.placement
-        )
-        arrays = named_leaves("response", answer.value) | {"result": np.asarray(answer.result, np.int32)}
-        if problem.tangent:
-            arrays |= named_leaves("tangent", answer.tangent)
-        if answer.energy is not None:
-            arrays["energy"] = np.asarray(answer.energy)
-        if problem.further is not None:
-            arrays |= _further(problem, rows, answer.state)
-        failed += int(np.count_nonzero(arrays["result"]))
-        if jax.process_index() == 0:
-            for row, value in enumerate(values[done : done + len(rows)]):
-                recorder.row(done + row, value, {name: array[row] for name, array in arrays.items()})
-        recorder.saved = done + len(rows)
-        elapsed = time.monotonic() - begun
-        left = elapsed / (recorder.saved - first) * (total - recorder.saved)
-        counts = {"step": recorder.saved, "steps": total, "elapsed": elapsed, "eta": left}
-        pulse.beat(
-            counts | {"failed": failed, "sites": total}, f"{problem.labels.axis.name} = {values[recorder.saved - 1]:.4g}"
-        )
-    return f"{total} conditions, {failed} failed"
-
-
-def _further(problem: Table, conditions: np.ndarray, states: Any) -> dict[str, np.ndarray]:
-    """The columns that the case itself computes, NaN where it cannot."""
-    found = []
-    for k in range(len(conditions)):
-        state = jax.tree.map(lambda leaf, k=k: leaf[k], states)
-        try:
-            found.append(problem.further(conditions[k], state))  # pyright: ignore[reportOptionalCall]
-        except BadInput:
-            found.append({})
-    names = next((list(row) for row in found if row), [])
-    return {name: np.array([row.get(name, np.nan) for row in found]) for name in names}
+    recorder = _recorder(job, problem.labels, None)
+    return compute_table(problem, recorder, Pulse(job, recorder).beat, job.placement, job.folder, job.resumed)
 
 
 def _save_microstates(problem: Evolve | Steady | Loading, job: Job, solution: Any) -> None:

@@ -13,6 +13,7 @@ from fiberax.io.body import Body
 from fiberax.io.mesh_figures import draw_body, draw_crystal, draw_curve
 from fiberax.io.microstates import Microstate, read_microstates
 from fiberax.io.results import Quantity, Table, Variable, component_names, read_table
+from fiberax.io.rheometer_figures import rheometer_figures
 from fiberax.io.time_figures import draw_energies, draw_space_time
 
 STYLE: Any = {
@@ -65,6 +66,8 @@ def draw_all(folder: Path) -> Drawn:
 def _figures(plt, table: Table | None, body: Body | None, folder: Path) -> list[tuple[str, Callable[[], Any]]]:
     """Names of the figures, and functions that draw them, or give None where there is nothing to draw."""
     found: list[tuple[str, Callable[[], Any]]] = []
+    if table is not None and (own := rheometer_figures(plt, table, folder)) is not None:
+        return own
     if table is not None:
         for variable in macro_variables(table):
             found.append((variable.quantity.name, lambda v=variable: _draw_field(plt, table, v)))

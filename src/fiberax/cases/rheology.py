@@ -1,0 +1,212 @@
+"""What a rheometer does and reads: flows in time at many rates, averages over replicas, material functions, exact answers.
+
+Exact are Hookean springs (Oldroyd-B, Rouse): each mode is ċ = κc + cκᵀ − (c − I)/De_k, solved by the matrix exponential, with
+De_k = De/(2 sin²(πk/(2n + 2))). Small oscillations are exact too: with J = ∂rate/∂u, B = ∂rate/∂κ, C = ∂τ/∂u, D = ∂τ/∂κ at rest
+the complex viscosity is η*(ω) = C (iω − J)⁻¹ B + D.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fiberax.core.errors import BadInput
+from fiberax.core.fiber import AbstractFlow, AbstractStochastic
+from fiberax.physics.fluids import Chain, DumbbellDensity, GaussianDensity, RodDensity
+from fiberax.physics.fluids.members import moving
+
+
+class Readings(eqx.Module):
+    """What a rheometer reads from a fluid, a link: the full stress, its `weights` by name, and the second moment.
+
+    The second moment is that of springs end to end, or of rods. All are averages over the ensemble, linear in its density.
+    """
+
+    names: tuple[str, ...] = eqx.field(static=True)
+    weights: tuple[tuple[tuple[float, ...], ...], ...] = eqx.field(static=True)
+
+    def __call__(self, fiber, state, condition) -> dict[str, Any]:
+        stress = fiber.link(state, condition)
+        read = {n: jnp.sum(jnp.asarray(w) * stress) for n, w in zip(self.names, self.weights, strict=True)}
+        return {"tau": stress, "moment": second_moment(fiber, state)} | read
+
+
+def second_moment(fiber: Any, state: Any) -> Float[Array, "dim dim"]:
+    """⟨zz⟩ of springs, end to end for chains, ⟨mm⟩ of rods."""
+    if isinstance(fiber, GaussianDensity):
+        return state
+    if isinstance(fiber, DumbbellDensity | RodDensity):
+        grid = fiber.grid
+        density = grid.weights * (grid.values @ fiber.full(state))
+        return jnp.einsum("p,pi,pj->ij", density, grid.points, grid.points)
+    members = moving(state)
+    ends = jnp.sum(members, axis=0) if isinstance(fiber, Chain) else members
+    return (ends @ ends.T / ends.shape[1]).astype(jnp.result_type(float))
+
+
+class Replicas(AbstractStochastic):
+    """Independent copies of a random fiber, read together; their spread is the standard error, that of mean fields included."""
+
+    inner: AbstractStochastic
+    readings: Readings
+    copies: int = eqx.field(static=True)
+
+    def init(self, condition, key):
+        return jax.vmap(lambda k: self.inner.init(condition, k))(jax.random.split(key, self.copies))
+
+    def timestep(self, condition):
+        return self.inner.timestep(condition)
+
+    def step(self, state, condition, dt, key):
+        keys = jax.random.split(key, self.copies)
+        return jax.vmap(lambda s, k: self.inner.step(s, condition, dt, k))(state, keys)
+
+    def link(self, state, condition):
+        return jax.tree.map(lambda x: jnp.mean(x, axis=0), self._each(state, condition))
+
+    def stderr(self, state, condition):
+        return jax.tree.map(lambda x: jnp.std(x, axis=0, ddof=1) / self.copies**0.5, self._each(state, condition))
+
+    def _each(self, state, condition):
+        return jax.vmap(lambda s: self.readings(self.inner, s, condition))(state)
+
+
+class Program(eqx.Module):
+    """κ(t) at each rate (rates, dim, dim): of a flow that starts, or one that stops, at t = 0; for `fluids.Homogeneous`.
+
+    In `fx.evolve` fibers live half a step behind the time of the macrostate, and move from t to t + `step` under κ(t). So κ is
+    taken half a step later; a run that begins one step before t = 0 has its fibers there at t = 0 (where they rest until then).
+    """
+
+    gradient: Float[Array, "dim dim"]
+    rates: Float[Array, " rates"]
+    step: Float[Array, ""]
+    stops: bool = eqx.field(static=True)
+
+    def __call__(self, t):
+        flows = (t + 0.5 * self.step < 0.0) if self.stops else (t + 0.5 * self.step > 0.0)
+        return jnp.where(flows, 1.0, 0.0) * self.rates[:, None, None] * self.gradient
+
+
+class History(eqx.Module):
+    """κ(t) (1, dim, dim), linear between given times."""
+
+    times: Float[Array, " times"]
+    gradients: Float[Array, "times dim dim"]
+    step: Float[Array, ""]
+
+    def __call__(self, t):
+        middle, shape = t + 0.5 * self.step, self.gradients.shape[1:]
+        flat = self.gradients.reshape(len(self.times), -1)
+        values = jax.vmap(lambda column: jnp.interp(middle, self.times, column), in_axes=1)(flat)
+        return jnp.where(middle > 0.0, 1.0, 0.0) * values.reshape(1, *shape)
+
+
+def hookean(kappa: np.ndarray, times: np.ndarray, modes: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
+    """τ (times, dim, dim) of Hookean springs after the flow κ began, from rest or from the `start` (modes, dim, dim).
+
+    Steady where a time is infinite. `modes`: relaxation times.
+    """
+    return mode_tensors(kappa, times, modes, start).sum(axis=0)
+
+
+def mode_tensors(kappa: np.ndarray, times: np.ndarray, modes: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
+    """The same for each mode, (modes, times, dim, dim)."""
+    from scipy.linalg import expm
+
+    eye, found = np.eye(len(kappa)), []
+    for k, De in enumerate(modes):
+        operator = np.kron(kappa, eye) + np.kron(eye, kappa) - np.eye(eye.size) / De
+        steady = np.linalg.solve(operator, -eye.ravel() / De)
+        away = (eye if start is None else start[k]).ravel() - steady
+        rows = [steady + (expm(operator * t) @ away if np.isfinite(t) else 0.0) for t in times]
+        found.append(np.reshape(rows, (len(times), *eye.shape)))
+    return np.array(found)
+
+
+def read_history(path: Path, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Times and velocity gradients of a file with rows t, κ_xx, κ_xy, ... Raises `BadInput`."""
+    if not path.is_file():
+        raise BadInput(f"--history {path}: there is no such file.")
+    try:
+        rows = np.loadtxt(path, delimiter="," if "," in path.read_text() else None, ndmin=2)
+    except ValueError as error:
+        raise BadInput(f"--history {path}: {error}.") from error
+    if rows.shape[1] != 1 + dim * dim:
+        raise BadInput(f"--history {path}: a row is t and {dim * dim} numbers of kappa; there are {rows.shape[1]} columns.")
+    if not np.all(np.isfinite(rows)) or len(rows) < 2 or not np.all(np.diff(rows[:, 0]) > 0.0):
+        raise BadInput(f"--history {path}: times must increase, two at least, and all numbers be finite.")
+    return rows[:, 0], rows[:, 1:].reshape(-1, dim, dim)
+
+
+class Oscillation(AbstractFlow):
+    """The linear response of a fluid at rest to small oscillating shear. Condition ω (), response G', G'' and |η*|."""
+
+    rate_of: Float[Array, "n n"]
+    forcing: Float[Array, " n"]
+    stress: Float[Array, " n"]
+    viscous: Float[Array, ""]
+
+    def __init__(self, fiber: Any, dim: int):
+        rest = jnp.zeros((dim, dim))
+        state = fiber.init(rest, jax.random.key(0))
+        flat, shape = state.ravel(), state.shape
+        rate = lambda u, g: fiber.rate(u.reshape(shape), rest.at[0, 1].set(g)).ravel()
+        stress = lambda u, g: fiber.link(u.reshape(shape), rest.at[0, 1].set(g))[0, 1]
+        zero = jnp.zeros(())
+        self.rate_of = jax.jacfwd(rate)(flat, zero)
+        growth = float(np.linalg.eigvals(np.asarray(self.rate_of)).real.max())
+        if growth > 0.0:
+            raise BadInput(f"--mode oscillation: the isotropic rest is not stable at this --intensity (growth {growth:.3g}).")
+        self.forcing = jax.jacfwd(rate, 1)(flat, zero)
+        self.stress, self.viscous = jax.grad(stress, (0, 1))(flat, zero)
+
+    def init(self, condition, key):
+        return jnp.zeros(())
+
+    def rate(self, state, condition):
+        return -state
+
+    def link(self, state, condition):
+        system = 1j * condition * jnp.eye(self.forcing.size) - self.rate_of
+        viscosity = self.stress @ jnp.linalg.solve(system, self.forcing.astype(complex)) + self.viscous
+        modulus = 1j * condition * viscosity
+        return {"storage": modulus.real, "loss": modulus.imag, "dynamic": jnp.abs(viscosity)}
+
+
+def exact_columns(readings: Readings, tau: np.ndarray, rates: np.ndarray) -> dict[str, np.ndarray]:
+    """Exact stresses (rates,) and viscosity from the exact τ (rates, dim, dim)."""
+    found = {
+        f"exact.{n}": np.sum(np.asarray(w) * tau, axis=(1, 2)) for n, w in zip(readings.names, readings.weights, strict=True)
+    }
+    return found | {"exact.viscosity": found["exact.stress"] / rates}
+
+
+def order(moment: np.ndarray) -> np.ndarray:
+    """The largest eigenvalue of (3⟨mm⟩ − I)/2."""
+    return 1.5 * np.linalg.eigvalsh(moment)[..., -1] - 0.5
+
+
+def stretch(moment: np.ndarray) -> np.ndarray:
+    """The mean square of z."""
+    return np.trace(moment, axis1=-2, axis2=-1)
+
+
+def angle(moment: np.ndarray) -> np.ndarray:
+    """Of the long axis with the direction of the flow."""
+    return np.degrees(0.5 * np.arctan2(2.0 * moment[..., 0, 1], moment[..., 0, 0] - moment[..., 1, 1]))
+
+
+def bound_of_error(of, moment: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """A bound of the standard error of a function of the second moment: correlations of its entries are not known."""
+    total = np.zeros(moment.shape[:-2])
+    for i in range(moment.shape[-1]):
+        for j in range(i + 1):
+            step = np.zeros_like(moment)
+            step[..., i, j] = step[..., j, i] = np.maximum(spread[..., i, j], 1e-12)
+            total += 0.5 * np.abs(of(moment + step) - of(moment - step))
+    return total

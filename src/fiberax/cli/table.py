@@ -1,0 +1,109 @@
+"""Tables of responses: batch by batch, in equilibrium or sampled, with further columns and with states to draw."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import fiberax as fx
+from fiberax.cases.base import Table
+from fiberax.core.errors import BadInput
+from fiberax.io.microstates import Microstate, read_microstates, write_microstates
+from fiberax.io.recorder import FolderRecorder, named_leaves
+from fiberax.io.results import count_records, read_record
+
+FEWEST = 128  # steps of an average
+
+
+def compute_table(problem: Table, recorder: FolderRecorder, beat: Callable, placement: Any, folder: Any, resumed: bool) -> str:
+    """Each row is a record, so a resumed table goes on at the first row that is missing; returns one line on how it went.
+
+    `beat(fields, words)` is told of each batch.
+    """
+    conditions = np.asarray(problem.conditions, float)
+    values = conditions if problem.values is None else np.asarray(problem.values, float)
+    total, batch, axis = len(conditions), problem.batch, problem.labels.axis.name
+    first = count_records(folder) // batch * batch if resumed else 0
+    begun = time.monotonic()
+    failed = sum(int(read_record(folder, k)[1]["result"] != 0) for k in range(first))
+    for done in range(first, total, batch):
+        rows = conditions[done : done + batch]
+        arrays, states = _answers(problem, rows, done, placement)
+        if problem.further is not None:
+            arrays |= _further(problem, rows, states)
+        if problem.derived is not None:
+            arrays |= problem.derived(values[done : done + batch], arrays)
+        failed += int(np.count_nonzero(arrays["result"]))
+        if jax.process_index() == 0:
+            for row, value in enumerate(values[done : done + len(rows)]):
+                recorder.row(done + row, value, {name: array[row] for name, array in arrays.items()})
+            _keep_shown(problem, folder, values, done, (rows, states))
+        recorder.saved = done + len(rows)
+        elapsed = time.monotonic() - begun
+        left = elapsed / (recorder.saved - first) * (total - recorder.saved)
+        counts = {"step": recorder.saved, "steps": total, "elapsed": elapsed, "eta": left}
+        beat(counts | {"failed": failed, "sites": total}, f"{axis} = {values[recorder.saved - 1]:.4g}")
+    return f"{total} conditions, {failed} failed"
+
+
+def sampled(problem: Table, rows: np.ndarray, done: int, placement: Any) -> Any:
+    """Averages over the rows that begin at number `done`, whose noise depends on that number alone."""
+    chosen = problem.sampling
+    assert chosen is not None
+    key = jax.random.fold_in(jax.random.key(chosen.seed), done)
+    dt, steps = chosen.dt, chosen.steps
+    if chosen.span is not None:
+        dt = problem.fiber.timestep(jnp.asarray(rows[0])) if dt is None else dt
+        steps = max(FEWEST, math.ceil(chosen.span / float(dt)))
+    return fx.samples(
+        problem.fiber, rows, steps=steps, replicas=chosen.replicas, dt=dt, key=key, link=problem.link, placement=placement
+    )
+
+
+def _answers(problem: Table, rows: np.ndarray, done: int, placement: Any) -> tuple[dict[str, np.ndarray], Any]:
+    """Columns by key, and the states."""
+    if problem.sampling is not None:
+        answer = sampled(problem, rows, done, placement)
+        arrays = named_leaves("response", answer.value) | named_leaves("stderr", answer.stderr)
+        return arrays | {"result": np.asarray(answer.result, np.int32)}, answer.state
+    answer = fx.responses(
+        problem.fiber, rows, problem.link, tangent=problem.tangent, tolerance=problem.tolerance, placement=placement
+    )
+    arrays = named_leaves("response", answer.value) | {"result": np.asarray(answer.result, np.int32)}
+    if problem.tangent:
+        arrays |= named_leaves("tangent", answer.tangent)
+    if answer.energy is not None:
+        arrays["energy"] = np.asarray(answer.energy)
+    return arrays, answer.state
+
+
+def _further(problem: Table, conditions: np.ndarray, states: Any) -> dict[str, np.ndarray]:
+    """The columns that the case itself computes, NaN where it cannot."""
+    found = []
+    for k in range(len(conditions)):
+        state = jax.tree.map(lambda leaf, k=k: leaf[k], states)
+        try:
+            found.append(problem.further(conditions[k], state))  # pyright: ignore[reportOptionalCall]
+        except BadInput:
+            found.append({})
+    names = next((list(row) for row in found if row), [])
+    return {name: np.array([row.get(name, np.nan) for row in found]) for name in names}
+
+
+def _keep_shown(problem: Table, folder: Any, values: np.ndarray, done: int, batch: tuple[np.ndarray, Any]) -> None:
+    """Add the states of this batch that are to be drawn to those that are kept."""
+    draw, (rows, states) = problem.labels.microstate, batch
+    here = [k for k in problem.shown if done <= k < done + len(rows)]
+    if not here or draw is None:
+        return
+    axis = problem.labels.axis
+    kept = {m.caption: m for m in read_microstates(folder)} if done else {}
+    for k in here:
+        state = jax.tree.map(lambda leaf, k=k: np.asarray(leaf[k - done]), states)
+        caption = f"{axis.label or axis.name} = {values[k]:.4g}"
+        kept[caption] = Microstate(caption, {n: np.asarray(a) for n, a in draw(state, rows[k - done]).items()})
+    write_microstates(folder, list(kept.values()))

@@ -1,0 +1,253 @@
+"""Figures of a rheometer: material functions with error bars, transients with bands, oscillation, configurations."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fiberax.io.microstates import Microstate, read_microstates
+from fiberax.io.results import Table
+
+_MARKED = "response.moment"  # what only a rheometer reads
+_NOISE = {"marker": "o", "markersize": 4, "linewidth": 1.2, "capsize": 2.5, "elinewidth": 1.0}
+
+
+def rheometer_figures(plt, table: Table, folder: Path) -> list[tuple[str, Callable[[], Any]]] | None:
+    """Names of the figures and functions that draw them; None for results of another kind."""
+    keys = {v.key for v in table.schema.variables}
+    if {"response.storage", "response.loss"} <= keys:
+        return [("oscillation", lambda: _draw_oscillation(plt, table))]
+    if _MARKED not in keys:
+        return None
+    steady, shown = table.schema.is_table, read_microstates(folder)
+    curves = (lambda: _draw_steady(plt, table, folder)) if steady else (lambda: _draw_transient(plt, table))
+    return [
+        ("material-functions" if steady else "transient", curves),
+        ("configurations", lambda: _draw_configurations(plt, shown) if shown else None),
+    ]
+
+
+class _Columns:
+    """Arrays and words of a table by key; None for what is not there."""
+
+    def __init__(self, table: Table):
+        self._table, self._quantity = table, {v.key: v.quantity for v in table.schema.variables}
+
+    def __call__(self, key: str) -> np.ndarray | None:
+        return self._table.arrays[self._quantity[key].name] if key in self._quantity else None
+
+    def words(self, key: str) -> str:
+        from fiberax.io.figures import words_of
+
+        return words_of(self._quantity[key])
+
+    def error(self, key: str) -> np.ndarray | None:
+        root, name = key.split(".", 1)
+        return self(f"error.{name}" if root == "material" else f"stderr.{name}")
+
+
+def _panels(plt, columns: _Columns, candidates: list[list[str]]):
+    """Axes for the groups of keys that have values, one below the other."""
+    groups = [[key for key in keys if columns(key) is not None] for keys in candidates]
+    groups = [keys for keys in groups if keys]
+    figure, axes = plt.subplots(
+        len(groups), 1, figsize=(6.6, 0.8 + 2.5 * len(groups)), layout="constrained", sharex=True, squeeze=False
+    )
+    return figure, list(zip(axes[:, 0], groups, strict=True))
+
+
+def _draw_steady(plt, table: Table, folder: Path) -> Any:
+    """Viscosity, normal stresses, and shape against the rate."""
+    from fiberax.io.mesh_figures import read_summary
+
+    columns, rate = _Columns(table), table.values
+    normal = ["response.N1", "response.N2"]
+    shapes = ["material.order", "material.stretch"]
+    second = [key for key in normal[1:] if _significant(columns, key)]
+    groups = [["material.viscosity"], [normal[0], *second], shapes, ["material.angle"]]
+    figure, panels = _panels(plt, columns, groups)
+    good = columns("result") == 0
+    for panel, keys in panels:
+        for number, key in enumerate(keys):
+            values, sign = columns(key), 1.0
+            if key in normal and np.nanmedian(values) < 0.0:
+                sign = -1.0
+            values, error = sign * values, columns.error(key)
+            label = ("−" if sign < 0.0 else "") + columns.words(key)
+            _steady_curve(panel, rate, (values, error), good, (f"C{number}", label))
+            root = key.split(".", 1)[1]
+            exact = columns(f"exact.{root}")
+            if exact is not None and np.nanmax(np.abs(exact)) > 1e-9:
+                panel.plot(rate, sign * exact, color="black", linewidth=1.0, linestyle="--", label="exact", zorder=3)
+        panel.set_xscale("log")
+        if keys[0] != "material.angle" and keys[0] != "material.order":
+            _log_where_positive(panel, columns, keys)
+        limit = read_summary(folder).get("zero-rate viscosity")
+        if keys == ["material.viscosity"] and limit is not None:
+            panel.axhline(limit, color="0.5", linewidth=1.0, linestyle=":", label="limit at vanishing rates, exact", zorder=1)
+        if len(keys) == 1:
+            panel.set_ylabel(_broken(columns.words(keys[0])))
+        else:
+            panel.set_ylabel("normal stress\ndifferences")
+        if panel.get_legend_handles_labels()[0] and (len(keys) > 1 or len(panel.get_legend_handles_labels()[1]) > 1):
+            panel.legend(loc="best", fontsize=8)
+    panels[-1][0].set_xlabel(_axis_words(table))
+    return figure
+
+
+def _significant(columns: _Columns, key: str) -> bool:
+    """Whether a second normal stress difference is more than noise and round-off."""
+    values, error = columns(key), columns.error(key)
+    if values is None:
+        return False
+    size = 1e-3 * np.nanmax(np.abs(columns("response.N1")))
+    return bool(np.any(np.abs(values) > size + (0.0 if error is None else 4.0 * error)))
+
+
+def _steady_curve(panel, rate, data, good, look) -> None:
+    """One curve with error bars; rows that are not to be trusted are hollow."""
+    (values, error), (colour, label) = data, look
+    panel.errorbar(rate, values, error, color=colour, label=label, **_NOISE)
+    if not np.all(good):
+        panel.plot(rate[~good], values[~good], "o", markersize=4, color=colour, markerfacecolor="white", zorder=4)
+
+
+def _log_where_positive(panel, columns: _Columns, keys: list[str]) -> None:
+    """A logarithmic axis where the leading quantity is positive throughout; what is lost in noise may leave it below."""
+    values = columns(keys[0])
+    finite = values[np.isfinite(values)]
+    if len(finite) and np.all(finite > 0.0) and finite.max() > 20.0 * finite.min():
+        panel.set_yscale("log", nonpositive="clip")
+        low = finite.min()
+        if len(keys) > 1:
+            low = max(1e-4 * finite.max(), 0.3 * min(low, np.nanmedian(np.abs(columns(keys[1])))))
+        panel.set_ylim(0.5 * low, 2.0 * finite.max())
+
+
+def _draw_transient(plt, table: Table) -> Any:
+    """Viscosity and first normal stress, for each rate, with bands of one standard error."""
+    columns, time = _Columns(table), table.values
+    rates = columns("rate")[0]
+    shapes = ["material.order", "material.stretch"]
+    main = ["material.viscosity"] if columns("material.viscosity") is not None else ["response.stress"]
+    first = (
+        ["material.Psi1"] if columns("material.Psi1") is not None else ["response.N1"] if main[0] == "response.stress" else []
+    )
+    figure, panels = _panels(plt, columns, [main, first, shapes])
+    colours = plt.get_cmap("viridis")
+    for panel, (key,) in panels:
+        values, error, exact = columns(key), columns.error(key), columns(f"exact.{key.split('.', 1)[1]}")
+        if key == "material.Psi1" and columns("exact.N1") is not None:
+            exact = columns("exact.N1") / rates**2
+        for k, rate in enumerate(rates):
+            colour = colours(k / max(len(rates) - 1, 1) * 0.88)
+            label = f"{rate:.3g}" if len(rates) > 1 or rate != 1.0 else None
+            panel.plot(time, values[:, k], color=colour, label=label, linewidth=1.6)
+            if error is not None:
+                band = values[:, k] - error[:, k], values[:, k] + error[:, k]
+                panel.fill_between(time, *band, color=colour, alpha=0.25, linewidth=0)
+            if exact is not None:
+                last = k == len(rates) - 1
+                panel.plot(time, exact[:, k], color="black", linewidth=1.0, linestyle="--", label="exact" if last else None)
+        later = values[1:][np.isfinite(values[1:])]
+        if len(later) and later.min() > 0.0 and later.max() > 50.0 * later.min():
+            panel.set_yscale("log")
+        panel.set_ylabel(_broken(columns.words(key)))
+    handles = panels[0][0].get_legend_handles_labels()
+    if handles[0]:
+        words = next(v.quantity.label for v in table.schema.variables if v.key == "rate")
+        panels[0][0].legend(title=words, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    panels[-1][0].set_xlabel(_axis_words(table))
+    return figure
+
+
+def _draw_oscillation(plt, table: Table) -> Any:
+    columns = _Columns(table)
+    figure, panel = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
+    looks = {"response.storage": ("C0", "o"), "response.loss": ("C3", "s"), "response.dynamic": ("0.6", "")}
+    for key, (colour, marker) in looks.items():
+        panel.loglog(table.values, columns(key), color=colour, marker=marker or None, markersize=4, label=columns.words(key))
+        exact = columns(key.replace("response", "exact"))
+        if exact is not None:
+            label = "exact" if key == "response.storage" else None
+            panel.loglog(table.values, exact, color="black", linewidth=1.0, linestyle="--", label=label)
+    top = max(np.nanmax(columns(key)) for key in looks)
+    panel.set_ylim(bottom=max(panel.get_ylim()[0], 1e-6 * top))
+    panel.set_xlabel(_axis_words(table))
+    panel.legend()
+    return figure
+
+
+def _draw_configurations(plt, shown: list[Microstate]) -> Any:
+    """Springs in the plane of the flow with the ellipse of their second moment, or rods on the half sphere."""
+    figure, axes = plt.subplots(1, len(shown), figsize=(3.5 * len(shown) + 0.4, 3.9), layout="constrained", squeeze=False)
+    image, rods = None, any(name.startswith("rod") for name in shown[0].arrays)
+    top = max((np.nanmax(m.arrays["rod map"]) for m in shown if "rod map" in m.arrays), default=None)
+    for panel, microstate in zip(axes[0], shown, strict=True):
+        drawn = (_rods(plt, panel, microstate.arrays, top) if rods else _springs(panel, microstate.arrays)) or image
+        image = drawn
+        rate = float(microstate.arrays["rate"][0])
+        title = microstate.caption if microstate.caption.count("=") == 1 and "\n" not in microstate.caption else None
+        panel.set_title(title or (f"rate {rate:.3g}" if rate else "at rest"))
+    if rods and image is not None:
+        figure.colorbar(image, ax=axes, label="density of rods, 1 where all directions are alike", shrink=0.85)
+    return figure
+
+
+def _springs(panel, arrays: dict[str, np.ndarray]):
+    moment, bound = arrays["moment"][:2, :2], arrays.get("bound")
+    spread = 3.5 * np.sqrt(np.linalg.eigvalsh(moment)[-1])
+    wide = spread if bound is None else min(spread, 1.04 * float(bound[0]))
+    image = None
+    if "spring map" in arrays:
+        half = float(arrays["extent"][0])
+        look = {"origin": "lower", "extent": (-half, half, -half, half), "cmap": "Blues"}
+        image = panel.imshow(np.maximum(arrays["spring map"].T, 0.0), vmin=0.0, **look)
+    else:
+        x, y = arrays["springs"][:2]
+        panel.scatter(np.r_[x, -x], np.r_[y, -y], s=2.5, alpha=0.25, linewidths=0, color="C0", rasterized=True)
+    angles = np.linspace(0.0, 2.0 * np.pi, 200)
+    circle = np.stack([np.cos(angles), np.sin(angles)])
+    ellipse = np.linalg.cholesky(moment) @ circle
+    panel.plot(*ellipse, color="C3", linewidth=1.6, label="root of the second moment")
+    if bound is not None:
+        panel.plot(*(float(bound[0]) * circle), color="0.4", linewidth=0.9, linestyle="--", label="reach of the springs")
+    panel.set(xlim=(-wide, wide), ylim=(-wide, wide), aspect="equal", xlabel="$z_x$", ylabel="$z_y$")
+    return image
+
+
+def _rods(plt, panel, arrays: dict[str, np.ndarray], top: float | None):
+    """The half sphere m_x > 0 seen along x, in an equal-area projection."""
+    angles = np.linspace(0.0, 2.0 * np.pi, 200)
+    panel.plot(np.cos(angles), np.sin(angles), color="0.3", linewidth=1.0)
+    image = None
+    if "rod map" in arrays:
+        image = panel.imshow(arrays["rod map"].T, origin="lower", extent=(-1, 1, -1, 1), vmin=0.0, vmax=top, cmap="viridis")
+        image.set_clip_path(plt.Circle((0, 0), 1.0, transform=panel.transData))
+    else:
+        m = arrays["rods"] * np.where(arrays["rods"][0] < 0.0, -1.0, 1.0)
+        scale = 1.0 / np.sqrt(1.0 + m[0])
+        panel.scatter(m[2] * scale, m[1] * scale, s=2.5, alpha=0.35, linewidths=0, color="C0", rasterized=True)
+    panel.plot(0, 0, marker="+", color="C3", markersize=9)
+    panel.annotate("flow", (0, 0), xytext=(5, 4), textcoords="offset points", color="C3", fontsize=8)
+    panel.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05), aspect="equal", xticks=(), yticks=())
+    panel.set(xlabel="$m_z$", ylabel="$m_y$")
+    for side in ("left", "bottom"):
+        panel.spines[side].set_visible(False)
+    return image
+
+
+def _axis_words(table: Table) -> str:
+    from fiberax.io.figures import words_of
+
+    return words_of(table.schema.axis)
+
+
+def _broken(words: str) -> str:
+    lines = [""]
+    for word in words.split(" "):
+        if len(lines[-1]) + len(word) > 22 and lines[-1]:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)
