@@ -45,8 +45,10 @@ class Field(eqx.Module):
         shapes = jax.eval_shape(one, self.key, jax.tree.map(lambda x: x[0], conditions))
         empty = jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), shapes)
 
+        shared = self.bundle.noise == "shared"  # fields over the sites have to be smooth from the first
+
         def chunk(ids, section, conditions):
-            return each(one, site_keys(self.key, jnp.uint32(2**32 - 1), ids, False), conditions)
+            return each(one, site_keys(self.key, jnp.uint32(2**32 - 1), ids, shared), conditions)
 
         state, memory = self.sites.update(chunk, empty, conditions)
         zeros = jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), response)
