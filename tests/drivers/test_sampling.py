@@ -74,6 +74,61 @@ def test_slow_dynamics_is_too_short():
     assert fx.Result(int(found.result)) is fx.Result.TOO_SHORT
 
 
+class Paced(fx.AbstractStochastic):
+    """An Ornstein-Uhlenbeck process of rate and mean U, of variance 1, that says what step it needs."""
+
+    def init(self, condition, key):
+        return condition + jax.random.normal(key)
+
+    def timestep(self, condition):
+        return 0.5 / condition
+
+    def step(self, state, condition, dt, key):
+        decay = jnp.exp(-condition * dt)
+        return condition + decay * (state - condition) + jnp.sqrt(1.0 - decay**2) * jax.random.normal(key)
+
+    def link(self, state, condition):
+        return state
+
+
+def test_each_condition_has_its_own_time_step():
+    rates = jnp.asarray([1.0, 40.0])
+    found = fx.samples(Paced(), rates, steps=20_000, replicas=2)
+    # In steps, a half over tanh(1/4) each; z is sampled every 1/2 of its relaxation time.
+    np.testing.assert_allclose(found.correlation_time, 0.25 / np.tanh(0.25) / rates, rtol=0.2)
+    np.testing.assert_array_less(np.abs(found.value - rates), 4.0 * np.asarray(found.stderr))
+    given = fx.samples(Paced(), rates, steps=20_000, replicas=2, dt=np.asarray([0.5, 0.5 / 40.0]))
+    np.testing.assert_array_equal(given.value, found.value)
+    with pytest.raises(fx.BadInput, match=r"one number, or one for each of 2 conditions; its shape is \(3,\)"):
+        fx.samples(Paced(), rates, dt=np.ones(3))
+    with pytest.raises(fx.BadInput, match="positive and finite"):
+        fx.samples(Paced(), jnp.asarray([1.0, -2.0]))
+
+
+def test_length_is_judged_in_correlation_times():
+    """64 replicas of 128 steps: enough where steps are long, too short where they are not, whatever begins in equilibrium."""
+    codes = [
+        fx.Result(int(fx.sample(OrnsteinUhlenbeck(k=k, diffusion=k, members=100), 0.0, steps=128, replicas=64, dt=1.0).result))
+        for k in (2.0, 0.1, 1e-3)  # 512, 26 and 0.3 correlation times of 1/(2k)
+    ]
+    assert codes[:2] == [fx.Result.SUCCESS, fx.Result.TOO_SHORT]
+    assert codes[2] is not fx.Result.SUCCESS
+
+
+def test_a_start_that_is_far_away_does_not_count():
+    """With a target for the error the run goes on until the start is forgotten, although there is next to no noise."""
+    far = fx.Stochastic(
+        lambda z, c, dt, key: z + dt * (1.0 - z) + 1e-3 * jnp.sqrt(dt) * jax.random.normal(key),
+        lambda c, key: jnp.asarray(20.0),
+        lambda z, c: z,
+    )
+    short = fx.sample(far, 0.0, steps=128, dt=0.02)
+    assert fx.Result(int(short.result)) is fx.Result.TOO_SHORT and abs(float(short.value) - 1.0) > 0.1
+    found = fx.sample(far, 0.0, steps=128, dt=0.02, stderr=1.0)
+    assert int(found.result) == 0 and abs(float(found.value) - 1.0) < 4.0 * float(found.stderr)
+    assert float(found.stderr) < 1e-3
+
+
 def test_goes_on_from_a_state(fiber):
     first = fx.sample(fiber, U, steps=500, replicas=3, dt=DT)
     more = fx.sample(fiber, U, steps=500, replicas=3, dt=DT, state=first.state, key=jax.random.key(5))
