@@ -44,6 +44,11 @@ CASES = {
         "Rheometer",
         "steady and transient material functions of dumbbells, chains or rods",
     ),
+    "spins": (
+        "fiberax.cases.spins",
+        "Spins",
+        "diffusion coefficient of interacting spins from their Hamiltonian, and how their density spreads",
+    ),
     "steady": (
         "fiberax.cases.steady",
         "SteadyConduction",

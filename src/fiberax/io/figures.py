@@ -14,6 +14,7 @@ from fiberax.io.mesh_figures import draw_body, draw_crystal, draw_curve
 from fiberax.io.microstates import Microstate, read_microstates
 from fiberax.io.results import Quantity, Table, Variable, component_names, read_table
 from fiberax.io.rheometer_figures import rheometer_figures
+from fiberax.io.spins_figures import spins_figures
 from fiberax.io.time_figures import draw_energies, draw_space_time
 
 STYLE: Any = {
@@ -68,7 +69,9 @@ def _figures(plt, table: Table | None, body: Body | None, folder: Path) -> list[
     found: list[tuple[str, Callable[[], Any]]] = []
     if table is not None and (own := rheometer_figures(plt, table, folder)) is not None:
         return own
-    if table is not None:
+    if table is not None and (own := spins_figures(plt, table)) is not None:
+        found += own
+    elif table is not None:
         for variable in macro_variables(table):
             found.append((variable.quantity.name, lambda v=variable: _draw_field(plt, table, v)))
         found += _further_figures(plt, table, body, folder)
