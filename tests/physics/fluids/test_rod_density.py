@@ -135,6 +135,26 @@ def test_nematic_state_is_boltzmann(potential):
     assert error(14) < 0.03 * error(8) < 0.01
 
 
+@pytest.mark.parametrize(("N", "ordered"), [(6.0, True), (4.6, True), (3.0, False)])
+def test_nematic_state_at_rest(N, ordered):
+    """From a director the solve finds the order of Maier and Saupe, s = ⟨P₂⟩ of exp((3/2) N s x²), in that direction."""
+    director = np.array([1.0, -2.0, 0.5])
+    fiber = RodDensity(MaierSaupe(N), director=director)
+    found = fx.response(fiber, STILL)
+    assert int(found.result) == 0
+    np.testing.assert_allclose(found.value, 0.0, atol=1e-11)
+    x, w = np.polynomial.legendre.leggauss(60)
+    order = lambda s: (w @ ((1.5 * x**2 - 0.5) * np.exp(1.5 * N * s * x**2))) / (w @ np.exp(1.5 * N * s * x**2))
+    s = 1.0
+    for _ in range(500):
+        s = order(s)
+    m, weight = quadrature(3, 40)
+    second = np.einsum("p,pi,pj->ij", weight * fiber.density(found.state, m), m, m)
+    n = director / np.linalg.norm(director)
+    np.testing.assert_allclose(second, np.eye(3) / 3 + s * (np.outer(n, n) - np.eye(3) / 3), atol=1e-6)
+    assert (s > 0.4) == ordered
+
+
 @pytest.fixture(scope="module")
 def rods():
     return RodDensity(MaierSaupe(3.0), De=0.8, degree=6)
@@ -178,6 +198,7 @@ def test_what_is_not_resolved_is_said():
         (lambda: RodDensity(degree=5), "even whole number"),
         (lambda: RodDensity(degree=60), "up to 40"),
         (lambda: RodDensity(De=-1.0), "De must be positive"),
+        (lambda: RodDensity(director=(0.0, 0.0, 0.0)), "director must be three numbers"),
         (lambda: RodDensity(degree=4).init(jnp.zeros((2, 2)), None), r"\(3, 3\)"),
     ],
 )

@@ -187,3 +187,36 @@ def test_isotropic_state_is_lost():
 def test_refusals(make, words):
     with pytest.raises(fx.BadInput, match=words):
         make()
+
+
+def test_expanded_kernels():
+    """Moments give the forces of all pairs, exactly where the kernel is a polynomial; the series is that of the density."""
+    m = jnp.asarray(directions(40))
+    across = lambda f: np.asarray(f - m * jnp.sum(m * f, axis=0))
+    for potential in (fx.fluids.Expanded(Quartic(), 4), fx.fluids.Expanded(Onsager(9.0), 12)):
+        pairs = fx.fluids.AbstractMeanField.force(potential, m)
+        np.testing.assert_allclose(across(potential.force(m)), across(pairs), atol=1e-12)
+    np.testing.assert_allclose(across(fx.fluids.Expanded(Quartic(), 8).force(m)), across(Quartic().force(m)), atol=1e-12)
+    x, w = np.polynomial.legendre.leggauss(2000)
+    left = fx.fluids.Expanded(Onsager(1.0), 8).kernel(jnp.asarray(x)) - Onsager(1.0).kernel(jnp.asarray(x))
+    for l in range(0, 11):  # nothing is left of degrees up to 8; that of degree 10 is
+        part = abs(np.sum(w * np.asarray(left) * np.polynomial.legendre.legval(x, np.eye(11)[l])))
+        assert part > 1e-3 if l == 10 else part < 1e-7, (l, part)
+    with pytest.raises(fx.BadInput, match="even whole number"):
+        fx.fluids.Expanded(Onsager(1.0), 5)
+
+
+@pytest.mark.parametrize("potential", [MaierSaupe(2.5), fx.fluids.Expanded(Onsager(3.0), 4)])
+def test_single_precision(potential):
+    found = []
+    for dtype in (jnp.float64, jnp.float32):
+        fiber = Rod(potential, members=200, dtype=dtype)
+        state = fiber.init(jnp.asarray(KAPPA), jax.random.key(0))
+        step = eqx.filter_jit(fiber.step)
+        for k in range(20):
+            state = step(state, jnp.asarray(KAPPA), 0.01, jax.random.key(k))
+        assert state.dtype == dtype
+        np.testing.assert_allclose(np.sum(np.asarray(state) ** 2, axis=0), 1.0, atol=4e-7)
+        found.append(fiber.link(state, jnp.asarray(KAPPA)))
+    assert found[1].dtype == jnp.float64
+    np.testing.assert_allclose(found[1], found[0], atol=1e-5)  # the same noise

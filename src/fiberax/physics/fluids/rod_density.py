@@ -6,12 +6,17 @@ over even real harmonics; test functions are the same, integrals exact. The harm
 each degree (Funk and Hecke), and 2 ∫ψ ∇φ·∇Φ = ∫ (φΦ Δψ − φψ ΔΦ − ψΦ Δφ). The exact equation of ⟨mm⟩ is kept.
 """
 
+from typing import Any
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
+from fiberax.numerics import trees
+from fiberax.numerics.newton import newton
 from fiberax.numerics.result import Result
 from fiberax.physics.fluids.density import AbstractDensity, Grid, check_density, check_gradient
 from fiberax.physics.fluids.harmonics import angular, count, half_quadrature, harmonics
@@ -19,6 +24,9 @@ from fiberax.physics.fluids.potentials import AbstractMeanField
 
 _QUADRATIC = 6  # harmonics up to degree 2
 _LARGEST = 40
+_ITERATIONS = 60  # of ψ ∝ exp(−Φ)
+_SMALL = 1e-6  # part of the density below which residuals need not be known
+_FLAT = 1e-12  # curvature, relative, below which a direction is taken for free
 
 
 class RodDensity(AbstractDensity):
@@ -27,7 +35,8 @@ class RodDensity(AbstractDensity):
         τ = ⟨3mm − I⟩ + ⟨((I − mm) ∇Φ) m⟩ + (De/2) ⟨mmmm⟩:κ
 
     `potential`: `MaierSaupe(N)`, `Onsager(N)`, one's own or None for dilute rods. `De`: 1/De is the rotational diffusion in
-    units of the flow's time, which is also the fiber's. `degree`: of the harmonics, even; 16 makes 153. `init` is isotropic.
+    units of the flow's time, which is also the fiber's. `degree`: of the harmonics, even; 16 makes 153. `init` is isotropic, or
+    with a `director`, three numbers, in equilibrium at rest and ordered along it (isotropic where there is no order).
     Above N = 4.49 (Maier-Saupe) there are nematic states beside the isotropic one, unstable above 5; a steady state that a
     solve finds need not be stable, and where rods tumble there is none: `fx.relax` follows them in time. A density that is not
     resolved turns negative, and solves end with `Result.OUT_OF_RANGE` where its negative mass exceeds 1/4. Raises `BadInput`.
@@ -35,6 +44,7 @@ class RodDensity(AbstractDensity):
 
     potential: AbstractMeanField | None
     De: Float[Array, ""]
+    director: tuple[float, ...] | None = eqx.field(static=True)
     degree: int = eqx.field(static=True)
     constant: float = eqx.field(static=True)
     flow: Float[Array, "3 3 n n"]
@@ -45,12 +55,15 @@ class RodDensity(AbstractDensity):
     transform: Float[Array, "n nodes"]
     grid: Grid
 
-    def __init__(self, potential: AbstractMeanField | None = None, De=1.0, degree: int = 16):
+    def __init__(self, potential: AbstractMeanField | None = None, De=1.0, degree: int = 16, director: Any = None):
         check_density("RodDensity", De, degree)
         if not (potential is None or isinstance(potential, AbstractMeanField)):
             raise BadInput(
                 f"RodDensity: the potential must be MaierSaupe(N), Onsager(N), one's own or None; it is {potential!r}."
             )
+        if director is not None and not (np.shape(director) == (3,) and 0.0 < np.linalg.norm(director) < np.inf):
+            raise BadInput(f"RodDensity: the director must be three numbers, not all zero, or None; it is {director!r}.")
+        self.director = None if director is None else tuple(float(x) for x in np.divide(director, np.linalg.norm(director)))
         if degree > _LARGEST:
             raise BadInput(f"RodDensity: degree {degree} makes {count(3, degree)} harmonics; up to {_LARGEST} is possible.")
         real = lambda x: jnp.asarray(x, jnp.result_type(float))
@@ -74,9 +87,19 @@ class RodDensity(AbstractDensity):
         return harmonics(points / lengths, self.degree).values
 
     def init(self, condition, key):
-        """The isotropic state."""
+        """The isotropic state, or the Boltzmann distribution ψ ∝ exp(−Φ) around the director, by iteration from near it."""
         check_gradient("RodDensity", condition, 3)
-        return jnp.zeros(self.laplacian.size - 1)
+        if self.director is None:
+            return jnp.zeros(self.laplacian.size - 1)
+
+        def boltzmann(log):
+            log = log - jnp.max(log)
+            psi = self.grid.weights * jnp.exp(log)
+            return (psi / jnp.sum(psi)) @ self.grid.values[:, 1:]
+
+        towards = self.grid.points @ jnp.asarray(self.director)
+        again = lambda _, state: boltzmann(-self.grid.values @ (self._field(self.full(state)) * jnp.ones_like(self.laplacian)))
+        return jax.lax.fori_loop(0, _ITERATIONS, again, boltzmann(10.0 * towards**2))
 
     def rate(self, state, condition):
         full = self.full(state)
@@ -94,7 +117,18 @@ class RodDensity(AbstractDensity):
         return elastic + 0.5 * self.De * viscous
 
     def solve(self, condition, state, tolerance):
-        new, out = super().solve(condition, state, tolerance)
+        """Newton's method with steps of least length: at rest any director will do. Residuals are in terms of diffusion."""
+        rest = lambda v: self.rate(v, condition)
+        spread = self.laplacian[1:] / self.De
+
+        def step(v, r):
+            jacobian = jax.jacfwd(rest)(v) / spread[:, None]
+            normal = jacobian.T @ jacobian + _FLAT * jnp.trace(jacobian.T @ jacobian) / spread.size * jnp.eye(spread.size)
+            return jax.scipy.linalg.solve(normal, jacobian.T @ (r / spread), assume_a="pos")
+
+        isotropic = jnp.maximum(trees.norm(rest(jnp.zeros_like(state))), _SMALL * self.constant / self.De)
+        reference = jnp.maximum(isotropic, trees.norm(spread * state))
+        new, out = newton(rest, state, step, reference, tolerance)
         lost = (out.result == Result.SUCCESS) & ~(self.soundness(new, condition) > 0.0)
         return new, out._replace(result=jnp.where(lost, jnp.int32(Result.OUT_OF_RANGE), out.result))
 
