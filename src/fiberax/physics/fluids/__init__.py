@@ -7,9 +7,9 @@ from fiberax.physics.fluids.dumbbell import Dumbbell
 from fiberax.physics.fluids.dumbbell_density import DumbbellDensity, GaussianDensity
 from fiberax.physics.fluids.flow import Flow
 from fiberax.physics.fluids.homogeneous import Homogeneous
-from fiberax.physics.fluids.periodic import PeriodicFlow
 from fiberax.physics.fluids.members import Controlled
-from fiberax.physics.fluids.potentials import AbstractMeanField, MaierSaupe, Onsager
+from fiberax.physics.fluids.periodic import PeriodicFlow
+from fiberax.physics.fluids.potentials import AbstractMeanField, Expanded, MaierSaupe, Onsager
 from fiberax.physics.fluids.rod_density import RodDensity
 from fiberax.physics.fluids.rods import Rod
 from fiberax.physics.fluids.springs import FENE, AbstractSpring, Hookean
@@ -26,6 +26,7 @@ __all__ = [
     "Controlled",
     "Dumbbell",
     "DumbbellDensity",
+    "Expanded",
     "Flow",
     "GaussianDensity",
     "Homogeneous",
