@@ -157,13 +157,11 @@ class Oscillation(AbstractFlow):
         flat, shape = state.ravel(), state.shape
         rate = lambda u, g: fiber.rate(u.reshape(shape), rest.at[0, 1].set(g)).ravel()
         stress = lambda u, g: fiber.link(u.reshape(shape), rest.at[0, 1].set(g))[0, 1]
-        zero = jnp.zeros(())
-        self.rate_of = jax.jacfwd(rate)(flat, zero)
+        slopes = jax.jit(lambda u, g: (*jax.jacfwd(rate, (0, 1))(u, g), *jax.grad(stress, (0, 1))(u, g)))
+        self.rate_of, self.forcing, self.stress, self.viscous = slopes(flat, jnp.zeros(()))
         growth = float(np.linalg.eigvals(np.asarray(self.rate_of)).real.max())
         if growth > 0.0:
             raise BadInput(f"--mode oscillation: the isotropic rest is not stable at this --intensity (growth {growth:.3g}).")
-        self.forcing = jax.jacfwd(rate, 1)(flat, zero)
-        self.stress, self.viscous = jax.grad(stress, (0, 1))(flat, zero)
 
     def init(self, condition, key):
         return jnp.zeros(())
