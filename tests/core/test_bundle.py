@@ -69,7 +69,7 @@ def test_wrong_kinds_are_named():
         fx.Bundle(CubicFlow(), Decay(3))
     with pytest.raises(fx.BadInput, match="noise is 'independent' or 'shared'"):
         fx.Bundle(Decay(3), CubicFlow(), noise="none")
-    with pytest.raises(fx.Mismatch, match=r"Quasistatic .* only dynamics"):
+    with pytest.raises(fx.BadInput, match=r"OrnsteinUhlenbeck has no time step of its own. Give dt"):
         fx.evolve(fx.Bundle(Decay(3), OrnsteinUhlenbeck()), fx.Quasistatic(), jnp.ones(3), t1=0.1, dt=0.1)
     with pytest.raises(fx.Mismatch, match="Seamless carries states in time"):
         fx.steady(fx.Bundle(Decay(3), CubicFlow()), fx.Seamless(), jnp.ones(3))

@@ -12,7 +12,7 @@ from fiberax.core.bundle import Bundle
 from fiberax.core.driver import AbstractDriver, Section
 from fiberax.core.macro import AbstractInertial, AtRest
 from fiberax.core.relax import energy_of
-from fiberax.core.sites import Sites, each, site_keys
+from fiberax.core.sites import Sites, each, each_keyed, site_keys
 from fiberax.numerics import trees
 from fiberax.numerics.result import Outcome, outcome
 
@@ -48,7 +48,7 @@ class Field(eqx.Module):
         shared = self.bundle.noise == "shared"  # fields over the sites have to be smooth from the first
 
         def chunk(ids, section, conditions):
-            return each(one, site_keys(self.key, jnp.uint32(2**32 - 1), ids, shared), conditions)
+            return each_keyed(one, site_keys(self.key, jnp.uint32(2**32 - 1), ids, shared), conditions)
 
         state, memory = self.sites.update(chunk, empty, conditions)
         zeros = jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), response)
@@ -63,10 +63,10 @@ class Field(eqx.Module):
         def run(ids, moving, conditions, attempt):
             keys = site_keys(self.key, step, ids, shared)
 
-            def one(state, memory, condition, key):
+            def one(key, state, memory, condition):
                 return self.driver.advance(self.fiber, self.bundle.link, state, memory, condition, dt, key, attempt)
 
-            return Section(*each(one, moving[0], moving[1], conditions, keys))
+            return Section(*each_keyed(one, keys, moving[0], moving[1], conditions))
 
         def bare(ids, moving, conditions):
             return run(ids, moving, conditions, 0)[:2]

@@ -4,6 +4,7 @@ Sites lie on a one-dimensional device mesh; every fiber works inside `jax.shard_
 gather the whole batch for FFTs and loops. Within a device the sites are walked in chunks, and the section is updated in place.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -145,6 +146,13 @@ def each(function: Callable, *arrays: Any) -> Any:
     return jax.tree.map(lambda x: x[None], function(*jax.tree.map(lambda x: x[0], arrays)))
 
 
+def each_keyed(function: Callable, keys: jax.Array, *arrays: Any) -> Any:
+    """`each` of `function(key, ...)` with the keys of `site_keys`; what one key for all draws is drawn once."""
+    if keys.ndim == 0:
+        return each(functools.partial(function, keys), *arrays)
+    return each(function, keys, *arrays)
+
+
 def lay_out(count: int, bytes_per_site: int, placement: Placement | None, solves: bool) -> Sites:
     """Sites for `count` fibers whose state takes `bytes_per_site`; `solves` says that each step solves for the states."""
     placement = Placement() if placement is None else placement
@@ -177,8 +185,8 @@ def to_host(tree: Any) -> Any:
 
 
 def site_keys(key: jax.Array, step: jax.Array, ids: jax.Array, shared: bool) -> jax.Array:
-    """One key per site for one step: fold_in(fold_in(key, step), site); shared noise leaves the site out."""
+    """One key per site for one step: fold_in(fold_in(key, step), site); shared noise leaves the site out: one key for all."""
     key = jax.random.fold_in(key, step)
     if shared:
-        return jnp.broadcast_to(key, ids.shape)
+        return key
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(ids)
