@@ -1,6 +1,8 @@
 """Settings of every test: one thread per worker, double precision, a compilation cache that outlives the run."""
 
 import hashlib
+import importlib.util
+import mmap
 import os
 import platform
 import re
@@ -16,10 +18,25 @@ def _machine() -> str:
     return hashlib.sha256(f"{platform.machine()} {flags}".encode()).hexdigest()[:12]
 
 
+def _compiler_flags() -> str:
+    """One thread, and the older code generator for fused loops, which compiles twice as fast; tests/test_canary.py uses both.
+
+    Unknown flags end the process, so that jaxlib is asked first.
+    """
+    spec = importlib.util.find_spec("jaxlib")
+    libraries = sorted(Path(spec.origin).parent.glob("libjax_common*")) if spec and spec.origin else []
+    known = b"xla_cpu_use_fusion_emitters"
+    for library in libraries:
+        with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            if text.find(known) >= 0:
+                return "--xla_cpu_multi_thread_eigen=false --xla_cpu_use_fusion_emitters=false"
+    return "--xla_cpu_multi_thread_eigen=false"
+
+
 # Before jax starts its backend, and inherited by the processes that tests start.
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false",
+    "XLA_FLAGS": _compiler_flags(),
     "JAX_PLATFORMS": "cpu",
     "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parents[1] / ".cache" / "jax" / _machine()),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
@@ -35,8 +52,20 @@ import pytest  # noqa: E402
 jax.config.update("jax_enable_x64", True)
 
 
+_MAPS, _BYTES = 20_000, 1.5e9  # of 65530 memory maps that a process may have, and of its memory
+
+
+def _crowded() -> bool:
+    maps, statm = Path("/proc/self/maps"), Path("/proc/self/statm")
+    if not maps.exists():
+        return True
+    resident = int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return maps.read_bytes().count(b"\n") > _MAPS or resident > _BYTES
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _forget_programs():
-    """Compiled programs are given up after each file: thousands of them exhaust a process's memory maps, and it aborts."""
+    """Compiled programs are given up when they crowd the process: thousands of them exhaust its memory maps, and it aborts."""
     yield
-    jax.clear_caches()
+    if _crowded():
+        jax.clear_caches()

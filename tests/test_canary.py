@@ -1,8 +1,11 @@
 """Canaries for the compiler under us: small programs with exact answers, compiled against not compiled.
 
+Compiled twice: as users compile, with the compiler's own settings, and as tests do, with the older generator of conftest.py.
 jax 0.10.2 gave wrong numbers on the CPU, in silence (jax-ml/jax issue 39103). Each program here has the shape of something the
 library does at every step, and an answer known without a computer.
 """
+
+import os
 
 import jax
 import jax.numpy as jnp
@@ -10,22 +13,24 @@ import numpy as np
 import pytest
 from jax import lax
 
+GENERATOR = "xla_cpu_use_fusion_emitters"
+CHOICES = [{GENERATOR: True}, {GENERATOR: False}] if GENERATOR in os.environ["XLA_FLAGS"] else [{}]
 EXCLUDED = {"0.10.1", "0.10.2", "0.11.0"}
 
 
-def both(function, *arguments):
-    """The function compiled, and run operation by operation."""
-    compiled = jax.jit(function)(*arguments)
+def every(function, *arguments):
+    """The function compiled in each way, and run operation by operation."""
+    compiled = [jax.jit(function, compiler_options=options)(*arguments) for options in CHOICES]
     with jax.disable_jit():
         plain = function(*arguments)
-    return np.asarray(compiled), np.asarray(plain)
+    return [np.asarray(result) for result in (*compiled, plain)]
 
 
 def agree(function, arguments, exact, rtol):
     """Compiled, uncompiled and exact results coincide; the exact one must not be zero everywhere."""
     exact = np.asarray(exact)
     assert np.abs(exact).max() > 0
-    for result in both(function, *arguments):
+    for result in every(function, *arguments):
         assert result.dtype == exact.dtype
         np.testing.assert_allclose(result, exact, rtol=rtol, atol=rtol * np.abs(exact).max())
 
@@ -176,8 +181,9 @@ def test_slices_updated_in_place(chunk):
 
     exact = 2.0**rounds * start + 2.0**rounds - 1
     agree(update, (jnp.asarray(start),), exact, rtol=0)
-    donated = jax.jit(update, donate_argnums=0)(jnp.array(start))
-    np.testing.assert_array_equal(donated, exact)
+    for options in CHOICES:
+        donated = jax.jit(update, donate_argnums=0, compiler_options=options)(jnp.array(start))
+        np.testing.assert_array_equal(donated, exact)
 
 
 def test_gradient_through_scan():
