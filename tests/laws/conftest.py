@@ -11,7 +11,9 @@ _spec.loader.exec_module(registry)
 
 
 def pytest_generate_tests(metafunc):
-    """Tests that ask for a `model`, or for its `name` as well, get all of them."""
+    """Tests that ask for a `model`, or for its `name` as well, or for a `random` fiber get all of them."""
+    if "random" in metafunc.fixturenames:
+        metafunc.parametrize("random", registry.RANDOM.values(), ids=list(registry.RANDOM))
     names = list(registry.MODELS)
     if "name" in metafunc.fixturenames:
         metafunc.parametrize("name, model", registry.MODELS.items(), ids=names)

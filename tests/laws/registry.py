@@ -1,6 +1,6 @@
 """All models that the laws of docs/architecture.md are tested on: a fiber, conditions for five sites, and what it can do.
 
-A new model becomes subject to every law by one entry here.
+A new model becomes subject to every law by one entry here; random fibers have laws of their own.
 """
 
 from typing import Any, NamedTuple
@@ -25,8 +25,20 @@ class Model(NamedTuple):
     carried: bool = True
 
 
+class Random(NamedTuple):
+    """A fiber with noise and a condition under which the mean of its response, from its own `init` on, is `exact`."""
+
+    fiber: Any
+    condition: Any
+    exact: Any
+
+
 def _random(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape)
+
+
+def _gradients(dim):
+    return 0.2 * np.sign(_random(5, dim, dim, seed=7)) + 0.05 * np.tanh(_random(5, dim, dim, seed=8))
 
 
 _SYMMETRIC = _random(4, 4, seed=1)
@@ -83,6 +95,18 @@ MODELS = {
         (jnp.linspace(0.5, 0.9, 5), jnp.stack([jnp.linspace(0.4, 0.8, 5), jnp.full(5, 0.3)], axis=1)),
         40.0,
         carried=False,
+    ),
+    "conformation": Model(fx.fluids.GaussianDensity(2), _gradients(2), 1.0),
+    "dumbbell-density": Model(fx.fluids.DumbbellDensity(fx.fluids.FENE(20.0), degree=4), _gradients(2), 1.0, carried=False),
+    "rod-density": Model(fx.fluids.RodDensity(fx.fluids.MaierSaupe(2.0), degree=4), _gradients(3), 3.0, carried=False),
+}
+
+RANDOM = {
+    "dumbbell": Random(fx.fluids.Dumbbell(members=20), jnp.zeros((2, 2)), np.eye(2)),
+    "chain": Random(fx.fluids.Chain(springs=2, members=20), jnp.zeros((2, 2)), 2.0 * np.eye(2)),
+    "rod": Random(fx.fluids.Rod(members=20), jnp.zeros((3, 3)), np.zeros((3, 3))),
+    "spins": Random(
+        fx.diffusion.GinzburgLandau(lambda x: 0.25 * x**4, sites=4, replicas=20), jnp.asarray(0.0), np.asarray(0.0)
     ),
 }
 

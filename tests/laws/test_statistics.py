@@ -35,6 +35,18 @@ def test_mean_and_variance():
     assert abs(found.mean() - 0.36) > 50.0 * error  # the test can tell ⟨z²⟩ from ⟨z⟩²
 
 
+def test_random_fibers(random):
+    """The mean is the exact one, and the standard error that a fiber states is the spread between sites."""
+    sites, dt = 300, random.fiber.timestep(random.condition)
+    bundle, driver = fx.Bundle(Held(), random.fiber), fx.Seamless(separation=np.inf)
+    conditions = jnp.broadcast_to(random.condition, (sites, *random.condition.shape))
+    found = fx.evolve(bundle, driver, conditions, t1=20 * dt, dt=dt, key=jax.random.key(5))
+    value, error = np.asarray(found.response[-1]), np.asarray(found.stderr[-1])
+    spread = value.std(axis=0, ddof=1)
+    assert np.all(np.abs(value.mean(axis=0) - random.exact) < 4.0 * spread / sites**0.5)
+    np.testing.assert_allclose(np.sqrt(np.mean(error**2, axis=0)), spread, rtol=4.0 * (3.0 / sites) ** 0.5)
+
+
 def test_error_falls_with_the_number_of_fibers():
     _, found = responses(4000, key=1)
     truth = OrnsteinUhlenbeck(k=2.0, diffusion=0.7).mean(0.6)
