@@ -103,8 +103,13 @@ class RodDensity(AbstractDensity):
 
     def rate(self, state, condition):
         full = self.full(state)
-        carried = jnp.tensordot(condition, self.flow[:, :, 1:] @ full, 2)
+        carried = condition.ravel() @ (full @ self._flow_by_column).reshape(9, -1)
         return carried + (self.laplacian * full - self._torque(full))[1:] / self.De
+
+    @property
+    def _flow_by_column(self):
+        """(n, 9 (n − 1)): states of a batch then stand in the rows of a product, twice as fast as in its columns."""
+        return self.flow[:, :, 1:].reshape(-1, self.flow.shape[-1]).T
 
     def link(self, state, condition):
         full = self.full(state)
