@@ -46,6 +46,7 @@ validate: $(STAMP)
 	$(BIN)/python validation/solids.py
 	$(BIN)/python validation/waves.py
 	$(BIN)/python validation/ase_calculators.py
+	$(BIN)/python validation/fluids.py
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --group bench --group peers
