@@ -1,5 +1,6 @@
 """Settings of every test: one thread per worker, double precision, a compilation cache that outlives the run."""
 
+import gc
 import hashlib
 import importlib.util
 import mmap
@@ -39,7 +40,7 @@ _ENVIRONMENT = {
     "XLA_FLAGS": _compiler_flags(),
     "JAX_PLATFORMS": "cpu",
     "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parents[1] / ".cache" / "jax" / _machine()),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     "MPLBACKEND": "Agg",
     "TF_CPP_MIN_LOG_LEVEL": "3",  # loading from the cache logs two lines of processor features each time
 }
@@ -50,9 +51,11 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
+gc.freeze()
+gc.set_threshold(100_000, 20, 50)  # tracing makes many small objects; looking for garbage among them took 5 % of the time
 
 
-_MAPS, _BYTES = 20_000, 1.5e9  # of 65530 memory maps that a process may have, and of its memory
+_MAPS, _BYTES = 20_000, 2e9  # of 65530 memory maps that a process may have, and of its memory
 
 
 def _crowded() -> bool:
