@@ -11,6 +11,10 @@ from fiberax.testing import observed_order
 
 QUASISTATIC, SEAMLESS = fx.Quasistatic(), fx.Seamless(separation=np.inf)
 
+# They take long to compile; that a batch gives what its members give is tested on each model by test_fibers.py, and that the
+# loop may work in chunks on the relatives of these: cell-1d and flux-cell, ground-state, conformation.
+WHOLE = ("cell-2d", "quantum-chain", "dumbbell-density", "rod-density")
+
 
 class Keeper(fx.AbstractRecorder):
     """Takes a snapshot at each look."""
@@ -56,9 +60,10 @@ def test_chunks_restarts_and_constraints(name, model, driver, follow):
     part = jax.tree.map(lambda x: x[snapshot.saved :], (whole.ts, whole.macro, whole.response))
     compare(np.testing.assert_array_equal, (part, whole.section), ((rest.ts, rest.macro, rest.response), rest.section))
 
-    chunks = fx.evolve(bundle, driver, model.conditions, placement=fx.Placement(chunk=2), **options)  # one padded row
-    compare(close, (whole.macro, whole.response), (chunks.macro, chunks.response))
-    compare(close, whole.section.state, chunks.section.state)
+    if name not in WHOLE:
+        chunks = fx.evolve(bundle, driver, model.conditions, placement=fx.Placement(chunk=2), **options)  # one padded row
+        compare(close, (whole.macro, whole.response), (chunks.macro, chunks.response))
+        compare(close, whole.section.state, chunks.section.state)
 
     if isinstance(model.fiber, fx.AbstractEnergy):  # at the end fibers have last been held at the macrostate one step back
         violation = jax.vmap(model.fiber.constraint)(whole.section.state, whole.macro[-2])
