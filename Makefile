@@ -47,6 +47,7 @@ validate: $(STAMP)
 	$(BIN)/python validation/waves.py
 	$(BIN)/python validation/ase_calculators.py
 	$(BIN)/python validation/fluids.py
+	$(BIN)/python validation/diffusion.py
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --group bench --group peers
