@@ -46,6 +46,7 @@ validate: $(STAMP)
 	$(BIN)/python validation/solids.py
 	$(BIN)/python validation/waves.py
 	$(BIN)/python validation/ase_calculators.py
+	$(BIN)/python validation/flows.py
 	$(BIN)/python validation/fluids.py
 	$(BIN)/python validation/diffusion.py
 
