@@ -23,6 +23,7 @@ from fiberax.grids.box import Box
 from fiberax.numerics import trees
 from fiberax.physics.fluids.boundary import Sides, parse_sides
 from fiberax.physics.fluids.suspended import AbstractSuspended
+from fiberax.transport.convected import Convected
 
 Velocity = Any
 
@@ -161,7 +162,7 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
         shape = jnp.shape(response)
         if len(shape) != 3 or shape[1] != shape[2] or shape[1] < d:
             raise Mismatch(f"A flow needs a stress of at least ({d}, {d}) at each site; the fibers give {shape[1:]}.")
-        force = self._force(t)
+        force = self.force(t)
         if p.newtonian:
             return force
         if p.De is None:
@@ -169,7 +170,8 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
         stress = (1.0 - p.viscosity_ratio) / p.De * response[:, :d, :d]
         return trees.axpy(1.0, self.divergence(stress.reshape(*self.box.cells, d, d)), force)
 
-    def _force(self, t) -> Velocity:
+    def force(self, t: Float[Array, ""]) -> Velocity:
+        """F at `t`, like V."""
         force = self.parameters.force
         if force is None:
             return self.sample(jnp.zeros_like)
@@ -192,8 +194,6 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
 
     def transport(self) -> AbstractTransport:
         """Convected with the flow."""
-        from fiberax.transport.convected import Convected
-
         return Convected()
 
     def positions(self):
@@ -225,20 +225,16 @@ class Creeping(AbstractPrompt, AbstractCarrier):
     def start(self, t: Any = 0.0, velocity: Callable | None = None) -> Prompt:
         """The Stokes flow under isotropic stress at `t`, or `velocity` as for a flow with inertia."""
         time = jnp.asarray(t, jnp.result_type(float))
-        if velocity is None:
-            rest = jnp.broadcast_to(jnp.eye(self.inner.planes), (int(np.prod(self.grid.cells)), *2 * (self.inner.planes,)))
-            isotropic = rest if self.inner.parameters.De is not None else 0.0 * rest
-            value = self._flow(time, isotropic)
-        else:
-            value = self.inner.start(time, velocity)
+        # isotropic stress pushes nothing
+        value = self._stokes(time, self.inner.force(time)) if velocity is None else self.inner.start(time, velocity)
         return Prompt(value, value)
 
-    def _flow(self, t, response) -> Velocity:
-        known = self.inner.forcing(t, response)
+    def _stokes(self, t, known: Velocity) -> Velocity:
         return self.inner.stokes(t, known, jnp.zeros_like(t), self.inner.parameters.viscosity_ratio)
 
     def balance(self, t, macro, response):
-        return self._flow(jnp.asarray(t, jnp.result_type(float)), response)
+        time = jnp.asarray(t, jnp.result_type(float))
+        return self._stokes(time, self.inner.forcing(time, response))
 
     def conditions(self, macro):
         return self.inner.conditions(macro.value)
