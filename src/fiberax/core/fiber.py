@@ -115,6 +115,10 @@ class AbstractFlow(AbstractFiber):
         """Solve rate(u, U) = shift (u − base) for u, from `state`: one stage of an implicit step of length 1/shift."""
         return equilibrium.solve_stage(self, condition, base, shift, state, tolerance)
 
+    def propagate(self, state: State, condition: Condition, time: Float[Array, ""]) -> State | None:
+        """The state after `time` under a held condition, for flows that know it; `fx.Implicit()` then takes it as its step."""
+        return None
+
 
 class AbstractEnergy(AbstractFiber):
     """A fiber at the minimum of an energy under constraints g(u, U) = 0 (spec section 6)."""

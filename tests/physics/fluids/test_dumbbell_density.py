@@ -214,3 +214,23 @@ def test_gaussian():
 def test_bad_input(make, said):
     with pytest.raises(fx.BadInput, match=said):
         make()
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("De", [1e-4, 1.0, 50.0])
+def test_conformations_are_followed_exactly(dim, De):
+    """One long step is the exponential of the linear equation, and stays positive where implicit stages would not."""
+    fiber, rng = GaussianDensity(dim, De), np.random.default_rng(dim)
+    root, kappa = rng.standard_normal((2, dim, dim))
+    kappa -= np.trace(kappa) / dim * np.eye(dim)
+    eye, n = np.eye(dim), dim * dim
+    whole = np.zeros((n + 1, n + 1))
+    whole[:n, :n] = np.kron(kappa, eye) + np.kron(eye, kappa) - np.eye(n) / De
+    whole[:n, n] = eye.ravel() / De
+    step = jax.jit(lambda state, kappa, dt: fx.relax(fiber).step(state, kappa, dt, jax.random.key(0)))
+    for dt in (1e-3, 0.3, 2.0):
+        exact = (expm(whole * dt) @ np.append((root @ root.T).ravel(), 1.0))[:n].reshape(dim, dim)
+        np.testing.assert_allclose(step(root @ root.T, kappa, dt), exact, atol=1e-9 * np.abs(exact).max())
+    stretched = np.diag([1e4, 1e-4, 1.0][:dim])
+    for flow, dt in ((0.0 * kappa, 4.0 * De), (kappa, 1.0)):  # longer: beyond double precision
+        assert np.linalg.eigvalsh(step(stretched, flow, dt)).min() > 0.0
