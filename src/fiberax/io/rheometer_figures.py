@@ -34,7 +34,7 @@ class _Columns:
     def __init__(self, table: Table):
         self._table, self._quantity = table, {v.key: v.quantity for v in table.schema.variables}
 
-    def __call__(self, key: str) -> np.ndarray | None:
+    def __call__(self, key: str) -> Any:
         return self._table.arrays[self._quantity[key].name] if key in self._quantity else None
 
     def words(self, key: str) -> str:
@@ -42,7 +42,7 @@ class _Columns:
 
         return words_of(self._quantity[key])
 
-    def error(self, key: str) -> np.ndarray | None:
+    def error(self, key: str) -> Any:
         root, name = key.split(".", 1)
         return self(f"error.{name}" if root == "material" else f"stderr.{name}")
 

@@ -163,20 +163,20 @@ class Stokes(eqx.Module):
             target = self.tolerance**2 * jnp.vdot(right, right)
 
             def body(carry):
-                p, r, d, rz, count = carry
+                p, r, d, before, count = carry
+                z = precondition(r)
+                rz = jnp.vdot(r, z)
+                d = z + rz / before * d
                 q = matrix(d)
                 alpha = rz / jnp.vdot(d, q)
-                p, r = p + alpha * d, r - alpha * q
-                z = precondition(r)
-                new = jnp.vdot(r, z)
-                return p, r, z + new / rz * d, new, count + 1
+                return p + alpha * d, r - alpha * q, d, rz, count + 1
 
             def going(carry):
-                _, r, _, rz, count = carry
-                return (jnp.vdot(r, r) > target) & (rz > 0.0) & (count < self.iterations)
+                _, r, _, _, count = carry
+                return (jnp.vdot(r, r) > target) & (count < self.iterations)
 
-            z = precondition(right)
-            start = (jnp.zeros_like(right), right, z, jnp.vdot(right, z), jnp.zeros((), jnp.int32))
+            zero = jnp.zeros_like(right)
+            start = (zero, right, zero, jnp.full((), jnp.inf, right.dtype), jnp.zeros((), jnp.int32))
             p, *_, count = jax.lax.while_loop(going, body, start)
             return p, count
 

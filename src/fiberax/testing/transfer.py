@@ -70,7 +70,8 @@ def _spectrum(V, h: float, beta: float, coupling: float) -> tuple[np.ndarray, np
     weight = -0.5 * beta * (np.asarray(V(a)) - h * a)
     shift = float(weight.max())
     kernel = np.exp(weight[:, None] + weight[None] - 2.0 * shift - 0.5 * beta * coupling * (a[:, None] - a[None]) ** 2)
-    return a, *np.linalg.eigh(kernel * spacing), shift
+    values, vectors = np.linalg.eigh(kernel * spacing)
+    return a, values, vectors, shift
 
 
 def _ring(V, U: float, h: float, slope: float, beta: float, coupling: float, sites: int) -> ChainTruth:

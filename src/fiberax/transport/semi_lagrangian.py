@@ -6,8 +6,9 @@ there, and inflow faces are nodes of the interpolant; elsewhere the nodes next t
 in cells, from the centre of the first.
 """
 
+import functools
 import itertools
-from collections.abc import Callable
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -44,19 +45,26 @@ def carried(hooks: Any, state: Any, inflow: Any, grid: Any, shift: tuple[Float[A
     """States (sites, ...) moved by `shift`, displacements in cells on the faces; `hooks.align`, `hooks.restore` over chunks."""
     points = departure(grid, shift, sides)
     axes = tuple(_axis(grid, k, points, sides) for k in range(grid.dim))
-    cubic = int(np.prod([axis.node.shape[1] for axis in axes]))
+    cubic = math.prod(axis.node.shape[1] for axis in axes)
 
     def combine(take, home, part):
         # Deviations from the home state: constants stay what they are to the last digit.
-        def mean(first, last):
-            total = None
-            for k in range(first, last):
-                other = hooks.align(take(part.rows[:, k]), home)
-                term = scaled(part.weight[:, k], jax.tree.map(jnp.subtract, other, home))
-                total = term if total is None else jax.tree.map(jnp.add, total, term)
-            return jax.tree.map(jnp.add, home, total)
+        def add(total, rows, weights):
+            for row, weight in zip(rows.T, weights.T):
+                other = hooks.align(take(row), home)
+                total = jax.tree.map(jnp.add, total, scaled(weight, jax.tree.map(jnp.subtract, other, home)))
+            return total
 
-        return mean(0, cubic), mean(cubic, part.rows.shape[1])
+        def planes(tree):  # the nodes of the first axis in turn
+            return jax.tree.map(lambda x: jnp.moveaxis(x.reshape(len(x), axes[0].node.shape[1], -1), 1, 0), tree)
+
+        fine, safe = (jax.tree.map(lambda x, s=s: x[:, s], part) for s in (slice(cubic), slice(cubic, None)))
+        nothing = jax.tree.map(jnp.zeros_like, home)
+        if grid.dim < 3:
+            total = add(nothing, fine.rows, fine.weight)
+        else:  # 64 nodes written out would take minutes to compile
+            total = jax.lax.scan(lambda t, plane: (add(t, plane.rows, plane.weight), None), nothing, planes(fine))[0]
+        return tuple(jax.tree.map(jnp.add, home, x) for x in (total, add(nothing, safe.rows, safe.weight)))
 
     rows = lambda axes: _product(grid, sides, axes)
     return sweep(combine, lambda made, home: hooks.restore(*made), state, inflow, axes, rows)
@@ -71,7 +79,7 @@ def departure(grid: Any, shift: tuple[Float[Array, "..."], ...], sides: Sides) -
     for axis, end in boundaries(grid):
         wall = grid.cells[axis] - 0.5 if end else -0.5
         outward = path[axis] if end else -path[axis]
-        share = jnp.abs(wall - start[axis]) / jnp.maximum(outward, 1e-300)
+        share = jnp.abs(wall - start[axis]) / jnp.maximum(outward, 0.25)  # no centre is so near to a wall
         crosses = (share < 1.0) & _at(grid, sides.open[axis, end], axis, start + jnp.minimum(share, 1.0) * path)
         part = jnp.where(crosses, jnp.minimum(part, share), part)
     return _within(grid, start + part * path)
@@ -156,25 +164,23 @@ def _axis(grid: Any, k: int, points, sides: Sides) -> Axis:
 def _product(grid: Any, sides: Sides, axes: tuple[Axis, ...]) -> Part:
     """Rows and weights of all products of nodes."""
 
-    def products(nodes: Callable, weights: Callable):
-        rows, values = [], []
-        for corner in itertools.product(*(range(nodes(axis).shape[1]) for axis in axes)):
-            rows.append(_row(grid, sides, [nodes(axis)[:, j] for axis, j in zip(axes, corner)]))
-            value = weights(axes[0])[:, corner[0]]
-            for axis, j in zip(axes[1:], corner[1:]):
-                value = value * weights(axis)[:, j]
-            values.append(value)
-        return rows, values
+    def spread(arrays):
+        shape = lambda x, k: (len(x), *(x.shape[1] if m == k else 1 for m in range(grid.dim)))
+        return [x.reshape(shape(x, k)) for k, x in enumerate(arrays)]
 
-    cubic = products(lambda axis: axis.node, lambda axis: axis.weight)
-    convex = products(lambda axis: axis.safe_node, lambda axis: axis.safe_weight)
-    return Part(jnp.stack(cubic[0] + convex[0], axis=1), jnp.stack(cubic[1] + convex[1], axis=1))
+    def products(nodes, weights):
+        rows, weight = _row(grid, sides, spread(nodes)), functools.reduce(jnp.multiply, spread(weights))
+        return rows.reshape(len(rows), -1), weight.reshape(len(rows), -1)
+
+    cubic = products([axis.node for axis in axes], [axis.weight for axis in axes])
+    convex = products([axis.safe_node for axis in axes], [axis.safe_weight for axis in axes])
+    return Part(*(jnp.concatenate(both, axis=1) for both in zip(cubic, convex)))
 
 
-def _row(grid: Any, sides: Sides, nodes: list) -> Int[Array, " chunk"]:
-    """Row numbers of products of nodes; a ghost where nothing flows in is the cell beside it."""
+def _row(grid: Any, sides: Sides, nodes: list) -> Int[Array, "chunk ..."]:
+    """Row numbers of products of nodes, which broadcast; a ghost where nothing flows in is the cell beside it."""
     inside = [node if periodic else jnp.clip(node, 0, n - 1) for node, n, periodic in zip(nodes, grid.cells, grid.periodic)]
-    row = jnp.zeros_like(nodes[0])
+    row = jnp.int32(0)
     for i, n in zip(inside, grid.cells):
         row = row * n + i
     for axis, end in reversed(boundaries(grid)):

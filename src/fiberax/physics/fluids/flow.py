@@ -187,7 +187,8 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
         """The whole right-hand side, projected; what the boundary moves, moves with it."""
         time, p = jnp.asarray(t, jnp.result_type(float)), self.parameters
         free = trees.axpy(p.viscosity_ratio / p.Re, self.laplacian(time, macro), self.explicit(time, macro, response))
-        return jax.jvp(self.within, (time, macro), (jnp.ones_like(time), free))[1]
+        near, moved = jax.jvp(self.within, (time, macro), (jnp.ones_like(time), free))
+        return jax.tree.map(lambda r, v, u: r + (v - u), moved, near, macro)
 
     def paired(self, fiber):
         return type(self)(self.box, self.parameters.beside(fiber), self.sides)

@@ -15,7 +15,7 @@ from fiberax.grids.box import Box
 from fiberax.numerics import trees
 from fiberax.numerics.stokes import Stokes, Walls, along
 from fiberax.physics.fluids.boundary import SIDES, Outflow, along_side, net_inflow
-from fiberax.physics.fluids.flow import AbstractFluid, Parameters
+from fiberax.physics.fluids.flow import AbstractFluid, Parameters, evaluate
 
 
 class Staggered(NamedTuple):
@@ -105,8 +105,8 @@ class StaggeredFlow(AbstractFluid):
 
     def sample(self, function):
         lines = [[self._edges(k) if k == axis else self.box.axis(k) for k in (0, 1)] for axis in (0, 1)]
-        points = [jnp.asarray(np.stack(np.meshgrid(*pair, indexing="ij"), -1), jnp.result_type(float)) for pair in lines]
-        return self._on_faces([jnp.asarray(function(x), x.dtype)[..., axis] for axis, x in enumerate(points)])
+        points = [np.stack(np.meshgrid(*pair, indexing="ij"), -1) for pair in lines]
+        return self._on_faces([evaluate(function, x)[..., axis] for axis, x in enumerate(points)])
 
     def within(self, t, velocity):
         return self._constrained(t, velocity)[0]
@@ -176,7 +176,7 @@ class StaggeredFlow(AbstractFluid):
             given = self._given(time)
             known = self.forcing(time, response).faces
             return self.solver.solve(known, jnp.zeros_like(time), p.viscosity_ratio, given.faces, given.walls)[1]
-        free = trees.axpy(1.0, self.explicit(time, macro, response), self.linear(time, macro))
+        free = trees.axpy(p.viscosity_ratio / p.Re, self.laplacian(time, macro), self.explicit(time, macro, response))
         return p.Re * jax.jvp(lambda t, v: self._constrained(t, v)[1], (time, macro), (jnp.ones_like(time), free))[1]
 
     def stream_function(self, velocity: Staggered) -> Float[Array, "nx1 ny1"]:
