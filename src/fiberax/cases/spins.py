@@ -25,7 +25,7 @@ from fiberax.cases.formula import expression
 from fiberax.core.errors import BadInput
 from fiberax.io.results import Quantity
 
-_NODES = 49  # of the exact A(U) beside a coupled run
+_NODES = 33  # of the exact A(U) beside a coupled run
 _SAFETY = 0.3  # of the stable macro step
 _SHOWN = 3
 
