@@ -8,7 +8,7 @@ import typing
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -75,7 +75,9 @@ class Labels:
     `microstate(state, condition)`: arrays over the cell to draw for one site, by title; the default draws the state.
     `factors`, `offsets`: by what results are multiplied and what is then added, for "response", "tangent", "energy", ...: a
     unit of the user's in place of the fiber's. `body`: the mesh on which the macrostate is drawn (`fiberax.io.body.Body`).
-    `further(record)`: more arrays of a record of a run in time; numbers called "energies...." are drawn against time.
+    `further(record)`: more arrays of a record of a run in time; numbers called "energies...." are drawn against time. With
+    `macro` False the macrostate is not written as it is: `further` says what of it is, under keys that begin with "macro.".
+    `states`: whether the states of all sites are "seen" by `further` (`record.state`), or "written" as well.
     """
 
     quantities: dict[str, Quantity] = field(default_factory=dict)
@@ -86,11 +88,20 @@ class Labels:
     offsets: dict[str, float] = field(default_factory=dict)
     body: "Body | None" = None
     further: "Callable[[Any], dict[str, np.ndarray]] | None" = None
+    macro: bool = True
+    states: Literal["no", "seen", "written"] = "no"
+
+
+class CaseWarning(UserWarning):
+    """Something that whoever runs a case should know; the command says it in one line and goes on."""
 
 
 @dataclass(frozen=True)
 class Evolve:
-    """A run in time: the arguments of `fx.evolve`. `stepper` None: the default of `fx.evolve`."""
+    """A run in time: the arguments of `fx.evolve`. `stepper` None: the default of `fx.evolve`.
+
+    `summary(times, columns)`: what the run comes to, from its results by key.
+    """
 
     bundle: Any
     driver: Any
@@ -103,6 +114,7 @@ class Evolve:
     seed: int = 0
     fail_fraction: float = 0.0
     labels: Labels = Labels()
+    summary: "Callable[[np.ndarray, dict[str, np.ndarray]], Summary] | None" = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +143,7 @@ class Loading:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a finished table comes to: `content` for `summary.json`, `lines` to say, `marks` on its axis for the figures."""
+    """What a table or a run comes to: `content` for `summary.json`, `lines` to say, `marks` on its axis for the figures."""
 
     content: dict[str, Any]
     lines: tuple[str, ...] = ()

@@ -14,10 +14,20 @@ PACKAGE = Path(__file__).parents[1]
 
 # name -> (module, class, one line for `fiberax list`); the modules are imported when a case is asked for
 CASES = {
+    "cavity": (
+        "fiberax.cases.cavity",
+        "Cavity",
+        "flow of dumbbells, chains or rods in a square cavity under a moving lid",
+    ),
     "chain": (
         "fiberax.cases.chain",
         "Chain",
         "energy, force, modulus and stability of a chain of atoms or electrons over a range of strains",
+    ),
+    "channel": (
+        "fiberax.cases.channel",
+        "Channel",
+        "flow of dumbbells, chains or rods along a channel, from rest",
     ),
     "crystal": (
         "fiberax.cases.crystal",
@@ -33,6 +43,11 @@ CASES = {
         "fiberax.cases.homogenize",
         "Homogenize",
         "table of the effective conductivity A(U) and dA/dU of an image or a formula",
+    ),
+    "kolmogorov": (
+        "fiberax.cases.kolmogorov",
+        "Kolmogorov",
+        "flow of dumbbells, chains or rods in a periodic box under a steady force",
     ),
     "pull": (
         "fiberax.cases.pull",

@@ -86,7 +86,6 @@ class FluidOptions(Case):
     form: Form = option(Form.BROWNIAN, help="brownian: members with noise; density: their Fokker-Planck equation")
     degree: int | None = option(None, help="of the polynomials of a density, even; default by the model", low=4)
     members: int = option(500, help="springs, chains or rods of an ensemble", low=1)
-    replicas: int = option(8, help="independent ensembles, from which standard errors are taken", low=2)
     noise: NoiseName = option(NoiseName.THREE_POINT, help="of weak order 2 both")
     control: bool = option(True, help="carry members at rest too, in the same noise: takes errors off at low rates")
     seed: int = option(0, help="of the noise", low=0)

@@ -80,6 +80,7 @@ class Rheometer(FluidOptions):
     before: float | None = option(None, help="time of flow before a relaxation; default 6 relaxation times", above=0)
     records: int = option(60, help="times at which results are saved", low=2)
     dt: float | None = option(None, help="time step; default the fluid's own at each rate", above=0)
+    replicas: int = option(8, help="independent ensembles, from which standard errors are taken", low=2)
     average: float = option(300.0, help="relaxation times over which a steady average is taken, after a fifth as many", above=0)
 
     def build(self) -> Table | Evolve:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import fiberax as fx
-from fiberax.cases.base import Evolve, Labels, Loading, Problem, Steady, Table
+from fiberax.cases.base import CaseWarning, Evolve, Labels, Loading, Problem, Steady, Table
 from fiberax.cases.bodies import with_body
 from fiberax.cli.display import Display
 from fiberax.cli.table import compute_table
@@ -107,8 +107,8 @@ def compute(problem: Problem, job: Job) -> str:
     return f"{words}, {time.monotonic() - begun:.1f} s"
 
 
-def _summarise(problem: Table, job: Job) -> None:
-    """Say what a table comes to, and write it to summary.json with the marks for the figures."""
+def _summarise(problem: Table | Evolve, job: Job) -> None:
+    """Say what a table or a run comes to, and write it to summary.json with the marks for the figures."""
     table = read_table(job.folder)
     if table is None or problem.summary is None:
         return
@@ -124,7 +124,7 @@ def _as_message(job: Job):
     usual = warnings.showwarning
 
     def show(message, category, filename, lineno, file=None, line=None):
-        if not issubclass(category, fx.ScaleSeparationWarning):
+        if not issubclass(category, fx.ScaleSeparationWarning | CaseWarning):
             usual(message, category, filename, lineno, file, line)
         elif jax.process_index() == 0:
             job.display.say(f"Warning: {message}")
@@ -137,7 +137,7 @@ def _look_back(problem: Problem, job: Job) -> None:
     """Summary and figures of a finished run. Its results are kept and it stays finished, whatever these meet."""
     again = f"The results are whole; `fiberax plot {job.folder}` draws again."
     try:
-        if isinstance(problem, Table) and problem.summary is not None:
+        if isinstance(problem, Table | Evolve) and problem.summary is not None:
             _summarise(problem, job)
         if job.figures:
             for line in draw(job.folder).complaints:
@@ -203,7 +203,8 @@ def _recorder(job: Job, labels: Labels, layout: Any) -> FolderRecorder:
         if jax.process_index() == 0:
             labels.body.save(job.folder)
     naming = labels.length_unit, labels.quantities, labels.axis, labels.factors, labels.offsets
-    return FolderRecorder(job.folder, job.checkpoint_every, coords, *naming, labels.body is not None, labels.further)
+    states = "written" if labels.body is not None else labels.states
+    return FolderRecorder(job.folder, job.checkpoint_every, coords, *naming, states, labels.further, labels.macro)
 
 
 def _evolve(problem: Evolve, job: Job) -> str:

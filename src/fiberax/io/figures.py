@@ -10,6 +10,7 @@ import numpy as np
 from fiberax.core.errors import MissingExtra
 from fiberax.io.atomic import SaveFailed, replacing
 from fiberax.io.body import Body
+from fiberax.io.flow_figures import flow_figures
 from fiberax.io.mesh_figures import draw_body, draw_crystal, draw_curve
 from fiberax.io.microstates import Microstate, read_microstates
 from fiberax.io.results import Quantity, Table, Variable, component_names, read_table
@@ -68,6 +69,8 @@ def _figures(plt, table: Table | None, body: Body | None, folder: Path) -> list[
     """Names of the figures, and functions that draw them, or give None where there is nothing to draw."""
     found: list[tuple[str, Callable[[], Any]]] = []
     if table is not None and (own := rheometer_figures(plt, table, folder)) is not None:
+        return own
+    if table is not None and (own := flow_figures(plt, table, folder)) is not None:
         return own
     if table is not None and (own := spins_figures(plt, table)) is not None:
         found += own

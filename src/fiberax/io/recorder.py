@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -18,8 +18,8 @@ class FolderRecorder(AbstractRecorder):
     """Writes into `folder`: a record at every save time, a checkpoint at least every `every` seconds of work.
 
     `coords`, `length_unit`, `quantities` and `axis` name things as in `fiberax.io.results.make_schema`. `factors` and `offsets`
-    turn the results into the units in which they are written, see `fiberax.cases.Labels`, as is
-    `further`.
+    turn the results into the units in which they are written, see `fiberax.cases.Labels`, as are
+    `further`, `macro` and `states`.
     """
 
     def __init__(
@@ -32,13 +32,15 @@ class FolderRecorder(AbstractRecorder):
         axis: Quantity,
         factors: dict[str, float],
         offsets: dict[str, float],
-        wants_states: bool = False,
+        states: Literal["no", "seen", "written"] = "no",
         further: Callable[[Record], dict[str, np.ndarray]] | None = None,
+        macro: bool = True,
     ):
         self._folder, self._every = folder, every
         self._naming = (quantities, coords, length_unit, axis)
         self._units = factors, offsets
-        self.wants_states = wants_states
+        self.wants_states = states != "no"
+        self._written = states == "written", macro
         self._further = further
         self._schema = Schema.load(folder)
         self._last = time.monotonic()
@@ -62,7 +64,8 @@ class FolderRecorder(AbstractRecorder):
         self.saved = record.index + 1
         if jax.process_index() != 0:
             return
-        arrays = named_leaves("macro", record.macro) | named_leaves("response", record.response)
+        states, macro = self._written
+        arrays = (named_leaves("macro", record.macro) if macro else {}) | named_leaves("response", record.response)
         if record.result is not None:
             arrays["result"] = np.asarray(record.result, np.int32)
         arrays |= named_leaves("stderr", record.stderr)
@@ -70,7 +73,7 @@ class FolderRecorder(AbstractRecorder):
             arrays["energy"] = np.asarray(record.energy)
         if record.soundness is not None:
             arrays["soundness"] = np.asarray(record.soundness)
-        if record.state is not None:
+        if record.state is not None and states:
             arrays |= {name: array for name, array in named_leaves("state", record.state).items() if array.size}
         if self._further is not None:
             arrays |= self._further(record)

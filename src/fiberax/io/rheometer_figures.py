@@ -185,14 +185,19 @@ def _draw_configurations(plt, shown: list[Microstate]) -> Any:
     image, rods = None, any(name.startswith("rod") for name in shown[0].arrays)
     top = max((np.nanmax(m.arrays["rod map"]) for m in shown if "rod map" in m.arrays), default=None)
     for panel, microstate in zip(axes[0], shown, strict=True):
-        drawn = (_rods(plt, panel, microstate.arrays, top) if rods else _springs(panel, microstate.arrays)) or image
-        image = drawn
+        image = draw_configuration(plt, panel, microstate.arrays, top) or image
         rate = float(microstate.arrays["rate"][0])
         title = microstate.caption if microstate.caption.count("=") == 1 and "\n" not in microstate.caption else None
         panel.set_title(title or (f"rate {rate:.3g}" if rate else "at rest"))
     if rods and image is not None:
         figure.colorbar(image, ax=axes, label="density of rods, 1 where all directions are alike", shrink=0.85)
     return figure
+
+
+def draw_configuration(plt, panel, arrays: dict[str, np.ndarray], top: float | None) -> Any:
+    """One portrait (`fiberax.cases.portraits`); the image, if it is one. `top`: of the scale of rods."""
+    rods = any(name.startswith("rod") for name in arrays)
+    return _rods(plt, panel, arrays, top) if rods else _springs(panel, arrays)
 
 
 def _springs(panel, arrays: dict[str, np.ndarray]):
