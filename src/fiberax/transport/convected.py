@@ -87,7 +87,8 @@ class Convected(AbstractTransport):
         def rest():
             shapes = jax.eval_shape(bundle.macro.conditions, macro)
             condition = jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), shapes)
-            return bundle.fiber.init(condition, jax.random.key(0))
+            made = bundle.fiber.init(condition, jax.random.key(0))
+            return jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype), made, state)
 
         nothing = lambda: jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), state)
         first = jax.lax.cond(anywhere(sides), rest, nothing)

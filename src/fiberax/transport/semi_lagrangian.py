@@ -130,7 +130,7 @@ def _at(grid: Any, values, axis: int, points):
         if k != axis:
             near = jnp.round(points[k]).astype(jnp.int32)
             index.append(near % n if periodic else jnp.clip(near, 0, n - 1))
-    return values[tuple(index)]
+    return jnp.broadcast_to(values[tuple(index)], points.shape[1:])
 
 
 def _axis(grid: Any, k: int, points, sides: Sides) -> Axis:
