@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fiberax.cases.base import Case, option
+from fiberax.cases.composite import read_numbers
 from fiberax.cases.formula import expression
 from fiberax.core.errors import BadInput
 from fiberax.physics.fluids import (
@@ -18,6 +19,7 @@ from fiberax.physics.fluids import (
     Chain,
     Dumbbell,
     DumbbellDensity,
+    Expanded,
     GaussianDensity,
     Hookean,
     MaierSaupe,
@@ -79,7 +81,8 @@ class FluidOptions(Case):
     spring: str = option("fene", help="hookean, fene, or h(s) of the force h(|z|^2) z, for example 1 + 0.1*s")
     b: float | None = option(None, help="largest |z|^2 of a spring; default 50 for fene, none for a formula", above=0)
     springs: int = option(5, help="springs of a chain", low=1)
-    potential: Potential = option(Potential.NONE, help="interaction of rods")
+    potential: Potential = option(Potential.NONE, help="interaction of rods; of members onsager's is taken to degree 8")
+    director: str | None = option(None, help="direction in which a density of rods is ordered at first, as 1,0,0")
     intensity: float = option(4.0, help="N of that interaction; isotropic rods are unstable above 5 and 10.19", low=0)
     dim: int = option(3, help="dimensions of the flow, 2 or 3; rods have 3", low=2, high=3)
     De: float = option(1.0, help="relaxation time of a spring; for rods 1 / rotational diffusion", above=0)
@@ -94,13 +97,18 @@ class FluidOptions(Case):
         """The fluid that these options describe. Raises `BadInput`."""
         if self.model is not Model.ROD and self.potential is not Potential.NONE:
             raise BadInput(f"--potential {self.potential.value} is an interaction of rods: give --model rod with it.")
+        if self.director is not None and not (self.form is Form.DENSITY and self.model is Model.ROD):
+            raise BadInput("--director is of a density of rods: give --model rod --form density with it.")
         if self.form is Form.DENSITY:
             return self._density()
         noise: Any = self.noise.value
         if self.model is Model.ROD:
             self._need_three()
+            field = self._field()
+            if isinstance(field, Onsager):  # whose forces are otherwise those of all pairs
+                field = Expanded(field)
             # Rods that see each other may order at rest as well, in some other direction: no help then.
-            return Rod(self._field(), self.members, self.De, noise, control=self.control and self._field() is None)
+            return Rod(field, self.members, self.De, noise, control=self.control and field is None)
         if self.model is Model.CHAIN:
             return Chain(self.law(), self.springs, self.dim, self.members, self.De, noise, control=self.control)
         return Dumbbell(self.law(), self.dim, self.members, self.De, noise, control=self.control)
@@ -133,7 +141,7 @@ class FluidOptions(Case):
 
     def longest(self) -> float:
         """The time after which a fluid has about forgotten; rods that see each other take longer, near a transition more."""
-        return self.De if self.potential is not Potential.NONE else float(self.relaxation_times()[0])
+        return 0.5 * self.De if self.potential is not Potential.NONE else float(self.relaxation_times()[0])
 
     @property
     def is_hookean(self) -> bool:
@@ -155,7 +163,10 @@ class FluidOptions(Case):
             raise BadInput("--form density is not there for chains: their density has too many dimensions. Use brownian.")
         if self.model is Model.ROD:
             self._need_three()
-            return RodDensity(self._field(), self.De, self.degree or 16)
+            director = None if self.director is None else read_numbers(self.director, "--director")
+            if director is not None and (len(director) != 3 or not any(director)):
+                raise BadInput(f"--director = {self.director}: give three numbers, not all zero.")
+            return RodDensity(self._field(), self.De, self.degree or 16, director)
         law = self.law()
         if isinstance(law, Law):
             raise BadInput(f"--form density takes --spring hookean or fene; {self.spring!r} needs --form brownian.")

@@ -75,21 +75,13 @@ class Replicas(AbstractStochastic):
         return jax.vmap(lambda s: self.readings(self.inner, s, condition))(state)
 
 
-class Program(eqx.Module):
-    """κ(t) at each rate (rates, dim, dim): of a flow that starts, or one that stops, at t = 0; for `fluids.Homogeneous`.
+class Stopped(eqx.Module):
+    """κ(t) (rates, dim, dim) of a flow that stops at t = 0."""
 
-    In `fx.evolve` fibers live half a step behind the time of the macrostate, and move from t to t + `step` under κ(t). So κ is
-    taken half a step later; a run that begins one step before t = 0 has its fibers there at t = 0 (where they rest until then).
-    """
-
-    gradient: Float[Array, "dim dim"]
-    rates: Float[Array, " rates"]
-    step: Float[Array, ""]
-    stops: bool = eqx.field(static=True)
+    gradients: Float[Array, "rates dim dim"]
 
     def __call__(self, t):
-        flows = (t + 0.5 * self.step < 0.0) if self.stops else (t + 0.5 * self.step > 0.0)
-        return jnp.where(flows, 1.0, 0.0) * self.rates[:, None, None] * self.gradient
+        return jnp.where(t < 0.0, 1.0, 0.0) * self.gradients
 
 
 class History(eqx.Module):
@@ -97,13 +89,11 @@ class History(eqx.Module):
 
     times: Float[Array, " times"]
     gradients: Float[Array, "times dim dim"]
-    step: Float[Array, ""]
 
     def __call__(self, t):
-        middle, shape = t + 0.5 * self.step, self.gradients.shape[1:]
         flat = self.gradients.reshape(len(self.times), -1)
-        values = jax.vmap(lambda column: jnp.interp(middle, self.times, column), in_axes=1)(flat)
-        return jnp.where(middle > 0.0, 1.0, 0.0) * values.reshape(1, *shape)
+        values = jax.vmap(lambda column: jnp.interp(t, self.times, column), in_axes=1)(flat)
+        return values.reshape(1, *self.gradients.shape[1:])
 
 
 def hookean(kappa: np.ndarray, times: np.ndarray, modes: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:

@@ -20,9 +20,9 @@ from fiberax.cases.portraits import portrait
 from fiberax.cases.rheology import (
     History,
     Oscillation,
-    Program,
     Readings,
     Replicas,
+    Stopped,
     angle,
     bound_of_error,
     exact_columns,
@@ -181,16 +181,20 @@ class Rheometer(FluidOptions):
             span = self.span or float(times[-1])
         dt = self.dt or min(float(self._own_step(fiber, kappa)) for kappa in gradients)
         every = math.ceil(span / self.records / dt - 1e-9)
-        dt = span / (self.records * every)  # all steps alike: fibers live half a step behind, see Program
-        stops, lead = self.mode is Mode.RELAXATION, 1
+        dt = span / (self.records * every)
+        stops, lead, instant = self.mode is Mode.RELAXATION, 0.0, 1e-9 * dt
         if stops:
-            lead = math.ceil((self.before or 6.0 * self.longest()) / dt) + 1
+            lead = dt * math.ceil((self.before or 6.0 * self.longest()) / dt)
         real = lambda x: jnp.asarray(x, jnp.result_type(float))
+        kappa: Any = real(gradients)
         if self.history is not None:
-            kappa = History(real(times), real(gradients), real(dt))
-        else:
-            kappa = Program(real(G), real(rates), real(dt), stops)
-        begin = np.array([mode_tensors(k, np.array([(lead - 0.5) * dt]), modes)[:, 0] for k in gradients]) if stops else None
+            kappa = History(real(times), real(gradients))
+        elif stops:
+            kappa = Stopped(real(gradients))
+        begin = np.array([mode_tensors(k, np.array([lead]), modes)[:, 0] for k in gradients]) if stops else None
+        saveat = (span * np.arange(self.records + 1) / self.records).tolist()
+        if stops:  # a last look at the flow; fibers then live through its end, which is between two of their steps
+            saveat = [-instant, *saveat]
 
         def further(record) -> dict[str, np.ndarray]:
             arrays = {f"response.{k}": v for k, v in record.response.items()}
@@ -198,7 +202,7 @@ class Rheometer(FluidOptions):
                 arrays |= {f"stderr.{k}": v for k, v in record.stderr.items()}
             found = {"rate": rates} | self._material(rates, arrays)
             if self.is_hookean and self.history is None:
-                at = np.array([record.t])
+                at = np.array([max(record.t, 0.0)])
                 tau = [
                     hookean(0.0 * G, at, modes, begin[i]) if begin is not None else hookean(r * G, at, modes)
                     for i, r in enumerate(rates)
@@ -215,11 +219,11 @@ class Rheometer(FluidOptions):
                 link=None if brownian else readings,
             ),
             driver=fx.Seamless(separation=math.inf),
-            macro0=np.asarray(-lead * dt),
-            t0=-lead * dt,
+            macro0=np.asarray(-lead),
+            t0=-lead,
             t1=span,
             dt=dt,
-            saveat=tuple((span * np.arange(self.records + 1) / self.records).tolist()),
+            saveat=tuple(saveat),
             seed=self.seed,
             labels=labels,
         )

@@ -95,13 +95,13 @@ def _traced_evolve(field: Field, stepper, macro0, plan: Schedule, response, samp
     saved = []
     first = plan.stretches[0]
     if plan.save_start:
-        saved.append((first.start, carry.macro, *observe(field, carry, first.dt)[:4]))
+        saved.append((first.start, carry.macro, *observe(field, carry, first.start, first.dt)[:4]))
     for stretch in plan.stretches:
         step = jax.checkpoint(lambda carry, t, dt=stretch.dt: one_step(field, stepper, 0, carry, t, jnp.asarray(dt)))
         times = stretch.start + stretch.dt * jnp.arange(stretch.steps)
         carry, _ = jax.lax.scan(lambda c, t, step=step: (step(c, t), None), carry, times)
         if stretch.save:
-            saved.append((stretch.end, carry.macro, *observe(field, carry, stretch.dt)[:4]))
+            saved.append((stretch.end, carry.macro, *observe(field, carry, stretch.end, stretch.dt)[:4]))
     ts, macro, responses, results, energies, errors = zip(*saved, strict=True)
     stack = lambda trees_: jax.tree.map(lambda *x: jnp.stack(x), *trees_)
     stats = {"steps": plan.steps}

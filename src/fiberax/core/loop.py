@@ -141,29 +141,35 @@ class Observed(NamedTuple):
     state: Any
 
 
-def observe(field: Field, carry: Carry, dt, sound: bool = False, states: bool = False) -> Observed:
+def observe(field: Field, carry: Carry, t, dt, sound: bool = False, states: bool = False) -> Observed:
     """Responses, results, energies and, where `sound`, soundness, where `states`, states, at the macrostate as it stands."""
-    macro, section = carry.macro, carry.section
+    macro = carry.macro
     if field.driver.slaved:
-        section = field.advance(carry.step, macro, section, dt)
+        section = field.advance(carry.step, macro, carry.section, dt)
         response, result = field.sites.trim(section.response), field.outcomes(section).result
     else:
+        section = _caught_up(field, carry, t)
         response, result = field.response(macro, section), field.outcomes(section).result
         finite = jax.vmap(trees.isfinite)(response)
         result = jnp.where(finite, result, jnp.maximum(result, jnp.int32(Result.NONFINITE)))
-    whole = section if field.driver.slaved else _caught_up(field, carry)
     soundness = field.soundness(macro, section) if sound else None
     state = field.sites.trim(section.state) if states else None
-    return Observed(response, result, field.energy(macro, whole), field.stderr(macro, section), soundness, state)
+    return Observed(response, result, field.energy(macro, section), field.stderr(macro, section), soundness, state)
 
 
-def _caught_up(field: Field, carry: Carry):
-    """Carried states moved the half step to the time of the macrostate: energies of the two belong to one time."""
-    if not isinstance(field.fiber, Relaxation):
+def _caught_up(field: Field, carry: Carry, t) -> Section:
+    """Carried states moved the half step to the time of the macrostate, so that what is seen of the two belongs to one time.
+
+    Their own next step begins where they were. Averages are seen as they are: they lag by their kernel, and count whole steps.
+    """
+    if carry.section.memory:
         return carry.section
-    bare = dataclasses.replace(field, retry=False)
-    half = 0.5 * carry.last_dt
-    moved = lambda: bare.advance(carry.step, carry.macro, carry.section, half)
+    half, bare = 0.5 * carry.last_dt, dataclasses.replace(field, retry=False)
+
+    def moved():
+        section = bare.carry(carry.section, carry.macro, t - half, half)
+        return section._replace(state=bare.advance(carry.step, carry.macro, section, half).state)
+
     return jax.lax.cond(half > 0.0, moved, lambda: carry.section)
 
 
@@ -327,7 +333,7 @@ class Loop:
 
     def _record(self, carry: Carry, t: float, dt: float) -> None:
         wanted = self.checkpoint is not None and self.checkpoint.wants_states
-        seen = _observe(self.field, carry, jnp.asarray(dt), not self.allow_unstable, wanted)
+        seen = _observe(self.field, carry, jnp.asarray(t), jnp.asarray(dt), not self.allow_unstable, wanted)
         record = Record(self.saved, t, *to_host((carry.macro, *seen)))
         self.saved += 1
         self.records.append(record._replace(state=None))  # what is written need not stay in memory

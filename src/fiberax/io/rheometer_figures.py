@@ -150,9 +150,7 @@ def _draw_transient(plt, table: Table) -> Any:
             if exact is not None:
                 last = k == len(rates) - 1
                 panel.plot(time, exact[:, k], color="black", linewidth=1.0, linestyle="--", label="exact" if last else None)
-        later = values[1:][np.isfinite(values[1:])]
-        if len(later) and later.min() > 0.0 and later.max() > 50.0 * later.min():
-            panel.set_yscale("log")
+        _log_where_it_says_more(panel, values)
         panel.set_ylabel(_broken(columns.words(key)))
     handles = panels[0][0].get_legend_handles_labels()
     if handles[0]:
@@ -160,6 +158,17 @@ def _draw_transient(plt, table: Table) -> Any:
         panels[0][0].legend(title=words, loc="center left", bbox_to_anchor=(1.0, 0.5))
     panels[-1][0].set_xlabel(_axis_words(table))
     return figure
+
+
+def _log_where_it_says_more(panel, values: np.ndarray) -> None:
+    """A logarithmic axis where values fall by much, or where they end far apart from each other."""
+    later = values[1:]
+    if not np.all(np.isfinite(later)) or later.min() <= 0.0:
+        return
+    last = values[-1]
+    if values[0].min() > 30.0 * last.max() or (last.max() > 20.0 * last.min() and last.min() > 0.2 * values.min()):
+        panel.set_yscale("log", nonpositive="clip")
+        panel.set_ylim(max(0.5 * later.min(), 1e-5 * values.max()), 2.0 * values.max())
 
 
 def _draw_oscillation(plt, table: Table) -> Any:

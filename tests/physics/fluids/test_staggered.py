@@ -58,7 +58,7 @@ def cavity(n, velocity=1.0, **arguments):
 
 def run(flow, t1, steps, fiber=None, start=None, **arguments):
     bundle = fx.Bundle(flow, Silent() if fiber is None else fiber, transport=fx.Fixed())
-    start = bundle.macro.start() if start is None else start
+    start = begin(bundle.macro) if start is None else start
     solution = fx.evolve(bundle, DRIVER, start, t1=t1, dt=t1 / steps, **arguments)
     return jax.tree.map(lambda x: np.asarray(x[-1]), solution.macro)
 
@@ -72,8 +72,15 @@ def silence(flow):
 
 
 @eqx.filter_jit
-def rate(flow, macro):
-    return flow.rate(0.0, macro, silence(flow))
+def begin(flow, **arguments):
+    return flow.start(**arguments)
+
+
+@eqx.filter_jit
+def residual(flow, macro):
+    """The rate, and what the flow's own preconditioner makes of it."""
+    rate = flow.rate(0.0, macro, silence(flow))
+    return rate, flow.precondition(rate, macro, silence(flow), jnp.zeros(()))
 
 
 @eqx.filter_jit
@@ -83,24 +90,18 @@ def corrected(flow, macro, direction):
     return flow.precondition(moved, macro, silence(flow), jnp.zeros(()))
 
 
-@eqx.filter_jit
-def preconditioned(flow, residual):
-    return flow.precondition(residual, residual, silence(flow), jnp.zeros(()))
-
-
-def _corrected_flat(flow, macro, unravel, w):
-    return np.array(ravel_pytree(corrected(flow, macro, unravel(jnp.asarray(w))))[0])
+def corrected_vector(flow, macro, unravel, w):
+    return np.array(ravel_pytree(corrected(flow, macro, unravel(w)))[0])
 
 
 def steady(flow, macro, tolerance=1e-7):
-    """Newton's method, with the flow's own preconditioner."""
+    """Newton's method."""
     for _ in range(12):
-        residual = rate(flow, macro)
-        if largest(ravel_pytree(residual)[0]) < tolerance:
+        rate, right = residual(flow, macro)
+        if max(map(largest, jax.tree.leaves(rate))) < tolerance:
             return macro
-        right, unravel = ravel_pytree(preconditioned(flow, residual))
-        action = partial(_corrected_flat, flow, macro, unravel)
-        operator = LinearOperator((right.size,) * 2, matvec=action, dtype=float)
+        right, unravel = ravel_pytree(right)
+        operator = LinearOperator((right.size,) * 2, partial(corrected_vector, flow, macro, unravel), dtype=float)
         step, failed = gmres(operator, -np.asarray(right), rtol=1e-3, restart=60, maxiter=10)
         assert not failed
         macro = jax.tree.map(jnp.add, macro, unravel(jnp.asarray(step)))
@@ -213,7 +214,7 @@ def test_linear_velocities_are_exact():
 def test_energy_is_neither_made_by_convection_nor_lost_between_stress_and_flow(periodic):
     flow = rectangle((6, 5), upper=(1.2, 1.0), periodic=periodic)
     u, v = random_faces(flow.solver, 5)
-    macro = flow.within(jnp.zeros(()), flow.start()._replace(u=u, v=v))
+    macro = flow.within(jnp.zeros(()), begin(flow)._replace(u=u, v=v))
     convection = flow.convection(0.0, macro).faces
     scale = np.sqrt(inner(flow.solver, macro.faces, macro.faces) * inner(flow.solver, convection, convection))
     assert abs(inner(flow.solver, macro.faces, convection)) < 1e-13 * scale
@@ -238,84 +239,66 @@ def test_start_is_free_of_divergence_and_has_the_values_of_the_sides():
     assert largest(flow.solver.divergence(moved.faces)) < 1e-11
 
 
-def test_kovasznay_flow_is_of_second_order():
-    """L. I. G. Kovasznay, Proc. Camb. Phil. Soc. 44 (1948) 58: velocity, pressure, stream function and gradient."""
-    re = 40.0
+def kovasznay(re):
+    """U, P/Re (but for a constant) and ψ of x (..., 2)."""
     k = 0.5 * re - np.sqrt(0.25 * re**2 + 4.0 * np.pi**2)
-    u = lambda x, y: 1.0 - jnp.exp(k * x) * jnp.cos(2.0 * np.pi * y)
-    v = lambda x, y: 0.5 * k / np.pi * jnp.exp(k * x) * jnp.sin(2.0 * np.pi * y)
+    grown, angle = lambda x: jnp.exp(k * x[..., 0]), lambda x: 2.0 * np.pi * x[..., 1]
+    u = lambda x: 1.0 - grown(x) * jnp.cos(angle(x))
+    v = lambda x: 0.5 * k / np.pi * grown(x) * jnp.sin(angle(x))
+    pressure = lambda x: -0.5 * grown(x) ** 2
+    psi = lambda x: x[..., 1] - grown(x) * jnp.sin(angle(x)) / (2.0 * np.pi)
+    return lambda x: jnp.stack([u(x), v(x)], -1), pressure, psi
+
+
+def kovasznay_errors(flow, macro, truth, pressure, psi):
+    """Of the velocity (the largest), of its gradient and the pressure (root mean square), and of ψ (the largest)."""
+    centres, n = jnp.asarray(flow.box.centres), flow.box.cells[0]
+    exact, corners = flow.sample(truth), jnp.stack(jnp.meshgrid(*(jnp.linspace(-0.5, 0.5, n + 1),) * 2, indexing="ij"), -1)
+    gradient = jax.vmap(jax.vmap(jax.jacfwd(truth)))(centres)
+    p = flow.pressure(0.0, macro, silence(flow)) / flow.parameters.Re - pressure(centres)
+    off = flow.stream_function(macro) - psi(corners)
+    return jnp.stack(
+        [
+            jnp.maximum(jnp.max(jnp.abs(macro.u - exact.u)), jnp.max(jnp.abs(macro.v - exact.v))),
+            jnp.sqrt(jnp.mean((flow.gradient(macro) - gradient) ** 2)),
+            jnp.std(p),
+            jnp.max(jnp.abs(off - off[0, 0])),
+        ]
+    )
+
+
+def test_kovasznay_flow_is_of_second_order():
+    """L. I. G. Kovasznay, Proc. Camb. Phil. Soc. 44 (1948) 58."""
+    truth, pressure, psi = kovasznay(40.0)
+    at = lambda x, y, k: truth(jnp.stack(jnp.broadcast_arrays(x, y), -1))[..., k]
     sides = {
-        "left": Given(lambda s: u(-0.5, s), lambda s: v(-0.5, s)),
-        "right": Given(lambda s: -u(0.5, s), lambda s: v(0.5, s)),
-        "bottom": fx.fluids.Wall(lambda s, t: u(s, -0.5)),
-        "top": fx.fluids.Wall(lambda s, t: u(s, 0.5)),
+        "left": Given(lambda s: at(-0.5, s, 0), lambda s: at(-0.5, s, 1)),
+        "right": Given(lambda s: -at(0.5, s, 0), lambda s: at(0.5, s, 1)),
+        "bottom": fx.fluids.Wall(lambda s, t: at(s, -0.5, 0)),
+        "top": fx.fluids.Wall(lambda s, t: at(s, 0.5, 0)),
     }
     errors = []
     for n in (8, 16, 32):
-        flow = rectangle((n, n), lower=(-0.5, -0.5), upper=(0.5, 0.5), Re=re, boundary=sides)
-        exact = lambda x: jnp.stack([u(x[..., 0], x[..., 1]), v(x[..., 0], x[..., 1])], -1)
-        macro = steady(flow, flow.start(velocity=exact))
-        truth, centres = flow.sample(exact), flow.box.centres
-        corners = np.stack(np.meshgrid(*(np.linspace(-0.5, 0.5, n + 1),) * 2, indexing="ij"), -1)
-        psi = lambda x: x[..., 1] - np.exp(k * x[..., 0]) * np.sin(2.0 * np.pi * x[..., 1]) / (2.0 * np.pi)
-        gradient = jax.vmap(jax.jacfwd(exact))(jnp.asarray(centres.reshape(-1, 2)))
-        p = flow.pressure(0.0, macro, silence(flow)) + 0.5 * re * np.exp(2.0 * k * centres[..., 0])
-        errors.append(
-            [
-                max(largest(macro.u - truth.u), largest(macro.v - truth.v)),
-                np.sqrt(np.mean((flow.gradient(macro).reshape(-1, 2, 2) - gradient) ** 2)),
-                np.sqrt(np.mean((p - np.mean(p)) ** 2)) / re,
-                largest(flow.stream_function(macro) - psi(corners) + psi(corners[0, 0])),
-            ]
-        )
+        flow = rectangle((n, n), lower=(-0.5, -0.5), upper=(0.5, 0.5), Re=40.0, boundary=sides)
+        macro = steady(flow, begin(flow, velocity=truth))
+        errors.append(eqx.filter_jit(kovasznay_errors)(flow, macro, truth, pressure, psi))
     errors = np.array(errors)
-    for column, least in zip(errors.T, (1.8, 1.8, 1.5, 1.8)):  # the pressure rises towards order 2 on these grids: 1.5, 1.7
+    # Next to sides the pressure is of first order, in the mean of second, which shows later: 1.83 and 1.89 up to 128 cells.
+    for column, least in zip(errors.T, (1.8, 1.8, 1.5, 1.8)):
         assert observed_order(column, [4.0, 2.0, 1.0]) > least, errors
-    assert errors[-1, 0] < 5e-3, errors
+    assert errors[-1, 0] < 0.01, errors
 
 
-# U. Ghia, K. N. Ghia, C. T. Shin, J. Comput. Phys. 48 (1982) 387, tables I and III: u at x = 1/2, and the primary vortex.
-HEIGHT = np.array([0.9766, 0.9688, 0.9609, 0.9531, 0.8516, 0.7344, 0.6172, 0.5, 0.4531, 0.2813, 0.1719, 0.1016, 0.0703, 0.0547])
-GHIA = {
-    100: (
-        [
-            0.84123,
-            0.78871,
-            0.73722,
-            0.68717,
-            0.23151,
-            0.00332,
-            -0.13641,
-            -0.20581,
-            -0.2109,
-            -0.15662,
-            -0.1015,
-            -0.06434,
-            -0.04775,
-            -0.03717,
-        ],
-        (0.6172, 0.7344, -0.103423),
-    ),
-    400: (
-        [
-            0.75837,
-            0.68439,
-            0.61756,
-            0.55892,
-            0.29093,
-            0.16256,
-            0.02135,
-            -0.11477,
-            -0.17119,
-            -0.32726,
-            -0.24299,
-            -0.14612,
-            -0.10338,
-            -0.08186,
-        ],
-        (0.5547, 0.6055, -0.113909),
-    ),
+# u at x = 1/2, y = 1/16, 2/16 ..: C. H. Marchi, R. Suero, L. K. Araki, J. Braz. Soc. Mech. Sci. Eng. 31 (2009) 186, whose
+# digits are all good; the older table of Ghia et al. is 0.003 off at Re = 100. Primary vortices to 1/256: U. Ghia, K. N. Ghia,
+# C. T. Shin, J. Comput. Phys. 48 (1982) 387, table III.
+CAVITY = {
+    100: """-0.041974991 -0.077125399 -0.109816214 -0.141930064 -0.172712391 -0.198470859 -0.212962392 -0.209149142
+        -0.182080595 -0.131256301 -0.060245594 0.027874448 0.140425325 0.310557090 0.597466694""",
+    400: """-0.092599260 -0.178748051 -0.263917200 -0.321229080 -0.320251090 -0.266306350 -0.190730560 -0.115053628
+        -0.042568947 0.030243020 0.105456010 0.181306850 0.252203840 0.316829690 0.469580199""",
 }
+VORTICES = {100: (0.6172, 0.7344, -0.103423), 400: (0.5547, 0.6055, -0.113909)}
 
 
 def vortex(flow, macro):
@@ -332,16 +315,20 @@ def test_driven_cavity_has_the_published_profiles_and_vortices():
     profiles, vortices = {}, {}
     for n in (32, 64):
         flow = cavity(n)
-        macro = flow.start()
-        for re in (100, 400):
+        macro = begin(flow)
+        for re in CAVITY:
             flow = eqx.tree_at(lambda f: f.parameters.Re, flow, jnp.asarray(float(re)))
             macro = steady(flow, macro, 1e-5)
             line = np.concatenate([[0.0], macro.u[n // 2], [1.0]])
             y = np.concatenate([[0.0], flow.box.axis(1), [1.0]])
-            profiles[re, n], vortices[re, n] = CubicSpline(y, line)(HEIGHT), vortex(flow, macro)
-    for re, (profile, centre) in GHIA.items():
-        found, place = ((4.0 * x[re, 64] - x[re, 32]) / 3.0 for x in (profiles, vortices))
-        print(re, found - profile, place - centre, profiles[re, 64] - profile, vortices[re, 64])
+            profiles[re, n], vortices[re, n] = CubicSpline(y, line)(np.arange(1, 16) / 16.0), vortex(flow, macro)
+    for re, table in CAVITY.items():
+        truth = np.array(table.split(), float)
+        coarse, fine = (profiles[re, n] - truth for n in (32, 64))
+        assert observed_order([largest(coarse), largest(fine)], [2.0, 1.0]) > 1.7, (re, coarse, fine)
+        assert largest(4.0 * fine - coarse) / 3.0 < 2e-3, (re, coarse, fine)
+        extrapolated = (4.0 * vortices[re, 64] - vortices[re, 32]) / 3.0
+        np.testing.assert_allclose(extrapolated, VORTICES[re], atol=4e-3)  # places there are given to 1/256
 
 
 def test_creeping_cavity_is_symmetric():
@@ -349,11 +336,6 @@ def test_creeping_cavity_is_symmetric():
     value = flow.start().value
     np.testing.assert_allclose(value.u, value.u[::-1], atol=1e-10)
     np.testing.assert_allclose(value.v, -value.v[::-1], atol=1e-10)
-    place = []
-    for n in (16, 32):
-        flow = cavity(n, Re=0.0)
-        place.append(vortex(flow.inner, flow.start().value))
-    print(place, (4 * place[1] - place[0]) / 3)
 
 
 def test_poiseuille_flow_through_a_pipe():
@@ -364,14 +346,13 @@ def test_poiseuille_flow_through_a_pipe():
     sides = {"left": fx.fluids.Inflow(lambda s, t: profile(s) * jnp.tanh(4.0 * t)), "right": fx.fluids.Outflow()}
     flow = rectangle((10, n), upper=(length, 1.0), Re=0.5, boundary=sides)
     bundle = fx.Bundle(flow, Silent(), transport=fx.Fixed())
-    sol = fx.evolve(bundle, DRIVER, flow.start(), t1=4.0, dt=0.1, saveat=[0.1, 0.5, 4.0])
+    sol = fx.evolve(bundle, DRIVER, begin(flow), t1=4.0, dt=0.1, saveat=[0.1, 0.5, 4.0])
     y = flow.box.axis(1)
     for k, t in enumerate((0.1, 0.5, 4.0)):
         macro = jax.tree.map(lambda x, k=k: x[k], sol.macro)
         flux = h * np.sum(macro.u, axis=1)
         np.testing.assert_allclose(flux, np.sum(h * profile(y)) * np.tanh(4.0 * t), atol=1e-12)
         assert largest(flow.solver.divergence(macro.faces)) < 1e-12
-    print(largest(macro.u - profile(y)))
     np.testing.assert_allclose(macro.u, np.broadcast_to(profile(y), (11, n)), atol=1e-9)
     np.testing.assert_allclose(macro.v, 0.0, atol=1e-9)
     p = flow.pressure(4.0, macro, silence(flow))
