@@ -59,8 +59,10 @@ def newton(
 
     def classify(value, norm, step_norm, full, accepted):
         small = full & (step_norm <= tolerance * trees.norm(value))
-        slack = jnp.finfo(norm.dtype).eps ** (1 / 3)
+        eps = jnp.finfo(norm.dtype).eps
+        slack = eps ** (1 / 3)
         close = (norm <= slack * jnp.maximum(reference, first_norm)) | (step_norm <= slack * trees.norm(value))
+        close |= step_norm <= eps  # what is zero by symmetry has no size of its own to be compared with
         done = (norm <= tolerance * reference) | small | (~accepted & close)
         code = jnp.where(done, jnp.int32(Result.SUCCESS), jnp.int32(-1))
         code = jnp.where(~accepted & ~close, jnp.int32(Result.STALLED), code)

@@ -56,6 +56,8 @@ def test_start_up_of_a_weak_shear():
     stress = jax.vmap(lambda state: fiber.link(state, shear(rate)))(states)[:, 0, 1]
     grown = 1 - np.exp(-6 * slow / De * dt * np.arange(1, 31))
     np.testing.assert_allclose(stress, De * rate * (1 / 30 + grown / 10), rtol=1e-3)
+    # At rest nothing but round-off is left for Newton's method to solve.
+    assert np.all(np.abs(rods.step(fiber.init(STILL, None), STILL, dt, jax.random.key(0))) < 1e-14)
 
 
 @pytest.mark.parametrize("potential", [MaierSaupe(7.0), Onsager(9.0)], ids=["MaierSaupe", "Onsager"])
