@@ -122,8 +122,10 @@ def vortex(flow, macro):
 
 
 def cavity():
-    """Vortex centres: at De 0.5 extrapolated from two grids by the order 2; at De 1, where the flow is about to be unsteady
-    and 32 cells are too few, on one grid and beside the published one without a bound."""
+    """Vortex centres, at De 0.5 extrapolated from two grids by the order 2.
+
+    At De 1, where the flow is about to be unsteady and 32 cells are too few, on one grid, beside the published one.
+    """
     table = Table("cavity", "lid-driven cavity of Hookean dumbbells without inertia", ("what", "De"))
     coarse, fine = (driven_cavity(table, n, dt, 0.5, 8.0) for n, dt in ((32, 0.002), (64, 0.001)))
     for name, value, want in zip("xy", fine + (fine - coarse) / 3, (0.469, 0.798)):
