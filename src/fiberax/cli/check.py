@@ -93,7 +93,7 @@ def _try_step(problem: Evolve, plan: Any, sample: Any, sites: int, placement: An
     _tell("bundle", f"one step of {dt:.4g} goes well{words}")
     if problem.driver.slaved:
         _check_stability(problem, dt)
-    total = duration(_time_step(problem, dt, report.seconds) * plan.steps)
+    total = duration(_time_step(problem, dt, report.seconds, plan.steps) * plan.steps)
     _tell("time", f"{duration(report.compile_seconds)} to compile, then about {total} for {plan.steps} steps")
 
 
@@ -108,12 +108,15 @@ def _check_stability(problem: Evolve, dt: float) -> None:
     _tell("step", f"explicit steps are stable up to about {found.step:.4g}, this run takes {dt:.4g}")
 
 
-def _time_step(problem: Evolve, dt: float, first: float) -> float:
-    """Seconds of one step among many: `first`, one step by itself, counts the start of a run as well."""
-    steps = int(np.clip(PATIENCE / 4 / first, 1, 20))
-    begun, end = time.perf_counter(), problem.t0 + (1 + steps) * dt
-    fx.evolve(problem.bundle, problem.driver, problem.macro0, t0=problem.t0, t1=end, dt=dt, stepper=problem.stepper)
-    return max(time.perf_counter() - begun - first, 0.0) / steps
+def _time_step(problem: Evolve, dt: float, first: float, most: int) -> float:
+    """Seconds of one step among `most`: `first`, one step by itself, counts the start of a run as well."""
+    steps, spent = 0, 0.0
+    while steps < most and spent < min(3.0 * first, PATIENCE / 4):  # until the steps are longer than the start
+        steps = min(most, max(20, 4 * steps)) if first < PATIENCE / 80 else min(most, 4 * steps + 1)
+        begun, end = time.perf_counter(), problem.t0 + (1 + steps) * dt
+        fx.evolve(problem.bundle, problem.driver, problem.macro0, t0=problem.t0, t1=end, dt=dt, stepper=problem.stepper)
+        spent = time.perf_counter() - begun
+    return max(spent - first, 0.0) / steps
 
 
 def _cost_of_steady(problem: Steady | Loading, sample: Any, sites: int, placement: Any) -> None:
