@@ -282,7 +282,7 @@ def test_bundles():
     assert report.compile_seconds > report.seconds > 0.0
     with pytest.raises(fx.BadInput, match=r"macro0 at index \[2\] is not finite"):
         check_bundle(bundle, fx.Quasistatic(), jnp.asarray([1.0, 1.0, jnp.nan]), dt=0.1)
-    with pytest.raises(fx.Mismatch):
+    with pytest.raises(fx.BadInput, match="OrnsteinUhlenbeck has no time step of its own"):
         check_bundle(fx.Bundle(Decay(3), OrnsteinUhlenbeck()), fx.Quasistatic(), jnp.ones(3), dt=0.1)
 
 

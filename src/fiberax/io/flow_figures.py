@@ -19,7 +19,7 @@ _BARS = {"capsize": 2.0, "elinewidth": 0.9, "linewidth": 1.3}
 def flow_figures(plt, table: Table, folder: Path) -> list[tuple[str, Callable[[], Any]]] | None:
     """Names of the figures and functions that draw them; None for results of another kind."""
     flow = _Flow(table)
-    if "macro.velocity" not in flow.words:
+    if not {"macro.velocity", "conformation"} <= set(flow.words):
         return None
     shown = read_microstates(folder)
     channel = len(table.schema.coords) == 1
