@@ -213,7 +213,7 @@ def test_bad_conditions_and_hopeless_fibers_are_named():
     assert r.result[0] == 0 and r.result[1] != 0
     np.testing.assert_allclose(r.value[0], 1.0, rtol=1e-9)
     assert np.isnan(r.value[1])
-    with pytest.raises(fx.BadInput, match="OrnsteinUhlenbeck has no time step of its own. Give dt"):
+    with pytest.raises(fx.BadInput, match=r"OrnsteinUhlenbeck has no time step of its own\. Give dt"):
         fx.response(fx.testing.OrnsteinUhlenbeck(), 0.3)
     with pytest.raises(fx.Mismatch, match="has no link of its own"):
         fx.response(fx.Flow(lambda u, c: c - u, lambda c: c), 0.3)

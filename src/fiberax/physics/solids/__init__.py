@@ -1,4 +1,4 @@
-"""Solids from atoms: crystals and chains as fibers, elasticity and waves as macro models (spec sections 3 and 6)."""
+"""Solids from atoms and electrons as fibers, elasticity and waves as macro models (spec sections 3 to 6)."""
 
 import importlib
 from typing import Any
@@ -10,6 +10,9 @@ _NAMES: dict[str, str] = {
     "Crystal": "crystal",
     "Equilibrium": "reference",
     "Stability": "ellipticity",
+    "ThomasFermi": "thomas_fermi",
+    "chemical_potential": "thomas_fermi",
+    "density": "thomas_fermi",
     "equilibrium": "reference",
     "positions": "crystal",
     "stability": "ellipticity",
@@ -20,12 +23,14 @@ _NAMES: dict[str, str] = {
     "Wave": "wave",
 }
 
-__all__ = ["potentials", *_NAMES]
+__all__ = ["ions", "potentials", *_NAMES]
 
 
 def __getattr__(name: str) -> Any:
     if name == "potentials":
         return importlib.import_module("fiberax.physics.solids.potentials")
+    if name == "ions":
+        return importlib.import_module("fiberax.physics.solids.electrons.ions")
     if name in _NAMES:
         return getattr(importlib.import_module(f"fiberax.physics.solids.{_NAMES[name]}"), name)
     raise AttributeError(f"module 'fiberax.solids' has no attribute {name!r}")

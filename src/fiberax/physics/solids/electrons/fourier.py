@@ -1,7 +1,7 @@
 """Periodic fields on a grid that is fixed in reference coordinates, deformed by F = I + A through the metric alone.
 
-A field has its values at y = j/n in [0, 1)³, at z = Lᵀy of the reference cell (rows of L are lattice vectors), and its waves are
-e^{2πi m·y} with the integers m of a fixed table. The deformed cell has the wave vectors G = 2π F^{−T} L^{−1} m. Fields are
+A field has its values at y = j/n in [0, 1)³, at z = Lᵀy of the reference cell (rows of L: lattice vectors), and its waves
+are e^{2πi m·y} with the integers m of a fixed table. The deformed cell has the wave vectors G = 2π F^{−T} L^{−1} m. Fields are
 real, so that half of the table will do; the Nyquist waves of even grids, which have no derivative, are left out of it.
 """
 
@@ -21,7 +21,7 @@ def checked_lattice(who: str, lattice) -> np.ndarray:
         raise BadInput(f"{who}: lattice must be three rows of three finite numbers, in bohr; it is {np.shape(lattice)}.")
     volume = abs(np.linalg.det(rows))
     if not volume > 1e-6 * np.prod(np.linalg.norm(rows, axis=1)):
-        raise BadInput(f"{who}: the rows of lattice lie in a plane (volume {volume:.3g} bohr³). Give three independent vectors.")
+        raise BadInput(f"{who}: the rows of lattice lie in a plane (volume {volume:.3g} bohr³). Give independent vectors.")
     return rows
 
 

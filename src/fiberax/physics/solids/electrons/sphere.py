@@ -1,0 +1,134 @@
+"""Ground states ϕ of (−½λ_W ∇² + V(ϕ²)) ϕ = μ ϕ with a norm that is held: conjugate gradients on the sphere mean(u²) = 1.
+
+Directions are preconditioned waves by waves, the step along a great circle comes from the exact second derivative, bounded
+where the energy is not convex, and a step that raises the energy is taken back. −½λ_W∇²u and the Hartree potential are carried
+along with u, so that an iteration costs seven transforms.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fiberax.numerics.result import Outcome, Result, outcome
+
+_MOST = 300
+_WIDEST = 0.5  # radians of a step
+_NODE = -1e-3
+
+
+class Sphere(NamedTuple):
+    """The problem, in energies per electron; fields (n1, n2, n3).
+
+    Attributes:
+        laplace: w -> −½λ_W ∇²w and the preconditioned w, by one transform each: `precondition` gives both of its result.
+        repel: Change of density -> the Hartree potential of it.
+        local: (u, hartree) -> the rest of H u over u, V.
+        bend: (u, change of density) -> the change of V without Hartree's.
+        energy: (u, −½λ_W ∇²u, hartree) -> energy.
+        density: Mean density ρ₀: the density is ρ₀ u².
+        scale: The residual of H u − μu that counts as 1.
+    """
+
+    laplace: Callable
+    precondition: Callable
+    repel: Callable
+    local: Callable
+    bend: Callable
+    energy: Callable
+    density: Any
+    scale: Any
+
+
+class _Point(NamedTuple):
+    u: Float[Array, "n1 n2 n3"]
+    bent: Float[Array, "n1 n2 n3"]  # −½λ_W ∇²u
+    hartree: Float[Array, "n1 n2 n3"]
+    energy: Float[Array, ""]
+    residual: Float[Array, "n1 n2 n3"]
+    norm: Float[Array, ""]
+
+
+class _Carry(NamedTuple):
+    point: _Point
+    way: Float[Array, "n1 n2 n3"]  # the direction before, and −½λ_W ∇² of it
+    bent_way: Float[Array, "n1 n2 n3"]
+    before: Float[Array, "n1 n2 n3"]  # the residual before
+    product: Float[Array, ""]
+    shorter: Float[Array, ""]  # of the step, after steps that were taken back
+    step: Any
+    result: Any
+
+
+def _dot(a, b):
+    return jnp.mean(a * b)
+
+
+def _at(problem: Sphere, u, bent, hartree) -> _Point:
+    applied = bent + problem.local(u, hartree) * u
+    residual = applied - _dot(u, applied) * u
+    energy = problem.energy(u, bent, hartree)
+    return _Point(u, bent, hartree, energy, residual, jnp.sqrt(_dot(residual, residual)) / problem.scale)
+
+
+def ground_state(problem: Sphere, guess: Float[Array, "n1 n2 n3"], tolerance: float) -> tuple[Any, Outcome]:
+    """The u near `guess` with a residual below `tolerance`; STALLED where it has nodes, which no ground state has."""
+    u = guess / jnp.sqrt(_dot(guess, guess))
+    start = _at(problem, u, problem.laplace(u), problem.repel(problem.density * u * u))
+    none, one = jnp.zeros_like(u), jnp.ones(())
+    carry = _Carry(start, none, none, none, one, one, jnp.zeros((), jnp.int32), _verdict(start, 0, one, tolerance))
+    carry = jax.lax.while_loop(lambda c: c.result < 0, lambda c: _iteration(problem, c, tolerance), carry)
+    point = carry.point
+    nodes = jnp.min(point.u) < _NODE
+    result = jnp.where((carry.result == 0) & nodes, jnp.int32(Result.STALLED), carry.result)
+    return point.u, outcome(result, carry.step, point.norm)
+
+
+def _verdict(point: _Point, step, shorter, tolerance):
+    """A result code, or −1 to go on."""
+    code = jnp.where(step >= _MOST, jnp.int32(Result.MAX_STEPS), jnp.int32(-1))
+    code = jnp.where(shorter < 1e-6, jnp.int32(Result.STALLED), code)
+    code = jnp.where(point.norm <= tolerance, jnp.int32(Result.SUCCESS), code)
+    finite = jnp.isfinite(point.norm) & jnp.isfinite(point.energy)
+    return jnp.where(finite, code, jnp.int32(Result.NONFINITE))
+
+
+def _iteration(problem: Sphere, c: _Carry, tolerance) -> _Carry:
+    u, bent, hartree, energy, residual, _ = c.point
+    raw, bent_raw = problem.precondition(residual)
+    along = _dot(u, raw)
+    down, bent_down = along * u - raw, along * bent - bent_raw
+    product = -_dot(residual, down)
+    more = jnp.maximum(0.0, -_dot(residual - c.before, down) / c.product) * (c.step > 0) * (c.shorter == 1.0)
+    along = _dot(u, c.way)
+    way, bent_way = down + more * (c.way - along * u), bent_down + more * (c.bent_way - along * bent)
+    uphill = _dot(residual, way) >= 0.0
+    way, bent_way = jnp.where(uphill, down, way), jnp.where(uphill, bent_down, bent_way)
+    length = jnp.sqrt(_dot(way, way))
+    p, bent_p = way / length, bent_way / length
+
+    slope = _dot(residual, p)
+    change = 2.0 * problem.density * u * p
+    repelled = problem.repel(change)
+    potential = problem.local(u, hartree)
+    applied = bent_p + potential * p + (repelled + problem.bend(u, change)) * u
+    curve = _dot(p, applied) - _dot(u, bent + potential * u)
+    angle = jnp.where(curve > 0.0, -slope / jnp.where(curve > 0.0, curve, 1.0), _WIDEST)
+    angle = jnp.minimum(angle, _WIDEST) * c.shorter
+
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    turned = cos * u + sin * p
+    turned = turned / jnp.sqrt(_dot(turned, turned))
+    new = _at(problem, turned, cos * bent + sin * bent_p, problem.repel(problem.density * turned**2))
+    # The energy per electron is only known to its last digits.
+    expected = -slope * angle
+    good = (new.energy <= energy) | (expected < 1e-11 * jnp.abs(energy) + 1e-13 * problem.scale)
+    point = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, c.point)
+    # The direction at the new point: turned along with it.
+    carried, bent_carried = length * (cos * p - sin * u), length * (cos * bent_p - sin * bent)
+    shorter = jnp.where(good, 1.0, 0.25 * c.shorter)
+    step = c.step + 1
+    result = _verdict(point, step, shorter, tolerance)
+    return _Carry(point, carried, bent_carried, residual, product, shorter, step, result)

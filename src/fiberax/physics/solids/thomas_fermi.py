@@ -1,0 +1,287 @@
+"""Solids from orbital-free electrons: the Thomas-Fermi-von Weizsäcker fiber (3.8)-(3.16), spec sections 4 and 6.
+
+With the density pulled back, ρ = (n/(JΩ₀)) u², mean(u²) = 1, the constraint does not contain A, and P = ∂W/∂A at fixed u is
+the whole Hellmann-Feynman stress; u lives on a grid in reference coordinates, and A enters through the metric alone, so that P
+is the exact derivative of the discrete W. Per cell, in atomic units with C_W = λ_W/2,
+
+    E = C_W ∫|∇√ρ|² + C_TF ∫ρ^{5/3} + ∫ρ ε_xc(ρ) + Coulomb,    W = E/Ω₀,
+
+Coulomb being ½∬(ρ−m)G(ρ−m) in the convention "paper" (3.11), and Hartree + ions + Ewald with the averages of the potentials
+at G = 0 in the convention "standard" of electronic-structure codes: E_paper = E_standard − E_Ewald − n V₀ + ½∬mGm and
+μ_paper = μ_standard − V₀, where V₀ is the mean of the ions' potential without its Coulomb tail.
+
+Its metric makes δW/δu the half gradient per electron, H u with H = −½λ_W∇² + ∂(..)/∂ρ: `fx.relax(fiber, mass, friction)` is
+m u'' + η u' = −(H − μ) u, and waves of a homogeneous gas decay by m s² + η s + κ = 0,
+κ(G) = λ_W G²/2 + 2ρ ((10/9) C_TF ρ^{−1/3} + 4π/G²).
+"""
+
+from typing import Any, Literal, NamedTuple, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fiberax.core import equilibrium
+from fiberax.core.errors import BadInput, Mismatch
+from fiberax.core.fiber import AbstractEnergy, AbstractFiber, AbstractWrapper
+from fiberax.numerics import trees
+from fiberax.physics.solids.electrons import ewald, fourier, lda
+from fiberax.physics.solids.electrons.ions import Ion, placed
+from fiberax.physics.solids.electrons.sphere import Sphere, ground_state
+
+Convention = Literal["standard", "paper"]
+Units = Literal["atomic", "paper"]
+
+_C_TF = 0.3 * (3.0 * np.pi**2) ** (2.0 / 3.0)
+_WIDEST = 1.25  # stretch of the wave vectors for which a tabulated ion must be known
+
+
+class Relaxed(NamedTuple):
+    """State of a fiber whose ions move: u, and shifts of all ions but the first in fractions of the lattice (ions − 1, 3)."""
+
+    u: Float[Array, "n1 n2 n3"]
+    shifts: Float[Array, "m 3"]
+
+
+class ThomasFermi(AbstractEnergy):
+    """Electrons without orbitals in a crystal; condition the displacement gradient A (3, 3), response P (3, 3).
+
+    Args:
+        lattice: Rows are lattice vectors, bohr.
+        ions: One ion at the origin, or a list of (ion, fractional position); see `fx.solids.ions`.
+        electrons: n per cell; neutral cells have the sum of the ions' charges.
+        grid: Points along the three lattice vectors. Odd numbers waste nothing; fields are spectrally accurate.
+        weizsaecker: λ_W, 1 or 1/5 or 1/9.
+        xc: Exchange and correlation of the local density approximation, or None.
+        convention: Of the Coulomb energy, see above; the "paper" one needs a neutral cell to make sense.
+        units: "atomic" (hartree, bohr), or "paper", with C_TF = 1 and C_W = `weizsaecker` in (3.11).
+        relax_positions: Whether ions move to rest with the density; the first stays.
+
+    W is in hartree per bohr³ of the reference. The state is u (n1, n2, n3), or `Relaxed`. Where det(I + A) ≤ 0, and where a
+    solve ends in a state with nodes, the outcome says so. Raises `BadInput`.
+    """
+
+    lattice: tuple[tuple[float, ...], ...] = eqx.field(static=True)
+    ions: tuple[Ion, ...]
+    positions: tuple[tuple[float, ...], ...] = eqx.field(static=True)
+    electrons: Float[Array, ""]
+    grid: tuple[int, int, int] = eqx.field(static=True)
+    weizsaecker: Float[Array, ""]
+    xc: lda.Functional | None = eqx.field(static=True)
+    convention: Convention = eqx.field(static=True)
+    units: Units = eqx.field(static=True)
+    relax_positions: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        lattice: Any,
+        ions: Any,
+        electrons: float,
+        grid: Any = (24, 24, 24),
+        weizsaecker: float = 1.0,
+        xc: lda.Functional | None = None,
+        convention: Convention = "standard",
+        units: Units = "atomic",
+        relax_positions: bool = False,
+    ):
+        who = "ThomasFermi"
+        rows = fourier.checked_lattice(who, lattice)
+        self.lattice = tuple(map(tuple, rows.tolist()))
+        self.grid = fourier.checked_grid(who, grid)
+        found = placed(who, ions)
+        self.ions = tuple(ion for ion, _ in found)
+        self.positions = tuple(tuple(position.tolist()) for _, position in found)
+        for name, value in (("electrons", electrons), ("weizsaecker", weizsaecker)):
+            if not trees.is_tracer(value) and not 0.0 < float(value) < float("inf"):
+                raise BadInput(f"{who}: {name} must be a positive number; it is {value!r}.")
+        for name, value, kind in (("convention", convention, Convention), ("units", units, Units)):
+            _among(name, value, get_args(kind))
+        if xc is not None:
+            _among("xc", xc, get_args(lda.Functional))
+        if units == "paper" and xc is not None:
+            raise BadInput(f"{who}: xc={xc!r} is a functional in atomic units. Leave it out, or take units='atomic'.")
+        if relax_positions and len(found) < 2:
+            raise BadInput(f"{who}: relax_positions needs two ions or more; there is one, which fixes the origin.")
+        farthest = _WIDEST * float(np.sqrt(np.max(fourier.squares(self.grid, fourier.metric(rows, jnp.eye(3))))))
+        for k, ion in enumerate(self.ions):
+            if ion.farthest < farthest:
+                raise BadInput(
+                    f"{who}: ions[{k}] is known up to |G| = {ion.farthest:.4g}/bohr; this grid needs {farthest:.4g}, with "
+                    f"room for strain. Give a longer table or a coarser grid."
+                )
+        self.electrons, self.weizsaecker = jnp.asarray(electrons, float), jnp.asarray(weizsaecker, float)
+        self.xc, self.convention, self.units, self.relax_positions = xc, convention, units, relax_positions
+
+    @property
+    def volume(self) -> float:
+        """Ω₀, bohr³."""
+        return float(abs(np.linalg.det(np.asarray(self.lattice))))
+
+    def init(self, condition, key):
+        u = jnp.ones(self.grid)
+        return Relaxed(u, jnp.zeros((len(self.ions) - 1, 3))) if self.relax_positions else u
+
+    def energy(self, state, condition):
+        u = _density_state(state)
+        cell = self._cell(condition, state)
+        n, wave = self.electrons, fourier.forward(u)
+        kinetic = n * cell.c_w * jnp.sum(fourier.weights(self.grid) * cell.g2 * jnp.abs(wave) ** 2)
+        density = cell.density * u**2
+        rho = fourier.forward(density)
+        local = cell.volume * jnp.mean(cell.c_tf * density ** (5.0 / 3.0) + density * self._exchange(density))
+        weight = cell.volume * fourier.weights(self.grid) * cell.coulomb
+        if self.convention == "paper":
+            charge = rho - cell.ions
+            return (kinetic + local + 0.5 * jnp.sum(weight * (charge.real**2 + charge.imag**2))) / self.volume
+        attracted = (rho.conj() * (0.5 * rho - cell.ions)).real
+        rest = n * cell.mean + self._ewald(condition, state)
+        return (kinetic + local + jnp.sum(weight * attracted) + rest) / self.volume
+
+    def energy_and_link(self, state, condition):
+        return jax.value_and_grad(lambda A: self.energy(jax.lax.stop_gradient(state), A))(condition)
+
+    def constraint(self, state, condition):
+        """mean(u²) − 1, (1,)."""
+        return jnp.mean(_density_state(state) ** 2, keepdims=True).reshape(1) - 1.0
+
+    def metric(self, state):
+        """Makes the gradient of W the half gradient per electron; shifts count likewise."""
+        share = 2.0 * jnp.max(self.electrons) / self.volume
+        mass = share / np.prod(self.grid)
+        return Relaxed(mass, share) if self.relax_positions else mass
+
+    def precondition(self, residual, condition, shift):
+        """By κ(G) of the homogeneous gas, wave by wave."""
+        cell = self._cell(condition, residual)
+        kappa = self._kappa(cell) + shift
+        apply = lambda w: -fourier.backward(self.grid, fourier.forward(w) / kappa)
+        if not self.relax_positions:
+            return apply(residual)
+        stiff = (2.0 * jnp.pi / 3.0) * cell.density * cell.volume ** (2.0 / 3.0)  # of charges in a uniform background
+        return Relaxed(apply(residual.u), -residual.shifts / (stiff + shift))
+
+    def solve(self, condition, state, tolerance):
+        """Conjugate gradients on the sphere to a residual of `tolerance` times the kinetic potential of the mean density."""
+        if self.relax_positions:
+            return equilibrium.solve_energy(self, condition, state, tolerance)
+        return ground_state(self._sphere(condition, state), state, tolerance)
+
+    def _cell(self, condition, state) -> "_Cell":
+        F, J = fourier.deformation(condition)
+        volume = self.volume * J
+        g2 = fourier.squares(self.grid, fourier.metric(np.asarray(self.lattice), F))
+        charge, mean = 0.0, 0.0
+        for ion, position in zip(self.ions, self._positions(state)):
+            charge = charge + ion.density(g2) * fourier.phases(self.grid, position)
+            mean = mean + ion.at_zero / volume
+        c_tf, c_w = (_C_TF, 0.5 * self.weizsaecker) if self.units == "atomic" else (1.0, self.weizsaecker)
+        return _Cell(volume, self.electrons / volume, g2, fourier.coulomb(self.grid, g2), charge / volume, mean, c_tf, c_w)
+
+    def _positions(self, state) -> Float[Array, "ions 3"]:
+        places = jnp.asarray(self.positions)
+        return places.at[1:].add(state.shifts) if isinstance(state, Relaxed) else places
+
+    def _ewald(self, condition, state) -> Float[Array, ""]:
+        table = ewald.tables(np.asarray(self.lattice), np.asarray(self.positions))
+        charges = jnp.asarray([ion.charge for ion in self.ions])
+        return ewald.energy(table, np.asarray(self.lattice), jnp.eye(3) + condition, self._positions(state), charges)
+
+    def _exchange(self, density):
+        """ε_xc(ρ), hartree per electron."""
+        if self.xc is None:
+            return jnp.zeros_like(density)
+        return lda.energy(density, self.xc)
+
+    def _kappa(self, cell: "_Cell"):
+        """κ(G) of the homogeneous gas; without Coulomb energy at G = 0, where the norm is held."""
+        bulk = (10.0 / 9.0) * cell.c_tf * cell.density ** (-1.0 / 3.0)
+        return self._bend(cell) + 2.0 * cell.density * (bulk + cell.coulomb)
+
+    def _bend(self, cell: "_Cell"):
+        """½λ_W|G|², without Nyquist waves."""
+        return jnp.where(fourier.kept(self.grid), cell.c_w * cell.g2, 0.0)
+
+    def _sphere(self, condition, state) -> Sphere:
+        cell, grid = self._cell(condition, state), self.grid
+        outer = -fourier.backward(grid, cell.coulomb * cell.ions) + (cell.mean if self.convention == "standard" else 0.0)
+        bend, inverse = self._bend(cell), 1.0 / self._kappa(cell)
+        power = (5.0 / 3.0) * cell.c_tf * cell.density ** (2.0 / 3.0)
+        exchange = jax.grad(lambda rho: jnp.sum(rho * self._exchange(rho)))
+
+        def precondition(w):
+            wave = inverse * fourier.forward(w)
+            return fourier.backward(grid, wave), fourier.backward(grid, bend * wave)
+
+        def local(u, hartree):
+            rest = 0.0 if self.xc is None else exchange(cell.density * u**2)
+            return power * jnp.abs(u) ** (4.0 / 3.0) + rest + hartree + outer
+
+        def bent(u, change):  # v'(ρ) δρ; ρ^{−1/3} δρ has no pole where δρ is 2ρ₀ u p
+            magnitude = jnp.abs(u)
+            kinetic = (2.0 / 3.0) * power / cell.density * change * jnp.where(magnitude > 0.0, magnitude, 1.0) ** (-2.0 / 3.0)
+            return kinetic if self.xc is None else kinetic + jax.jvp(exchange, (cell.density * u**2,), (change,))[1]
+
+        def energy(u, bent, hartree):
+            rho = cell.density * u**2
+            share = 0.6 * power * jnp.abs(u) ** (4.0 / 3.0) + self._exchange(rho) + 0.5 * hartree + outer
+            return jnp.mean(u * bent + share * u**2)
+
+        return Sphere(
+            laplace=lambda w: fourier.backward(grid, bend * fourier.forward(w)),
+            precondition=precondition,
+            repel=lambda rho: fourier.backward(grid, cell.coulomb * fourier.forward(rho)),
+            local=local,
+            bend=bent,
+            energy=energy,
+            density=cell.density,
+            scale=power,
+        )
+
+
+class _Cell(NamedTuple):
+    """What depends on A and the ions: volume, mean density, |G|², Coulomb kernel, the ions' charge and mean potential."""
+
+    volume: Any
+    density: Any
+    g2: Any
+    coulomb: Any
+    ions: Any
+    mean: Any
+    c_tf: Any
+    c_w: Any
+
+
+def _density_state(state) -> Float[Array, "n1 n2 n3"]:
+    return state.u if isinstance(state, Relaxed) else state
+
+
+def _among(name: str, value: Any, choices: tuple) -> None:
+    if value not in choices:
+        raise BadInput(f"ThomasFermi: {name}={value!r} is not one of {', '.join(map(repr, choices))}.")
+
+
+def _bare(who: str, fiber: AbstractFiber) -> ThomasFermi:
+    while isinstance(fiber, AbstractWrapper):
+        fiber = fiber.inner
+    if not isinstance(fiber, ThomasFermi):
+        raise Mismatch(f"{who} is of an fx.solids.ThomasFermi; this is a {type(fiber).__name__}.")
+    return fiber
+
+
+def chemical_potential(fiber: AbstractFiber, A: Float[Array, "3 3"], state: Any = None) -> Float[Array, ""]:
+    """μ = ∂E/∂n in hartree at displacement gradient `A`, at `state` or else in the ground state. Raises `Mismatch`."""
+    bare, A = _bare("chemical_potential", fiber), jnp.asarray(A, float)
+    if state is None:
+        state = bare.solve(A, bare.init(A, jax.random.key(0)), 1e-10)[0]
+    u, problem = _density_state(state), bare._sphere(A, state)
+    applied = problem.laplace(u) + problem.local(u, problem.repel(problem.density * u**2)) * u
+    return jnp.mean(u * applied)
+
+
+def density(fiber: AbstractFiber, state: Any, A: Float[Array, "3 3"]) -> Float[Array, "n1 n2 n3"]:
+    """ρ (electrons per bohr³ of the deformed cell) at the grid points. Raises `Mismatch`."""
+    bare = _bare("density", fiber)
+    J = fourier.deformation(jnp.asarray(A, float))[1]
+    return bare.electrons / (bare.volume * J) * _density_state(state) ** 2
