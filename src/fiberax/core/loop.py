@@ -291,7 +291,7 @@ class Loop:
     def _advance(self, carry: Carry, stretch: Stretch, before: int, count: int) -> Carry:
         first = self.done - before
         numbers = [jnp.asarray(x) for x in (stretch.start, first, count, stretch.dt)]
-        carry = _run((self.field, self.stepper, self.limit, *numbers, self.on_trial), carry)
+        carry = jax.block_until_ready(_run((self.field, self.stepper, self.limit, *numbers, self.on_trial), carry))
         status, step = int(carry.status), int(carry.step)
         self.done_here += step - self.done if count else 0
         self.done = step

@@ -181,7 +181,8 @@ def to_host(tree: Any) -> Any:
             return np.asarray(multihost_utils.process_allgather(x, tiled=True))
         return np.array(x)
 
-    return jax.tree.map(fetch, tree)
+    # What still runs may hold collectives of its own, which those of the gathering must not overtake.
+    return jax.tree.map(fetch, jax.block_until_ready(tree))
 
 
 def site_keys(key: jax.Array, step: jax.Array, ids: jax.Array, shared: bool) -> jax.Array:
