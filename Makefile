@@ -1,7 +1,7 @@
 # make demo   two-scale diffusion on a microstructure image, into runs/demo
-# make test   style, types, import rules and all tests
+# make test   style, types, import rules and all tests but slow ones, which run in make validate
 # make docs   the documentation site, into site/
-# make validate   comparisons with exact and published results and with peers, 20 minutes, tables into runs/validation
+# make validate   comparisons with exact and published results and with peers, and slow tests, 40 minutes, tables into runs/validation
 # make bench  times as ratios against named peers; needs gcc and libfftw3-dev
 PYTHON ?= python3
 VENV := .venv
@@ -42,6 +42,7 @@ docs: $(STAMP)
 
 validate: $(STAMP)
 	$(BIN)/python -m pip install --quiet --group peers
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow
 	$(BIN)/python validation/homogenization.py
 	$(BIN)/python validation/solids.py
 	$(BIN)/python validation/waves.py

@@ -44,6 +44,7 @@ def test_the_energy_of_a_moving_body_is_kept_and_named(plate):
     assert kinetic[0] == pytest.approx(0.0125**2 * 64 / 3, rel=0.05)
 
 
+@pytest.mark.slow
 def test_margins_are_those_of_stability():
     crystal = fx.solids.equilibrium(Choice(Material.SI_SW, None, None, None, None, None).crystal()[0]).crystal
     A = 0.1 * np.random.default_rng(1).standard_normal((3, 3, 3))

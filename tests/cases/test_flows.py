@@ -114,6 +114,7 @@ def stokes(n, lid):
     return spsolve(A.tocsr(), right).reshape(n + 1, n + 1)
 
 
+@pytest.mark.slow
 def test_newtonian_cavity_is_that_of_the_biharmonic_equation(tmp_path):
     table = run(
         tmp_path / "run",

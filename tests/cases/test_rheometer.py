@@ -131,6 +131,7 @@ def test_small_oscillations(tmp_path):
     assert float(small["loss"][0]) / 1e-3 == pytest.approx(12.0 / 16.0, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_rods_of_members_order_as_their_density_does(tmp_path):
     arguments = ["--model", "rod", "--potential", "maier-saupe", "--intensity", "2", "--flow", "uniaxial", "--rates", "3"]
     members = run(tmp_path / "a", *arguments, "--members", "200", "--replicas", "4", "--average", "150", "--no-figures")

@@ -78,6 +78,7 @@ def test_the_pulse_comes_round_and_the_energy_law_holds(pulse):
     assert {"A.png", "energy.png", "space-time.png", "response.png", "microstates.png"} <= drawn
 
 
+@pytest.mark.slow
 def test_electrons_carry_waves_with_an_inertia_of_their_own(tmp_path):
     """Without friction, with a mass: the energy that the fibers take, their kinetic energy included, is not lost."""
     arguments = ["--model", "quantum", "--points", "7", "--cells", "16", "--width", "0.15", "--records", "20", "--no-figures"]
@@ -88,6 +89,7 @@ def test_electrons_carry_waves_with_an_inertia_of_their_own(tmp_path):
     assert np.ptp(before) > 0.1 and not table.arrays["result"].any()
 
 
+@pytest.mark.slow
 def test_a_plane_wave_in_silicon_is_as_fast_as_sound(tmp_path):
     """c = √(C11/ϱ), 151.42 GPa (Balamane et al. 1992) and 8 · 28.085 u in 5.43095³ Å³; times in ps, lengths in nm."""
     arguments = ["--material", "si-sw", "--cells", "32", "--width", "0.1", "--peak", "0.001", "--records", "4", "--length", "2"]

@@ -115,6 +115,7 @@ def test_steady(make):
     np.testing.assert_allclose(slope, [3.0 * (1.0 + 3.0 * 0.5 * 0.09), 3.0 * 0.027, 0.0], rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "source"), [(by_fields, 3.0), (by_closures, 0.0)])
 def test_responses_of_a_steady_state_follow_the_macrostate(make, source):
     """At rest the response is the source, whatever the fiber; the closures have none and put the parameter into the link."""

@@ -218,6 +218,7 @@ class Counting(EMT):
         super().calculate(*args, **kwargs)
 
 
+@pytest.mark.slow
 def test_a_body_of_an_ase_calculator_says_that_it_lost_ellipticity():
     stretched = jnp.zeros((2, 3, 3)).at[:, 0, 0].set(jnp.asarray([0.05, 0.25]))
     with ThreadPoolExecutor(1) as threads:
@@ -247,6 +248,7 @@ def test_soundness_is_free_where_the_tangent_was_taken():
     assert "W_pp is positive definite" in stability.in_words()
 
 
+@pytest.mark.slow
 def test_rest_and_stability_of_calculators_are_those_of_our_crystals():
     """One potential both ways: all of the calculator's second derivatives are finite differences."""
     cell, potential, zero = bulk("Ar", "hcp", a=1.12, c=1.9), P.LennardJones(cutoff=1.9, scheme="smooth"), np.zeros((3, 3))

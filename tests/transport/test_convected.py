@@ -91,6 +91,7 @@ def test_translated_profile_returns(scheme, sizes, order):
     assert order < observed_order(errors, 1.0 / np.asarray(sizes)) < order + 0.8, errors
 
 
+@pytest.mark.slow
 def test_rotated_blob_returns():
     """A full turn of the square, corners flowing out and in: order 2 or better, the steps as long as a few cells."""
     errors = []
@@ -103,6 +104,7 @@ def test_rotated_blob_returns():
     assert errors[1] < 0.03 and observed_order(errors, (1 / 24, 1 / 48)) > 1.8, errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme, order", [("semi-lagrangian", 1.8), ("weno", 1.8), ("upwind", 0.7)])
 def test_cellular_flow_along_characteristics(scheme, order):
     """Between walls, against paths x(t) traced by scipy."""
@@ -275,6 +277,7 @@ def test_order_two_with_sources():
     assert 1.8 < observed_order(errors, steps) < 2.3 and errors[-1] < 1e-3, errors
 
 
+@pytest.mark.slow
 def test_gradients():
     """Of a functional of the end with respect to the speed, against a difference of values."""
     box, faces = cells((8, 8))

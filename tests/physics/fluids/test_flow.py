@@ -286,6 +286,7 @@ def test_brownian_dumbbells_flow_as_their_covariance_does():
     assert np.all(np.abs(off) <= 4.0 * error + 1e-12), off / error
 
 
+@pytest.mark.slow
 def test_bundles_pass_the_checks():
     flow = channel(4, viscosity_ratio=0.5, force=1.0)
     assert check_bundle(fx.Bundle(flow, gaussian(0.5)), DRIVER, flow.start(), dt=0.01).gradient > 0.0

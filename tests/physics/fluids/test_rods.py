@@ -167,6 +167,7 @@ def nematic(N):
     return s
 
 
+@pytest.mark.slow
 def test_isotropic_state_is_lost():
     rest = jnp.zeros((3, 3))
     found = fx.sample(Rod(MaierSaupe(6.0), members=1000), rest, steps=384, replicas=2, link=order)
@@ -189,6 +190,7 @@ def test_refusals(make, words):
         make()
 
 
+@pytest.mark.slow
 def test_expanded_kernels():
     """Moments give the forces of all pairs, exactly where the kernel is a polynomial; the series is that of the density."""
     m = jnp.asarray(directions(40))

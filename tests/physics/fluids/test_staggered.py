@@ -311,6 +311,7 @@ def vortex(flow, macro):
     return np.array([*found.x, found.fun])
 
 
+@pytest.mark.slow
 def test_driven_cavity_has_the_published_profiles_and_vortices():
     profiles, vortices = {}, {}
     for n in (32, 64):
@@ -338,6 +339,7 @@ def test_creeping_cavity_is_symmetric():
     np.testing.assert_allclose(value.v, -value.v[::-1], atol=1e-10)
 
 
+@pytest.mark.slow
 def test_poiseuille_flow_through_a_pipe():
     """Every section lets through what comes in, at all times; at last the parabola, as the differences have it."""
     n, length = 8, 2.0
@@ -359,6 +361,7 @@ def test_poiseuille_flow_through_a_pipe():
     np.testing.assert_allclose(p, np.broadcast_to(2.0 * (length - flow.box.axis(0))[:, None], (10, n)), atol=1e-7)
 
 
+@pytest.mark.slow
 def test_time_steps_are_of_second_order():
     flow = cavity(8, lambda s, t: jnp.sin(np.pi * s) ** 2 * jnp.sin(3.0 * t) ** 2, Re=20.0)
     values = [run(flow, 0.6, steps) for steps in (6, 12, 24, 48)]
@@ -378,6 +381,7 @@ def test_start_up_of_couette_flow():
     assert observed_order(errors, [2.0, 1.0]) > 1.8, errors
 
 
+@pytest.mark.slow
 def test_oldroyd_fluid_in_a_channel_is_that_of_the_profile():
     fiber = fx.relax(fx.fluids.GaussianDensity(De=0.5), friction=1.0, scheme=fx.Explicit())
     numbers = {"Re": 0.8, "viscosity_ratio": 0.3}

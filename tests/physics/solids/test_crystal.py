@@ -115,6 +115,7 @@ def test_mixed_batch_isolates_the_bad(hcp):
     np.testing.assert_allclose(r.value[0], fx.response(hcp, A[0]).value, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_four_atom_cell_is_the_simple_lattice():
     short = P.LennardJones(cutoff=1.7, scheme="smooth")
     simple = Crystal(1.55 * FCC, [[0, 0, 0]], ["Ar"], short, stretch=0.9, shift=0.05)
@@ -137,6 +138,7 @@ def test_objectivity(silicon):
     np.testing.assert_allclose(turned.state, r.state, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_shifts_are_relaxed_to_round_off(hcp, silicon):
     for crystal in (hcp, silicon):
         A = jnp.asarray(sizes(8, 3, 0.1))
@@ -148,6 +150,7 @@ def test_shifts_are_relaxed_to_round_off(hcp, silicon):
         assert np.linalg.norm(left) < 1e-12 * np.linalg.norm(first)
 
 
+@pytest.mark.slow
 def test_many_fibers_are_single_ones(silicon):
     A = np.random.default_rng(12).uniform(-0.05, 0.05, (300, 3, 3))
     many = fx.responses(silicon, A, tangent=True)

@@ -67,6 +67,7 @@ def comb(potential):
     return Crystal(1.9 * HEXAGON, [[0, 0], [1 / 3, 1 / 3]], ["Ar", "Ar"], potential, stretch=0.9)
 
 
+@pytest.mark.slow
 def test_parameters_can_be_differentiated_in():
     A = sizes(9, 2)
 
@@ -79,6 +80,7 @@ def test_parameters_can_be_differentiated_in():
     np.testing.assert_allclose(by_sigma, (stress(1.0, 1 + h) - stress(1.0, 1 - h)) / (2 * h), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_third_derivative():
     """The derivative of the tangent, against finite differences, at relaxed shifts."""
     crystal = comb(LJ)

@@ -143,6 +143,7 @@ def test_a_jump_at_the_support_is_walked_to_without_turning_cells_inside_out():
     np.testing.assert_allclose(sol.macro[0][mesh.nodes("right")], [[-0.6, 0.2]] * 5, rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_stiffness_is_the_derivative_of_the_forces_also_where_it_is_not_symmetric():
     mesh = fx.grids.quads(cells=(2, 2), order=2)
     body = fx.solids.Elasticity(mesh, density=2.0, fixed={"left": True})
@@ -197,6 +198,7 @@ def test_later_supports_override_earlier_ones_and_free_components_stay_free():
     assert sum(len(s.nodes) for s in body.supports) == int(body.held.sum())
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_equilibria_are_differentiated_in_loads_and_parameters():
     mesh = fx.grids.quads(cells=(2, 1))

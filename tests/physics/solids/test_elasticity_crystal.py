@@ -20,6 +20,7 @@ def silicon():
     return fx.solids.Crystal(5.431 * FCC, [[0.0] * 3, [0.25] * 3], ["Si", "Si"], potential, stretch=0.95, shift=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "driver"), [(triangular, fx.Quasistatic()), (silicon, fx.Quasistatic()), (silicon, fx.Monolithic())]
 )

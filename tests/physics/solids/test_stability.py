@@ -36,6 +36,7 @@ def test_isotropic_at_rest(triangles):
     assert found.stable
 
 
+@pytest.mark.slow
 def test_cheap_search_agrees(triangles, two):
     sound = jax.jit(jax.vmap(two.soundness))
     A = np.random.default_rng(0).uniform(-0.06, 0.06, (6, 2, 2))

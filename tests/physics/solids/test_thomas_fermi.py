@@ -107,6 +107,7 @@ def test_frame_and_symmetry():
     np.testing.assert_allclose(P @ F.T, (P @ F.T).T, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_two_cells_have_twice_the_energy():
     double = FCC * np.array([[1.0], [1.0], [2.0]])
     ions = [(ION, (0.0, 0.0, 0.0)), (ION, (0.0, 0.0, 0.5))]
@@ -163,6 +164,7 @@ def test_waves_of_the_gas_decay_as_they_should(mass):
     np.testing.assert_allclose(found, np.real(exact), rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_ions_come_to_rest_with_the_density():
     """The middle of a body-centred cell, from beside it."""
     ions = [(ION, (0, 0, 0)), (ION, (0.52, 0.5, 0.47))]

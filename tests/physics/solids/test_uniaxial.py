@@ -16,6 +16,7 @@ def silicon():
     return fx.solids.Crystal(DIAMOND, [[0, 0, 0], [0.25, 0.25, 0.25]], ["Si", "Si"], SW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [[1.0, 0.0, 0.0], [1.0, 2.0, -1.0]])
 def test_it_is_the_crystal_along_one_direction(silicon, n):
     unit = np.array(n) / np.linalg.norm(n)
