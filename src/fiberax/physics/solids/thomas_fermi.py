@@ -27,7 +27,8 @@ from fiberax.core import equilibrium
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractEnergy, AbstractFiber, AbstractWrapper
 from fiberax.numerics import trees
-from fiberax.physics.solids.electrons import ewald, fourier, lda
+from fiberax.physics.solids.electrons import cell as cells
+from fiberax.physics.solids.electrons import fourier, lda
 from fiberax.physics.solids.electrons.ions import Ion, placed
 from fiberax.physics.solids.electrons.sphere import Sphere, ground_state
 
@@ -125,19 +126,18 @@ class ThomasFermi(AbstractEnergy):
 
     def energy(self, state, condition):
         u = _density_state(state)
-        cell = self._cell(condition, state)
-        n, wave = self.electrons, fourier.forward(u)
-        kinetic = n * cell.c_w * jnp.sum(fourier.weights(self.grid) * cell.g2 * jnp.abs(wave) ** 2)
-        density = cell.density * u**2
-        rho = fourier.forward(density)
-        local = cell.volume * jnp.mean(cell.c_tf * density ** (5.0 / 3.0) + density * self._exchange(density))
-        weight = cell.volume * fourier.weights(self.grid) * cell.coulomb
+        cell, c_tf, c_w = self._cell(condition, state), *self._constants()
+        kinetic = self.electrons * c_w * jnp.sum(fourier.weights(self.grid) * cell.g2 * jnp.abs(fourier.forward(u)) ** 2)
+        density = self.electrons / cell.volume * u**2
+        local = cell.volume * jnp.mean(c_tf * density ** (5.0 / 3.0) + density * self._exchange(density))
         if self.convention == "paper":
-            charge = rho - cell.ions
-            return (kinetic + local + 0.5 * jnp.sum(weight * (charge.real**2 + charge.imag**2))) / self.volume
-        attracted = (rho.conj() * (0.5 * rho - cell.ions)).real
-        rest = n * cell.mean + self._ewald(condition, state)
-        return (kinetic + local + jnp.sum(weight * attracted) + rest) / self.volume
+            charge = fourier.forward(density) - cell.ions
+            weight = 0.5 * cell.volume * fourier.weights(self.grid) * cell.coulomb
+            return (kinetic + local + jnp.sum(weight * (charge.real**2 + charge.imag**2))) / self.volume
+        points = cells.points(
+            np.asarray(self.lattice), self.ions, np.asarray(self.positions), self._positions(state), condition
+        )
+        return (kinetic + local + cells.electrostatic(cell, self.grid, density) + points) / self.volume
 
     def energy_and_link(self, state, condition):
         return jax.value_and_grad(lambda A: self.energy(jax.lax.stop_gradient(state), A))(condition)
@@ -159,7 +159,7 @@ class ThomasFermi(AbstractEnergy):
         apply = lambda w: -fourier.backward(self.grid, fourier.forward(w) / kappa)
         if not self.relax_positions:
             return apply(residual)
-        stiff = (2.0 * jnp.pi / 3.0) * cell.density * cell.volume ** (2.0 / 3.0)  # of charges in a uniform background
+        stiff = (2.0 * jnp.pi / 3.0) * self.electrons * cell.volume ** (-1.0 / 3.0)  # of charges in a uniform background
         return Relaxed(apply(residual.u), -residual.shifts / (stiff + shift))
 
     def solve(self, condition, state, tolerance):
@@ -168,25 +168,16 @@ class ThomasFermi(AbstractEnergy):
             return equilibrium.solve_energy(self, condition, state, tolerance)
         return ground_state(self._sphere(condition, state), state, tolerance)
 
-    def _cell(self, condition, state) -> "_Cell":
-        F, J = fourier.deformation(condition)
-        volume = self.volume * J
-        g2 = fourier.squares(self.grid, fourier.metric(np.asarray(self.lattice), F))
-        charge, mean = 0.0, 0.0
-        for ion, position in zip(self.ions, self._positions(state)):
-            charge = charge + ion.density(g2) * fourier.phases(self.grid, position)
-            mean = mean + ion.at_zero / volume
-        c_tf, c_w = (_C_TF, 0.5 * self.weizsaecker) if self.units == "atomic" else (1.0, self.weizsaecker)
-        return _Cell(volume, self.electrons / volume, g2, fourier.coulomb(self.grid, g2), charge / volume, mean, c_tf, c_w)
+    def _cell(self, condition, state) -> cells.Cell:
+        return cells.deformed(np.asarray(self.lattice), self.grid, self.ions, self._positions(state), condition)
+
+    def _constants(self):
+        """C_TF and C_W."""
+        return (_C_TF, 0.5 * self.weizsaecker) if self.units == "atomic" else (1.0, self.weizsaecker)
 
     def _positions(self, state) -> Float[Array, "ions 3"]:
         places = jnp.asarray(self.positions)
         return places.at[1:].add(state.shifts) if isinstance(state, Relaxed) else places
-
-    def _ewald(self, condition, state) -> Float[Array, ""]:
-        table = ewald.tables(np.asarray(self.lattice), np.asarray(self.positions))
-        charges = jnp.asarray([ion.charge for ion in self.ions])
-        return ewald.energy(table, np.asarray(self.lattice), jnp.eye(3) + condition, self._positions(state), charges)
 
     def _exchange(self, density):
         """ε_xc(ρ), hartree per electron."""
@@ -194,20 +185,21 @@ class ThomasFermi(AbstractEnergy):
             return jnp.zeros_like(density)
         return lda.energy(density, self.xc)
 
-    def _kappa(self, cell: "_Cell"):
+    def _kappa(self, cell: cells.Cell):
         """κ(G) of the homogeneous gas; without Coulomb energy at G = 0, where the norm is held."""
-        bulk = (10.0 / 9.0) * cell.c_tf * cell.density ** (-1.0 / 3.0)
-        return self._bend(cell) + 2.0 * cell.density * (bulk + cell.coulomb)
+        rho = self.electrons / cell.volume
+        return self._bend(cell) + 2.0 * rho * ((10.0 / 9.0) * self._constants()[0] * rho ** (-1.0 / 3.0) + cell.coulomb)
 
-    def _bend(self, cell: "_Cell"):
+    def _bend(self, cell: cells.Cell):
         """½λ_W|G|², without Nyquist waves."""
-        return jnp.where(fourier.kept(self.grid), cell.c_w * cell.g2, 0.0)
+        return jnp.where(fourier.kept(self.grid), self._constants()[1] * cell.g2, 0.0)
 
     def _sphere(self, condition, state) -> Sphere:
         cell, grid = self._cell(condition, state), self.grid
-        outer = -fourier.backward(grid, cell.coulomb * cell.ions) + (cell.mean if self.convention == "standard" else 0.0)
+        mean_density, outer = self.electrons / cell.volume, cells.of_ions(cell, grid)
+        outer = outer if self.convention == "standard" else outer - cell.mean
         bend, inverse = self._bend(cell), 1.0 / self._kappa(cell)
-        power = (5.0 / 3.0) * cell.c_tf * cell.density ** (2.0 / 3.0)
+        power = (5.0 / 3.0) * self._constants()[0] * mean_density ** (2.0 / 3.0)
         exchange = jax.grad(lambda rho: jnp.sum(rho * self._exchange(rho)))
 
         def precondition(w):
@@ -215,42 +207,29 @@ class ThomasFermi(AbstractEnergy):
             return fourier.backward(grid, wave), fourier.backward(grid, bend * wave)
 
         def local(u, hartree):
-            rest = 0.0 if self.xc is None else exchange(cell.density * u**2)
+            rest = 0.0 if self.xc is None else exchange(mean_density * u**2)
             return power * jnp.abs(u) ** (4.0 / 3.0) + rest + hartree + outer
 
         def bent(u, change):  # v'(ρ) δρ; ρ^{−1/3} δρ has no pole where δρ is 2ρ₀ u p
             magnitude = jnp.abs(u)
-            kinetic = (2.0 / 3.0) * power / cell.density * change * jnp.where(magnitude > 0.0, magnitude, 1.0) ** (-2.0 / 3.0)
-            return kinetic if self.xc is None else kinetic + jax.jvp(exchange, (cell.density * u**2,), (change,))[1]
+            kinetic = (2.0 / 3.0) * power / mean_density * change * jnp.where(magnitude > 0.0, magnitude, 1.0) ** (-2.0 / 3.0)
+            return kinetic if self.xc is None else kinetic + jax.jvp(exchange, (mean_density * u**2,), (change,))[1]
 
         def energy(u, bent, hartree):
-            rho = cell.density * u**2
+            rho = mean_density * u**2
             share = 0.6 * power * jnp.abs(u) ** (4.0 / 3.0) + self._exchange(rho) + 0.5 * hartree + outer
             return jnp.mean(u * bent + share * u**2)
 
         return Sphere(
             laplace=lambda w: fourier.backward(grid, bend * fourier.forward(w)),
             precondition=precondition,
-            repel=lambda rho: fourier.backward(grid, cell.coulomb * fourier.forward(rho)),
+            repel=lambda rho: cells.hartree(cell, grid, rho),
             local=local,
             bend=bent,
             energy=energy,
-            density=cell.density,
+            density=mean_density,
             scale=power,
         )
-
-
-class _Cell(NamedTuple):
-    """What depends on A and the ions: volume, mean density, |G|², Coulomb kernel, the ions' charge and mean potential."""
-
-    volume: Any
-    density: Any
-    g2: Any
-    coulomb: Any
-    ions: Any
-    mean: Any
-    c_tf: Any
-    c_w: Any
 
 
 def _density_state(state) -> Float[Array, "n1 n2 n3"]:
