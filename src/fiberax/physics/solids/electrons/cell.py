@@ -1,0 +1,57 @@
+"""A deformed cell with its ions, as the density of the electrons sees it (spec section 4)."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fiberax.physics.solids.electrons import ewald, fourier
+from fiberax.physics.solids.electrons.ions import Ion
+
+
+class Cell(NamedTuple):
+    """What depends on A and the ions: volume, |G|², 4π/|G|², waves of the ions' charge density, mean of their potential."""
+
+    volume: Any
+    g2: Any
+    coulomb: Any
+    ions: Any
+    mean: Any
+
+
+def deformed(lattice: np.ndarray, shape: tuple[int, int, int], ions: Sequence[Ion], positions: Any, condition: Any) -> Cell:
+    """The cell at displacement gradient `condition`, ions at fractional `positions` (n, 3)."""
+    F, J = fourier.deformation(condition)
+    volume = float(abs(np.linalg.det(lattice))) * J
+    g2 = fourier.squares(shape, fourier.metric(lattice, F))
+    charge, mean = 0.0, 0.0
+    for ion, position in zip(ions, positions):
+        charge = charge + ion.density(g2) * fourier.phases(shape, position)
+        mean = mean + ion.at_zero / volume
+    return Cell(volume, g2, fourier.coulomb(shape, g2), charge / volume, mean)
+
+
+def electrostatic(cell: Cell, shape: tuple[int, int, int], density: Float[Array, "n1 n2 n3"]) -> Float[Array, ""]:
+    """Hartree energy of a density and its energy in the ions' potential, averages at G = 0 included; hartree per cell."""
+    rho = fourier.forward(density)
+    weight = cell.volume * fourier.weights(shape) * cell.coulomb
+    electrons = cell.volume * rho[0, 0, 0].real
+    return jnp.sum(weight * (rho.conj() * (0.5 * rho - cell.ions)).real) + electrons * cell.mean
+
+
+def of_ions(cell: Cell, shape: tuple[int, int, int]) -> Float[Array, "n1 n2 n3"]:
+    """Potential of the ions."""
+    return cell.mean - fourier.backward(shape, cell.coulomb * cell.ions)
+
+
+def hartree(cell: Cell, shape: tuple[int, int, int], density: Float[Array, "n1 n2 n3"]) -> Float[Array, "n1 n2 n3"]:
+    """Potential of a density."""
+    return fourier.backward(shape, cell.coulomb * fourier.forward(density))
+
+
+def points(lattice: np.ndarray, ions: Sequence[Ion], at_first: np.ndarray, positions: Any, condition: Any) -> Float[Array, ""]:
+    """Ewald energy per cell of the ions as points; `at_first`: their positions in the undeformed cell, as numbers."""
+    charges = jnp.asarray([ion.charge for ion in ions])
+    return ewald.energy(ewald.tables(lattice, at_first), lattice, jnp.eye(3) + condition, jnp.asarray(positions), charges)
