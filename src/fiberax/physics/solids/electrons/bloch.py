@@ -1,0 +1,170 @@
+"""Bloch orbitals in plane waves of a fixed table of integers (spec section 5).
+
+ψ_k(y) = Ω^{−1/2} Σ_m c_m e^{2πi (k + m)·y} in reference coordinates y: orthonormal orbitals have orthonormal coefficients in
+every deformed cell, the kinetic energy is ½|q|², q = 2π F^{−T} L^{−1}(k + m), and nΩ = Σ_k w_k Σ_b f_b |ψ|² does not contain A.
+Separable pseudopotentials have the projectors of S. Goedecker, M. Teter, J. Hutter, Phys. Rev. B 54 (1996) 1703 and C.
+Hartwigsen, S. Goedecker, J. Hutter, Phys. Rev. B 58 (1998) 3641, transformed by
+
+    ∫ r^{l+2n+2} j_l(qr) e^{−r²/2s²} dr = (π/2)^{1/2} 2ⁿ n! s^{2l+2n+3} q^l L_n^{l+1/2}(q²s²/2) e^{−q²s²/2}.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from fiberax.core.errors import BadInput
+from fiberax.physics.solids.electrons.gth import Parameters
+
+Coefficients = Complex[Array, "k bands g"]
+
+
+class Table(NamedTuple):
+    """Points k (n, 3) and weights, and for each the integers m (n, g, 3), which are there (n, g), their place on the grid."""
+
+    k: np.ndarray
+    weights: np.ndarray
+    m: np.ndarray
+    there: np.ndarray
+    place: np.ndarray
+    shape: tuple[int, int, int]
+
+
+def kpoints(grid: tuple[int, int, int], shift: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Points (i + shift)/n in [−½, ½]³ and their weights, one of each pair k, −k (time reversal)."""
+    axes = [(np.arange(n) + s) / n for n, s in zip(grid, shift)]
+    points = np.array(list(itertools.product(*axes)))
+    points -= np.round(points - 1e-9)
+    kept, weights = [], []
+    for point in points:
+        for j, other in enumerate(kept):
+            both = point + other
+            if np.linalg.norm(both - np.round(both)) < 1e-9:
+                weights[j] += 1.0
+                break
+        else:
+            kept.append(point)
+            weights.append(1.0)
+    return np.array(kept), np.array(weights) / len(points)
+
+
+def table(lattice: np.ndarray, k: np.ndarray, weights: np.ndarray, cutoff: float) -> Table:
+    """All plane waves with ½|q|² ≤ `cutoff` hartree in the undeformed cell, and a grid on which products of two are exact."""
+    rows = 2.0 * np.pi * np.linalg.inv(lattice).T
+    most = np.floor(np.sqrt(2.0 * cutoff) * np.linalg.norm(np.linalg.inv(rows), axis=0)).astype(int) + 1
+    integers = np.array(list(itertools.product(*(range(-n, n + 1) for n in most))))
+    spheres = [integers[0.5 * np.sum(((point + integers) @ rows) ** 2, axis=1) <= cutoff] for point in k]
+    largest = max(map(len, spheres))
+    m = np.zeros((len(k), largest, 3), int)
+    there = np.zeros((len(k), largest), bool)
+    for i, sphere in enumerate(spheres):
+        order = np.argsort(np.sum(((k[i] + sphere) @ rows) ** 2, axis=1), kind="stable")
+        m[i, : len(sphere)], there[i, : len(sphere)] = sphere[order], True
+    reach = np.abs(m[there]).max(axis=0)
+    n1, n2, n3 = (_good_size(int(4 * r + 1)) for r in reach)
+    wrapped = np.mod(m, (n1, n2, n3))
+    place = np.where(there, np.ravel_multi_index(tuple(np.moveaxis(wrapped, -1, 0)), (n1, n2, n3)), n1 * n2 * n3)
+    return Table(k, weights, m, there, place.astype(np.int32), (n1, n2, n3))
+
+
+def _good_size(least: int) -> int:
+    """The next number that has no prime factors but 2, 3 and 5."""
+    n = least
+    while True:
+        rest = n
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return n
+        n += 1
+
+
+def waves(points: Table, lattice: np.ndarray, F: Float[Array, "3 3"]) -> Float[Array, "k g 3"]:
+    """Wave vectors q, 1/bohr; zero where there is no plane wave."""
+    reciprocal = 2.0 * jnp.pi * jnp.linalg.inv(jnp.asarray(lattice) @ F.T)
+    return jnp.where(points.there[..., None], (points.k[:, None] + points.m) @ reciprocal.T, 0.0)
+
+
+def to_grid(points: Table, c: Coefficients) -> Complex[Array, "k bands n"]:
+    """√Ω ψ e^{−2πi k·y} at all grid points, flat."""
+    size = math.prod(points.shape)
+
+    def one(rows, place):
+        empty = jnp.zeros((rows.shape[0], size), rows.dtype)
+        filled = empty.at[:, place].set(rows, mode="drop")
+        return jnp.fft.ifftn(filled.reshape(-1, *points.shape), axes=(1, 2, 3), norm="forward").reshape(-1, size)
+
+    return jax.vmap(one)(c, jnp.asarray(points.place))
+
+
+def from_grid(points: Table, values: Complex[Array, "k bands n"]) -> Coefficients:
+    """Coefficients of functions on the grid."""
+
+    def one(rows, place):
+        amplitudes = jnp.fft.fftn(rows.reshape(-1, *points.shape), axes=(1, 2, 3), norm="forward")
+        return amplitudes.reshape(rows.shape[0], -1).at[:, place].get(mode="fill", fill_value=0.0)
+
+    return jax.vmap(one)(values, jnp.asarray(points.place))
+
+
+def count(points: Table, psi: Complex[Array, "k bands n"], share: Float[Array, "k bands"]) -> Float[Array, "n1 n2 n3"]:
+    """Σ_kb share |ψ|²: nΩ, with share = w f."""
+    return jnp.einsum("kb,kbn->n", share, psi.real**2 + psi.imag**2).reshape(points.shape)
+
+
+def projectors(
+    points: Table, q: Float[Array, "k g 3"], volume, potentials: Sequence[Parameters | None], positions
+) -> tuple[Complex[Array, "k p g"], np.ndarray]:
+    """Projectors of all ions, and the matrix h (p, p) between them; hartree."""
+    square, rows, blocks = jnp.sum(q**2, axis=-1), [], []
+    for potential, position in zip(potentials, positions):
+        if potential is None or not potential.projectors:
+            continue
+        phase = jnp.exp(-2j * jnp.pi * (points.m @ position)) * points.there / jnp.sqrt(volume)
+        for l, (radius, h) in enumerate(potential.projectors):
+            radial = [_radial(l, n, radius, square) for n in range(len(h))]
+            for harmonic in _harmonics(l, q):
+                rows += [phase * harmonic * part for part in radial]
+                blocks.append(h)
+    if not rows:
+        return jnp.zeros((len(points.k), 0, points.m.shape[1]), complex), np.zeros((0, 0))
+    size, matrix, begin = sum(map(len, blocks)), np.zeros((len(rows),) * 2), 0
+    assert size == len(rows)
+    for block in blocks:
+        matrix[begin : begin + len(block), begin : begin + len(block)] = block
+        begin += len(block)
+    return jnp.stack(rows, axis=1), matrix
+
+
+def _radial(l: int, n: int, s: float, square):
+    """4π ∫ r² j_l(qr) p(r) dr / q^l for the normalised p(r) ~ r^{l+2n} e^{−r²/2s²}."""
+    x, a = 0.5 * square * s**2, l + 0.5
+    laguerre = (1.0, 1.0 + a - x, 0.5 * (a + 1.0) * (a + 2.0) - (a + 2.0) * x + 0.5 * x**2)[n]
+    norm = math.sqrt(2.0) / (s ** (a + 2.0 * n + 1.0) * math.sqrt(math.gamma(a + 2.0 * n + 1.0)))
+    integral = math.sqrt(0.5 * math.pi) * 2.0**n * math.factorial(n) * s ** (2.0 * l + 2.0 * n + 3.0)
+    return 4.0 * math.pi * norm * integral * laguerre * jnp.exp(-x)
+
+
+def _harmonics(l: int, q) -> list:
+    """q^l Y_lm, real."""
+    x, y, z = q[..., 0], q[..., 1], q[..., 2]
+    if l == 0:
+        return [jnp.full_like(x, math.sqrt(0.25 / math.pi))]
+    if l == 1:
+        return [math.sqrt(0.75 / math.pi) * part for part in (x, y, z)]
+    if l == 2:
+        mixed, zonal, last = (math.sqrt(part / math.pi) for part in (3.75, 0.3125, 0.9375))
+        square = x**2 + y**2 + z**2
+        return [mixed * x * y, mixed * y * z, mixed * z * x, zonal * (3.0 * z**2 - square), last * (x**2 - y**2)]
+    raise BadInput(f"There are no projectors for l = {l} here: l goes to 2.")
+
+
+def energies_of_waves(q: Float[Array, "k g 3"]) -> Float[Array, "k g"]:
+    """½|q|²."""
+    return 0.5 * jnp.sum(q**2, axis=-1)

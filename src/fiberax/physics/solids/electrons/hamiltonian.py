@@ -1,0 +1,92 @@
+"""The Kohn-Sham energy of orbitals at a displacement gradient, and its Hamiltonian in a potential (3.17)-(3.22)."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fiberax.physics.solids.electrons import bloch, lda
+from fiberax.physics.solids.electrons import cell as cells
+from fiberax.physics.solids.electrons.bloch import Coefficients, Table
+
+
+class Setting(NamedTuple):
+    """What does not change while orbitals do. `there`: plane waves that are in the basis at this deformation."""
+
+    points: Table
+    xc: lda.Functional | None
+    cell: cells.Cell
+    kinetic: Float[Array, "k g"]
+    there: Any
+    projectors: Any
+    strength: Any  # h (p, p)
+
+
+def inner(a: Coefficients, b: Coefficients) -> Any:
+    """Overlaps a†b, (k, bands, bands)."""
+    return jnp.einsum("kag,kbg->kab", a.conj(), b)
+
+
+def mix(c: Any, matrix: Any) -> Any:
+    """Linear combinations Σ_a c_a M_ab."""
+    return jnp.einsum("kag,kab->kbg", c, matrix)
+
+
+def without_potential(s: Setting, c: Coefficients) -> Coefficients:
+    """Kinetic and nonlocal part of H c."""
+    found = s.kinetic[:, None] * c
+    if s.strength.shape[0]:
+        amplitude = jnp.einsum("kpg,kbg->kbp", s.projectors.conj(), c) @ s.strength
+        found = found + jnp.einsum("kpg,kbp->kbg", s.projectors, amplitude)
+    return jnp.where(s.there[:, None], found, 0.0)
+
+
+def local_part(s: Setting, psi: Any, potential: Float[Array, "n1 n2 n3"]) -> Coefficients:
+    """V c from the orbitals on the grid."""
+    return jnp.where(s.there[:, None], bloch.from_grid(s.points, psi * potential.reshape(-1)), 0.0)
+
+
+def exchange(s: Setting, density: Float[Array, "n1 n2 n3"]) -> Float[Array, "n1 n2 n3"]:
+    """v_xc."""
+    if s.xc is None:
+        return jnp.zeros_like(density)
+    functional = s.xc
+    return jax.grad(lambda rho: jnp.sum(rho * lda.energy(rho, functional)))(density)
+
+
+def potential(s: Setting, density: Float[Array, "n1 n2 n3"]) -> Float[Array, "n1 n2 n3"]:
+    """The local potential that belongs to a density."""
+    return cells.of_ions(s.cell, s.points.shape) + cells.hartree(s.cell, s.points.shape, density) + exchange(s, density)
+
+
+def of_density(s: Setting, density: Float[Array, "n1 n2 n3"]) -> Float[Array, ""]:
+    """Energy per cell of a density: in the ions' potential, Hartree, exchange and correlation; without kinetic energy."""
+    found = cells.electrostatic(s.cell, s.points.shape, density)
+    if s.xc is not None:
+        found = found + s.cell.volume * jnp.mean(density * lda.energy(density, s.xc))
+    return found
+
+
+def of_orbitals(s: Setting, c: Coefficients, share: Float[Array, "k bands"]) -> Float[Array, ""]:
+    """Kinetic and nonlocal energy per cell; `share` = w f."""
+    found = jnp.einsum("kb,kbg,kg->", share, c.real**2 + c.imag**2, jnp.where(s.there, s.kinetic, 0.0))
+    if s.strength.shape[0]:
+        amplitude = jnp.einsum("kpg,kbg->kbp", s.projectors.conj(), c)
+        found = found + jnp.einsum("kb,kbp,pq,kbq->", share, amplitude.conj(), s.strength, amplitude).real
+    return found
+
+
+def softened(s: Setting, c: Coefficients, residual: Coefficients) -> Coefficients:
+    """The residual preconditioned band by band (M. P. Teter, M. C. Payne, D. C. Allan, Phys. Rev. B 40 (1989) 12255)."""
+    mean = jnp.einsum("kbg,kg->kb", c.real**2 + c.imag**2, s.kinetic)[..., None]
+    x = s.kinetic[:, None] / jnp.maximum(mean, 1e-3)
+    top = 27.0 + x * (18.0 + x * (12.0 + 8.0 * x))
+    return residual * top / (top + 16.0 * x**4)
+
+
+def orthonormal(c: Coefficients) -> Coefficients:
+    """The nearest orthonormal orbitals, (c†c)^{−1/2} applied."""
+    values, vectors = jnp.linalg.eigh(inner(c, c))
+    root = jnp.einsum("kab,kb,kcb->kac", vectors, values**-0.5, vectors.conj())
+    return mix(c, root)

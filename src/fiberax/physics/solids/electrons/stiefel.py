@@ -1,0 +1,115 @@
+"""Orbitals of insulators by direct minimisation: conjugate gradients on orthonormal frames, all k at once.
+
+T. A. Arias, M. C. Payne, J. D. Joannopoulos, Phys. Rev. Lett. 69 (1992) 1077; A. Edelman, T. A. Arias, S. T. Smith, SIAM J.
+Matrix Anal. Appl. 20 (1998) 303. The step along a direction comes from the exact second derivative of the energy; orbitals on the
+grid are carried along, so that an iteration costs two transforms of each orbital. A step that raises the energy is taken back.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fiberax.numerics.result import Outcome, Result, outcome
+from fiberax.physics.solids.electrons import bloch
+from fiberax.physics.solids.electrons import hamiltonian as h
+from fiberax.physics.solids.electrons.bloch import Coefficients
+from fiberax.physics.solids.electrons.hamiltonian import Setting
+
+_MOST = 200
+_WIDEST = 0.4  # largest turn of an orbital in a step
+
+
+class _Point(NamedTuple):
+    c: Coefficients
+    psi: Any  # on the grid
+    bare: Coefficients  # kinetic and nonlocal part of H c
+    potential: Float[Array, "n1 n2 n3"]
+    energy: Float[Array, ""]
+    lagrange: Any  # c†Hc
+    residual: Coefficients
+    norm: Float[Array, ""]
+
+
+class _Carry(NamedTuple):
+    point: _Point
+    way: Coefficients
+    before: Coefficients
+    product: Any
+    shorter: Any
+    step: Any
+    result: Any
+
+
+def _at(s: Setting, share, c, psi, bare) -> _Point:
+    density = bloch.count(s.points, psi, share) / s.cell.volume
+    potential = h.potential(s, density)
+    applied = bare + h.local_part(s, psi, potential)
+    lagrange = h.inner(c, applied)
+    residual = applied - h.mix(c, lagrange)
+    kinetic = jnp.einsum("kb,kbg,kbg->", share, c.conj(), bare).real
+    norm = jnp.sqrt(jnp.sum(share * jnp.sum(jnp.abs(residual) ** 2, axis=-1)) / jnp.sum(share))
+    return _Point(c, psi, bare, potential, kinetic + h.of_density(s, density), lagrange, residual, norm)
+
+
+def minimum(s: Setting, share: Float[Array, "k bands"], guess: Coefficients, tolerance: float) -> tuple[Coefficients, Outcome]:
+    """Orbitals near `guess` whose residual (hartree, mean over electrons) is below `tolerance`; all of a k share one weight."""
+    c = h.orthonormal(jnp.where(s.there[:, None], guess, 0.0))
+    point = _at(s, share, c, bloch.to_grid(s.points, c), h.without_potential(s, c))
+    none, one = jnp.zeros_like(c), jnp.ones(())
+    carry = _Carry(point, none, none, one, one, jnp.zeros((), jnp.int32), _verdict(point, 0, one, tolerance))
+    carry = jax.lax.while_loop(lambda x: x.result < 0, lambda x: _iteration(s, share, x, tolerance), carry)
+    return carry.point.c, outcome(carry.result, carry.step, carry.point.norm)
+
+
+def _verdict(point: _Point, step, shorter, tolerance):
+    code = jnp.where(step >= _MOST, jnp.int32(Result.MAX_STEPS), jnp.int32(-1))
+    code = jnp.where(shorter < 1e-4, jnp.int32(Result.STALLED), code)
+    code = jnp.where(point.norm <= tolerance, jnp.int32(Result.SUCCESS), code)
+    return jnp.where(jnp.isfinite(point.norm) & jnp.isfinite(point.energy), code, jnp.int32(Result.NONFINITE))
+
+
+def _tangent(c, d):
+    return d - h.mix(c, h.inner(c, d))
+
+
+def _iteration(s: Setting, share, x: _Carry, tolerance) -> _Carry:
+    p = x.point
+    weighed = lambda a, b: jnp.einsum("kb,kbg,kbg->", share, a.conj(), b).real
+    down = -_tangent(p.c, h.softened(s, p.c, p.residual))
+    product = -weighed(p.residual, down)
+    more = jnp.maximum(0.0, -weighed(down, p.residual - x.before) / x.product) * (x.step > 0) * (x.shorter == 1.0)
+    way = down + more * _tangent(p.c, x.way)
+    slope = 2.0 * weighed(way, p.residual)
+    way, slope = jnp.where(slope < 0.0, way, down), jnp.where(slope < 0.0, slope, -2.0 * product)
+
+    moved, bare = bloch.to_grid(s.points, way), h.without_potential(s, way)
+    change = 2.0 * jnp.einsum("kb,kbn->n", share, p.psi.real * moved.real + p.psi.imag * moved.imag)
+    change = change.reshape(s.points.shape) / s.cell.volume
+    density = bloch.count(s.points, p.psi, share) / s.cell.volume
+    second = bloch.count(s.points, moved, share)
+    answer = h.cells.hartree(s.cell, s.points.shape, change)
+    answer = answer + jax.jvp(lambda rho: h.exchange(s, rho), (density,), (change,))[1]
+    turning = jnp.einsum("kb,kab,kab->", share, p.lagrange.conj(), h.inner(way, way)).real
+    curve = 2.0 * (weighed(way, bare) + jnp.mean(p.potential * second) - turning)
+    curve = curve + s.cell.volume * jnp.mean(change * answer)
+    widest = _WIDEST / jnp.sqrt(jnp.max(jnp.sum(jnp.abs(way) ** 2, axis=-1)))
+    t = jnp.where(curve > 0.0, -slope / jnp.where(curve > 0.0, curve, 1.0), widest)
+    t = jnp.minimum(t, widest) * x.shorter
+
+    root = _inverse_root(t**2 * h.inner(way, way))
+    new = _at(s, share, h.mix(p.c + t * way, root), h.mix(p.psi + t * moved, root), h.mix(p.bare + t * bare, root))
+    good = (new.energy <= p.energy) | (-slope * t < 1e-11 * jnp.abs(p.energy))
+    point = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, p)
+    shorter, step = jnp.where(good, 1.0, 0.25 * x.shorter), x.step + 1
+    return _Carry(point, way, p.residual, product, shorter, step, _verdict(point, step, shorter, tolerance))
+
+
+def _inverse_root(small):
+    """(1 + S)^{−1/2} for Hermitian S below 1, by Newton's iteration: matrices are too small for anything else."""
+    eye = jnp.eye(small.shape[-1])
+    found = jnp.broadcast_to(eye, small.shape).astype(small.dtype)
+    for _ in range(6):
+        found = 0.5 * found @ (3.0 * eye - (eye + small) @ found @ found)
+    return found
