@@ -170,8 +170,8 @@ class KohnSham(AbstractEnergy):
         c = _packed(_first_orbitals(s, self.bands, self.electrons))
         if self.smearing is None:
             return c
-        filled = jnp.zeros(c.shape[:2]).at[:, : int(self.electrons // 2)].set(2.0)
-        return Occupied(c, filled, jnp.zeros(()))
+        filled = jnp.clip(self.electrons - 2.0 * jnp.arange(self.bands), 0.0, 2.0)
+        return Occupied(c, jnp.broadcast_to(filled, c.shape[:2]), jnp.zeros(()))
 
     def energy(self, state, condition):
         s, c, share = self._setting(condition), unpacked(_orbitals(state)), self._share(state)

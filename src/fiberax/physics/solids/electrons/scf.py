@@ -32,16 +32,17 @@ class Occupied(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """Functions: coefficients, values on the grid, kinetic and nonlocal part of H, all of H in the potential at hand."""
+    """Functions: coefficients, kinetic and nonlocal part of H, all of H in the potential at hand."""
 
     c: Any
-    psi: Any
     bare: Any
     full: Any
 
 
 class _Carry(NamedTuple):
     frame: Frame
+    before: Frame  # directions of the last step
+    psi: Any  # orbitals on the grid
     share: Any
     heat: Any
     density: Any
@@ -58,18 +59,23 @@ def self_consistent(
     """Orbitals and occupations near `state`, to a residual (hartree, mean over electrons) below `tolerance`."""
     c = h.orthonormal(jnp.where(s.there[:, None], state.orbitals[..., 0] + 1j * state.orbitals[..., 1], 0.0))
     psi = bloch.to_grid(s.points, c)
-    frame = Frame(c, psi, h.without_potential(s, c), jnp.zeros_like(c))
+    frame = Frame(c, h.without_potential(s, c), jnp.zeros_like(c))
     share = weights[:, None] * state.occupations
-    density = bloch.count(s.points, psi, share) / s.cell.volume
+    density = bloch.count(s.points, psi, share)
+    density = density * (electrons / s.cell.volume / jnp.mean(density))  # mixing leaves the mean as it is
     none = jnp.zeros((_DEPTH, *density.shape))
-    start = _Carry(frame, share, state.heat, density, none, none, jnp.inf, jnp.zeros((), jnp.int32), jnp.int32(-1))
+    nowhere = jax.tree.map(jnp.zeros_like, frame)
+    start = _Carry(
+        frame, nowhere, psi, share, state.heat, density, none, none, jnp.inf, jnp.zeros((), jnp.int32), jnp.int32(-1)
+    )
 
     def body(x: _Carry) -> _Carry:
         potential = h.potential(s, x.density)
-        frame, levels = _lowest(s, potential, x.frame)
+        frame, before, levels = _lowest(s, potential, x)
+        psi = bloch.to_grid(s.points, frame.c)
         f, heat, _ = occupied(smearing, levels, weights, electrons)
         share = weights[:, None] * f
-        out = bloch.count(s.points, frame.psi, share) / s.cell.volume
+        out = bloch.count(s.points, psi, share) / s.cell.volume
         off = frame.full - levels[..., None] * frame.c
         orbital = jnp.sum(jnp.abs(share) * jnp.sum(jnp.abs(off) ** 2, axis=-1)) / electrons
         change = h.potential(s, out) - potential
@@ -78,33 +84,36 @@ def self_consistent(
         result = jnp.where(x.step + 1 >= _MOST, jnp.int32(Result.MAX_STEPS), jnp.int32(-1))
         result = jnp.where(norm <= tolerance, jnp.int32(Result.SUCCESS), result)
         result = jnp.where(jnp.isfinite(norm), result, jnp.int32(Result.NONFINITE))
-        return _Carry(frame, share, heat, density, tried, missed, norm, x.step + 1, result)
+        return _Carry(frame, before, psi, share, heat, density, tried, missed, norm, x.step + 1, result)
 
     end = jax.lax.while_loop(lambda x: x.result < 0, body, start)
     orbitals = jnp.stack([end.frame.c.real, end.frame.c.imag], axis=-1)
     return Occupied(orbitals, end.share / weights[:, None], end.heat), outcome(end.result, end.step, end.norm)
 
 
-def _lowest(s: Setting, potential, frame: Frame) -> tuple[Frame, Any]:
-    """Some steps towards the lowest orbitals in a potential, and their levels (k, bands)."""
-    bands = frame.c.shape[1]
-    frame = frame._replace(full=frame.bare + h.local_part(s, frame.psi, potential))
-    before = jax.tree.map(jnp.zeros_like, frame)
-    levels = jnp.zeros(frame.c.shape[:2])
-    for step in range(_INNER):
+def _lowest(s: Setting, potential, x: _Carry) -> tuple[Frame, Frame, Any]:
+    """Some steps towards the lowest orbitals in a potential; the directions of the last one, and levels (k, bands)."""
+    bands = x.frame.c.shape[1]
+
+    def of(c, bare, psi) -> Frame:
+        return Frame(c, bare, bare + h.local_part(s, psi, potential))
+
+    frame = of(x.frame.c, x.frame.bare, x.psi)
+    before = of(x.before.c, x.before.bare, bloch.to_grid(s.points, x.before.c))
+    levels = jnp.einsum("kbg,kbg->kb", frame.c.conj(), frame.full).real
+    for _ in range(_INNER):
         residual = frame.full - h.mix(frame.c, h.inner(frame.c, frame.full))
-        z = h.softened(s, frame.c, residual)
+        z = h.softened(s, residual)
         z = z - h.mix(frame.c, h.inner(frame.c, z))
         z = z / jnp.maximum(jnp.linalg.norm(z, axis=-1, keepdims=True), 1e-200)
-        psi, bare = bloch.to_grid(s.points, z), h.without_potential(s, z)
-        parts = [frame, Frame(z, psi, bare, bare + h.local_part(s, psi, potential)), *([before] if step else [])]
-        space = jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *parts)
+        added = of(z, h.without_potential(s, z), bloch.to_grid(s.points, z))
+        space = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), frame, added, before)
         levels, chosen = _ritz(h.inner(space.c, space.c), h.inner(space.c, space.full), bands)
-        frame = jax.tree.map(lambda x: h.mix(x, chosen), space)
-        aside = jax.tree.map(lambda x: h.mix(x[:, bands:], chosen[:, bands:]), space)
+        frame = jax.tree.map(lambda part: h.mix(part, chosen), space)
+        aside = jax.tree.map(lambda part: h.mix(part[:, bands:], chosen[:, bands:]), space)
         length = jnp.maximum(jnp.linalg.norm(aside.c, axis=-1, keepdims=True), 1e-200)
-        before = jax.tree.map(lambda x: x / length, aside)
-    return frame, levels
+        before = jax.tree.map(lambda part: part / length, aside)
+    return frame, before, levels
 
 
 def _ritz(overlap, energy, bands: int):

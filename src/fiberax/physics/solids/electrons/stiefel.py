@@ -77,7 +77,7 @@ def _tangent(c, d):
 def _iteration(s: Setting, share, x: _Carry, tolerance) -> _Carry:
     p = x.point
     weighed = lambda a, b: jnp.einsum("kb,kbg,kbg->", share, a.conj(), b).real
-    down = -_tangent(p.c, h.softened(s, p.c, p.residual))
+    down = -_tangent(p.c, h.softened(s, p.residual))
     product = -weighed(p.residual, down)
     more = jnp.maximum(0.0, -weighed(down, p.residual - x.before) / x.product) * (x.step > 0) * (x.shorter == 1.0)
     way = down + more * _tangent(p.c, x.way)
