@@ -141,8 +141,11 @@ def onto_constraint(fiber, state, condition, from_state=None):
 
     A flow has no constraints: its state comes back as it is.
     """
-    if not _is_energy(fiber) or constraint_count(fiber, state, condition) == 0:
+    if not _is_energy(fiber):
         return state
+    own = fiber.restrain(state, condition, from_state)
+    if own is not None or constraint_count(fiber, state, condition) == 0:
+        return state if own is None else own
     flat, unravel = ravel_pytree(state)
     inverse = 1.0 / ravel_pytree(metric_tree(fiber, state))[0]
 
@@ -161,8 +164,11 @@ def onto_constraint(fiber, state, condition, from_state=None):
 
 def tangent_velocity(fiber, state, velocity, condition):
     """`velocity` without its part normal to the constraints (RATTLE)."""
-    if not _is_energy(fiber) or constraint_count(fiber, state, condition) == 0:
+    if not _is_energy(fiber):
         return velocity
+    own = fiber.restrain_velocity(state, velocity, condition)
+    if own is not None or constraint_count(fiber, state, condition) == 0:
+        return velocity if own is None else own
     flat, unravel = ravel_pytree(velocity)
     inverse = 1.0 / ravel_pytree(metric_tree(fiber, state))[0]
     position, unravel_state = ravel_pytree(state)

@@ -131,6 +131,17 @@ class AbstractEnergy(AbstractFiber):
         """g(u, U), a vector that must vanish; none by default."""
         return jnp.zeros((0,))
 
+    def restrain(self, state: State, condition: Condition, normal_at: State | None) -> State | None:
+        """`state` moved along metric⁻¹ times normals taken at `normal_at` (None: any way) to where states live; else None.
+
+        For fibers that hold many constraints themselves, with an energy that does not change along the normals.
+        """
+        return None
+
+    def restrain_velocity(self, state: State, velocity: State, condition: Condition) -> State | None:
+        """`velocity` without its part along the normals at `state`, for such fibers; else None."""
+        return None
+
     def metric(self, state: State) -> State | float:
         """Mass of each entry of the state (a number, or a tree like `state`), so that friction and norms have a meaning.
 

@@ -17,6 +17,8 @@ _NAMES: dict[str, str] = {
     "positions": "crystal",
     "stability": "ellipticity",
     "CalculatorCrystal": "calculator",
+    "KohnSham": "kohn_sham",
+    "wannier": "kohn_sham",
     "DiatomicChain": "chains",
     "QuantumChain": "quantum_chain",
     "Uniaxial": "uniaxial",

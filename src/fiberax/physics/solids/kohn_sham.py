@@ -4,11 +4,12 @@ Per cell, in hartree and bohr,
 
     E = Σ_k w_k Σ_b f_kb ⟨ψ_kb| −½∇² + V_nl |ψ_kb⟩ + Coulomb + ∫ρ ε_xc(ρ) − T S,    W = E/Ω₀,
 
-in the convention of electronic-structure codes. `electrons/bloch.py` says how A enters: through wave vectors alone, so that with
-the fixed basis P = ∂W/∂A at fixed coefficients and occupations is the exact derivative of the discrete W at its minimum.
+in the convention of electronic-structure codes. `electrons/bloch.py` says how A enters: through wave vectors alone, so that
+with the fixed basis P = ∂W/∂A at fixed coefficients and occupations is the exact derivative of the discrete W at its minimum.
 
-Its metric makes the rate of `fx.relax(fiber, mass, friction)` the half gradient per orbital: m c'' + η c' = −(Hc − cΛ), Car and
-Parrinello's equations (Phys. Rev. Lett. 55 (1985) 2471), orthonormality kept by their iteration.
+W of insulators is that of the orbitals' span, whose gradient Hc − cΛ needs no multipliers. In motion they are held orthonormal:
+`fx.relax(fiber, mass, friction)` solves m c'' + η c' = −(Hc − cΛ), Λ = c†Hc − m c'†c', the equations of R. Car and
+M. Parrinello (Phys. Rev. Lett. 55 (1985) 2471) with the half gradient per orbital, by their iteration.
 """
 
 import functools
@@ -18,9 +19,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
-from fiberax.core.errors import BadInput
+from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractEnergy
 from fiberax.physics.solids.electrons import bloch, fourier, gth, lda
 from fiberax.physics.solids.electrons import cell as cells
@@ -33,6 +34,7 @@ from fiberax.physics.solids.electrons.stiefel import minimum
 Basis = Literal["fixed", "cutoff"]
 
 _ROOM = 1.2  # largest stretch of a cell that basis="cutoff" bears
+_STEP, _FINE = 1e-4, 1e-9  # of A for tangents of metals, and the tolerance of their electrons
 _FEW = 60  # plane waves of the dense problem from which orbitals begin
 
 
@@ -50,13 +52,14 @@ class KohnSham(AbstractEnergy):
         smearing: None for insulators, f = 2, found by direct minimisation; for metals ("fermi", kT), ("gaussian", s) or
             ("cold", s), hartree: W is the free energy, found by self-consistency.
         bands: Orbitals for each k; by default electrons/2, and with smearing a fifth more, at least four.
-        basis: "fixed": integers of the undeformed sphere. "cutoff": the sphere of the deformed lattice (stretches up to 1.2), as
-            other codes do at each cell; W jumps where a wave enters, and P, which is the Hellmann-Feynman stress without
+        basis: "fixed": integers of the undeformed sphere. "cutoff": the sphere of the deformed lattice (stretches up to 1.2),
+            as other codes do at each cell; W jumps where a wave enters, and P, which is the Hellmann-Feynman stress without
             Pulay's term, differs from the slope of W by (2/3)(E_cut/Ω) dE/dE_cut: much at low cutoff.
         shift: Of the k-grid, in fractions of its step.
 
-    W is in hartree per bohr³ of the reference. The state of insulators is the array of coefficients (k, bands, g, 2), real and
-    imaginary parts last; that of metals `Occupied`. Raises `BadInput`.
+    W is in hartree per bohr³ of the reference. The state of insulators is the array of coefficients times √w_k
+    (k, bands, g, 2), real and imaginary parts last; that of metals `Occupied`. The tangent of metals is found by differences
+    of P; other derivatives of their response are NaN. Raises `BadInput`.
     """
 
     lattice: tuple[tuple[float, ...], ...] = eqx.field(static=True)
@@ -97,7 +100,7 @@ class KohnSham(AbstractEnergy):
             raise BadInput(f"{who}: cutoff must be an energy in hartree, 0.5 or more; it is {cutoff!r}.")
         self.cutoff = float(cutoff)
         self.kgrid = _three(who, kgrid)
-        self.shift = tuple(float(s) for s in shift)
+        self.shift = _three_numbers(who, shift)
         if xc is not None and xc not in get_args(lda.Functional):
             raise BadInput(f"{who}: xc={xc!r} is not one of None, {', '.join(map(repr, get_args(lda.Functional)))}.")
         if basis not in get_args(Basis):
@@ -167,42 +170,93 @@ class KohnSham(AbstractEnergy):
 
     def init(self, condition, key):
         s = self._setting(condition)
-        c = _packed(_first_orbitals(s, self.bands, self.electrons))
+        c = _first_orbitals(s, self.bands, self.electrons)
         if self.smearing is None:
-            return c
+            return self._stored(c)
         filled = jnp.clip(self.electrons - 2.0 * jnp.arange(self.bands), 0.0, 2.0)
-        return Occupied(c, jnp.broadcast_to(filled, c.shape[:2]), jnp.zeros(()))
+        return Occupied(_packed(c), jnp.broadcast_to(filled, c.shape[:2]), jnp.zeros(()))
+
+    def _stored(self, c: bloch.Coefficients) -> Float[Array, "k bands g 2"]:
+        return _packed(c) * self._table.weights[:, None, None, None] ** 0.5
+
+    def coefficients(self, state) -> bloch.Coefficients:
+        """Complex coefficients of the orbitals."""
+        if isinstance(state, Occupied):
+            return _unpacked(state.orbitals)
+        return _unpacked(state) * self._table.weights[:, None, None] ** -0.5
 
     def energy(self, state, condition):
-        s, c, share = self._setting(condition), unpacked(_orbitals(state)), self._share(state)
+        s, c, share = self._setting(condition), self.coefficients(state), self._share(state)
+        held = 0.0 if isinstance(state, Occupied) else 2.0 * h.held(c, jnp.asarray(self._table.weights))
+        c = c if isinstance(state, Occupied) else h.spanning(c)
         density = bloch.count(s.points, bloch.to_grid(s.points, c), share) / s.cell.volume
         lattice, places = np.asarray(self.lattice), np.asarray(self.positions)
         points = cells.points(lattice, self.ions, places, places, condition)
         heat = state.heat if isinstance(state, Occupied) else 0.0
-        return (h.of_orbitals(s, c, share) + h.of_density(s, density) + points + heat) / self.volume
+        return (h.of_orbitals(s, c, share) + h.of_density(s, density) + points + heat + held) / self.volume
 
     def energy_and_link(self, state, condition):
-        return jax.value_and_grad(lambda A: self.energy(jax.lax.stop_gradient(state), A))(condition)
-
-    def constraint(self, state, condition):
-        """Real and imaginary parts of c†c − 1 at each k, upper triangles."""
-        c = unpacked(_orbitals(state))
-        i, j = np.triu_indices(self.bands)
-        off = (h.inner(c, c) - jnp.eye(self.bands))[:, i, j]
-        return jnp.concatenate([off.real.ravel(), off.imag[:, i != j].ravel()])
+        return jax.value_and_grad(lambda A: self.energy(state, A))(condition)
 
     def metric(self, state):
-        """4 w/Ω₀: δW/δc is the half gradient H c per orbital."""
-        c = _orbitals(state)
-        mass = jnp.broadcast_to((4.0 / self.volume) * jnp.asarray(self._table.weights)[:, None, None, None], c.shape)
-        return Occupied(mass, 1.0 / self.volume, 1.0 / self.volume) if isinstance(state, Occupied) else mass
+        """4/Ω₀: δW/δc is the half gradient H c per orbital."""
+        return 4.0 / self.volume
+
+    @property
+    def dense_limit(self):
+        return 0
+
+    @property
+    def conjugate(self):
+        return True
+
+    def link(self, state, condition):
+        """P at fixed coefficients and occupations."""
+        return self.energy_and_link(state, condition)[1]
+
+    def tangent(self, state, condition):
+        """Of metals by central differences of P, each solved anew; None else."""
+        if self.smearing is None:
+            return None
+
+        def stress(A):
+            return self.link(self.solve(A, state, _FINE)[0], A)
+
+        steps = _STEP * jnp.eye(9).reshape(9, 3, 3)
+        slopes = jax.lax.map(lambda d: (stress(condition + d) - stress(condition - d)) / (2.0 * _STEP), steps)
+        return jnp.moveaxis(slopes, 0, -1).reshape(3, 3, 3, 3)
+
+    def precondition(self, residual, condition, shift):
+        if isinstance(residual, Occupied):
+            return jax.tree.map(lambda r: r * jnp.nan, residual)
+        kinetic = jnp.nan_to_num(self._setting(condition).kinetic)
+        return -residual / (kinetic[:, None, :, None] + h.DEEP + shift)
+
+    def restrain(self, state, condition, normal_at):
+        """Orthonormal orbitals: nearest ones, or c + c₀X with Hermitian X, as Car and Parrinello find it."""
+        _refuse_motion(state)
+        c = self.coefficients(state)
+        if normal_at is None:
+            return self._stored(h.orthonormal(c))
+        start = self.coefficients(normal_at)
+        return self._stored(c + h.mix(start, h.lagrange(h.inner(c, c), h.inner(start, c))))
+
+    def restrain_velocity(self, state, velocity, condition):
+        _refuse_motion(state)
+        c, v = self.coefficients(state), self.coefficients(velocity)
+        along = h.inner(c, v)
+        return self._stored(v - 0.5 * h.mix(c, along + jnp.swapaxes(along.conj(), 1, 2)))
+
+    def solve_stage(self, condition, base, shift, state, tolerance):
+        _refuse_motion(base)
+        return super().solve_stage(condition, base, shift, state, tolerance)
 
     def solve(self, condition, state, tolerance):
         """Direct minimisation, or self-consistency where occupations are fractional, to a residual of `tolerance` hartree."""
         s = self._setting(condition)
         if self.smearing is None:
-            c, out = minimum(s, self._share(state), unpacked(state), tolerance)
-            return _packed(c), out
+            c, out = minimum(s, self._share(state), self.coefficients(state), tolerance)
+            return self._stored(c), out
         found, out = self_consistent(s, self.smearing, self.electrons, jnp.asarray(self._table.weights), state, tolerance)
         return found, out
 
@@ -232,17 +286,42 @@ def _first_orbitals(s: h.Setting, bands: int, electrons: float) -> bloch.Coeffic
     return jnp.zeros((len(points.k), bands, points.m.shape[1]), complex).at[:, :, :few].set(jnp.swapaxes(vectors, 1, 2))
 
 
+def wannier(fiber: KohnSham, state: Any) -> Complex[Array, "bands n1 n2 n3"]:
+    """Orbitals w_b = N_k^{−1/2} Σ_k ψ_kb, localised on the crystal of N_k cells (3.21), at the grid points of that crystal.
+
+    Their translates by lattice vectors are orthonormal, mean(w̄_a(y) w_b(y − R)) = δ_ab δ_R0, whatever the phases of ψ_kb.
+    Raises `BadInput`.
+    """
+    if any(fiber.shift):
+        raise BadInput(
+            f"wannier: the k-grid is shifted by {fiber.shift}, so that orbitals are not periodic. Use shift=(0, 0, 0)."
+        )
+    points, counts = fiber._table, fiber.kgrid
+    psi = bloch.to_grid(points, fiber.coefficients(state)).reshape(len(points.k), fiber.bands, *points.shape)
+    size = np.multiply(points.shape, counts)
+    y = np.stack(np.meshgrid(*(np.arange(n) / m for n, m in zip(size, points.shape)), indexing="ij"))
+    total = jnp.zeros((fiber.bands, *size), complex)
+    for k, values in zip(points.k, psi):
+        wave = jnp.tile(values, (1, *counts)) * jnp.exp(2j * jnp.pi * np.einsum("i,inml->nml", k, y))
+        alone = np.linalg.norm(2.0 * k - np.round(2.0 * k)) < 1e-9
+        total = total + (wave if alone else 2.0 * wave.real)  # −k has the conjugate orbital
+    return total / np.prod(counts) ** 0.5
+
+
+def _refuse_motion(state) -> None:
+    if isinstance(state, Occupied):
+        raise Mismatch(
+            "KohnSham: orbitals with fractional occupations have no motion of Car and Parrinello: occupations would have to "
+            "move too, and the energy is not conserved at the crossing of levels. Use Quasistatic, or smearing=None."
+        )
+
+
 def _packed(c: bloch.Coefficients) -> Float[Array, "k bands g 2"]:
     return jnp.stack([c.real, c.imag], axis=-1)
 
 
-def unpacked(c: Float[Array, "k bands g 2"]) -> bloch.Coefficients:
-    """Complex coefficients."""
+def _unpacked(c: Float[Array, "k bands g 2"]) -> bloch.Coefficients:
     return c[..., 0] + 1j * c[..., 1]
-
-
-def _orbitals(state) -> Float[Array, "k bands g 2"]:
-    return state.orbitals if isinstance(state, Occupied) else state
 
 
 def _three(who: str, kgrid: Any) -> tuple[int, int, int]:
@@ -251,3 +330,10 @@ def _three(who: str, kgrid: Any) -> tuple[int, int, int]:
         raise BadInput(f"{who}: kgrid must be three whole numbers, at least 1; it is {kgrid!r}.")
     a, b, c = (int(n) for n in found)
     return a, b, c
+
+
+def _three_numbers(who: str, shift: Any) -> tuple[float, float, float]:
+    found = np.asarray(shift, float)
+    if found.shape != (3,) or not np.all(np.isfinite(found)):
+        raise BadInput(f"{who}: shift must be three numbers, fractions of the k-grid's step; it is {shift!r}.")
+    return float(found[0]), float(found[1]), float(found[2])

@@ -10,7 +10,8 @@ from fiberax.physics.solids.electrons import bloch, lda
 from fiberax.physics.solids.electrons import cell as cells
 from fiberax.physics.solids.electrons.bloch import Coefficients, Table
 
-_DEEP = 0.5  # hartree
+DEEP = 0.5  # hartree
+_SHAKES = 20
 
 
 class Setting(NamedTuple):
@@ -80,9 +81,8 @@ def of_orbitals(s: Setting, c: Coefficients, share: Float[Array, "k bands"]) -> 
 
 
 def softened(s: Setting, residual: Coefficients) -> Coefficients:
-    """The residual over ½|q|² and the depth of a typical valence level: a quarter fewer steps than with the usual quotient
-    of polynomials in ½|q|² over each band's kinetic energy."""
-    return residual / (s.kinetic[:, None] + _DEEP)
+    """The residual over ½|q|² plus the depth of a valence level: fewer steps than with each band's own kinetic energy."""
+    return residual / (s.kinetic[:, None] + DEEP)
 
 
 def orthonormal(c: Coefficients) -> Coefficients:
@@ -90,3 +90,31 @@ def orthonormal(c: Coefficients) -> Coefficients:
     values, vectors = jnp.linalg.eigh(inner(c, c))
     root = jnp.einsum("kab,kb,kcb->kac", vectors, values**-0.5, vectors.conj())
     return mix(c, root)
+
+
+def spanning(c: Coefficients) -> Coefficients:
+    """Orthonormal orbitals with the span of c, by Cholesky's factors: differentiable where overlaps have equal eigenvalues."""
+    lower = jnp.linalg.cholesky(inner(c, c).conj())
+    return jax.lax.linalg.triangular_solve(lower, c, left_side=True, lower=True)
+
+
+def held(c: Coefficients, weights: Any) -> Any:
+    """Zero, with the gradient of a spring (of DEEP hartree) that holds c, without which c is free to turn in its span.
+
+    Orthonormal c feel nothing. Linear solvers at the minimum need it: round-off grows along what costs no energy.
+    """
+    eye = jnp.eye(c.shape[1])
+    off = inner(jax.lax.stop_gradient(c), c) - eye
+    spring = 0.5 * DEEP * jnp.sum(weights[:, None, None] * (off.real**2 + off.imag**2))
+    return 2.0 * (spring - jax.lax.stop_gradient(spring))
+
+
+def lagrange(overlap: Any, across: Any) -> Any:
+    """The Hermitian X with (c + c₀X)†(c + c₀X) = 1, from c†c and c₀†c, by Car's and Parrinello's iteration."""
+    eye = jnp.eye(overlap.shape[-1])
+
+    def improve(_, x):
+        cross = x @ (eye - across)
+        return 0.5 * (eye - overlap + cross + jnp.swapaxes(cross.conj(), 1, 2) - x @ x)
+
+    return jax.lax.fori_loop(0, _SHAKES, improve, jnp.zeros_like(overlap))

@@ -59,7 +59,7 @@ def heat(kind: Kind, x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def occupied(smearing: Smearing, levels: Float[Array, "k bands"], weights: Float[Array, " k"], electrons: float) -> Any:
-    """f (k, bands), −T S per cell and the Fermi level (hartree) of levels ε."""
+    """Occupations (k, bands), −T S per cell and the Fermi level (hartree) of levels ε."""
     kind, width = smearing
 
     def halve(_, ends):

@@ -109,10 +109,10 @@ def _lowest(s: Setting, potential, x: _Carry) -> tuple[Frame, Frame, Any]:
         added = of(z, h.without_potential(s, z), bloch.to_grid(s.points, z))
         space = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), frame, added, before)
         levels, chosen = _ritz(h.inner(space.c, space.c), h.inner(space.c, space.full), bands)
-        frame = jax.tree.map(lambda part: h.mix(part, chosen), space)
-        aside = jax.tree.map(lambda part: h.mix(part[:, bands:], chosen[:, bands:]), space)
+        frame = Frame(*(h.mix(part, chosen) for part in space))
+        aside = Frame(*(h.mix(part[:, bands:], chosen[:, bands:]) for part in space))
         length = jnp.maximum(jnp.linalg.norm(aside.c, axis=-1, keepdims=True), 1e-200)
-        before = jax.tree.map(lambda part: part / length, aside)
+        before = Frame(*(part / length for part in aside))
     return frame, before, levels
 
 

@@ -1,8 +1,8 @@
 """Orbitals of insulators by direct minimisation: conjugate gradients on orthonormal frames, all k at once.
 
 T. A. Arias, M. C. Payne, J. D. Joannopoulos, Phys. Rev. Lett. 69 (1992) 1077; A. Edelman, T. A. Arias, S. T. Smith, SIAM J.
-Matrix Anal. Appl. 20 (1998) 303. The step along a direction comes from the exact second derivative of the energy; orbitals on the
-grid are carried along, so that an iteration costs two transforms of each orbital. A step that raises the energy is taken back.
+Matrix Anal. Appl. 20 (1998) 303. The step along a direction comes from the exact second derivative of the energy; orbitals on
+the grid are carried along, so that an iteration costs two transforms of each. A step that raises the energy is taken back.
 """
 
 from typing import Any, NamedTuple
