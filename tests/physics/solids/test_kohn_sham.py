@@ -9,6 +9,7 @@ import pytest
 import fiberax as fx
 from fiberax.core.macro import Moving
 from fiberax.physics.solids.electrons import hamiltonian as h
+from fiberax.physics.solids.electrons.rest import Relaxed
 from fiberax.physics.solids.electrons.scf import Occupied
 
 FCC = 0.5 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
@@ -186,6 +187,68 @@ def test_orbitals_in_motion(silicon_at_rest):
     assert "phases" in fiber.unmixable
 
 
+def test_atoms_come_to_rest_with_the_orbitals():
+    """The second atom of silicon, from beside its place; the state of a failed solve does no harm."""
+    atoms = [("Si", (0.0, 0.0, 0.0)), ("Si", (0.26, 0.25, 0.24))]
+    free = silicon(atoms, kgrid=(1, 1, 1), relax_positions=True)
+    spoilt = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), free.init(A, jax.random.key(0)).electrons)
+    found = fx.response(free, jnp.zeros((3, 3)), tolerance=1e-8, state=Relaxed(spoilt, jnp.zeros((1, 3))))
+    assert found.result == 0
+    np.testing.assert_allclose(found.state.shifts, [[-0.01, 0.0, 0.01]], atol=1e-7)
+
+
+def test_levels_density_and_bands(silicon_at_rest):
+    """Levels are those of the dense problem at the same points; all electrons are in the density."""
+    fiber, state, _, _ = silicon_at_rest
+    found = fx.solids.levels(fiber, A, state)
+    again = fx.solids.bands(fiber, A, found.k, count=4, state=state)
+    np.testing.assert_allclose(again, found.energies, atol=1e-9)
+    np.testing.assert_allclose(found.chemical_potential, np.max(again), atol=1e-9)
+    J = np.linalg.det(np.eye(3) + A)
+    np.testing.assert_allclose(np.mean(fx.solids.density(fiber, state, A)) * fiber.volume * J, 8.0, rtol=1e-12)
+    with pytest.raises(fx.BadInput, match="count = 1000"):
+        fx.solids.bands(fiber, A, np.zeros((1, 3)), 1000, state)
+    with pytest.raises(fx.BadInput, match=r"they are \(3,\)"):
+        fx.solids.bands(fiber, A, np.zeros(3), state=state)
+
+
+@pytest.mark.slow
+def test_bands_of_silicon():
+    """Case a of DFTK's test/silicon_lda.jl: the lowest level at Γ, and the gap there."""
+    atoms = [("Si", (0.125,) * 3), ("Si", (-0.125,) * 3)]
+    fiber = fx.solids.KohnSham(10.263141334305942 * FCC, atoms, cutoff=25.0, kgrid=(3, 3, 3), xc="lda_vwn")
+    found = fx.response(fiber, jnp.zeros((3, 3)), tolerance=1e-7)
+    np.testing.assert_allclose(found.energy * fiber.volume, -7.911817522631488, atol=1e-5)
+    at = fx.solids.bands(fiber, jnp.zeros((3, 3)), np.zeros((1, 3)), 8, found.state)[0]
+    np.testing.assert_allclose(at[0], -0.178566465714968, atol=1e-5)
+    np.testing.assert_allclose(np.diff(at)[1:3], 0.0, atol=1e-6)
+    assert 0.09 < at[4] - at[3] < 0.1
+
+
+@pytest.mark.slow
+def test_silicon_without_exchange():
+    """Case b, DFTK's test/silicon_redHF.jl: no exchange, occupations of kT = 0.05 Ha, ten bands."""
+    atoms = [("Si", (0.125,) * 3), ("Si", (-0.125,) * 3)]
+    options = {"cutoff": 25.0, "kgrid": (3, 3, 3), "xc": None, "smearing": ("fermi", 0.05), "bands": 10}
+    fiber = fx.solids.KohnSham(10.263141334305942 * FCC, atoms, **options)
+    found = fx.response(fiber, jnp.zeros((3, 3)), tolerance=1e-7)
+    inner = found.energy * fiber.volume - found.state.heat
+    np.testing.assert_allclose(inner, -5.440593269861395, atol=1e-5)
+
+
+def test_pseudopotentials_of_ones_own():
+    """Numbers of the table by hand give the fiber of the table."""
+    numbers = fx.solids.ions.parameters("Si")
+    mine = fx.solids.ions.GTH(numbers)
+    fiber = silicon([("X", SILICON[0][1]), ("X", SILICON[1][1])], pseudopotentials={"X": mine}, kgrid=(1, 1, 1))
+    usual = silicon(kgrid=(1, 1, 1))
+    state = usual.init(A, jax.random.key(0))
+    np.testing.assert_array_equal(fiber.energy(state, A), usual.energy(state, A))
+    for change, message in (({"r_loc": -1.0}, "r_loc must be positive"), ({"projectors": ((0.4, [[1.0, 2.0]]),)}, "symmetric")):
+        with pytest.raises(fx.BadInput, match=message):
+            fx.solids.ions.GTH(numbers._replace(**change))
+
+
 def test_occupations_that_move_are_refused():
     moving = fx.relax(aluminium(smearing=("fermi", 0.02)), mass=1.0)
     with pytest.raises(fx.Mismatch, match="fractional occupations"):
@@ -208,6 +271,9 @@ def test_occupations_that_move_are_refused():
         ({"pseudopotentials": "upf"}, "pseudopotentials='upf'"),
         ({"atoms": [("Si", (0.0, 0.0, 0.0)), ("Al", (0.25, 0.25, 0.25))]}, "do not fill bands"),
         ({"atoms": [("Xx", (0.0, 0.0, 0.0))]}, "Xx"),
+        ({"atoms": [(14, (0.0, 0.0, 0.0))]}, r"atoms\[0\] must be a pair"),
+        ({"pseudopotentials": {"Al": fx.solids.ions.GTH("Al")}}, "has only Al"),
+        ({"atoms": [("Si", (0.0, 0.0, 0.0))], "relax_positions": True}, "two atoms or more"),
     ],
 )
 def test_refusals(change, message):

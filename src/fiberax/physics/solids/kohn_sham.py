@@ -13,29 +13,31 @@ M. Parrinello (Phys. Rev. Lett. 55 (1985) 2471) with the half gradient per orbit
 """
 
 import functools
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractEnergy
-from fiberax.physics.solids.electrons import bloch, fourier, gth, lda
+from fiberax.physics.solids.electrons import bloch, fourier, lda
 from fiberax.physics.solids.electrons import cell as cells
 from fiberax.physics.solids.electrons import hamiltonian as h
-from fiberax.physics.solids.electrons.ions import GTHLocal, Ion, placed
+from fiberax.physics.solids.electrons.ions import GTH, Ion, placed
 from fiberax.physics.solids.electrons.occupations import Smearing, checked_smearing
+from fiberax.physics.solids.electrons.rest import Relaxed, electrons_of, places, stiffness, together, twice, with_electrons
 from fiberax.physics.solids.electrons.scf import Occupied, self_consistent
+from fiberax.physics.solids.electrons.spectrum import first_orbitals
 from fiberax.physics.solids.electrons.stiefel import minimum
 
 Basis = Literal["fixed", "cutoff"]
 
 _ROOM = 1.2  # largest stretch of a cell that basis="cutoff" bears
 _STEP, _FINE = 1e-4, 1e-9  # of A for tangents of metals, and the tolerance of their electrons
-_FEW = 60  # plane waves of the dense problem from which orbitals begin
 
 
 class KohnSham(AbstractEnergy):
@@ -44,8 +46,8 @@ class KohnSham(AbstractEnergy):
     Args:
         lattice: Rows are lattice vectors, bohr.
         atoms: List of (symbol or ion, fractional position).
-        pseudopotentials: "gth-lda": symbols take Goedecker's, Teter's and Hutter's separable ones. Ions of `fx.solids.ions` are
-            local charges of their own.
+        pseudopotentials: "gth-lda": symbols stand for `fx.solids.ions.GTH(symbol)`, the separable ones of Goedecker, Teter and
+            Hutter; or ions of your own by symbol.
         cutoff: ½|q|² (hartree) up to which plane waves of the undeformed cell are in the basis.
         kgrid: Points along the three reciprocal vectors; those that differ by time reversal are one.
         xc: "lda_pw", "lda_pz", "lda_vwn" or None.
@@ -56,15 +58,16 @@ class KohnSham(AbstractEnergy):
             as other codes do at each cell; W jumps where a wave enters, and P, which is the Hellmann-Feynman stress without
             Pulay's term, differs from the slope of W by (2/3)(E_cut/Ω) dE/dE_cut: much at low cutoff.
         shift: Of the k-grid, in fractions of its step.
+        relax_positions: Whether ions come to rest with the electrons; the first stays. In motion they move together.
 
     W is in hartree per bohr³ of the reference. The state of insulators is the array of coefficients times √w_k
-    (k, bands, g, 2), real and imaginary parts last; that of metals `Occupied`. The tangent of metals is found by differences
-    of P; other derivatives of their response are NaN. Raises `BadInput`.
+    (k, bands, g, 2), real and imaginary parts last; that of metals `Occupied`; with `relax_positions`, either in a `Relaxed`. A
+    solve that fails begins anew with shorter steps, once. The tangent of metals is found by differences of P; other
+    derivatives of their response are NaN. Raises `BadInput`.
     """
 
     lattice: tuple[tuple[float, ...], ...] = eqx.field(static=True)
     ions: tuple[Ion, ...]
-    symbols: tuple[str | None, ...] = eqx.field(static=True)
     positions: tuple[tuple[float, ...], ...] = eqx.field(static=True)
     cutoff: float = eqx.field(static=True)
     kgrid: tuple[int, int, int] = eqx.field(static=True)
@@ -73,12 +76,13 @@ class KohnSham(AbstractEnergy):
     smearing: Smearing | None = eqx.field(static=True)
     bands: int = eqx.field(static=True)
     basis: Basis = eqx.field(static=True)
+    relax_positions: bool = eqx.field(static=True)
 
     def __init__(
         self,
         lattice: Any,
         atoms: Any,
-        pseudopotentials: Literal["gth-lda"] = "gth-lda",
+        pseudopotentials: Literal["gth-lda"] | Mapping[str, Ion] = "gth-lda",
         cutoff: float = 15.0,
         kgrid: Any = (4, 4, 4),
         xc: lda.Functional | None = "lda_pw",
@@ -86,16 +90,16 @@ class KohnSham(AbstractEnergy):
         bands: int | None = None,
         basis: Basis = "fixed",
         shift: Any = (0.0, 0.0, 0.0),
+        relax_positions: bool = False,
     ):
         who = "KohnSham"
         rows = fourier.checked_lattice(who, lattice)
         self.lattice = tuple(map(tuple, rows.tolist()))
-        if pseudopotentials != "gth-lda":
-            raise BadInput(f"{who}: pseudopotentials={pseudopotentials!r} is not 'gth-lda'. Ions of your own go into atoms.")
-        atoms = [atoms] if isinstance(atoms, tuple) else list(atoms)
-        self.symbols = tuple(atom[0] if isinstance(atom[0], str) else None for atom in atoms)
-        found = placed(who, [(GTHLocal(a[0]) if isinstance(a[0], str) else a[0], *a[1:]) for a in atoms])
+        found = placed(who, _ions(who, atoms, pseudopotentials))
         self.ions, self.positions = tuple(i for i, _ in found), tuple(tuple(p.tolist()) for _, p in found)
+        if relax_positions and len(found) < 2:
+            raise BadInput(f"{who}: relax_positions needs two atoms or more; there is one, which fixes the origin.")
+        self.relax_positions = relax_positions
         if not 0.5 <= float(cutoff) < 1e4:
             raise BadInput(f"{who}: cutoff must be an energy in hartree, 0.5 or more; it is {cutoff!r}.")
         self.cutoff = float(cutoff)
@@ -148,29 +152,37 @@ class KohnSham(AbstractEnergy):
         room = _ROOM**2 if self.basis == "cutoff" else 1.0
         return _tables(self.lattice, tuple(map(tuple, k.tolist())), tuple(weights.tolist()), self.cutoff * room)
 
-    def _setting(self, condition) -> h.Setting:
-        points, lattice = self._table, np.asarray(self.lattice)
+    def setting_at(self, condition: Any, state: Any, k: np.ndarray) -> h.Setting:
+        """Plane waves of the undeformed sphere around a point k (3,), for bands."""
+        return self._setting(condition, state, _tables(self.lattice, (tuple(k.tolist()),), (1.0,), self.cutoff))
+
+    def _setting(self, condition, state, points: bloch.Table | None = None) -> h.Setting:
+        """At the positions of a state; the electrons in it do not matter."""
+        points = self._table if points is None else points
+        lattice, at = np.asarray(self.lattice), places(self.positions, state)
         F, _ = fourier.deformation(condition)
-        cell = cells.deformed(lattice, points.shape, self.ions, np.asarray(self.positions), condition)
+        cell = cells.deformed(lattice, points.shape, self.ions, at, condition)
         q = bloch.waves(points, lattice, F)
         kinetic, there = bloch.energies_of_waves(q), points.there
         if self.basis == "cutoff":
             there = there & (kinetic <= self.cutoff)
             borne = jnp.linalg.norm(F, ord=2) <= _ROOM
             kinetic = jnp.where(borne, kinetic, jnp.nan)
-        potentials = [None if symbol is None else gth.parameters(symbol) for symbol in self.symbols]
-        projectors, strength = bloch.projectors(points, q, cell.volume, potentials, np.asarray(self.positions))
+        projectors, strength = bloch.projectors(points, q, cell.volume, [ion.projectors for ion in self.ions], at)
         return h.Setting(points, self.xc, cell, kinetic, there, jnp.where(there[:, None], projectors, 0.0), strength)
 
-    def _share(self, state) -> Float[Array, "k bands"]:
+    def _share(self, electrons) -> Float[Array, "k bands"]:
         """Weight times occupation, w f."""
         weights = jnp.asarray(self._table.weights)[:, None]
-        f = state.occupations if isinstance(state, Occupied) else jnp.full((1, self.bands), 2.0)
+        f = electrons.occupations if isinstance(electrons, Occupied) else jnp.full((1, self.bands), 2.0)
         return weights * f
 
     def init(self, condition, key):
-        s = self._setting(condition)
-        c = _first_orbitals(s, self.bands, self.electrons)
+        state = Relaxed(None, jnp.zeros((len(self.ions) - 1, 3))) if self.relax_positions else None
+        return with_electrons(state, self._first(self._setting(condition, state)))
+
+    def _first(self, s: h.Setting):
+        c = first_orbitals(s, self.bands, self.electrons)
         if self.smearing is None:
             return self._stored(c)
         filled = jnp.clip(self.electrons - 2.0 * jnp.arange(self.bands), 0.0, 2.0)
@@ -181,25 +193,27 @@ class KohnSham(AbstractEnergy):
 
     def coefficients(self, state) -> bloch.Coefficients:
         """Complex coefficients of the orbitals."""
-        if isinstance(state, Occupied):
-            return _unpacked(state.orbitals)
-        return _unpacked(state) * self._table.weights[:, None, None] ** -0.5
+        electrons = electrons_of(state)
+        if isinstance(electrons, Occupied):
+            return _unpacked(electrons.orbitals)
+        return _unpacked(electrons) * self._table.weights[:, None, None] ** -0.5
 
     def energy(self, state, condition):
-        s, c, share = self._setting(condition), self.coefficients(state), self._share(state)
-        held = 0.0 if isinstance(state, Occupied) else 2.0 * h.held(c, jnp.asarray(self._table.weights))
-        c = c if isinstance(state, Occupied) else h.spanning(c)
+        electrons, s, c = electrons_of(state), self._setting(condition, state), self.coefficients(state)
+        share = self._share(electrons)
+        held = 0.0 if isinstance(electrons, Occupied) else 2.0 * h.held(c, jnp.asarray(self._table.weights))
+        c = c if isinstance(electrons, Occupied) else h.spanning(c)
         density = bloch.count(s.points, bloch.to_grid(s.points, c), share) / s.cell.volume
-        lattice, places = np.asarray(self.lattice), np.asarray(self.positions)
-        points = cells.points(lattice, self.ions, places, places, condition)
-        heat = state.heat if isinstance(state, Occupied) else 0.0
+        lattice, at = np.asarray(self.lattice), places(self.positions, state)
+        points = cells.points(lattice, self.ions, np.asarray(self.positions), at, condition)
+        heat = electrons.heat if isinstance(electrons, Occupied) else 0.0
         return (h.of_orbitals(s, c, share) + h.of_density(s, density) + points + heat + held) / self.volume
 
     def energy_and_link(self, state, condition):
         return jax.value_and_grad(lambda A: self.energy(state, A))(condition)
 
     def metric(self, state):
-        """4/Ω₀: δW/δc is the half gradient H c per orbital."""
+        """4/Ω₀: δW/δc is the half gradient H c per orbital; shifts count likewise."""
         return 4.0 / self.volume
 
     @property
@@ -227,38 +241,73 @@ class KohnSham(AbstractEnergy):
         return jnp.moveaxis(slopes, 0, -1).reshape(3, 3, 3, 3)
 
     def precondition(self, residual, condition, shift):
-        if isinstance(residual, Occupied):
+        electrons, s = electrons_of(residual), self._setting(condition, residual)
+        if isinstance(electrons, Occupied):
             return jax.tree.map(lambda r: r * jnp.nan, residual)
-        kinetic = jnp.nan_to_num(self._setting(condition).kinetic)
-        return -residual / (kinetic[:, None, :, None] + h.DEEP + shift)
+        kinetic = jnp.nan_to_num(s.kinetic)
+        found = -electrons / (kinetic[:, None, :, None] + h.DEEP + shift)
+        if not self.relax_positions:
+            return found
+        return Relaxed(found, -residual.shifts / (0.25 * self._stiffness(s) + shift))
+
+    def _stiffness(self, s: h.Setting):
+        return stiffness(self.electrons, len(self.ions), s.cell.volume)
 
     def restrain(self, state, condition, normal_at):
         """Orthonormal orbitals: nearest ones, or c + c₀X with Hermitian X, as Car and Parrinello find it."""
         _refuse_motion(state)
         c = self.coefficients(state)
         if normal_at is None:
-            return self._stored(h.orthonormal(c))
+            return with_electrons(state, self._stored(h.orthonormal(c)))
         start = self.coefficients(normal_at)
-        return self._stored(c + h.mix(start, h.lagrange(h.inner(c, c), h.inner(start, c))))
+        found = c + h.mix(start, h.lagrange(h.inner(c, c), h.inner(start, c)))
+        return with_electrons(state, self._stored(found))
 
     def restrain_velocity(self, state, velocity, condition):
         _refuse_motion(state)
         c, v = self.coefficients(state), self.coefficients(velocity)
         along = h.inner(c, v)
-        return self._stored(v - 0.5 * h.mix(c, along + jnp.swapaxes(along.conj(), 1, 2)))
+        return with_electrons(velocity, self._stored(v - 0.5 * h.mix(c, along + jnp.swapaxes(along.conj(), 1, 2))))
 
     def solve_stage(self, condition, base, shift, state, tolerance):
         _refuse_motion(base)
         return super().solve_stage(condition, base, shift, state, tolerance)
 
     def solve(self, condition, state, tolerance):
-        """Direct minimisation, or self-consistency where occupations are fractional, to a residual of `tolerance` hartree."""
-        s = self._setting(condition)
-        if self.smearing is None:
-            c, out = minimum(s, self._share(state), self.coefficients(state), tolerance)
+        """Direct minimisation, or self-consistency where occupations are fractional, to a residual of `tolerance` hartree.
+
+        Ions come to rest by quasi-Newton steps, until their shifts are as good as `tolerance`, in fractions of the lattice.
+        """
+        if not self.relax_positions:
+            return self._ground(condition, state, tolerance)
+        stiff = self._stiffness(self._setting(condition, state))
+
+        def ground(shifts, electrons, wanted):
+            found, out = self._ground(condition, Relaxed(electrons, shifts), wanted)
+            return found.electrons, out
+
+        energy = lambda electrons, shifts: self.energy(Relaxed(electrons, shifts), condition) * self.volume
+        return together(ground, energy, state, stiff, tolerance)
+
+    def _ground(self, condition, state, tolerance):
+        """Electrons in their ground state, ions where they are."""
+        s, weights = self._setting(condition, state), jnp.asarray(self._table.weights)
+
+        def once(guess, careful):
+            if self.smearing is not None:
+                return self_consistent(s, self.smearing, self.electrons, weights, guess, tolerance, careful)
+            c, out = minimum(s, self._share(guess), self.coefficients(guess), tolerance, careful)
             return self._stored(c), out
-        found, out = self_consistent(s, self.smearing, self.electrons, jnp.asarray(self._table.weights), state, tolerance)
-        return found, out
+
+        electrons, out = twice(once, electrons_of(state), lambda: self._first(s))
+        return with_electrons(state, electrons), out
+
+    def density(self, state: Any, condition: Float[Array, "3 3"]) -> Float[Array, "n1 n2 n3"]:
+        """ρ (electrons per bohr³ of the deformed cell) on the grid of the cell."""
+        points = self._table
+        J = fourier.deformation(condition)[1]
+        psi = bloch.to_grid(points, self.coefficients(state))
+        return bloch.count(points, psi, self._share(electrons_of(state))) / (self.volume * J)
 
 
 @functools.lru_cache(maxsize=64)
@@ -266,50 +315,26 @@ def _tables(lattice: tuple, k: tuple, weights: tuple, cutoff: float) -> bloch.Ta
     return bloch.table(np.asarray(lattice), np.asarray(k), np.asarray(weights), cutoff)
 
 
-def _first_orbitals(s: h.Setting, bands: int, electrons: float) -> bloch.Coefficients:
-    """Lowest orbitals of the first plane waves in the potential of the ions and of a density like theirs, but wider."""
-    points, shape = s.points, s.points.shape
-    wide = s.cell.ions * jnp.exp(-0.5 * s.cell.g2)
-    density = jnp.maximum(fourier.backward(shape, wide), 1e-6)
-    density = density * (electrons / s.cell.volume / jnp.mean(density))
-    potential = jnp.fft.fftn(h.potential(s, density), norm="forward").reshape(-1)
-    few = min(max(_FEW, 3 * bands), points.m.shape[1])
-    m, there = points.m[:, :few], s.there[:, :few]
-    apart = np.mod(m[:, :, None] - m[:, None], shape)
-    place = np.ravel_multi_index(tuple(np.moveaxis(apart, -1, 0)), shape)
-    projectors = s.projectors[:, :, :few]
-    matrix = potential[place] + jnp.einsum("kpg,pq,kqe->kge", projectors, s.strength, projectors.conj())
-    both = there[:, :, None] & there[:, None]
-    outside = jnp.where(there, s.kinetic[:, :few], 1e4)
-    matrix = jnp.where(both, matrix, 0.0) + outside[:, :, None] * jnp.eye(few)
-    vectors = jnp.linalg.eigh(matrix)[1][:, :, :bands]
-    return jnp.zeros((len(points.k), bands, points.m.shape[1]), complex).at[:, :, :few].set(jnp.swapaxes(vectors, 1, 2))
-
-
-def wannier(fiber: KohnSham, state: Any) -> Complex[Array, "bands n1 n2 n3"]:
-    """Orbitals w_b = N_k^{−1/2} Σ_k ψ_kb, localised on the crystal of N_k cells (3.21), at the grid points of that crystal.
-
-    Their translates by lattice vectors are orthonormal, mean(w̄_a(y) w_b(y − R)) = δ_ab δ_R0, whatever the phases of ψ_kb.
-    Raises `BadInput`.
-    """
-    if any(fiber.shift):
-        raise BadInput(
-            f"wannier: the k-grid is shifted by {fiber.shift}, so that orbitals are not periodic. Use shift=(0, 0, 0)."
-        )
-    points, counts = fiber._table, fiber.kgrid
-    psi = bloch.to_grid(points, fiber.coefficients(state)).reshape(len(points.k), fiber.bands, *points.shape)
-    size = np.multiply(points.shape, counts)
-    y = np.stack(np.meshgrid(*(np.arange(n) / m for n, m in zip(size, points.shape)), indexing="ij"))
-    total = jnp.zeros((fiber.bands, *size), complex)
-    for k, values in zip(points.k, psi):
-        wave = jnp.tile(values, (1, *counts)) * jnp.exp(2j * jnp.pi * np.einsum("i,inml->nml", k, y))
-        alone = np.linalg.norm(2.0 * k - np.round(2.0 * k)) < 1e-9
-        total = total + (wave if alone else 2.0 * wave.real)  # −k has the conjugate orbital
-    return total / np.prod(counts) ** 0.5
+def _ions(who: str, atoms: Any, pseudopotentials: Any) -> list:
+    """Pairs (ion, position), symbols looked up."""
+    own = isinstance(pseudopotentials, Mapping)
+    if not own and pseudopotentials != "gth-lda":
+        raise BadInput(f"{who}: pseudopotentials={pseudopotentials!r} is not 'gth-lda', nor ions by symbol, {{'Si': ion}}.")
+    pairs = [atoms] if isinstance(atoms, tuple) else list(atoms)
+    found = []
+    for k, pair in enumerate(pairs):
+        if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str | Ion)):
+            raise BadInput(f"{who}: atoms[{k}] must be a pair (symbol or ion, fractional position); it is {pair!r}.")
+        symbol, position = pair
+        if isinstance(symbol, str) and own and symbol not in pseudopotentials:
+            raise BadInput(f"{who}: atoms[{k}] is {symbol!r}; pseudopotentials has only {', '.join(pseudopotentials)}.")
+        ion = (pseudopotentials[symbol] if own else GTH(symbol)) if isinstance(symbol, str) else symbol
+        found.append((ion, position))
+    return found
 
 
 def _refuse_motion(state) -> None:
-    if isinstance(state, Occupied):
+    if isinstance(electrons_of(state), Occupied):
         raise Mismatch(
             "KohnSham: orbitals with fractional occupations have no motion of Car and Parrinello: occupations would have to "
             "move too, and the energy is not conserved at the crossing of levels. Use Quasistatic, or smearing=None."

@@ -15,7 +15,7 @@ m u'' + η u' = −(H − μ) u, and waves of a homogeneous gas decay by m s² +
 κ(G) = λ_W G²/2 + 2ρ ((10/9) C_TF ρ^{−1/3} + 4π/G²).
 """
 
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import equinox as eqx
 import jax
@@ -23,13 +23,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fiberax.core import equilibrium
-from fiberax.core.errors import BadInput, Mismatch
-from fiberax.core.fiber import AbstractEnergy, AbstractFiber, AbstractWrapper
+from fiberax.core.errors import BadInput
+from fiberax.core.fiber import AbstractEnergy
 from fiberax.numerics import trees
 from fiberax.physics.solids.electrons import cell as cells
 from fiberax.physics.solids.electrons import fourier, lda
 from fiberax.physics.solids.electrons.ions import Ion, placed
+from fiberax.physics.solids.electrons.rest import Relaxed, electrons_of, places, stiffness, together, twice, with_electrons
 from fiberax.physics.solids.electrons.sphere import Sphere, ground_state
 
 Convention = Literal["standard", "paper"]
@@ -37,13 +37,6 @@ Units = Literal["atomic", "paper"]
 
 _C_TF = 0.3 * (3.0 * np.pi**2) ** (2.0 / 3.0)
 _WIDEST = 1.25  # stretch of the wave vectors for which a tabulated ion must be known
-
-
-class Relaxed(NamedTuple):
-    """State of a fiber whose ions move: u, and shifts of all ions but the first in fractions of the lattice (ions − 1, 3)."""
-
-    u: Float[Array, "n1 n2 n3"]
-    shifts: Float[Array, "m 3"]
 
 
 class ThomasFermi(AbstractEnergy):
@@ -125,7 +118,7 @@ class ThomasFermi(AbstractEnergy):
         return Relaxed(u, jnp.zeros((len(self.ions) - 1, 3))) if self.relax_positions else u
 
     def energy(self, state, condition):
-        u = _density_state(state)
+        u = electrons_of(state)
         cell, c_tf, c_w = self._cell(condition, state), *self._constants()
         kinetic = self.electrons * c_w * jnp.sum(fourier.weights(self.grid) * cell.g2 * jnp.abs(fourier.forward(u)) ** 2)
         density = self.electrons / cell.volume * u**2
@@ -135,7 +128,7 @@ class ThomasFermi(AbstractEnergy):
             weight = 0.5 * cell.volume * fourier.weights(self.grid) * cell.coulomb
             return (kinetic + local + jnp.sum(weight * (charge.real**2 + charge.imag**2))) / self.volume
         points = cells.points(
-            np.asarray(self.lattice), self.ions, np.asarray(self.positions), self._positions(state), condition
+            np.asarray(self.lattice), self.ions, np.asarray(self.positions), places(self.positions, state), condition
         )
         return (kinetic + local + cells.electrostatic(cell, self.grid, density) + points) / self.volume
 
@@ -144,7 +137,7 @@ class ThomasFermi(AbstractEnergy):
 
     def constraint(self, state, condition):
         """mean(u²) − 1, (1,)."""
-        return jnp.mean(_density_state(state) ** 2, keepdims=True).reshape(1) - 1.0
+        return jnp.mean(electrons_of(state) ** 2, keepdims=True).reshape(1) - 1.0
 
     def metric(self, state):
         """Makes the gradient of W the half gradient per electron; shifts count likewise."""
@@ -156,28 +149,47 @@ class ThomasFermi(AbstractEnergy):
         """By κ(G) of the homogeneous gas, wave by wave."""
         cell = self._cell(condition, residual)
         kappa = self._kappa(cell) + shift
-        apply = lambda w: -fourier.backward(self.grid, fourier.forward(w) / kappa)
+        found = -fourier.backward(self.grid, fourier.forward(electrons_of(residual)) / kappa)
         if not self.relax_positions:
-            return apply(residual)
-        stiff = (2.0 * jnp.pi / 3.0) * self.electrons * cell.volume ** (-1.0 / 3.0)  # of charges in a uniform background
-        return Relaxed(apply(residual.u), -residual.shifts / (stiff + shift))
+            return found
+        return Relaxed(found, -residual.shifts / (0.5 * self._stiffness(cell.volume) / self.electrons + shift))
+
+    def _stiffness(self, volume):
+        return stiffness(self.electrons, len(self.ions), volume)
 
     def solve(self, condition, state, tolerance):
-        """Conjugate gradients on the sphere to a residual of `tolerance` times the kinetic potential of the mean density."""
-        if self.relax_positions:
-            return equilibrium.solve_energy(self, condition, state, tolerance)
-        return ground_state(self._sphere(condition, state), state, tolerance)
+        """Conjugate gradients on the sphere to a residual of `tolerance` times the kinetic potential of the mean density.
+
+        Ions come to rest by quasi-Newton steps, until their shifts are as good as `tolerance`, in fractions of the lattice. A
+        solve that fails begins anew with shorter steps, once.
+        """
+        if not self.relax_positions:
+            return self._ground(condition, state, tolerance)
+
+        def ground(shifts, u, wanted):
+            found, out = self._ground(condition, Relaxed(u, shifts), wanted)
+            return found.electrons, out
+
+        energy = lambda u, shifts: self.energy(Relaxed(u, shifts), condition) * self.volume
+        return together(ground, energy, state, self._stiffness(self._cell(condition, state).volume), tolerance)
+
+    def _ground(self, condition, state, tolerance):
+        """Electrons in their ground state, ions where they are."""
+        problem = self._sphere(condition, state)
+        once = lambda guess, careful: ground_state(problem, guess, tolerance, careful)
+        u, out = twice(once, electrons_of(state), lambda: jnp.ones(self.grid))
+        return with_electrons(state, u), out
+
+    def density(self, state: Any, condition: Float[Array, "3 3"]) -> Float[Array, "n1 n2 n3"]:
+        """ρ (electrons per bohr³ of the deformed cell) at the grid points."""
+        return self.electrons / (self.volume * fourier.deformation(condition)[1]) * electrons_of(state) ** 2
 
     def _cell(self, condition, state) -> cells.Cell:
-        return cells.deformed(np.asarray(self.lattice), self.grid, self.ions, self._positions(state), condition)
+        return cells.deformed(np.asarray(self.lattice), self.grid, self.ions, places(self.positions, state), condition)
 
     def _constants(self):
         """C_TF and C_W."""
         return (_C_TF, 0.5 * self.weizsaecker) if self.units == "atomic" else (1.0, self.weizsaecker)
-
-    def _positions(self, state) -> Float[Array, "ions 3"]:
-        places = jnp.asarray(self.positions)
-        return places.at[1:].add(state.shifts) if isinstance(state, Relaxed) else places
 
     def _exchange(self, density):
         """ε_xc(ρ), hartree per electron."""
@@ -232,35 +244,6 @@ class ThomasFermi(AbstractEnergy):
         )
 
 
-def _density_state(state) -> Float[Array, "n1 n2 n3"]:
-    return state.u if isinstance(state, Relaxed) else state
-
-
 def _among(name: str, value: Any, choices: tuple) -> None:
     if value not in choices:
         raise BadInput(f"ThomasFermi: {name}={value!r} is not one of {', '.join(map(repr, choices))}.")
-
-
-def _bare(who: str, fiber: AbstractFiber) -> ThomasFermi:
-    while isinstance(fiber, AbstractWrapper):
-        fiber = fiber.inner
-    if not isinstance(fiber, ThomasFermi):
-        raise Mismatch(f"{who} is of an fx.solids.ThomasFermi; this is a {type(fiber).__name__}.")
-    return fiber
-
-
-def chemical_potential(fiber: AbstractFiber, A: Float[Array, "3 3"], state: Any = None) -> Float[Array, ""]:
-    """μ = ∂E/∂n in hartree at displacement gradient `A`, at `state` or else in the ground state. Raises `Mismatch`."""
-    bare, A = _bare("chemical_potential", fiber), jnp.asarray(A, float)
-    if state is None:
-        state = bare.solve(A, bare.init(A, jax.random.key(0)), 1e-10)[0]
-    u, problem = _density_state(state), bare._sphere(A, state)
-    applied = problem.laplace(u) + problem.local(u, problem.repel(problem.density * u**2)) * u
-    return jnp.mean(u * applied)
-
-
-def density(fiber: AbstractFiber, state: Any, A: Float[Array, "3 3"]) -> Float[Array, "n1 n2 n3"]:
-    """ρ (electrons per bohr³ of the deformed cell) at the grid points. Raises `Mismatch`."""
-    bare = _bare("density", fiber)
-    J = fourier.deformation(jnp.asarray(A, float))[1]
-    return bare.electrons / (bare.volume * J) * _density_state(state) ** 2

@@ -19,19 +19,24 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from fiberax.core.errors import BadInput
-from fiberax.physics.solids.electrons.gth import Parameters
+from fiberax.physics.solids.electrons.ions import Projectors
 
 Coefficients = Complex[Array, "k bands g"]
 
 
 class Table(NamedTuple):
-    """Points k (n, 3) and weights, and for each the integers m (n, g, 3), which are there (n, g), their place on the grid."""
+    """Points k (n, 3) and weights, and for each the integers m (n, g, 3), which are there (n, g), their place in a box.
+
+    The box, of `sizes` along m_3, m_2, m_1 from the integers `low`, holds all of them.
+    """
 
     k: np.ndarray
     weights: np.ndarray
     m: np.ndarray
     there: np.ndarray
     place: np.ndarray
+    low: tuple[int, int, int]
+    sizes: tuple[int, int, int]
     shape: tuple[int, int, int]
 
 
@@ -65,11 +70,12 @@ def table(lattice: np.ndarray, k: np.ndarray, weights: np.ndarray, cutoff: float
     for i, sphere in enumerate(spheres):
         order = np.argsort(np.sum(((k[i] + sphere) @ rows) ** 2, axis=1), kind="stable")
         m[i, : len(sphere)], there[i, : len(sphere)] = sphere[order], True
-    reach = np.abs(m[there]).max(axis=0)
-    n1, n2, n3 = (_good_size(int(4 * r + 1)) for r in reach)
-    wrapped = np.mod(m, (n1, n2, n3))
-    place = np.where(there, np.ravel_multi_index(tuple(np.moveaxis(wrapped, -1, 0)), (n1, n2, n3)), n1 * n2 * n3)
-    return Table(k, weights, m, there, place.astype(np.int32), (n1, n2, n3))
+    low, high = m[there].min(axis=0), m[there].max(axis=0)
+    n1, n2, n3 = (_good_size(int(4 * r + 1)) for r in np.maximum(-low, high))
+    sizes = tuple((high - low + 1)[::-1].tolist())
+    inside = np.where(there[..., None], m - low, 0)[..., ::-1]
+    place = np.where(there, np.ravel_multi_index(tuple(np.moveaxis(inside, -1, 0)), sizes), math.prod(sizes))
+    return Table(k, weights, m, there, place.astype(np.int32), tuple(low.tolist()), sizes, (n1, n2, n3))
 
 
 def _good_size(least: int) -> int:
@@ -92,25 +98,46 @@ def waves(points: Table, lattice: np.ndarray, F: Float[Array, "3 3"]) -> Float[A
 
 
 def to_grid(points: Table, c: Coefficients) -> Complex[Array, "k bands n"]:
-    """√Ω ψ e^{−2πi k·y} at all grid points, flat."""
-    size = math.prod(points.shape)
+    """√Ω ψ e^{−2πi k·y} at all grid points, flat.
+
+    By products with the matrices e^{2πi m j/n} of one axis after another: most amplitudes of a whole transform would be zero,
+    and up to some 60 points along an axis this takes less time.
+    """
+    (s3, s2, s1), (n1, n2, _) = points.sizes, points.shape
+    x1, x2, x3 = _phases(points)
 
     def one(rows, place):
-        empty = jnp.zeros((rows.shape[0], size), rows.dtype)
-        filled = empty.at[:, place].set(rows, mode="drop")
-        return jnp.fft.ifftn(filled.reshape(-1, *points.shape), axes=(1, 2, 3), norm="forward").reshape(-1, size)
+        pairs = jnp.stack([rows.real, rows.imag], axis=-1)
+        return jnp.zeros((rows.shape[0], s1 * s2 * s3, 2)).at[:, place].set(pairs, mode="drop")
 
-    return jax.vmap(one)(c, jnp.asarray(points.place))
+    box = jax.vmap(one)(c, jnp.asarray(points.place))
+    x = box.reshape(-1, 2 * s1) @ x1
+    x = x.reshape(-1, s2, n1, 2).swapaxes(1, 2).reshape(-1, 2 * s2) @ x2
+    x = x.reshape(-1, s3, n1 * n2, 2).swapaxes(1, 2).reshape(-1, 2 * s3) @ x3
+    x = x.reshape(*c.shape[:2], -1, 2)
+    return jax.lax.complex(x[..., 0], x[..., 1])
 
 
 def from_grid(points: Table, values: Complex[Array, "k bands n"]) -> Coefficients:
     """Coefficients of functions on the grid."""
+    (s3, s2, _), (n1, n2, n3) = points.sizes, points.shape
+    x1, x2, x3 = (matrix.T / n for matrix, n in zip(_phases(points), points.shape))
+    x = jnp.stack([values.real, values.imag], axis=-1).reshape(-1, 2 * n3) @ x3
+    x = x.reshape(-1, n1 * n2, s3, 2).swapaxes(1, 2).reshape(-1, 2 * n2) @ x2
+    x = x.reshape(-1, n1, s2, 2).swapaxes(1, 2).reshape(-1, 2 * n1) @ x1
+    x = x.reshape(*values.shape[:2], -1, 2)
+    box = jax.lax.complex(x[..., 0], x[..., 1])
+    return jax.vmap(lambda rows, place: rows.at[:, place].get(mode="fill", fill_value=0.0))(box, jnp.asarray(points.place))
 
-    def one(rows, place):
-        amplitudes = jnp.fft.fftn(rows.reshape(-1, *points.shape), axes=(1, 2, 3), norm="forward")
-        return amplitudes.reshape(rows.shape[0], -1).at[:, place].get(mode="fill", fill_value=0.0)
 
-    return jax.vmap(one)(values, jnp.asarray(points.place))
+def _phases(points: Table) -> list[np.ndarray]:
+    """e^{2πi m j/n} of each axis as real matrices between pairs of real and imaginary parts, (2 m, 2 n)."""
+    found = []
+    for low, size, n in zip(points.low, points.sizes[::-1], points.shape):
+        angle = 2.0 * np.pi / n * np.outer(np.arange(low, low + size), np.arange(n))
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        found.append(turn.transpose(2, 0, 3, 1).reshape(2 * size, 2 * n))
+    return found
 
 
 def count(points: Table, psi: Complex[Array, "k bands n"], share: Float[Array, "k bands"]) -> Float[Array, "n1 n2 n3"]:
@@ -119,15 +146,13 @@ def count(points: Table, psi: Complex[Array, "k bands n"], share: Float[Array, "
 
 
 def projectors(
-    points: Table, q: Float[Array, "k g 3"], volume, potentials: Sequence[Parameters | None], positions
+    points: Table, q: Float[Array, "k g 3"], volume, separable: Sequence[Projectors], positions
 ) -> tuple[Complex[Array, "k p g"], np.ndarray]:
     """Projectors of all ions, and the matrix h (p, p) between them; hartree."""
     square, rows, blocks = jnp.sum(q**2, axis=-1), [], []
-    for potential, position in zip(potentials, positions):
-        if potential is None or not potential.projectors:
-            continue
+    for potential, position in zip(separable, positions):
         phase = jnp.exp(-2j * jnp.pi * (points.m @ position)) * points.there / jnp.sqrt(volume)
-        for l, (radius, h) in enumerate(potential.projectors):
+        for l, (radius, h) in enumerate(potential):
             radial = [_radial(l, n, radius, square) for n in range(len(h))]
             for harmonic in _harmonics(l, q):
                 rows += [phase * harmonic * part for part in radial]

@@ -14,6 +14,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
+from fiberax.physics.solids.electrons.gth import Parameters, parameters
+
+Projectors = tuple[tuple[float, tuple[tuple[float, ...], ...]], ...]
 
 
 class Ion(eqx.Module):
@@ -34,6 +37,11 @@ class Ion(eqx.Module):
     def farthest(self) -> float:
         """Largest |G| (1/bohr) at which the density is known."""
         return float("inf")
+
+    @property
+    def projectors(self) -> Projectors:
+        """For l = 0, 1, ... a radius and the matrix h of a separable potential; none for a charge."""
+        return ()
 
 
 class Gaussian(Ion):
@@ -59,17 +67,16 @@ class Gaussian(Ion):
 class GTHLocal(Ion):
     """Local part of the pseudopotential of Goedecker, Teter and Hutter for LDA, of `symbol` ("Al", or "Ga-q13" to choose).
 
-    Phys. Rev. B 54 (1996) 1703, eq. 1. Raises `BadInput` for an element that is not in the table.
+    Phys. Rev. B 54 (1996) 1703, eq. 1. `symbol` may be an `ions.Parameters` of your own. Raises `BadInput` for an element that
+    is not in the table, and for parameters that are none.
     """
 
     charge: float
     radius: float
     coefficients: tuple[float, ...]
 
-    def __init__(self, symbol: str):
-        from fiberax.physics.solids.electrons import gth
-
-        found = gth.parameters(symbol)
+    def __init__(self, symbol: str | Parameters):
+        found = _checked(type(self).__name__, parameters(symbol) if isinstance(symbol, str) else symbol)
         self.charge, self.radius = float(found.valence), float(found.r_loc)
         self.coefficients = tuple(float(c) for c in found.c)
 
@@ -86,6 +93,21 @@ class GTHLocal(Ion):
         moments = c1 + 3.0 * c2 + 15.0 * c3 + 105.0 * c4
         r = self.radius
         return float(2.0 * np.pi * self.charge * r**2 + (2.0 * np.pi) ** 1.5 * r**3 * moments)
+
+
+class GTH(GTHLocal):
+    """The whole pseudopotential, with its separable part, for `fx.solids.KohnSham`."""
+
+    separable: Projectors = eqx.field(static=True)
+
+    def __init__(self, symbol: str | Parameters):
+        super().__init__(symbol)
+        found = parameters(symbol) if isinstance(symbol, str) else symbol
+        self.separable = tuple((float(r), tuple(map(tuple, np.asarray(h, float).tolist()))) for r, h in found.projectors)
+
+    @property
+    def projectors(self):
+        return self.separable
 
 
 class Tabulated(Ion):
@@ -122,6 +144,21 @@ class Tabulated(Ion):
     @property
     def farthest(self):
         return float(self.knots[-1])
+
+
+def _checked(who: str, found: Any) -> Parameters:
+    if not isinstance(found, Parameters):
+        raise BadInput(f"{who}: give a symbol, or ions.Parameters(valence, r_loc, c, projectors); this is {found!r}.")
+    if not found.valence > 0 or not found.r_loc > 0.0 or len(found.c) > 4:
+        raise BadInput(f"{who}: valence and r_loc must be positive, and c at most four numbers; they are {found[:3]!r}.")
+    for l, (radius, h) in enumerate(found.projectors):
+        matrix = np.asarray(h, float)
+        if l > 2 or not radius > 0.0 or matrix.shape != (len(matrix),) * 2 or len(matrix) > 3 or np.any(matrix != matrix.T):
+            raise BadInput(
+                f"{who}: projectors[{l}] must be a positive radius and a symmetric matrix of at most 3 × 3, for l up to 2; "
+                f"it is {(radius, h)!r}."
+            )
+    return found
 
 
 def _columns(file: Path) -> np.ndarray:

@@ -54,9 +54,12 @@ class _Carry(NamedTuple):
 
 
 def self_consistent(
-    s: Setting, smearing: Smearing, electrons: float, weights: Any, state: Occupied, tolerance: float
+    s: Setting, smearing: Smearing, electrons: float, weights: Any, state: Occupied, tolerance: float, careful: Any = 1.0
 ) -> tuple[Occupied, Outcome]:
-    """Orbitals and occupations near `state`, to a residual (hartree, mean over electrons) below `tolerance`."""
+    """Orbitals and occupations near `state`, to a residual (hartree, mean over electrons) below `tolerance`.
+
+    With `careful` below 1 densities change by that part of a step, in more steps.
+    """
     c = h.orthonormal(jnp.where(s.there[:, None], state.orbitals[..., 0] + 1j * state.orbitals[..., 1], 0.0))
     psi = bloch.to_grid(s.points, c)
     frame = Frame(c, h.without_potential(s, c), jnp.zeros_like(c))
@@ -80,8 +83,8 @@ def self_consistent(
         orbital = jnp.sum(jnp.abs(share) * jnp.sum(jnp.abs(off) ** 2, axis=-1)) / electrons
         change = h.potential(s, out) - potential
         norm = jnp.sqrt(orbital + s.cell.volume * jnp.mean(out * change**2) / electrons)
-        density, tried, missed = _mixed(s, x, out)
-        result = jnp.where(x.step + 1 >= _MOST, jnp.int32(Result.MAX_STEPS), jnp.int32(-1))
+        density, tried, missed = _mixed(s, x, out, careful)
+        result = jnp.where(x.step + 1 >= _MOST / careful, jnp.int32(Result.MAX_STEPS), jnp.int32(-1))
         result = jnp.where(norm <= tolerance, jnp.int32(Result.SUCCESS), result)
         result = jnp.where(jnp.isfinite(norm), result, jnp.int32(Result.NONFINITE))
         return _Carry(frame, before, psi, share, heat, density, tried, missed, norm, x.step + 1, result)
@@ -127,7 +130,7 @@ def _ritz(overlap, energy, bands: int):
     return levels[:, :bands], (scaled @ turned)[:, :, :bands]
 
 
-def _mixed(s: Setting, x: _Carry, out: Float[Array, "n1 n2 n3"]) -> tuple[Any, Any, Any]:
+def _mixed(s: Setting, x: _Carry, out: Float[Array, "n1 n2 n3"], careful) -> tuple[Any, Any, Any]:
     """The next density, and the memory with this one in it."""
     shape = s.points.shape
     tried = jnp.roll(x.tried, 1, axis=0).at[0].set(x.density)
@@ -143,4 +146,4 @@ def _mixed(s: Setting, x: _Carry, out: Float[Array, "n1 n2 n3"]) -> tuple[Any, A
     best = tried[0] + jnp.einsum("a,anml->nml", weight, jnp.where(mask, tried[1:] - tried[0], 0.0))
     left = missed[0] + jnp.einsum("a,anml->nml", weight, older)
     damped = fourier.forward(left) * (s.cell.g2 / (s.cell.g2 + _DAMPED**2))
-    return best + 0.8 * fourier.backward(shape, damped), tried, missed
+    return best + 0.8 * careful * fourier.backward(shape, damped), tried, missed

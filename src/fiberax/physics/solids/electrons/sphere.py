@@ -73,13 +73,16 @@ def _at(problem: Sphere, u, bent, hartree) -> _Point:
     return _Point(u, bent, hartree, energy, residual, jnp.sqrt(_dot(residual, residual)) / problem.scale)
 
 
-def ground_state(problem: Sphere, guess: Float[Array, "n1 n2 n3"], tolerance: float) -> tuple[Any, Outcome]:
-    """The u near `guess` with a residual below `tolerance`; STALLED where it has nodes, which no ground state has."""
+def ground_state(problem: Sphere, guess: Float[Array, "n1 n2 n3"], tolerance: float, careful: Any = 1.0) -> tuple[Any, Outcome]:
+    """The u near `guess` with a residual below `tolerance`; STALLED where it has nodes, which no ground state has.
+
+    With `careful` below 1 steps are bounded more tightly, and are plain preconditioned descent.
+    """
     u = guess / jnp.sqrt(_dot(guess, guess))
     start = _at(problem, u, problem.laplace(u), problem.repel(problem.density * u * u))
     none, one = jnp.zeros_like(u), jnp.ones(())
     carry = _Carry(start, none, none, none, one, one, jnp.zeros((), jnp.int32), _verdict(start, 0, one, tolerance))
-    carry = jax.lax.while_loop(lambda c: c.result < 0, lambda c: _iteration(problem, c, tolerance), carry)
+    carry = jax.lax.while_loop(lambda c: c.result < 0, lambda c: _iteration(problem, c, tolerance, careful), carry)
     point = carry.point
     nodes = jnp.min(point.u) < _NODE
     result = jnp.where((carry.result == 0) & nodes, jnp.int32(Result.STALLED), carry.result)
@@ -95,13 +98,13 @@ def _verdict(point: _Point, step, shorter, tolerance):
     return jnp.where(finite, code, jnp.int32(Result.NONFINITE))
 
 
-def _iteration(problem: Sphere, c: _Carry, tolerance) -> _Carry:
+def _iteration(problem: Sphere, c: _Carry, tolerance, careful) -> _Carry:
     u, bent, hartree, energy, residual, _ = c.point
     raw, bent_raw = problem.precondition(residual)
     along = _dot(u, raw)
     down, bent_down = along * u - raw, along * bent - bent_raw
     product = -_dot(residual, down)
-    more = jnp.maximum(0.0, -_dot(residual - c.before, down) / c.product) * (c.step > 0) * (c.shorter == 1.0)
+    more = jnp.maximum(0.0, -_dot(residual - c.before, down) / c.product) * (c.step > 0) * (c.shorter == 1.0) * (careful == 1.0)
     along = _dot(u, c.way)
     way, bent_way = down + more * (c.way - along * u), bent_down + more * (c.bent_way - along * bent)
     uphill = _dot(residual, way) >= 0.0
@@ -116,7 +119,7 @@ def _iteration(problem: Sphere, c: _Carry, tolerance) -> _Carry:
     applied = bent_p + potential * p + (repelled + problem.bend(u, change)) * u
     curve = _dot(p, applied) - _dot(u, bent + potential * u)
     angle = jnp.where(curve > 0.0, -slope / jnp.where(curve > 0.0, curve, 1.0), _WIDEST)
-    angle = jnp.minimum(angle, _WIDEST) * c.shorter
+    angle = jnp.minimum(angle, careful * _WIDEST) * c.shorter
 
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     turned = cos * u + sin * p

@@ -53,13 +53,18 @@ def _at(s: Setting, share, c, psi, bare) -> _Point:
     return _Point(c, psi, bare, potential, kinetic + h.of_density(s, density), lagrange, residual, norm)
 
 
-def minimum(s: Setting, share: Float[Array, "k bands"], guess: Coefficients, tolerance: float) -> tuple[Coefficients, Outcome]:
-    """Orbitals near `guess` whose residual (hartree, mean over electrons) is below `tolerance`; all of a k share one weight."""
+def minimum(
+    s: Setting, share: Float[Array, "k bands"], guess: Coefficients, tolerance: float, careful: Any = 1.0
+) -> tuple[Coefficients, Outcome]:
+    """Orbitals near `guess` whose residual (hartree, mean over electrons) is below `tolerance`; all of a k share one weight.
+
+    With `careful` below 1 steps are bounded more tightly, and are plain preconditioned descent.
+    """
     c = h.orthonormal(jnp.where(s.there[:, None], guess, 0.0))
     point = _at(s, share, c, bloch.to_grid(s.points, c), h.without_potential(s, c))
     none, one = jnp.zeros_like(c), jnp.ones(())
     carry = _Carry(point, none, none, one, one, jnp.zeros((), jnp.int32), _verdict(point, 0, one, tolerance))
-    carry = jax.lax.while_loop(lambda x: x.result < 0, lambda x: _iteration(s, share, x, tolerance), carry)
+    carry = jax.lax.while_loop(lambda x: x.result < 0, lambda x: _iteration(s, share, x, tolerance, careful), carry)
     return carry.point.c, outcome(carry.result, carry.step, carry.point.norm)
 
 
@@ -74,12 +79,13 @@ def _tangent(c, d):
     return d - h.mix(c, h.inner(c, d))
 
 
-def _iteration(s: Setting, share, x: _Carry, tolerance) -> _Carry:
+def _iteration(s: Setting, share, x: _Carry, tolerance, careful) -> _Carry:
     p = x.point
     weighed = lambda a, b: jnp.einsum("kb,kbg,kbg->", share, a.conj(), b).real
     down = -_tangent(p.c, h.softened(s, p.residual))
     product = -weighed(p.residual, down)
-    more = jnp.maximum(0.0, -weighed(down, p.residual - x.before) / x.product) * (x.step > 0) * (x.shorter == 1.0)
+    conjugate = (x.step > 0) & (x.shorter == 1.0) & (careful == 1.0)
+    more = jnp.where(conjugate, jnp.maximum(0.0, -weighed(down, p.residual - x.before) / x.product), 0.0)
     way = down + more * _tangent(p.c, x.way)
     slope = 2.0 * weighed(way, p.residual)
     way, slope = jnp.where(slope < 0.0, way, down), jnp.where(slope < 0.0, slope, -2.0 * product)
@@ -94,7 +100,7 @@ def _iteration(s: Setting, share, x: _Carry, tolerance) -> _Carry:
     turning = jnp.einsum("kb,kab,kab->", share, p.lagrange.conj(), h.inner(way, way)).real
     curve = 2.0 * (weighed(way, bare) + jnp.mean(p.potential * second) - turning)
     curve = curve + s.cell.volume * jnp.mean(change * answer)
-    widest = _WIDEST / jnp.sqrt(jnp.max(jnp.sum(jnp.abs(way) ** 2, axis=-1)))
+    widest = careful * _WIDEST / jnp.sqrt(jnp.max(jnp.sum(jnp.abs(way) ** 2, axis=-1)))
     t = jnp.where(curve > 0.0, -slope / jnp.where(curve > 0.0, curve, 1.0), widest)
     t = jnp.minimum(t, widest) * x.shorter
 
