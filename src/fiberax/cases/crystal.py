@@ -54,7 +54,7 @@ class CrystalCase(Case):
             raise BadInput(f"--high = {self.high:g} is not above --low = {self.low:g}.")
         chosen = Choice(self.material, self.potential, self.kind, self.structure, self.lattice_constant, self.species)
         plain, constant = chosen.crystal()
-        direction = self._direction(plain.lattice.shape[0])
+        direction = direction_of(self.path, self.direction, plain.lattice.shape[0])
         values = np.linspace(self.low, self.high, self.rows)
         stretch = _narrowest(direction, values)
         found = fx.solids.equilibrium(plain, full=self.full or self.structure is Structure.HCP)
@@ -83,31 +83,32 @@ class CrystalCase(Case):
                 "acoustic": Quantity("acoustic", unit, "smallest acoustic eigenvalue"),
                 "result": Quantity("result", "1", "result of the relaxation"),
             },
-            axis=Quantity("amplitude" if self.direction else name, "1", self._axis()),
+            axis=Quantity("amplitude" if self.direction else name, "1", axis_words(self.path, self.direction)),
             factors={"response": scale, "tangent": scale, "energy": scale, "acoustic": scale},
             offsets={"energy": -scale * found.energy / float(crystal.volume)},
         )
         conditions = values[:, None, None] * direction
         return Table(crystal, conditions, values=values, batch=self.batch, labels=labels, further=eigenvalues, summary=summary)
 
-    def _axis(self) -> str:
-        if self.direction is not None:
-            return "amplitude s, F = I + s D"
-        return {"uniaxial": "uniaxial strain", "shear": "simple shear", "volumetric": "strain in every direction"}[
-            self.path.value
-        ]
 
-    def _direction(self, d: int) -> np.ndarray:
-        if self.direction is None:
-            unit = np.eye(d)
-            named = {Path_.UNIAXIAL: np.outer(unit[0], unit[0]), Path_.SHEAR: np.outer(unit[0], unit[1])}
-            return named.get(self.path, unit)
-        from fiberax.cases.composite import read_numbers
+def axis_words(path: Path_, own: str | None) -> str:
+    """What the amplitude means."""
+    if own is not None:
+        return "amplitude s, F = I + s D"
+    return {"uniaxial": "uniaxial strain", "shear": "simple shear", "volumetric": "strain in every direction"}[path.value]
 
-        numbers = read_numbers(self.direction, "--direction")
-        if len(numbers) != d * d or not any(numbers):
-            raise BadInput(f"--direction = {self.direction}: give {d * d} numbers, not all zero.")
-        return np.reshape(numbers, (d, d))
+
+def direction_of(path: Path_, own: str | None, d: int) -> np.ndarray:
+    """D of F = I + s D, (d, d). Raises `BadInput` for numbers that are none."""
+    if own is None:
+        unit = np.eye(d)
+        return {Path_.UNIAXIAL: np.outer(unit[0], unit[0]), Path_.SHEAR: np.outer(unit[0], unit[1])}.get(path, unit)
+    from fiberax.cases.composite import read_numbers
+
+    numbers = read_numbers(own, "--direction")
+    if len(numbers) != d * d or not any(numbers):
+        raise BadInput(f"--direction = {own}: give {d * d} numbers, not all zero.")
+    return np.reshape(numbers, (d, d))
 
 
 def _narrowest(direction: np.ndarray, values: np.ndarray) -> float:

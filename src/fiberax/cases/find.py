@@ -39,6 +39,11 @@ CASES = {
         "Diffusion",
         "heat flow in time through a composite whose cell is an image",
     ),
+    "electrons": (
+        "fiberax.cases.electrons",
+        "Electrons",
+        "energy, stress, elastic constants and bands of a crystal from its electrons, along a deformation",
+    ),
     "homogenize": (
         "fiberax.cases.homogenize",
         "Homogenize",

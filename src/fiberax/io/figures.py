@@ -10,6 +10,7 @@ import numpy as np
 from fiberax.core.errors import MissingExtra
 from fiberax.io.atomic import SaveFailed, replacing
 from fiberax.io.body import Body
+from fiberax.io.electron_figures import electron_figures
 from fiberax.io.flow_figures import flow_figures
 from fiberax.io.mesh_figures import draw_body, draw_crystal, draw_curve
 from fiberax.io.microstates import Microstate, read_microstates
@@ -71,6 +72,8 @@ def _figures(plt, table: Table | None, body: Body | None, folder: Path) -> list[
     if table is not None and (own := rheometer_figures(plt, table, folder)) is not None:
         return own
     if table is not None and (own := flow_figures(plt, table, folder)) is not None:
+        return own
+    if table is not None and (own := electron_figures(plt, table, folder)) is not None:
         return own
     if table is not None and (own := spins_figures(plt, table)) is not None:
         found += own

@@ -98,7 +98,8 @@ class ThomasFermi(AbstractEnergy):
             raise BadInput(f"{who}: xc={xc!r} is a functional in atomic units. Leave it out, or take units='atomic'.")
         if relax_positions and len(found) < 2:
             raise BadInput(f"{who}: relax_positions needs two ions or more; there is one, which fixes the origin.")
-        farthest = _WIDEST * float(np.sqrt(np.max(fourier.squares(self.grid, fourier.metric(rows, jnp.eye(3))))))
+        with jax.ensure_compile_time_eval():  # fibers are made inside of jit, too, with ions to differentiate by
+            farthest = _WIDEST * float(np.sqrt(np.max(fourier.squares(self.grid, fourier.metric(rows, jnp.eye(3))))))
         for k, ion in enumerate(self.ions):
             if ion.farthest < farthest:
                 raise BadInput(
