@@ -1,8 +1,8 @@
 # make demo   two-scale diffusion on a microstructure image, into runs/demo
 # make test   style, types, import rules and all tests but slow ones, which run in make validate
 # make docs   the documentation site, into site/
-# make validate   comparisons with exact and published results and with peers, and slow tests, 40 minutes, tables into runs/validation
-# make bench  times as ratios against named peers; needs gcc and libfftw3-dev
+# make validate   comparisons with exact and published results and with peers, and slow tests, an hour, tables into runs/validation; needs abinit and quantum-espresso
+# make bench  times as ratios against named peers; needs gcc, libfftw3-dev, abinit and quantum-espresso
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,10 +50,11 @@ validate: $(STAMP)
 	$(BIN)/python validation/flows.py
 	$(BIN)/python validation/fluids.py
 	$(BIN)/python validation/diffusion.py
+	$(BIN)/python validation/electrons.py
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --group bench --group peers
-	for name in core_overhead cell2d diffusion1d many_sites start_up crystal elasticity spins dumbbells rods; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in core_overhead cell2d diffusion1d many_sites start_up crystal elasticity spins dumbbells rods thomas_fermi kohn_sham; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist site runs

@@ -62,7 +62,7 @@ def chemical_potential(fiber: AbstractFiber, A: Float[Array, "3 3"], state: Any 
         return levels(bare, A, state).chemical_potential
     A, state = _solved(bare, A, state)
     u, problem = electrons_of(state), bare._sphere(A, state)
-    applied = problem.laplace(u) + problem.local(u, problem.repel(problem.density * u**2)) * u
+    applied = problem.laplace(u) + problem.local(u, problem.repel(problem.density * u**2))[0] * u
     return jnp.mean(u * applied)
 
 

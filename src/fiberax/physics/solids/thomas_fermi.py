@@ -215,23 +215,24 @@ class ThomasFermi(AbstractEnergy):
         power = (5.0 / 3.0) * self._constants()[0] * mean_density ** (2.0 / 3.0)
         exchange = jax.grad(lambda rho: jnp.sum(rho * self._exchange(rho)))
 
+        def both(rho):
+            """v_xc and ε_xc in one pass."""
+            per_electron, back = jax.vjp(self._exchange, rho)
+            return per_electron + back(rho)[0], per_electron
+
         def precondition(w):
             wave = inverse * fourier.forward(w)
             return fourier.backward(grid, wave), fourier.backward(grid, bend * wave)
 
         def local(u, hartree):
-            rest = 0.0 if self.xc is None else exchange(mean_density * u**2)
-            return power * jnp.abs(u) ** (4.0 / 3.0) + rest + hartree + outer
+            kinetic = power * jnp.abs(u) ** (4.0 / 3.0)
+            rest, share = (0.0, 0.0) if self.xc is None else both(mean_density * u**2)
+            return kinetic + rest + hartree + outer, 0.6 * kinetic + share + 0.5 * hartree + outer
 
         def bent(u, change):  # v'(ρ) δρ; ρ^{−1/3} δρ has no pole where δρ is 2ρ₀ u p
             magnitude = jnp.abs(u)
             kinetic = (2.0 / 3.0) * power / mean_density * change * jnp.where(magnitude > 0.0, magnitude, 1.0) ** (-2.0 / 3.0)
             return kinetic if self.xc is None else kinetic + jax.jvp(exchange, (mean_density * u**2,), (change,))[1]
-
-        def energy(u, bent, hartree):
-            rho = mean_density * u**2
-            share = 0.6 * power * jnp.abs(u) ** (4.0 / 3.0) + self._exchange(rho) + 0.5 * hartree + outer
-            return jnp.mean(u * bent + share * u**2)
 
         return Sphere(
             laplace=lambda w: fourier.backward(grid, bend * fourier.forward(w)),
@@ -239,7 +240,6 @@ class ThomasFermi(AbstractEnergy):
             repel=lambda rho: cells.hartree(cell, grid, rho),
             local=local,
             bend=bent,
-            energy=energy,
             density=mean_density,
             scale=power,
         )

@@ -11,7 +11,7 @@ Hartwigsen, S. Goedecker, J. Hutter, Phys. Rev. B 58 (1998) 3641, transformed by
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -98,36 +98,40 @@ def waves(points: Table, lattice: np.ndarray, F: Float[Array, "3 3"]) -> Float[A
 
 
 def to_grid(points: Table, c: Coefficients) -> Complex[Array, "k bands n"]:
-    """√Ω ψ e^{−2πi k·y} at all grid points, flat.
+    """√Ω ψ e^{−2πi k·y} at all grid points, flat; one k after another, so that each stays near the processor."""
+    return jax.lax.map(lambda x: spread(points, *x), (c, jnp.asarray(points.place)))
+
+
+def from_grid(points: Table, values: Complex[Array, "k bands n"]) -> Coefficients:
+    """Coefficients of functions on the grid."""
+    return jax.lax.map(lambda x: collect(points, *x), (values, jnp.asarray(points.place)))
+
+
+def spread(points: Table, c: Complex[Array, "bands g"], place: Any) -> Complex[Array, "bands n"]:
+    """`to_grid` of one k.
 
     By products with the matrices e^{2πi m j/n} of one axis after another: most amplitudes of a whole transform would be zero,
     and up to some 60 points along an axis this takes less time.
     """
     (s3, s2, s1), (n1, n2, _) = points.sizes, points.shape
     x1, x2, x3 = _phases(points)
-
-    def one(rows, place):
-        pairs = jnp.stack([rows.real, rows.imag], axis=-1)
-        return jnp.zeros((rows.shape[0], s1 * s2 * s3, 2)).at[:, place].set(pairs, mode="drop")
-
-    box = jax.vmap(one)(c, jnp.asarray(points.place))
-    x = box.reshape(-1, 2 * s1) @ x1
+    pairs = jnp.stack([c.real, c.imag], axis=-1)
+    x = jnp.zeros((len(c), s1 * s2 * s3, 2)).at[:, place].set(pairs, mode="drop").reshape(-1, 2 * s1) @ x1
     x = x.reshape(-1, s2, n1, 2).swapaxes(1, 2).reshape(-1, 2 * s2) @ x2
     x = x.reshape(-1, s3, n1 * n2, 2).swapaxes(1, 2).reshape(-1, 2 * s3) @ x3
-    x = x.reshape(*c.shape[:2], -1, 2)
+    x = x.reshape(len(c), -1, 2)
     return jax.lax.complex(x[..., 0], x[..., 1])
 
 
-def from_grid(points: Table, values: Complex[Array, "k bands n"]) -> Coefficients:
-    """Coefficients of functions on the grid."""
+def collect(points: Table, values: Complex[Array, "bands n"], place: Any) -> Complex[Array, "bands g"]:
+    """`from_grid` of one k."""
     (s3, s2, _), (n1, n2, n3) = points.sizes, points.shape
     x1, x2, x3 = (matrix.T / n for matrix, n in zip(_phases(points), points.shape))
     x = jnp.stack([values.real, values.imag], axis=-1).reshape(-1, 2 * n3) @ x3
     x = x.reshape(-1, n1 * n2, s3, 2).swapaxes(1, 2).reshape(-1, 2 * n2) @ x2
     x = x.reshape(-1, n1, s2, 2).swapaxes(1, 2).reshape(-1, 2 * n1) @ x1
-    x = x.reshape(*values.shape[:2], -1, 2)
-    box = jax.lax.complex(x[..., 0], x[..., 1])
-    return jax.vmap(lambda rows, place: rows.at[:, place].get(mode="fill", fill_value=0.0))(box, jnp.asarray(points.place))
+    x = x.reshape(len(values), -1, 2)
+    return jax.lax.complex(x[..., 0], x[..., 1]).at[:, place].get(mode="fill", fill_value=0.0)
 
 
 def _phases(points: Table) -> list[np.ndarray]:

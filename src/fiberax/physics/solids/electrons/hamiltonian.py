@@ -47,7 +47,9 @@ def without_potential(s: Setting, c: Coefficients) -> Coefficients:
 
 def local_part(s: Setting, psi: Any, potential: Float[Array, "n1 n2 n3"]) -> Coefficients:
     """V c from the orbitals on the grid."""
-    return jnp.where(s.there[:, None], bloch.from_grid(s.points, psi * potential.reshape(-1)), 0.0)
+    flat = potential.reshape(-1)
+    found = jax.lax.map(lambda x: bloch.collect(s.points, x[0] * flat, x[1]), (psi, jnp.asarray(s.points.place)))
+    return jnp.where(s.there[:, None], found, 0.0)
 
 
 def exchange(s: Setting, density: Float[Array, "n1 n2 n3"]) -> Float[Array, "n1 n2 n3"]:

@@ -18,8 +18,11 @@ _LEAST = 1e-20  # electrons per bohr³; below, ε is that of this density, and c
 def energy(density: Float[Array, "..."], functional: Functional) -> Float[Array, "..."]:
     """ε_xc(ρ) in hartree per electron, of ρ in electrons per bohr³; smooth down to ρ = 0."""
     rho = jnp.maximum(density, _LEAST)
-    rs = (3.0 / (4.0 * jnp.pi * rho)) ** (1.0 / 3.0)
-    return _EXCHANGE / rs + _CORRELATION[functional](rs)
+    log_rs = (jnp.log(3.0 / (4.0 * jnp.pi)) - jnp.log(rho)) / 3.0  # in less time than a power, and of use below
+    rs = jnp.exp(log_rs)
+    if functional == "lda_pz":
+        return _EXCHANGE / rs + _perdew_zunger(rs, log_rs)
+    return _EXCHANGE / rs + (_perdew_wang(rs) if functional == "lda_pw" else _vosko_wilk_nusair(rs))
 
 
 _EXCHANGE = -0.75 * (9.0 / (4.0 * jnp.pi**2)) ** (1.0 / 3.0)
@@ -32,11 +35,10 @@ def _perdew_wang(rs):
     return -2.0 * a * (1.0 + a1 * rs) * jnp.log1p(1.0 / series)
 
 
-def _perdew_zunger(rs):
-    dilute = jnp.maximum(rs, 1.0)
-    dense = jnp.minimum(rs, 1.0)
+def _perdew_zunger(rs, log_rs):
+    dilute, dense, log_dense = jnp.maximum(rs, 1.0), jnp.minimum(rs, 1.0), jnp.minimum(log_rs, 0.0)
     low = -0.1423 / (1.0 + 1.0529 * jnp.sqrt(dilute) + 0.3334 * dilute)
-    high = 0.0311 * jnp.log(dense) - 0.048 + 0.0020 * dense * jnp.log(dense) - 0.0116 * dense
+    high = 0.0311 * log_dense - 0.048 + 0.0020 * dense * log_dense - 0.0116 * dense
     return jnp.where(rs >= 1.0, low, high)
 
 
@@ -47,6 +49,3 @@ def _vosko_wilk_nusair(rs):
     angle = jnp.arctan(q / (2.0 * x + b))
     rest = jnp.log((x - x0) ** 2 / square(x)) + 2.0 * (b + 2.0 * x0) / q * angle
     return a * (jnp.log(x**2 / square(x)) + 2.0 * b / q * angle - b * x0 / square(x0) * rest)
-
-
-_CORRELATION = {"lda_pw": _perdew_wang, "lda_pz": _perdew_zunger, "lda_vwn": _vosko_wilk_nusair}

@@ -25,9 +25,8 @@ class Sphere(NamedTuple):
     Attributes:
         laplace: w -> −½λ_W ∇²w and the preconditioned w, by one transform each: `precondition` gives both of its result.
         repel: Change of density -> the Hartree potential of it.
-        local: (u, hartree) -> the rest of H u over u, V.
+        local: (u, hartree) -> the rest of H u over u, V, and its energy per electron, both fields.
         bend: (u, change of density) -> the change of V without Hartree's.
-        energy: (u, −½λ_W ∇²u, hartree) -> energy.
         density: Mean density ρ₀: the density is ρ₀ u².
         scale: The residual of H u − μu that counts as 1.
     """
@@ -37,7 +36,6 @@ class Sphere(NamedTuple):
     repel: Callable
     local: Callable
     bend: Callable
-    energy: Callable
     density: Any
     scale: Any
 
@@ -45,7 +43,7 @@ class Sphere(NamedTuple):
 class _Point(NamedTuple):
     u: Float[Array, "n1 n2 n3"]
     bent: Float[Array, "n1 n2 n3"]  # −½λ_W ∇²u
-    hartree: Float[Array, "n1 n2 n3"]
+    potential: Float[Array, "n1 n2 n3"]
     energy: Float[Array, ""]
     residual: Float[Array, "n1 n2 n3"]
     norm: Float[Array, ""]
@@ -67,10 +65,11 @@ def _dot(a, b):
 
 
 def _at(problem: Sphere, u, bent, hartree) -> _Point:
-    applied = bent + problem.local(u, hartree) * u
+    potential, share = problem.local(u, hartree)
+    applied = bent + potential * u
     residual = applied - _dot(u, applied) * u
-    energy = problem.energy(u, bent, hartree)
-    return _Point(u, bent, hartree, energy, residual, jnp.sqrt(_dot(residual, residual)) / problem.scale)
+    energy = jnp.mean(u * bent + share * u**2)
+    return _Point(u, bent, potential, energy, residual, jnp.sqrt(_dot(residual, residual)) / problem.scale)
 
 
 def ground_state(problem: Sphere, guess: Float[Array, "n1 n2 n3"], tolerance: float, careful: Any = 1.0) -> tuple[Any, Outcome]:
@@ -99,7 +98,7 @@ def _verdict(point: _Point, step, shorter, tolerance):
 
 
 def _iteration(problem: Sphere, c: _Carry, tolerance, careful) -> _Carry:
-    u, bent, hartree, energy, residual, _ = c.point
+    u, bent, potential, energy, residual, _ = c.point
     raw, bent_raw = problem.precondition(residual)
     along = _dot(u, raw)
     down, bent_down = along * u - raw, along * bent - bent_raw
@@ -115,7 +114,6 @@ def _iteration(problem: Sphere, c: _Carry, tolerance, careful) -> _Carry:
     slope = _dot(residual, p)
     change = 2.0 * problem.density * u * p
     repelled = problem.repel(change)
-    potential = problem.local(u, hartree)
     applied = bent_p + potential * p + (repelled + problem.bend(u, change)) * u
     curve = _dot(p, applied) - _dot(u, bent + potential * u)
     angle = jnp.where(curve > 0.0, -slope / jnp.where(curve > 0.0, curve, 1.0), _WIDEST)

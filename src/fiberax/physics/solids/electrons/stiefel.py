@@ -25,6 +25,7 @@ class _Point(NamedTuple):
     c: Coefficients
     psi: Any  # on the grid
     bare: Coefficients  # kinetic and nonlocal part of H c
+    density: Float[Array, "n1 n2 n3"]
     potential: Float[Array, "n1 n2 n3"]
     energy: Float[Array, ""]
     lagrange: Any  # c†Hc
@@ -42,15 +43,15 @@ class _Carry(NamedTuple):
     result: Any
 
 
-def _at(s: Setting, share, c, psi, bare) -> _Point:
-    density = bloch.count(s.points, psi, share) / s.cell.volume
+def _at(s: Setting, share, c, psi, bare, count) -> _Point:
+    density = count.reshape(s.points.shape) / s.cell.volume
     potential = h.potential(s, density)
     applied = bare + h.local_part(s, psi, potential)
     lagrange = h.inner(c, applied)
     residual = applied - h.mix(c, lagrange)
     kinetic = jnp.einsum("kb,kbg,kbg->", share, c.conj(), bare).real
     norm = jnp.sqrt(jnp.sum(share * jnp.sum(jnp.abs(residual) ** 2, axis=-1)) / jnp.sum(share))
-    return _Point(c, psi, bare, potential, kinetic + h.of_density(s, density), lagrange, residual, norm)
+    return _Point(c, psi, bare, density, potential, kinetic + h.of_density(s, density), lagrange, residual, norm)
 
 
 def minimum(
@@ -61,7 +62,8 @@ def minimum(
     With `careful` below 1 steps are bounded more tightly, and are plain preconditioned descent.
     """
     c = h.orthonormal(jnp.where(s.there[:, None], guess, 0.0))
-    point = _at(s, share, c, bloch.to_grid(s.points, c), h.without_potential(s, c))
+    psi = bloch.to_grid(s.points, c)
+    point = _at(s, share, c, psi, h.without_potential(s, c), bloch.count(s.points, psi, share))
     none, one = jnp.zeros_like(c), jnp.ones(())
     carry = _Carry(point, none, none, one, one, jnp.zeros((), jnp.int32), _verdict(point, 0, one, tolerance))
     carry = jax.lax.while_loop(lambda x: x.result < 0, lambda x: _iteration(s, share, x, tolerance, careful), carry)
@@ -90,13 +92,10 @@ def _iteration(s: Setting, share, x: _Carry, tolerance, careful) -> _Carry:
     slope = 2.0 * weighed(way, p.residual)
     way, slope = jnp.where(slope < 0.0, way, down), jnp.where(slope < 0.0, slope, -2.0 * product)
 
-    moved, bare = bloch.to_grid(s.points, way), h.without_potential(s, way)
-    change = 2.0 * jnp.einsum("kb,kbn->n", share, p.psi.real * moved.real + p.psi.imag * moved.imag)
-    change = change.reshape(s.points.shape) / s.cell.volume
-    density = bloch.count(s.points, p.psi, share) / s.cell.volume
-    second = bloch.count(s.points, moved, share)
+    bare = h.without_potential(s, way)
+    moved, change, second = _moved(s, share, way, p.psi)
     answer = h.cells.hartree(s.cell, s.points.shape, change)
-    answer = answer + jax.jvp(lambda rho: h.exchange(s, rho), (density,), (change,))[1]
+    answer = answer + jax.jvp(lambda rho: h.exchange(s, rho), (p.density,), (change,))[1]
     turning = jnp.einsum("kb,kab,kab->", share, p.lagrange.conj(), h.inner(way, way)).real
     curve = 2.0 * (weighed(way, bare) + jnp.mean(p.potential * second) - turning)
     curve = curve + s.cell.volume * jnp.mean(change * answer)
@@ -105,11 +104,38 @@ def _iteration(s: Setting, share, x: _Carry, tolerance, careful) -> _Carry:
     t = jnp.minimum(t, widest) * x.shorter
 
     root = _inverse_root(t**2 * h.inner(way, way))
-    new = _at(s, share, h.mix(p.c + t * way, root), h.mix(p.psi + t * moved, root), h.mix(p.bare + t * bare, root))
+    psi, count = _turned(share, p.psi, moved, t, root)
+    new = _at(s, share, h.mix(p.c + t * way, root), psi, h.mix(p.bare + t * bare, root), count)
     good = (new.energy <= p.energy) | (-slope * t < 1e-11 * jnp.abs(p.energy))
     point = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, p)
     shorter, step = jnp.where(good, 1.0, 0.25 * x.shorter), x.step + 1
     return _Carry(point, way, p.residual, product, shorter, step, _verdict(point, step, shorter, tolerance))
+
+
+def _moved(s: Setting, share, way, psi) -> tuple[Any, Any, Any]:
+    """Directions on the grid, the change of the density along them, and Σ share |way|²; one k after another."""
+
+    def one(sums, x):
+        rows, place, now, w = x
+        moved = bloch.spread(s.points, rows, place)
+        first = w @ (now.real * moved.real + now.imag * moved.imag)
+        return (sums[0] + 2.0 * first, sums[1] + w @ (moved.real**2 + moved.imag**2)), moved
+
+    none = jnp.zeros(psi.shape[-1])
+    sums, moved = jax.lax.scan(one, (none, none), (way, jnp.asarray(s.points.place), psi, share))
+    return moved, sums[0].reshape(s.points.shape) / s.cell.volume, sums[1].reshape(s.points.shape)
+
+
+def _turned(share, psi, moved, t, root) -> tuple[Any, Any]:
+    """(ψ + t way) root on the grid, and Σ share |.|²; one k after another."""
+
+    def one(total, x):
+        now, along, turn, w = x
+        new = turn.T @ (now + t * along)
+        return total + w @ (new.real**2 + new.imag**2), new
+
+    count, new = jax.lax.scan(one, jnp.zeros(psi.shape[-1]), (psi, moved, root, share))
+    return new, count
 
 
 def _inverse_root(small):
