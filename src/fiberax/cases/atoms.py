@@ -17,7 +17,7 @@ GPA = 160.21766208  # of one eV/Å³, CODATA 2014, as ASE and LAMMPS users know 
 DENSITY = 1.66053906660  # g/cm³ of one u/Å³, CODATA 2018
 # Standard atomic weights (IUPAC 2021, abridged) of the elements of the named materials.
 MASSES = {"C": 12.011, "Al": 26.982, "Si": 28.085, "Ni": 58.693, "Cu": 63.546, "Ge": 72.630, "Rh": 102.91, "Pd": 106.42}
-MASSES |= {"Ag": 107.87, "Ir": 192.22, "Pt": 195.08, "Au": 196.97, "Pb": 207.2}
+MASSES |= {"Na": 22.990, "Ag": 107.87, "Ir": 192.22, "Pt": 195.08, "Au": 196.97, "Pb": 207.2}
 
 
 class Material(enum.Enum):

@@ -44,6 +44,11 @@ CASES = {
         "Electrons",
         "energy, stress, elastic constants and bands of a crystal from its electrons, along a deformation",
     ),
+    "electron-wave": (
+        "fiberax.cases.electron_wave",
+        "ElectronWave",
+        "a pulse of strain in a bar of metal, its electrons carried along in Car-Parrinello motion",
+    ),
     "homogenize": (
         "fiberax.cases.homogenize",
         "Homogenize",

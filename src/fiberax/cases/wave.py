@@ -87,7 +87,7 @@ class WaveCase(ChainOptions):
             dt=dt,
             saveat=tuple(np.linspace(0.0, t1, self.records + 1).tolist()),
             stepper=fx.Verlet(),
-            labels=_labels(labels, macro),
+            labels=with_energies(labels, macro),
         )
 
     def _medium(self) -> tuple[Any, float, Labels]:
@@ -133,7 +133,7 @@ class WaveCase(ChainOptions):
         return min(step, fx.stiffness(bundle, still, fx.Seamless()).step), cell / step
 
 
-def _labels(labels: Labels, macro: Any) -> Labels:
+def with_energies(labels: Labels, macro: Any) -> Labels:
     """The names, and the energies of the whole interval."""
 
     def energies(record) -> dict[str, np.ndarray]:

@@ -181,6 +181,12 @@ class ThomasFermi(AbstractEnergy):
         u, out = twice(once, electrons_of(state), lambda: jnp.ones(self.grid))
         return with_electrons(state, u), out
 
+    def stiffness_range(self, condition: Float[Array, "3 3"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Smallest and largest κ(G) of the homogeneous gas (hartree): m and κ give the frequencies in motion, (κ/m)^½."""
+        kappa = self._kappa(self._cell(condition, None))
+        present = fourier.kept(self.grid) & (fourier.squares(self.grid, jnp.eye(3)) > 0.0)
+        return jnp.min(jnp.where(present, kappa, jnp.inf)), jnp.max(jnp.where(present, kappa, 0.0))
+
     def density(self, state: Any, condition: Float[Array, "3 3"]) -> Float[Array, "n1 n2 n3"]:
         """ρ (electrons per bohr³ of the deformed cell) at the grid points."""
         return self.electrons / (self.volume * fourier.deformation(condition)[1]) * electrons_of(state) ** 2
