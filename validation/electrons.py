@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import plane_wave_codes as codes
 from dftpy_cell import Solver
+from electron_motion import coupled
 from table import Table
 
 import fiberax as fx
@@ -171,7 +172,7 @@ def abinit_path(out):
     return table.close(out)
 
 
-CASES = (orbital_free, plane_waves, published, pulay, abinit_path)
+CASES = (orbital_free, plane_waves, published, pulay, abinit_path, coupled)
 
 
 def main(names):

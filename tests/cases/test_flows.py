@@ -152,6 +152,7 @@ def test_newtonian_cavity_is_that_of_the_biharmonic_equation(tmp_path):
     assert not list((tmp_path / "run").glob("**/state*.npz")) and "state" not in a
 
 
+@pytest.mark.slow
 def test_kolmogorov_flow_is_laminar_at_first_and_loses_no_energy(tmp_path):
     """Newtonian: a = F/n² (1 − exp(−n² t/Re)); with springs the powers add up to what the motion gains."""
     laminar = run(

@@ -106,6 +106,7 @@ def test_a_plane_wave_in_silicon_is_as_fast_as_sound(tmp_path):
     assert all("strain A = " in site.caption for site in read_microstates(tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_a_file_carries_the_wave_of_the_named_potential(tmp_path):
     file = tmp_path / "mine.sw"
     file.write_text("Si Si Si 2.1683 2.0951 1.80 21.0 1.20 -0.333333333333333333 7.049556277 0.6022245584 4.0 0.0 0.0\n")

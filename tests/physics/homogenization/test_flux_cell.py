@@ -92,7 +92,7 @@ def test_zero_gradient_has_zero_flux():
     assert int(out.result) == fx.Result.SUCCESS and np.all(value == 0.0)
 
 
-@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("symmetric", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_tangent_against_differences(symmetric):
     def q(U, g, z):
         turn = 0.0 if symmetric else jnp.array([-g[1], g[0]]) * jnp.sin(2 * PI * z[1])

@@ -1,5 +1,7 @@
 """Derivatives of crystals: stress and moduli of relaxed states, third derivatives, derivatives in parameters."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -35,6 +37,9 @@ def sizes(seed, d, largest=0.05):
     return np.random.default_rng(seed).uniform(-largest, largest, (d, d))
 
 
+SLOW = partial(pytest.param, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="module")
 def hcp():
     return Crystal(1.1 * HCP, [[0, 0, 0], [1 / 3, 1 / 3, 0.5]], ["Ar", "Ar"], LJ)
@@ -45,7 +50,7 @@ def silicon():
     return Crystal(5.431 * FCC, [[0, 0, 0], [0.25] * 3], ["Si", "Si"], P.StillingerWeber("Si"))
 
 
-@pytest.mark.parametrize("kind", ["hcp", "silicon", "own"])
+@pytest.mark.parametrize("kind", [SLOW("hcp"), "silicon", SLOW("own")])
 def test_stress_and_moduli_are_derivatives(kind, hcp, silicon):
     own = Crystal(1.7 * HEXAGON, [[0, 0], [1 / 3, 1 / 3]], ["X", "Y"], Axilrod(), stretch=0.9)
     crystal = {"hcp": hcp, "silicon": silicon, "own": own}[kind]

@@ -28,6 +28,7 @@ def test_scaled():
     assert jax.jit(lambda k: jnp.asarray(len(repr(eqx.tree_at(lambda e: e.energy, e, k)))))(1.0) > 0  # traced too
 
 
+@pytest.mark.slow
 def test_fully_relaxed():
     """A sheared two-atom cell with its atoms off their places comes back to the triangular lattice."""
     cell = R0 * np.array([[1.0, 0], [0.03, 1.05 * 3**0.5]])

@@ -80,6 +80,7 @@ def test_lattice_sums_of_fcc(whole):
     assert v[0, 0] > v[0, 1] > 0
 
 
+@pytest.mark.slow
 def test_lattice_sums_of_the_strained_crystal(whole):
     """Against long truncated sums, whose tail goes like 1/R³, extrapolated; and for several atoms in two dimensions."""
     A = np.random.default_rng(0).uniform(-0.1, 0.1, (3, 3))

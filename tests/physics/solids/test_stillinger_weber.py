@@ -124,6 +124,7 @@ def silicon():
     return fx.solids.Crystal(5.5 * FCC, [[0, 0, 0], [0.25] * 3], ["Si", "Si"], P.StillingerWeber("Si"))
 
 
+@pytest.mark.slow
 def test_silicon(silicon):
     """Balamane, Halicioglu, Tiller (1992): 151.4, 76.4, 56.4 GPa, 109.8 unrelaxed; a = 5.431 Å."""
     e = fx.solids.equilibrium(silicon)

@@ -183,6 +183,7 @@ def test_hard_cells_and_what_is_no_cell():
     assert fx.response(fiber, -1.2 * jnp.eye(3)).result != 0
 
 
+@pytest.mark.slow
 def test_promises():
     check_fiber(fcc(9), SHEARED)
 

@@ -134,7 +134,7 @@ class ThomasFermi(AbstractEnergy):
         return (kinetic + local + cells.electrostatic(cell, self.grid, density) + points) / self.volume
 
     def energy_and_link(self, state, condition):
-        return jax.value_and_grad(lambda A: self.energy(jax.lax.stop_gradient(state), A))(condition)
+        return jax.value_and_grad(lambda A: self.energy(state, A))(condition)
 
     def constraint(self, state, condition):
         """mean(u²) − 1, (1,)."""
