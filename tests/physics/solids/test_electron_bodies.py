@@ -51,7 +51,7 @@ def test_a_wave_over_orbitals_in_motion():
 def test_a_body_pulled_over_densities_has_the_stress_of_its_cell():
     """One element between free sides: the cell without lateral stress."""
     fcc = 7.653 * 0.5 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
-    cell = fx.solids.ThomasFermi(fcc, fx.solids.ions.Gaussian(3.0, 0.4754907726), 3, grid=(6,) * 3, xc="lda_pw")
+    cell = fx.solids.ThomasFermi(fcc, fx.solids.ions.Gaussian(3.0, 0.4754907726), 3, grid=(9,) * 3, xc="lda_pw")
     mesh = fx.grids.tets((0, 0, 0), (1, 1, 1), cells=(1, 1, 1))
     body = fx.solids.Elasticity(
         mesh, fixed={"left": 0, "front": 2, "bottom": 1}, displacement={"right": {0: lambda x, t: 0.01}}
