@@ -250,6 +250,21 @@ def test_pseudopotentials_of_ones_own():
             fx.solids.ions.GTH(numbers._replace(**change))
 
 
+def test_memory_of_a_fiber():
+    """What docs/electrons.md says of silicon at 15 hartree and 27 points."""
+    fiber = silicon(cutoff=15.0, kgrid=(3, 3, 3))
+    state = jax.eval_shape(lambda: fiber.init(A, jax.random.key(0)))
+    assert state.shape[:2] == (14, 4) and state.size * state.dtype.itemsize == pytest.approx(0.65 * 2**20, rel=0.02)
+
+
+@pytest.mark.slow
+def test_moduli_of_metals_are_the_slope_of_the_stress():
+    fiber = aluminium(kgrid=(1, 1, 1), smearing=("fermi", 0.05))
+    at = fx.response(fiber, A, tangent=True, tolerance=1e-9)
+    P = solved(fiber, along([0]), 1e-10)[3]
+    np.testing.assert_allclose(np.tensordot(at.tangent, D, axes=2), slope(P), rtol=1e-4, atol=1e-6)
+
+
 def test_occupations_that_move_are_refused():
     moving = fx.relax(aluminium(smearing=("fermi", 0.02)), mass=1.0)
     with pytest.raises(fx.Mismatch, match="fractional occupations"):

@@ -101,15 +101,17 @@ def bands(
         raise BadInput(f"bands: path must be points (n, 3) in fractions of the reciprocal lattice; they are {points.shape}.")
     A, state = _solved(bare, A, state)
     _, potential = _potential(bare, A, state)
-    count = int(np.ceil(0.5 * bare.electrons)) + 4 if count is None else count
+    usual = int(np.ceil(0.5 * bare.electrons)) + 4
     found = []
     for k in points:
         s = bare.setting_at(A, state, k)
         most = s.points.m.shape[1]
-        if not 0 < count <= most:
-            raise BadInput(f"bands: count = {count}; the basis has {most} plane waves.")
+        if count is not None and not 0 < count <= most:
+            raise BadInput(f"bands: count = {count}; the basis has {most} plane waves at k = {k.tolist()}.")
         H = np.asarray(matrix(s, potential, most))[0]
-        found.append(scipy.linalg.eigvalsh(H, subset_by_index=(0, count - 1)))
+        found.append(scipy.linalg.eigvalsh(H, subset_by_index=(0, min(usual, most) - 1 if count is None else count - 1)))
+    fewest = min(map(len, found))
+    found = [levels[:fewest] for levels in found]
     return jnp.asarray(found)
 
 
