@@ -53,7 +53,9 @@ def test_path_is_exact_and_ends_where_soundness_does():
     np.testing.assert_allclose(sol.response, np.repeat((2 * np.exp(-r) * (1 - np.exp(-r)))[:, None], 3, axis=1), atol=1e-9)
     assert LIMIT - 4e-4 < sol.ts[-1] < LIMIT
     words = sol.stats["stopped"]
-    assert "lost their ground" in words and "The bond of length 0.69" in words
+    assert "lost their ground" in words
+    # Beyond the limit the symmetric state is a saddle, and the solver may be on its way from it.
+    assert abs(float(words.split("The bond of length ")[1].split()[0]) - np.log(2.0)) < 0.02
     assert "allow_unstable" not in words  # no option of the path: it has ended
     assert len(sol.stats["newton"]) == len(sol.ts)
 
