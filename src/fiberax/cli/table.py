@@ -39,9 +39,9 @@ def compute_table(problem: Table, recorder: FolderRecorder, beat: Callable, plac
             arrays |= problem.derived(values[done : done + batch], arrays)
         failed += int(np.count_nonzero(arrays["result"]))
         if jax.process_index() == 0:
+            _keep_shown(problem, folder, values, done, (rows, states))  # before the rows: a stop between loses nothing
             for row, value in enumerate(values[done : done + len(rows)]):
                 recorder.row(done + row, value, {name: array[row] for name, array in arrays.items()})
-            _keep_shown(problem, folder, values, done, (rows, states))
         recorder.saved = done + len(rows)
         elapsed = time.monotonic() - begun
         left = elapsed / (recorder.saved - first) * (total - recorder.saved)
