@@ -8,8 +8,8 @@ import numpy as np
 from table import Table
 
 import fiberax as fx
-from fiberax.cases.electron_wave import ElectronWave
-from fiberax.cases.wave import Method
+from fiberax.cases.electrons.electron_wave import ElectronWave
+from fiberax.cases.solids.wave import Method
 
 _OPTIONS = {"cells": 24, "grid": 8, "width": 0.1}
 _TOLERANCES = (1e-3, 3e-4, 1e-4, 1e-5, 1e-6, 1e-8)

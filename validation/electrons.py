@@ -136,7 +136,7 @@ def pulay(out):
     table = Table(
         "pulay", 'pressure (GPa) of silicon at F = 0.97: basis="cutoff", P and −dE/dV', ("cutoff (Ha)", "from P", "from dE/dV")
     )
-    from fiberax.cases.electrons import GPA
+    from fiberax.cases.electrons.electrons import GPA
 
     for cutoff in (10.0, 15.0, 30.0):
         fiber = fx.solids.KohnSham(SILICON, [("Si", tuple(p)) for p in DIAMOND], cutoff=cutoff, kgrid=2, basis="cutoff")
@@ -154,11 +154,11 @@ def abinit_path(out):
     """The stresses that the case `electrons` draws beside its own, computed again by ABINIT."""
     from importlib.resources import files
 
-    from fiberax.cases.atoms import cell
-    from fiberax.cases.electrons import GPA, KNOWN, Crystal_
+    from fiberax.cases.electrons.electrons import GPA, KNOWN, Crystal_
+    from fiberax.cases.solids.atoms import cell
 
-    table = Table("abinit_path", "cases/data/abinit.csv, P in GPa", ("crystal", "strain"))
-    lines = files("fiberax.cases").joinpath("data/abinit.csv").read_text().splitlines()
+    table = Table("abinit_path", "cases/electrons/data/abinit.csv, P in GPa", ("crystal", "strain"))
+    lines = files("fiberax.cases.electrons").joinpath("data/abinit.csv").read_text().splitlines()
     for row in csv.DictReader(line for line in lines if not line.startswith("#")):
         known = KNOWN[Crystal_(row["crystal"])]
         lattice, basis = cell(known.structure, known.constant)

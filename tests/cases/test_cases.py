@@ -12,8 +12,8 @@ import fiberax as fx
 from fiberax import cli
 from fiberax.cases import CASES, Case, find_case, option
 from fiberax.cases.base import fields_of, from_json, to_json
-from fiberax.cases.diffusion import Diffusion, Method, Stepping
 from fiberax.cases.formula import formula
+from fiberax.cases.homogenization.diffusion import Diffusion, Method, Stepping
 from fiberax.core.errors import BadInput
 from fiberax.io.results import read_table
 

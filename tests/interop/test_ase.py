@@ -24,8 +24,8 @@ from ase.optimize import BFGS
 
 import fiberax as fx
 from fiberax.interop.ase import Calculator, atoms
-from fiberax.physics.solids.calculator import CalculatorCrystal
-from fiberax.physics.solids.ellipticity import second_derivatives
+from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
+from fiberax.physics.solids.crystal.ellipticity import second_derivatives
 
 A = 0.03 * np.random.default_rng(0).standard_normal((3, 3))
 BATCH = 0.03 * np.random.default_rng(1).standard_normal((4, 3, 3))
@@ -160,7 +160,7 @@ def test_any_executor_will_do(crystal, found):
 
 
 def test_workers_start_without_jax():
-    code = "import sys, fiberax.physics.solids.calculator_worker; sys.exit('jax' in sys.modules)"
+    code = "import sys, fiberax.physics.solids.calculators.calculator_worker; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

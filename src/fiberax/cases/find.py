@@ -15,72 +15,72 @@ PACKAGE = Path(__file__).parents[1]
 # name -> (module, class, one line for `fiberax list`); the modules are imported when a case is asked for
 CASES = {
     "cavity": (
-        "fiberax.cases.cavity",
+        "fiberax.cases.fluids.cavity",
         "Cavity",
         "flow of dumbbells, chains or rods in a square cavity under a moving lid",
     ),
     "chain": (
-        "fiberax.cases.chain",
+        "fiberax.cases.solids.chain",
         "Chain",
         "energy, force, modulus and stability of a chain of atoms or electrons over a range of strains",
     ),
     "channel": (
-        "fiberax.cases.channel",
+        "fiberax.cases.fluids.channel",
         "Channel",
         "flow of dumbbells, chains or rods along a channel, from rest",
     ),
     "crystal": (
-        "fiberax.cases.crystal",
+        "fiberax.cases.solids.crystal",
         "CrystalCase",
         "elastic constants of a crystal, and W and P along a deformation up to its limit of stability",
     ),
     "diffusion": (
-        "fiberax.cases.diffusion",
+        "fiberax.cases.homogenization.diffusion",
         "Diffusion",
         "heat flow in time through a composite whose cell is an image",
     ),
     "electrons": (
-        "fiberax.cases.electrons",
+        "fiberax.cases.electrons.electrons",
         "Electrons",
         "energy, stress, elastic constants and bands of a crystal from its electrons, along a deformation",
     ),
     "electron-wave": (
-        "fiberax.cases.electron_wave",
+        "fiberax.cases.electrons.electron_wave",
         "ElectronWave",
         "a pulse of strain in a bar of metal, its electrons carried along in Car-Parrinello motion",
     ),
     "homogenize": (
-        "fiberax.cases.homogenize",
+        "fiberax.cases.homogenization.homogenize",
         "Homogenize",
         "table of the effective conductivity A(U) and dA/dU of an image or a formula",
     ),
     "kolmogorov": (
-        "fiberax.cases.kolmogorov",
+        "fiberax.cases.fluids.kolmogorov",
         "Kolmogorov",
         "flow of dumbbells, chains or rods in a periodic box under a steady force",
     ),
     "pull": (
-        "fiberax.cases.pull",
+        "fiberax.cases.solids.pull",
         "Pull",
         "a block of crystal with a hole or a notch under tension, until it loses ellipticity",
     ),
     "rheometer": (
-        "fiberax.cases.rheometer",
+        "fiberax.cases.fluids.rheometer",
         "Rheometer",
         "steady and transient material functions of dumbbells, chains or rods",
     ),
     "spins": (
-        "fiberax.cases.spins",
+        "fiberax.cases.diffusion.spins",
         "Spins",
         "diffusion coefficient of interacting spins from their Hamiltonian, and how their density spreads",
     ),
     "steady": (
-        "fiberax.cases.steady",
+        "fiberax.cases.homogenization.steady",
         "SteadyConduction",
         "steady temperature between the hot and the cold sides of a composite plate",
     ),
     "wave": (
-        "fiberax.cases.wave",
+        "fiberax.cases.solids.wave",
         "WaveCase",
         "a pulse of strain that runs through a chain of atoms or electrons, with relaxing or relaxed fibers",
     ),

@@ -15,7 +15,7 @@ import numpy as np
 
 import fiberax as fx
 from fiberax.cases.base import CaseWarning, Evolve, Labels, Loading, Problem, Steady, Table
-from fiberax.cases.bodies import with_body
+from fiberax.cases.solids.bodies import with_body
 from fiberax.cli.display import Display
 from fiberax.cli.table import compute_table
 from fiberax.core.errors import BadInput, MissingExtra

@@ -40,7 +40,7 @@ class Calculator(_ase.Calculator):
     def __init__(self, potential: Any):
         super().__init__()
         if not isinstance(potential, AbstractPotential):
-            from fiberax.physics.solids.crystal import Crystal
+            from fiberax.physics.solids.crystal.crystal import Crystal
 
             potential = potential.potential if isinstance(potential, Crystal) else potential
         if not isinstance(potential, AbstractPotential):

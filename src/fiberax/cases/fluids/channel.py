@@ -1,0 +1,144 @@
+"""A channel: dumbbells, chains or rods between two walls, driven by a pressure gradient or by the upper wall, from rest.
+
+For Hookean springs and for Newtonian fluids the exact profile is written beside: with y from wall to wall, U = V y + Σ u_k(t)
+sin(πky), V the speed of the wall, and the modes of `fiberax.cases.fluids.flows`.
+"""
+
+import enum
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fiberax.cases.base import Evolve, Summary, option
+from fiberax.cases.fluids.flows import (
+    Conformation,
+    FlowOptions,
+    StiffWatch,
+    at_time,
+    linear_modes,
+    noise_summary,
+    velocity_of,
+)
+from fiberax.cases.fluids.fluids_common import Model
+from fiberax.io.results import Quantity
+
+_MODES = np.arange(1, 1500)
+_SPREADING = 0.01  # step over the time in which motion spreads across the channel
+_MOST = 2000  # steps that are taken for that
+
+
+class Drive(enum.Enum):
+    """What moves the fluid."""
+
+    PRESSURE = "pressure"
+    WALL = "wall"
+
+
+@dataclass(frozen=True)
+class Channel(FlowOptions):
+    """Flow of dumbbells, chains or rods along a channel, from rest.
+
+    The width is 1. A pressure gradient, or the upper wall, sets the fluid in motion at t = 0; in each cell across the channel
+    lives an ensemble, whose stress acts on the flow. Results are the profiles of velocity and stress, with standard errors for
+    fluids of members; for hookean springs and without polymers the exact velocity beside.
+    """
+
+    spring: str = option("hookean", help="hookean, fene, or h(s) of the force h(|z|^2) z, for example 1 + 0.1*s")
+    members: int = option(5000, help="springs, chains or rods in each cell", low=1)
+    viscosity_ratio: float = option(0.1, help="share of the solvent in the viscosity, 1 for no polymers", low=0, high=1)
+    drive: Drive = option(Drive.PRESSURE, help="a pressure gradient, or the upper wall")
+    gradient: float = option(8.0, help="minus the pressure gradient; 8 moves a fluid of viscosity 1 at speed 1")
+    speed: float = option(1.0, help="of the upper wall")
+    cells: int = option(64, help="cells from wall to wall", low=4)
+    t1: float = option(8.0, help="end", above=0)
+    records: int = option(80, help="times at which results are saved, after the start", low=1)
+
+    def build(self) -> Evolve:
+        """The coupled run. Raises `BadInput`."""
+        import fiberax as fx
+
+        grid = fx.grids.Box(0.0, 1.0, cells=self.cells, periodic=False)
+        pressure = self.drive is Drive.PRESSURE
+        shear = abs(0.5 * self.gradient if pressure else self.speed)
+        dt = self.step(grid, self.rest_modulus(), shear / (self.total_viscosity() or 1.0))
+        if self.dt is None and self.Re > 0.0:
+            dt = min(dt, max(_SPREADING * self.Re, self.t1 / _MOST))
+        flow = fx.fluids.Flow(
+            grid,
+            Re=self.Re,
+            viscosity_ratio=self.viscosity_ratio,
+            boundary=None if pressure else {"top": fx.fluids.Wall(self.speed)},
+            force=self.gradient if pressure else None,
+            De=self.De,
+            dim=self.dim,
+        )
+        exact = _Exact(self) if self.is_linear else None
+        # Only τ_yy stiffens a flow along x, and shear leaves it about as it is.
+        conformation, watch, velocity = Conformation(self), StiffWatch(self, grid, dt), velocity_of(flow)
+
+        def further(record: Any) -> dict[str, np.ndarray]:
+            nodes = np.asarray(record.macro.value if self.Re == 0.0 else record.macro)
+            stress = np.asarray(record.response)
+            watch(record.t, float(stress[:, 1, 1].max()))
+            found = {"macro.U": nodes, "macro.velocity": velocity(record.macro), "centre": np.interp(0.5, self.nodes, nodes)}
+            found |= {"N1": stress[:, 0, 0] - stress[:, 1, 1]} | conformation(record)
+            return found if exact is None else found | exact.columns(record.t)
+
+        names = {
+            "macro.U": Quantity("U", "1", "velocity along the channel at the nodes, walls among them"),
+            "centre": Quantity("U_centre", "1", "velocity half way between the walls"),
+            "N1": Quantity("N1", "1", "first normal stress difference N₁"),
+            "exact.U": Quantity("U_exact", "1", "velocity along the channel at the nodes, exact"),
+            "exact.centre": Quantity("U_centre_exact", "1", "velocity half way between the walls, exact"),
+            "exact.shear": Quantity("tau_xy_exact", "1", "shear stress of the fibers, exact"),
+        }
+        return self.evolve(flow, grid, dt, self.labels(further, names), self._summary)
+
+    @property
+    def nodes(self) -> np.ndarray:
+        """Coordinates of the velocities."""
+        return np.linspace(0.0, 1.0, self.cells + 1)
+
+    def _summary(self, times: np.ndarray, columns: dict[str, np.ndarray]) -> Summary:
+        noise, U = noise_summary(columns), columns["macro.U"]
+        content, lines = {"centre velocity at the end": float(columns["centre"][-1])}, []
+        lines.append(f"velocity half way between the walls: {columns['centre'][-1]:.5g} at t = {times[-1]:.4g}")
+        if "exact.U" in columns:
+            off = float(np.abs(U[1:] - columns["exact.U"][1:]).max())
+            content["largest deviation from the exact velocity"] = off
+            lines.append(f"it is at most {off:.2g} away from the exact one, anywhere and at any time after the start")
+        return Summary(content | noise.content, (*lines, *noise.lines))
+
+
+class _Exact:
+    """Velocity and shear stress of linear viscoelasticity, at all save times."""
+
+    def __init__(self, options: Channel):
+        self._options = options
+
+    @functools.cached_property
+    def _solved(self) -> tuple[np.ndarray, np.ndarray]:
+        o, q = self._options, np.pi * _MODES
+        pressure, t = o.drive is Drive.PRESSURE, np.array(o.times)
+        constant, height = 4.0 / q * (_MODES % 2), -2.0 * (-1.0) ** _MODES / q  # 1 and y in sines
+        V = 0.0 if pressure else o.speed
+        force, start = (o.gradient * constant if pressure else 0.0), (0.0 if o.Re == 0.0 else -V * height)
+        u, s = linear_modes(q, t, o, force, start)
+        centres = 0.5 * (o.nodes[1:] + o.nodes[:-1])
+        De = o.relaxation_times()
+        uniform = V * np.sum(De * (1.0 - np.exp(-np.multiply.outer(t, 1.0 / De))), axis=1)
+        U = V * o.nodes + u @ np.sin(np.outer(q, o.nodes))
+        U[:, -1] = V  # where the series of y does not converge
+        return U, uniform[:, None] + s @ np.cos(np.outer(q, centres))
+
+    def columns(self, t: float) -> dict[str, np.ndarray]:
+        """Those of the save time `t`."""
+        k, o = at_time(self._options.times, t), self._options
+        U = self._solved[0][k] if t > 0.0 else np.where(o.nodes < 1.0, 0.0, self._solved[0][k])
+        if o.Re == 0.0:
+            U = self._solved[0][k]
+        found = {"exact.U": U, "exact.centre": np.interp(0.5, o.nodes, U)}
+        springs = o.model is not Model.ROD and o.is_hookean
+        return found | ({"exact.shear": self._solved[1][k]} if springs else {})

@@ -1,0 +1,239 @@
+"""What cases of flows share: options, the largest stable step, what is written of a flow, and exact linear viscoelasticity.
+
+Hookean springs and Newtonian fluids along x, mode by mode of sin(qy), u being the amplitude of the velocity, s_k of stresses:
+
+    Re u' = f − ν q² u − q ((1 − ν)/De) Σ_k s_k,    s_k' = q u − s_k/De_k,    De_k = De/(2 sin²(πk/(2n + 2)))
+
+for chains of n springs; one spring is the fluid of Waters and King (Rheol. Acta 9, 1970).
+"""
+
+import enum
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fiberax.cases.base import CaseWarning, Evolve, Labels, Summary, option
+from fiberax.cases.fluids.fluids_common import FluidOptions, Form, Model
+from fiberax.cases.fluids.portraits import portrait
+from fiberax.cases.fluids.rheology import order, second_moment
+from fiberax.core.errors import BadInput
+from fiberax.io.results import Quantity
+
+_SAFETY = 0.4  # of the largest stable step
+_RESOLVED = 0.1  # step times the rates of springs and flow
+_THICKENING = 0.0625  # ⟨m_x² m_y²⟩/2 of aligned rods: the viscosity, times 1 − ν, that their own friction adds
+_TAKEN = 0.16, 1.0 / 3.0  # of the solvent's viscosity may be taken explicitly at any step by fx.IMEX, by fx.Extrapolation
+
+
+class Scheme(enum.Enum):
+    """How states are carried with the flow."""
+
+    SEMI_LAGRANGIAN = "semi-lagrangian"
+    WENO = "weno"
+    UPWIND = "upwind"
+
+
+@dataclass(frozen=True)
+class FlowOptions(FluidOptions):
+    """A flow of the fluid: its numbers, and its time; for cases to build on."""
+
+    control: bool = option(False, help="carry members at rest too, in the same noise: takes errors off at low rates")
+    Re: float = option(1.0, help="Reynolds number; 0: no inertia", low=0)
+    viscosity_ratio: float = option(0.5, help="share of the solvent in the viscosity, 1 for no polymers", low=0, high=1)
+    t1: float = option(10.0, help="end", above=0)
+    dt: float | None = option(None, help="time step; default from what is stable and follows the fluid", above=0)
+    records: int = option(40, help="times at which results are saved, after the start", low=1)
+    save_states: bool = option(False, help="save the members or densities of all sites as well, at all these times")
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Save times."""
+        return tuple(np.linspace(0.0, self.t1, self.records + 1).tolist())
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether flow along one direction is exactly that of linear viscoelasticity."""
+        return self.is_hookean or self.viscosity_ratio == 1.0
+
+    def total_viscosity(self) -> float | None:
+        """That of slow flows, where it is known."""
+        limit = 0.0 if self.viscosity_ratio == 1.0 else self.zero_rate_viscosity()
+        return None if limit is None else self.viscosity_ratio + (1.0 - self.viscosity_ratio) * limit / self.De
+
+    def stiff_limit(self, grid: Any, modulus: float) -> float:
+        """The largest stable step where the stress grows by `modulus` times the velocity gradient per unit of time, or 0.
+
+        The fibers' stress is taken explicitly: dt² a = Re + ν k² dt, a = (1 − ν) modulus k²/De, for the largest k there is.
+        """
+        square = sum((2.0 / h) ** 2 for h in grid.spacing)
+        a, b = (1.0 - self.viscosity_ratio) * modulus * square / self.De, self.viscosity_ratio * square
+        limit = math.inf if a == 0.0 else (b + math.sqrt(b * b + 4.0 * a * self.Re)) / (2.0 * a)
+        extra = _THICKENING * (1.0 - self.viscosity_ratio) if self.model is Model.ROD else 0.0
+        if extra > _TAKEN[self.Re == 0.0] * self.viscosity_ratio:
+            limit = min(limit, self.Re / (extra * square))
+        return limit
+
+    def rest_modulus(self) -> float:
+        """What the stress at rest has of it."""
+        return float(self.springs) if self.model is Model.CHAIN else 1.0
+
+    def step(self, grid: Any, modulus: float, rate: float) -> float:
+        """The time step, for a stress of about `modulus` and gradients of about `rate`. Raises `BadInput` for one too long."""
+        if self.viscosity_ratio == 0.0 and self.Re == 0.0:
+            raise BadInput("--Re 0 with --viscosity-ratio 0 leaves nothing to solve for: give one of them a value above 0.")
+        limit = self.stiff_limit(grid, self.rest_modulus())
+        if limit == 0.0:
+            raise BadInput(
+                f"--viscosity-ratio = {self.viscosity_ratio:g}: rods without inertia need a solvent of at least "
+                f"{_THICKENING / (_THICKENING + _TAKEN[True]):.2g}, next to which their own friction is small."
+            )
+        if self.model is Model.ROD:  # which are not drawn out
+            modulus = self.rest_modulus()
+        if self.dt is None:
+            own = _RESOLVED / (1.0 / float(self.relaxation_times()[-1]) + rate)
+            return min(_SAFETY * self.stiff_limit(grid, modulus), own, self.t1 / self.records)
+        if self.dt > limit:
+            raise BadInput(
+                f"--dt = {self.dt:g}: the fluid is stiff, no step above {limit:.3g} is stable even at rest. Give less, or "
+                "leave --dt away."
+            )
+        return self.dt
+
+    def evolve(self, flow: Any, grid: Any, dt: float, labels: Labels, summary: Callable, **choices: Any) -> Evolve:
+        """The run; `choices`: transport, and the macrostate to begin with."""
+        import fiberax as fx
+
+        bundle = fx.Bundle(flow, self.fiber(), transport=choices.get("transport"))
+        return Evolve(
+            bundle=bundle,
+            driver=fx.Seamless(separation=math.inf),
+            macro0=jax.tree.map(np.asarray, choices.get("start", flow.start())),
+            t1=self.t1,
+            dt=dt,
+            saveat=self.times,
+            seed=self.seed,
+            labels=labels,
+            summary=summary,
+        )
+
+    def labels(self, further: Callable, more: dict[str, Quantity], shear: bool = False) -> Labels:
+        """Names of what all flows have, and `more`."""
+        rods = self.model is Model.ROD
+        quantities = {
+            "condition": Quantity("kappa", "1", "κ"),
+            "response": Quantity("tau", "1", "stress τ of the fibers"),
+            "macro.velocity": Quantity("velocity", "1", "velocity"),
+            "macro.psi": Quantity("psi", "1", "stream function ψ"),
+            "conformation": Quantity("conformation", "1", "⟨mm⟩ of rods" if rods else "⟨zz⟩ of springs, end to end"),
+            "trace": Quantity("stretch", "1", "order parameter S of rods" if rods else "mean square of z"),
+            "result": Quantity("result", "1", "result of the step"),
+        }
+        gradient = np.zeros((self.dim, self.dim))
+        gradient[0, 1] = 1.0
+        states = "written" if self.save_states else "seen"
+        draw = portrait(self.fiber(), gradient)
+
+        def look(state, condition) -> dict[str, np.ndarray]:
+            """One ensemble stands for the replicas of a sample."""
+            many = state if self.form is Form.DENSITY else jax.tree.map(lambda x: x[None], state)
+            return draw(many, condition)
+
+        return Labels(quantities | more, microstate=look, further=further, macro=False, states=states)
+
+
+class Conformation:
+    """⟨zz⟩ or ⟨mm⟩ of every site of a record, from the states, and what one number says of it."""
+
+    def __init__(self, options: FlowOptions):
+        fiber = options.fiber()
+        self._rods = options.model is Model.ROD
+        self._moment = eqx.filter_jit(lambda states: jax.vmap(lambda s: second_moment(fiber, s))(states))
+
+    def __call__(self, record: Any) -> dict[str, np.ndarray]:
+        moment = np.asarray(self._moment(record.state))
+        trace = order(moment) if self._rods else np.trace(moment, axis1=-2, axis2=-1)
+        return {"conformation": moment, "trace": trace}
+
+
+class StiffWatch:
+    """Warns once where the stress has grown so large that the step is not stable any more."""
+
+    def __init__(self, options: FlowOptions, grid: Any, dt: float):
+        self._options, self._grid, self._dt, self._warned = options, grid, dt, False
+
+    def __call__(self, t: float, modulus: float) -> float:
+        """The largest stable step for a stress of `modulus`."""
+        rods = self._options.model is Model.ROD
+        limit = self._options.stiff_limit(self._grid, self._options.rest_modulus() if rods else modulus)
+        if self._dt > limit and not self._warned and np.isfinite(limit):
+            self._warned = True
+            words = f"at t = {t:.4g} the stress lets only steps up to {limit:.2g} be stable, and the run takes {self._dt:.2g}"
+            warnings.warn(f"{words}. If the results oscillate, take --dt {_SAFETY * limit:.1g}.", CaseWarning, stacklevel=2)
+        return limit
+
+
+def largest_stress(stress: np.ndarray) -> float:
+    """The largest eigenvalue of τ (sites, d, d)."""
+    return float(np.linalg.eigvalsh(0.5 * (stress + np.swapaxes(stress, -1, -2))).max())
+
+
+def noise_summary(columns: dict[str, np.ndarray]) -> Summary:
+    """How large the standard errors are, for fluids of members."""
+    error = columns.get("stderr")
+    if error is None:
+        return Summary({})
+    share = float(np.nanmax(error[-1]) / np.nanmax(np.abs(columns["response"][-1])))
+    return Summary(
+        {"largest standard error of the stress over the largest stress": share},
+        (f"standard errors of the stress reach {100.0 * share:.2g} % of the largest stress",),
+    )
+
+
+def linear_modes(q: np.ndarray, times: np.ndarray, options: FlowOptions, force: Any, start: Any = 0.0) -> tuple:
+    """Amplitudes of velocity u and stress Σ s_k, (times, modes), at wave numbers q under `force` from the velocity `start`."""
+    De, nu, Re = options.relaxation_times(), options.viscosity_ratio, options.Re
+    weight, n = (1.0 - nu) / options.De, len(De)
+    force, start = np.broadcast_to(force, q.shape), np.broadcast_to(start, q.shape)
+    if Re == 0.0:  # u = (f − q weight Σ s)/(ν q²): the same for all q but for scales
+        M, source = -weight / nu * np.ones((n, n)) - np.diag(1.0 / De), np.ones(n)
+        sums = _relaxed(M[None], source[None], np.zeros((1, n)), times)[..., 0, :].sum(axis=-1)[:, None]
+        return force / (nu * q**2) * (1.0 - weight / nu * sums), force / (nu * q) * sums
+    M = np.zeros((len(q), n + 1, n + 1))
+    M[:, 0, 0], M[:, 0, 1:], M[:, 1:, 0] = -nu * q**2 / Re, -weight * q[:, None] / Re, q[:, None]
+    M[:, np.arange(1, n + 1), np.arange(1, n + 1)] = -1.0 / De
+    source, begin = np.zeros((2, len(q), n + 1))
+    source[:, 0], begin[:, 0] = force / Re, start
+    x = _relaxed(M, source, begin, times)
+    return x[..., 0], x[..., 1:].sum(axis=-1)
+
+
+def _relaxed(M: np.ndarray, source: np.ndarray, begin: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Solution x (times, modes, n) of x' = Mx + source."""
+    rest = -np.linalg.solve(M, source[..., None])[..., 0]
+    roots, vectors = np.linalg.eig(M)
+    weights = np.linalg.solve(vectors, (begin - rest)[..., None].astype(complex))[..., 0]
+    growing = np.exp(np.multiply.outer(times, roots)) * weights
+    return rest + np.einsum("kij,tkj->tki", vectors, growing).real
+
+
+def at_time(times: tuple[float, ...], t: float) -> int:
+    """Which save time `t` is."""
+    return int(np.argmin(np.abs(np.array(times) - t)))
+
+
+def is_brownian(options: FlowOptions) -> bool:
+    """Whether there are members."""
+    return options.form is Form.BROWNIAN
+
+
+def velocity_of(flow: Any) -> Callable:
+    """The velocity at cell centres of a macrostate, compiled once."""
+    centred = eqx.filter_jit(flow.centred)
+    return lambda macro: np.asarray(centred(jax.tree.map(jnp.asarray, macro)))

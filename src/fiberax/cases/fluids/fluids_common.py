@@ -1,0 +1,184 @@
+"""What cases of complex fluids share: dumbbells, chains and rods by their options (spec sections 8 and 9)."""
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from fiberax.cases.base import Case, option
+from fiberax.cases.formula import expression
+from fiberax.cases.homogenization.composite import read_numbers
+from fiberax.core.errors import BadInput
+from fiberax.physics.fluids import (
+    FENE,
+    AbstractSpring,
+    Chain,
+    Dumbbell,
+    DumbbellDensity,
+    Expanded,
+    GaussianDensity,
+    Hookean,
+    MaierSaupe,
+    Onsager,
+    Rod,
+    RodDensity,
+)
+
+
+class Model(enum.Enum):
+    """What the fluid is made of."""
+
+    DUMBBELL = "dumbbell"
+    CHAIN = "chain"
+    ROD = "rod"
+
+
+class Form(enum.Enum):
+    """Members with noise, or their probability density."""
+
+    BROWNIAN = "brownian"
+    DENSITY = "density"
+
+
+class Potential(enum.Enum):
+    """How rods see each other."""
+
+    NONE = "none"
+    MAIER_SAUPE = "maier-saupe"
+    ONSAGER = "onsager"
+
+
+class NoiseName(enum.Enum):
+    """Kinds of noise."""
+
+    THREE_POINT = "three-point"
+    GAUSSIAN = "gaussian"
+
+
+class Law(AbstractSpring):
+    """A law of spring of the user's: h(s), s = |z|²."""
+
+    h: Callable = eqx.field(static=True)
+    reach: float = eqx.field(static=True)
+
+    @property
+    def limit(self):
+        return self.reach
+
+    def factor(self, square):
+        return jnp.broadcast_to(self.h(s=square), square.shape).astype(square.dtype)
+
+
+@dataclass(frozen=True)
+class FluidOptions(Case):
+    """Which fluid; for cases to build on."""
+
+    model: Model = option(Model.DUMBBELL, help="dumbbells, bead-spring chains or rigid rods")
+    spring: str = option("fene", help="hookean, fene, or h(s) of the force h(|z|^2) z, for example 1 + 0.1*s")
+    b: float | None = option(None, help="largest |z|^2 of a spring; default 50 for fene, none for a formula", above=0)
+    springs: int = option(5, help="springs of a chain", low=1)
+    potential: Potential = option(Potential.NONE, help="interaction of rods; of members onsager's is taken to degree 8")
+    director: str | None = option(None, help="direction in which a density of rods is ordered at first, as 1,0,0")
+    intensity: float = option(4.0, help="N of that interaction; isotropic rods are unstable above 5 and 10.19", low=0)
+    dim: int = option(3, help="dimensions of the flow, 2 or 3; rods have 3", low=2, high=3)
+    De: float = option(1.0, help="relaxation time of a spring; for rods 1 / rotational diffusion", above=0)
+    form: Form = option(Form.BROWNIAN, help="brownian: members with noise; density: their Fokker-Planck equation")
+    degree: int | None = option(None, help="of the polynomials of a density, even; default by the model", low=4)
+    members: int = option(500, help="springs, chains or rods of an ensemble", low=1)
+    noise: NoiseName = option(NoiseName.THREE_POINT, help="of weak order 2 both")
+    control: bool = option(True, help="carry members at rest too, in the same noise: takes errors off at low rates")
+    seed: int = option(0, help="of the noise", low=0)
+
+    def fiber(self) -> Any:
+        """The fluid that these options describe. Raises `BadInput`."""
+        if self.model is not Model.ROD and self.potential is not Potential.NONE:
+            raise BadInput(f"--potential {self.potential.value} is an interaction of rods: give --model rod with it.")
+        if self.director is not None and not (self.form is Form.DENSITY and self.model is Model.ROD):
+            raise BadInput("--director is of a density of rods: give --model rod --form density with it.")
+        if self.form is Form.DENSITY:
+            return self._density()
+        noise: Any = self.noise.value
+        if self.model is Model.ROD:
+            self._need_three()
+            field = self._field()
+            if isinstance(field, Onsager):  # whose forces are otherwise those of all pairs
+                field = Expanded(field)
+            # Rods that see each other may order at rest as well, in some other direction: no help then.
+            return Rod(field, self.members, self.De, noise, control=self.control and field is None)
+        if self.model is Model.CHAIN:
+            return Chain(self.law(), self.springs, self.dim, self.members, self.De, noise, control=self.control)
+        return Dumbbell(self.law(), self.dim, self.members, self.De, noise, control=self.control)
+
+    def law(self) -> AbstractSpring:
+        """The law of the springs. Raises `BadInput`."""
+        name = self.spring.strip().lower()
+        if name == "hookean":
+            if self.b is not None:
+                raise BadInput("--b is the largest |z|^2 of a spring, and those of --spring hookean have none.")
+            return Hookean()
+        if name == "fene":
+            return FENE(50.0 if self.b is None else self.b)
+        law = Law(expression(self.spring, ("s",), "--spring"), float("inf") if self.b is None else self.b)
+        far = np.linspace(0.0, 100.0 if self.b is None else 0.99 * self.b, 200)
+        found = np.asarray(law.factor(jnp.asarray(far)))
+        if not np.all(np.isfinite(found)) or np.any(found < 0.0):
+            bad = far[np.argmax(~np.isfinite(found) | (found < 0.0))]
+            raise BadInput(f"--spring '{self.spring}': at s = {bad:.3g} it is no finite number >= 0. Give --b, where it ends.")
+        return law
+
+    def relaxation_times(self) -> np.ndarray:
+        """Those of the modes of the stress for Hookean springs, the longest first; a guide for others."""
+        if self.model is Model.ROD:
+            return np.array([self.De / 6.0])
+        if self.model is Model.DUMBBELL:
+            return np.array([self.De])
+        k = np.arange(1, self.springs + 1)
+        return self.De / (2.0 * np.sin(0.5 * np.pi * k / (self.springs + 1)) ** 2)
+
+    def longest(self) -> float:
+        """The time after which a fluid has about forgotten; rods that see each other take longer, near a transition more."""
+        return 0.5 * self.De if self.potential is not Potential.NONE else float(self.relaxation_times()[0])
+
+    @property
+    def is_hookean(self) -> bool:
+        """Whether the answer is known."""
+        return self.model is not Model.ROD and self.spring.strip().lower() == "hookean"
+
+    def zero_rate_viscosity(self) -> float | None:
+        """The exact limit of the shear viscosity at small rates, where it is known."""
+        if self.is_hookean:
+            return float(self.relaxation_times().sum())
+        if self.model is Model.ROD and self.potential is Potential.NONE:
+            return 2.0 / 15.0 * self.De
+        if self.model is Model.DUMBBELL and isinstance(law := self.law(), FENE):
+            return self.De * float(law.b) / (float(law.b) + self.dim + 2.0)
+        return None
+
+    def _density(self) -> Any:
+        if self.model is Model.CHAIN:
+            raise BadInput("--form density is not there for chains: their density has too many dimensions. Use brownian.")
+        if self.model is Model.ROD:
+            self._need_three()
+            director = None if self.director is None else read_numbers(self.director, "--director")
+            if director is not None and (len(director) != 3 or not any(director)):
+                raise BadInput(f"--director = {self.director}: give three numbers, not all zero.")
+            return RodDensity(self._field(), self.De, self.degree or 16, director)
+        law = self.law()
+        if isinstance(law, Law):
+            raise BadInput(f"--form density takes --spring hookean or fene; {self.spring!r} needs --form brownian.")
+        if isinstance(law, Hookean):
+            return GaussianDensity(self.dim, self.De)
+        return DumbbellDensity(law, self.dim, self.De, self.degree)
+
+    def _field(self):
+        if self.potential is Potential.NONE:
+            return None
+        return (MaierSaupe if self.potential is Potential.MAIER_SAUPE else Onsager)(self.intensity)
+
+    def _need_three(self) -> None:
+        if self.dim != 3:
+            raise BadInput(f"--dim {self.dim}: rods are unit vectors in three dimensions. Give --dim 3.")

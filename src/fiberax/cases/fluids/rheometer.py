@@ -1,0 +1,333 @@
+"""A rheometer: material functions of dumbbells, chains and rods in a prescribed flow (spec sections 8 and 9).
+
+Conventions of the Society of Rheology: in shear N1 = τ_xx − τ_yy and N2 = τ_yy − τ_zz, x being the direction of the flow and y
+that of its gradient; the stretching direction of extension is x.
+"""
+
+import enum
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from fiberax.cases.base import Evolve, Labels, Sampling, Summary, Table, option
+from fiberax.cases.fluids.fluids_common import FluidOptions, Form, Model, Potential
+from fiberax.cases.fluids.portraits import portrait
+from fiberax.cases.fluids.rheology import (
+    History,
+    Oscillation,
+    Readings,
+    Replicas,
+    Stopped,
+    angle,
+    bound_of_error,
+    exact_columns,
+    hookean,
+    mode_tensors,
+    order,
+    read_history,
+    stretch,
+)
+from fiberax.cases.homogenization.composite import read_numbers
+from fiberax.core.errors import BadInput
+from fiberax.io.results import Quantity
+
+_STARTS = 4  # rates of a transient by default
+_SHOWN = 3  # rows whose configurations are drawn
+
+
+class Flow(enum.Enum):
+    """Flows of one rate."""
+
+    SHEAR = "shear"
+    PLANAR = "planar"
+    UNIAXIAL = "uniaxial"
+
+
+class Mode(enum.Enum):
+    """What is done to the fluid."""
+
+    STEADY = "steady"
+    STARTUP = "startup"
+    RELAXATION = "relaxation"
+    OSCILLATION = "oscillation"
+
+
+@dataclass(frozen=True)
+class Rheometer(FluidOptions):
+    """Steady and transient material functions of dumbbells, chains or rods.
+
+    A homogeneous flow kappa = rate G acts on the fluid: over a range of rates until averages are steady, from rest at given
+    rates (startup), or until it stops (relaxation); or a small oscillation tells G' and G''. Results are the stress, viscosity,
+    normal stress differences and the second moment of the springs or rods, with standard errors for fluids of members; for
+    hookean springs the exact ones beside. Stresses are in units of nkT.
+    """
+
+    flow: Flow = option(Flow.SHEAR, help="shear, planar or uniaxial extension")
+    gradient: str | None = option(None, help="G of your own, row by row: 0,1,0,0 is shear in two dimensions")
+    history: Path | None = option(None, help="file with rows t, kappa_xx, kappa_xy, ...: a flow in time, for startup")
+    mode: Mode = option(Mode.STEADY, help="steady averages, startup, relaxation after the flow stops, small oscillation")
+    low: float = option(0.1, help="lowest rate, or angular frequency", above=0)
+    high: float = option(10.0, help="highest rate, or angular frequency", above=0)
+    rows: int | None = option(
+        None, help="rates from the lowest to the highest; default 13, 4 in time, 31 of oscillation", low=1
+    )
+    rates: str | None = option(None, help="the rates themselves, for example 0.5,2,8")
+    span: float | None = option(None, help="time that is followed; default 6 relaxation times, of a history its own", above=0)
+    before: float | None = option(None, help="time of flow before a relaxation; default 6 relaxation times", above=0)
+    records: int = option(60, help="times at which results are saved", low=2)
+    dt: float | None = option(None, help="time step; default the fluid's own at each rate", above=0)
+    replicas: int = option(8, help="independent ensembles, from which standard errors are taken", low=2)
+    average: float = option(300.0, help="relaxation times over which a steady average is taken, after a fifth as many", above=0)
+
+    def build(self) -> Table | Evolve:
+        """The rows, or the run in time. Raises `BadInput` for options that do not go together."""
+        if self.history is not None and (self.mode is not Mode.STARTUP or self.gradient is not None):
+            raise BadInput("--history is a flow in time of its own: give --mode startup with it, and no --gradient.")
+        gradient, fiber = self._gradient(), self.fiber()
+        if self.mode is Mode.OSCILLATION:
+            return self._oscillation(fiber, gradient)
+        readings = self._readings(gradient)
+        return (
+            self._steady(fiber, gradient, readings) if self.mode is Mode.STEADY else self._transient(fiber, gradient, readings)
+        )
+
+    def _gradient(self) -> np.ndarray:
+        """G, of which the velocity gradient is a multiple."""
+        if self.gradient is not None:
+            numbers = read_numbers(self.gradient, "--gradient")
+            if len(numbers) != self.dim**2:
+                raise BadInput(f"--gradient = {self.gradient}: give {self.dim**2} numbers, G row by row, or another --dim.")
+            G = np.reshape(numbers, (self.dim, self.dim))
+            if not np.any(G + G.T) or abs(np.trace(G)) > 1e-9 * np.abs(G).max():
+                raise BadInput(f"--gradient = {self.gradient}: the trace must be zero, and G more than a rotation.")
+            return G
+        G = np.zeros((self.dim, self.dim))
+        if self.flow is Flow.SHEAR:
+            G[0, 1] = 1.0
+        elif self.flow is Flow.PLANAR:
+            G[0, 0], G[1, 1] = 1.0, -1.0
+        elif self.dim == 3:
+            G = np.diag([1.0, -0.5, -0.5])
+        else:
+            raise BadInput("--flow uniaxial has three dimensions: give --dim 3, or --flow planar.")
+        return G
+
+    def _readings(self, G: np.ndarray) -> Readings:
+        """The stress that makes the viscosity, and normal stress differences, as weights on τ."""
+        unit, rest = np.eye(self.dim), 0.0 if self.dim == 2 else np.outer(np.eye(3)[2], np.eye(3)[2])
+        xx, yy = np.outer(unit[0], unit[0]), np.outer(unit[1], unit[1])
+        first = xx - (0.5 * (yy + rest) if self.gradient is None and self.flow is Flow.UNIAXIAL else yy)
+        strain = 0.5 * (G + G.T)
+        if self.gradient is not None or self.history is not None:
+            main = strain / (2.0 * np.sum(strain**2))
+        else:
+            main = np.outer(unit[0], unit[1]) if self.flow is Flow.SHEAR else first
+        weights = {"stress": main, "N1": first} | ({"N2": yy - rest} if self.dim == 3 else {})
+        return Readings(tuple(weights), tuple(tuple(map(tuple, w.tolist())) for w in weights.values()))
+
+    def _values(self, rows: int) -> np.ndarray:
+        if self.rates is not None:
+            values = np.array(read_numbers(self.rates, "--rates"))
+            if np.any(values <= 0.0) or len(set(values)) < len(values):
+                raise BadInput(f"--rates = {self.rates}: give positive numbers, each once.")
+            return np.sort(values)
+        count = self.rows or rows
+        if count > 1 and not self.high > self.low:
+            raise BadInput(f"--high = {self.high:g} is not above --low = {self.low:g}.")
+        return np.geomspace(self.low, self.high, count) if count > 1 else np.array([self.low])
+
+    def _steady(self, fiber: Any, G: np.ndarray, readings: Readings) -> Table:
+        rates, modes = self._values(13), self.relaxation_times()
+        if self.is_hookean:
+            growth = 2.0 * modes[0] * float(np.linalg.eigvals(G).real.max())
+            if growth * rates[-1] > 1.0 - 1e-9:
+                raise BadInput(f"Hookean springs are drawn out without end from the rate {1.0 / growth:.4g} on: lower --high.")
+
+        def exact(rates: np.ndarray) -> dict[str, np.ndarray]:
+            if not self.is_hookean:
+                return {}
+            return exact_columns(readings, np.concatenate([hookean(r * G, np.array([np.inf]), modes) for r in rates]), rates)
+
+        shown = np.unique(np.linspace(0, len(rates) - 1, _SHOWN).round().astype(int))
+        brownian = self.form is Form.BROWNIAN
+        return Table(
+            fiber=fiber,
+            conditions=rates[:, None, None] * G,
+            values=rates,
+            tangent=False,
+            batch=1 if brownian else 4,
+            labels=self._labels(fiber, G, Quantity("rate", "1", self._rate_words())),
+            summary=self._summary,
+            link=readings,
+            sampling=Sampling(span=self.average * self.longest(), replicas=self.replicas, dt=self.dt, seed=self.seed)
+            if brownian
+            else None,
+            derived=lambda rates, arrays: self._material(rates, arrays) | exact(rates),
+            shown=tuple(shown.tolist()),
+        )
+
+    def _transient(self, fiber: Any, G: np.ndarray, readings: Readings) -> Evolve:
+        import fiberax as fx
+
+        rates, modes = (np.ones(1) if self.history else self._values(_STARTS)), self.relaxation_times()
+        span = self.span or 6.0 * self.longest()
+        times, gradients = np.array([0.0]), rates[:, None, None] * G
+        if self.history is not None:
+            times, gradients = read_history(self.history, self.dim)
+            span = self.span or float(times[-1])
+        dt = self.dt or min(float(self._own_step(fiber, kappa)) for kappa in gradients)
+        every = math.ceil(span / self.records / dt - 1e-9)
+        dt = span / (self.records * every)
+        stops, lead, instant = self.mode is Mode.RELAXATION, 0.0, 1e-9 * dt
+        if stops:
+            lead = dt * math.ceil((self.before or 6.0 * self.longest()) / dt)
+        real = lambda x: jnp.asarray(x, jnp.result_type(float))
+        kappa: Any = real(gradients)
+        if self.history is not None:
+            kappa = History(real(times), real(gradients))
+        elif stops:
+            kappa = Stopped(real(gradients))
+        begin = np.array([mode_tensors(k, np.array([lead]), modes)[:, 0] for k in gradients]) if stops else None
+        saveat = (span * np.arange(self.records + 1) / self.records).tolist()
+        if stops:  # a last look at the flow; fibers then live through its end, which is between two of their steps
+            saveat = [-instant, *saveat]
+
+        def further(record) -> dict[str, np.ndarray]:
+            arrays = {f"response.{k}": v for k, v in record.response.items()}
+            if record.stderr is not None:
+                arrays |= {f"stderr.{k}": v for k, v in record.stderr.items()}
+            found = {"rate": rates} | self._material(rates, arrays)
+            if self.is_hookean and self.history is None:
+                at = np.array([max(record.t, 0.0)])
+                tau = [
+                    hookean(0.0 * G, at, modes, begin[i]) if begin is not None else hookean(r * G, at, modes)
+                    for i, r in enumerate(rates)
+                ]
+                found |= exact_columns(readings, np.concatenate(tau), rates)
+            return found
+
+        brownian = self.form is Form.BROWNIAN
+        labels = self._labels(fiber, G, Quantity("time", "1", "time after the flow stopped" if stops else "time"), further)
+        return Evolve(
+            bundle=fx.Bundle(
+                fx.fluids.Homogeneous(kappa),
+                Replicas(fiber, readings, self.replicas) if brownian else fiber,
+                link=None if brownian else readings,
+            ),
+            driver=fx.Seamless(separation=math.inf),
+            macro0=np.asarray(-lead),
+            t0=-lead,
+            t1=span,
+            dt=dt,
+            saveat=tuple(saveat),
+            seed=self.seed,
+            labels=labels,
+        )
+
+    def _own_step(self, fiber: Any, kappa: np.ndarray) -> float:
+        """The fiber's own time step, for densities one that follows the flow."""
+        if self.form is Form.BROWNIAN:
+            return fiber.timestep(jnp.asarray(kappa))
+        rest = 6.0 if self.model is Model.ROD else 1.0
+        return 0.1 / (rest / self.De + float(np.linalg.norm(kappa)))
+
+    def _oscillation(self, fiber: Any, G: np.ndarray) -> Table:
+        if self.form is Form.BROWNIAN:
+            raise BadInput("--mode oscillation is of linear response, which the density gives exactly: --form density with it.")
+        if self.gradient is not None or self.flow is not Flow.SHEAR:
+            raise BadInput("--mode oscillation is of small shear: leave --flow and --gradient away.")
+        linear = Oscillation(fiber, self.dim)
+        frequencies, modes = self._values(31), self.relaxation_times()
+
+        def exact(omega: np.ndarray, _: Any) -> dict[str, np.ndarray]:
+            x = np.outer(omega, modes)
+            if self.is_hookean:
+                return {"exact.storage": np.sum(x**2 / (1 + x**2), axis=1), "exact.loss": np.sum(x / (1 + x**2), axis=1)}
+            if self.model is Model.ROD and self.potential is Potential.NONE:
+                x, size = x[:, 0], 0.6
+                return {"exact.storage": size * x**2 / (1 + x**2), "exact.loss": size * x / (1 + x**2) + 0.2 * x}
+            return {}
+
+        words = {"storage": "storage modulus G'", "loss": "loss modulus G''", "dynamic": "complex viscosity |η*|"}
+        quantities = {f"response.{k}": Quantity(k, "1", v) for k, v in words.items()}
+        quantities |= {f"exact.{k}": Quantity(f"{k}_exact", "1", f"{words[k]}, exact") for k in ("storage", "loss")}
+        quantities["result"] = Quantity("result", "1", "result of the solve")
+        return Table(
+            fiber=linear,
+            conditions=frequencies,
+            tangent=False,
+            labels=Labels(quantities, axis=Quantity("frequency", "1", "angular frequency ω")),
+            derived=exact,
+        )
+
+    def _material(self, rates: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Viscosity, and in shear the coefficients of normal stress and the angle of extinction; rods: the order parameter."""
+        found: dict[str, np.ndarray] = {}
+        shear = self.gradient is None and self.history is None and self.flow is Flow.SHEAR
+        pairs = {"viscosity": ("stress", 1)} | ({"Psi1": ("N1", 2), "Psi2": ("N2", 2)} if shear else {})
+        for name, (of, power) in pairs.items():
+            if f"response.{of}" in arrays and self.history is None:
+                found[f"material.{name}"] = np.asarray(arrays[f"response.{of}"]) / rates**power
+                if f"stderr.{of}" in arrays:
+                    found[f"error.{name}"] = np.asarray(arrays[f"stderr.{of}"]) / rates**power
+        moment = np.asarray(arrays["response.moment"])
+        spread = arrays.get("stderr.moment")
+        shapes = {"order": order} if self.model is Model.ROD else {"stretch": stretch}
+        if shear:
+            shapes["angle"] = angle
+        for name, of in shapes.items():
+            found[f"material.{name}"] = of(moment)
+            if spread is not None:
+                found[f"error.{name}"] = bound_of_error(of, moment, np.asarray(spread))
+        return found
+
+    def _rate_words(self) -> str:
+        if self.gradient is not None:
+            return "rate"
+        return "shear rate" if self.flow is Flow.SHEAR else "extension rate"
+
+    def _labels(self, fiber: Any, G: np.ndarray, axis: Quantity, further=None) -> Labels:
+        shear = self.gradient is None and self.flow is Flow.SHEAR
+        kind = {Flow.SHEAR: "shear", Flow.PLANAR: "planar extensional", Flow.UNIAXIAL: "uniaxial extensional"}[self.flow]
+        kind = kind if self.gradient is None and self.history is None else "dissipative"
+        words = {"viscosity": f"{kind} viscosity", "Psi1": "first normal stress coefficient Ψ₁"}
+        words |= {"Psi2": "second normal stress coefficient Ψ₂", "order": "order parameter S", "stretch": "mean square of z"}
+        words |= {"angle": "extinction angle in degrees"}
+        stresses = {"tau": "stress τ", "N1": "first normal stress difference N₁", "N2": "second normal stress difference N₂"}
+        stresses |= {"stress": "shear stress" if shear else f"stress of the {kind} viscosity"}
+        stresses |= {"moment": "⟨mm⟩ of rods" if self.model is Model.ROD else "⟨zz⟩ of springs, end to end"}
+        quantities = {f"response.{k}": Quantity(k, "1", v) for k, v in stresses.items()}
+        for key, text in words.items():
+            quantities[f"material.{key}"] = Quantity(key, "1", text)
+            quantities[f"error.{key}"] = Quantity(f"{key}_stderr", "1", f"standard error of {text}")
+        for key, text in {**words, **stresses}.items():
+            quantities[f"exact.{key}"] = Quantity(f"{key}_exact", "1", f"{text}, exact")
+        quantities |= {
+            "condition": Quantity("kappa", "1", "κ"),
+            "macro": Quantity("clock", "1", "time"),
+            "rate": Quantity("rate", "1", self._rate_words()),
+            "result": Quantity("result", "1", "result of the average"),
+        }
+        return Labels(quantities, axis=axis, microstate=portrait(fiber, G), further=further)
+
+    def _summary(self, rates: np.ndarray, columns: dict[str, np.ndarray]) -> Summary:
+        """The zero-rate viscosity where it is known, and what went wrong."""
+        lines, content = [], {}
+        limit = self.zero_rate_viscosity() if self.gradient is None else None
+        if limit is not None:
+            if self.flow is not Flow.SHEAR:
+                limit *= 4.0 if self.flow is Flow.PLANAR else 3.0
+            content["zero-rate viscosity"] = limit
+            error = columns.get("error.viscosity")
+            spread = "" if error is None else f" ± {error[0]:.2g}"
+            lowest = f"{columns['material.viscosity'][0]:.5g}{spread} at the lowest"
+            lines.append(f"the viscosity is {limit:.5g} (exact) at vanishing rates, {lowest}")
+        bad = rates[columns["result"] != 0]
+        if len(bad):
+            remedy = "raise --average" if self.form is Form.BROWNIAN else "raise --degree, or take --form brownian"
+            lines.append(f"{len(bad)} rates from {bad.min():.4g} to {bad.max():.4g} are not to be trusted: {remedy}")
+        return Summary(content, tuple(lines))

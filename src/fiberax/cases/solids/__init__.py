@@ -1,0 +1,1 @@
+"""Cases of solids made of atoms."""

@@ -1,0 +1,206 @@
+"""What the cases of solids share: crystals by a name, or from the file of a potential."""
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fiberax.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from fiberax.physics.solids.crystal.crystal import Crystal
+
+GPA = 160.21766208  # of one eV/Å³, CODATA 2014, as ASE and LAMMPS users know it
+
+DENSITY = 1.66053906660  # g/cm³ of one u/Å³, CODATA 2018
+# Standard atomic weights (IUPAC 2021, abridged) of the elements of the named materials.
+MASSES = {"C": 12.011, "Al": 26.982, "Si": 28.085, "Ni": 58.693, "Cu": 63.546, "Ge": 72.630, "Rh": 102.91, "Pd": 106.42}
+MASSES |= {"Na": 22.990, "Ag": 107.87, "Ir": 192.22, "Pt": 195.08, "Au": 196.97, "Pb": 207.2}
+
+
+class Material(enum.Enum):
+    """Crystals with published potentials."""
+
+    SI_SW = "si-sw"
+    GE_SW = "ge-sw"
+    SI_TERSOFF = "si-tersoff"
+    GE_TERSOFF = "ge-tersoff"
+    C_TERSOFF = "c-tersoff"
+    SIC_TERSOFF = "sic-tersoff"
+    CU = "cu-suttonchen"
+    NI = "ni-suttonchen"
+    AL = "al-suttonchen"
+    AG = "ag-suttonchen"
+    AU = "au-suttonchen"
+    PT = "pt-suttonchen"
+    PD = "pd-suttonchen"
+    RH = "rh-suttonchen"
+    IR = "ir-suttonchen"
+    PB = "pb-suttonchen"
+    LJ = "lj"
+    LJ_PLANE = "lj-triangular"
+
+
+class Structure(enum.Enum):
+    """Crystal structures."""
+
+    FCC = "fcc"
+    BCC = "bcc"
+    SC = "sc"
+    HCP = "hcp"
+    DIAMOND = "diamond"
+    ZINCBLENDE = "zincblende"
+    TRIANGULAR = "triangular"
+
+
+class Kind(enum.Enum):
+    """Formats of the files of potentials."""
+
+    EAM = "eam"
+    SW = "sw"
+    TERSOFF = "tersoff"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The options of a case that say what the body is made of."""
+
+    material: Material
+    potential: Path | None
+    kind: Kind | None
+    structure: Structure | None
+    lattice_constant: float | None
+    species: str | None
+
+    def crystal(self) -> tuple["Crystal", float]:
+        """The crystal, not yet at rest, and its lattice constant. Raises `BadInput` for options that describe none."""
+        from fiberax.physics.solids.crystal.crystal import Crystal
+
+        if self.potential is None:
+            for name in ("kind", "structure", "lattice_constant", "species"):
+                if getattr(self, name) is not None:
+                    raise BadInput(f"--{name.replace('_', '-')} belongs to the file of a potential: give --potential FILE too.")
+            structure, constant, species, potential = _named(self.material)
+        else:
+            structure, constant, species, potential = self._from_file(self.potential)
+        lattice, basis = cell(structure, constant)
+        return Crystal(lattice, basis, species, potential), constant
+
+    @property
+    def label(self) -> str:
+        """What the body is made of, in words."""
+        return self.material.value if self.potential is None else self.potential.name
+
+    def _from_file(self, path: Path) -> tuple[Structure, float, tuple[str, ...], Any]:
+        from fiberax.physics.solids import potentials
+
+        if not path.is_file():
+            raise BadInput(f"--potential {path}: there is no such file.")
+        kind = self.kind or {".sw": Kind.SW, ".tersoff": Kind.TERSOFF}.get(path.suffix, Kind.EAM)
+        wanted = None if self.species is None else tuple(name.strip() for name in self.species.split(","))
+        if kind is Kind.EAM:
+            potential: Any = potentials.EAM(path)
+        elif kind is Kind.SW:
+            potential = potentials.StillingerWeber(path, wanted)
+        else:
+            potential = potentials.Tersoff(path)
+        structure = self.structure or self._structure_of(potential, kind)
+        known: tuple[str, ...] = potential.elements or ("X",)
+        if wanted is None and len(known) > 1 and structure is not Structure.ZINCBLENDE:
+            raise BadInput(f"{path} holds {', '.join(known)}: choose with --species, such as --species {known[0]}.")
+        wanted = wanted or known
+        constant = self.lattice_constant or self._constant_of(potential, kind, wanted)
+        count = 2 if structure is Structure.ZINCBLENDE else 1
+        if len(wanted) != count:
+            raise BadInput(f"--species {','.join(wanted)}: the structure {structure.value} takes {count}.")
+        return structure, constant, wanted if count == 2 else wanted * len(cell(structure, constant)[1]), potential
+
+    def _structure_of(self, potential: Any, kind: Kind) -> Structure:
+        if kind is not Kind.EAM:
+            return Structure.DIAMOND
+        written = potential.lattices[0][1].lower()
+        if written in (s.value for s in Structure):
+            return Structure(written)
+        raise BadInput(f"{self.potential} names the structure {written!r}: say --structure (fcc, bcc, sc, hcp, diamond).")
+
+    def _constant_of(self, potential: Any, kind: Kind, wanted: tuple[str, ...]) -> float:
+        if kind is Kind.EAM and wanted[0] in potential.elements:
+            constant = potential.lattices[potential.elements.index(wanted[0])][0]
+            if constant > 0.0:
+                return constant
+        raise BadInput(f"{self.potential} does not say where to begin: give --lattice-constant, within 10 % or so.")
+
+
+def cell(structure: Structure, a: float) -> tuple[np.ndarray, np.ndarray]:
+    """Lattice vectors and basis of the primitive cell; of hcp with the ideal c/a = √(8/3)."""
+    fcc = 0.5 * a * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    single = np.zeros((1, 3))
+    if structure is Structure.FCC:
+        return fcc, single
+    if structure is Structure.BCC:
+        return 0.5 * a * np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]), single
+    if structure is Structure.SC:
+        return a * np.eye(3), single
+    if structure is Structure.TRIANGULAR:
+        return a * np.array([[1, 0], [0.5, np.sqrt(3) / 2]]), np.zeros((1, 2))
+    if structure is Structure.HCP:
+        lattice = a * np.array([[1, 0, 0], [-0.5, np.sqrt(3) / 2, 0], [0, 0, np.sqrt(8 / 3)]])
+        return lattice, np.array([[0, 0, 0], [1 / 3, 2 / 3, 1 / 2]])
+    return fcc, np.array([[0, 0, 0], [0.25, 0.25, 0.25]])
+
+
+def factor(crystal: "Crystal") -> tuple[float, str]:
+    """By what a stress of the potential is multiplied for the results, and the unit that it then has."""
+    if crystal.potential.units == "metal":
+        return GPA, "GPa"
+    return 1.0, "eps/sigma^3" if crystal.lattice.shape[0] == 3 else "eps/sigma^2"
+
+
+def density(crystal: "Crystal") -> float:
+    """Mass of the atoms per reference volume, in g/cm³; of a potential in reduced units with atoms of mass 1.
+
+    Raises `BadInput` where the mass of an element is not known.
+    """
+    from fiberax.physics.solids.potentials.embedded import EAM
+
+    if crystal.potential.units != "metal":
+        return len(crystal.species) / float(crystal.volume)
+    known, potential = dict(MASSES), crystal.potential
+    if isinstance(potential, EAM):
+        known |= dict(zip(potential.elements or (), potential.masses, strict=True))
+    for name in crystal.species:
+        if name not in known:
+            raise BadInput(f"The mass of {name} is not known here: give the density of the crystal, --density in g/cm^3.")
+    return DENSITY * sum(known[name] for name in crystal.species) / float(crystal.volume)
+
+
+def stiffness_unit(crystal: "Crystal") -> str:
+    """The unit of W_pp, second derivatives of an energy per volume by lengths."""
+    if crystal.potential.units == "metal":
+        return f"eV/Å^{crystal.lattice.shape[0] + 2}"
+    return f"eps/sigma^{crystal.lattice.shape[0] + 2}"
+
+
+def _named(material: Material) -> tuple[Structure, float, tuple[str, ...], Any]:
+    """Structure, a lattice constant to begin with, species and potential."""
+    from fiberax.physics.solids import potentials
+    from fiberax.physics.solids.potentials.parameters import SUTTON_CHEN
+
+    text = material.value
+    element = text.split("-")[0].capitalize()
+    if text.endswith("-suttonchen"):
+        return Structure.FCC, SUTTON_CHEN[element][1], (element,), potentials.SuttonChen.named(element, "2a")
+    if text.endswith("-sw"):
+        constant = {"Si": 5.431, "Ge": 5.65}[element]
+        return Structure.DIAMOND, constant, (element, element), potentials.StillingerWeber(element)
+    if text == "sic-tersoff":
+        return Structure.ZINCBLENDE, 4.32, ("Si", "C"), potentials.Tersoff("SiC")
+    if text.endswith("-tersoff"):
+        name, constant = {"Si": ("Si(D)", 5.432), "Ge": ("Ge", 5.66), "C": ("C", 3.566)}[element]
+        return Structure.DIAMOND, constant, (element, element), potentials.Tersoff(name)
+    potential = potentials.LennardJones(cutoff=2.5, scheme="smooth")
+    if material is Material.LJ_PLANE:
+        return Structure.TRIANGULAR, 2 ** (1 / 6), ("X",), potential
+    return Structure.FCC, 1.56, ("X",), potential

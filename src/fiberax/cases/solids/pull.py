@@ -1,0 +1,123 @@
+"""A block of crystal with a hole or a notch under tension: steady states along the load (spec section 3)."""
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+
+from fiberax.cases.base import Case, Labels, Loading, option
+from fiberax.cases.solids.atoms import Choice, Kind, Material, Structure, factor, stiffness_unit
+from fiberax.core.errors import BadInput
+from fiberax.io.results import Quantity
+
+
+class Shape(enum.Enum):
+    """What weakens the block."""
+
+    HOLE = "hole"
+    NOTCH = "notch"
+
+
+class Faces(enum.Enum):
+    """What holds the two large faces."""
+
+    FREE = "free"
+    HELD = "held"
+
+
+class Driver(enum.Enum):
+    """How displacement and shifts of the atoms are solved for."""
+
+    NESTED = "nested"
+    MONOLITHIC = "monolithic"
+
+
+@dataclass(frozen=True)
+class Pull(Case):
+    """A block of crystal with a hole or a notch under tension, at rest at every load, until it loses ellipticity.
+
+    The sides at x = ±width/2 move apart, free to slide. At every quadrature point lives a crystal whose atoms relax; its stress
+    is the only constitutive law. The cube axes of the crystal are those of the block. Where a crystal is about to lose its
+    stability the load step is halved, and at last the path ends there.
+    """
+
+    material: Material = option(Material.SI_SW, help="crystal with a published potential; lj-triangular for a plane body")
+    potential: Path | None = option(None, help="file of a potential (setfl, funcfl, LAMMPS .sw or .tersoff)")
+    kind: Kind | None = option(None, help="format of that file; default by its name, .sw, .tersoff, else eam")
+    structure: Structure | None = option(None, help="structure of the crystal of that potential; default what the file says")
+    lattice_constant: float | None = option(None, help="where to begin with that potential", unit="A", above=0)
+    species: str | None = option(None, help="element of that potential, or two with a comma between for zincblende")
+    shape: Shape = option(Shape.HOLE, help="round hole in the middle, or smooth notch across the middle of the top")
+    width: float = option(80.0, help="length of the block along x, the direction of tension", unit="nm", above=0)
+    height: float = option(80.0, help="side along y", unit="nm", above=0)
+    depth: float = option(10.0, help="side along z, the axis of the hole", unit="nm", above=0)
+    radius: float = option(16.0, help="radius of the hole, or depth of the notch", unit="nm", above=0)
+    faces: Faces = option(Faces.FREE, help="z = depth is free and z = 0 a plane of symmetry, or both are held in z")
+    cells: int = option(6, help="cells along a quarter of the hole, and from there to the side", low=1)
+    through: int = option(1, help="cells through the depth", low=1)
+    order: int = option(1, help="order of the elements", low=1, high=2)
+    strain: float = option(0.4, help="strain at the end of the path, if the body bears it", above=0)
+    step: float = option(0.02, help="longest step in strain", above=0)
+    driver: Driver = option(Driver.MONOLITHIC, help="nested solves the atoms at every trial; monolithic takes all together")
+
+    def build(self) -> Loading:
+        """The body and its load path. Raises `BadInput` for sizes, materials and files that cannot be used."""
+        import fiberax as fx
+        from fiberax.io.body import Body
+
+        chosen = Choice(self.material, self.potential, self.kind, self.structure, self.lattice_constant, self.species)
+        plain, _ = chosen.crystal()
+        d = plain.lattice.shape[0]
+        mesh = self._mesh(d)
+        crystal = fx.solids.equilibrium(plain, full=self.structure is Structure.HCP).crystal
+        # The lower side is held, and the upper one moves: a function of the load, so that a step begins with the body at rest.
+        moved = lambda x, t: self.strain * self.width * t
+        fixed: dict = {"left": 0}
+        if d == 3:
+            fixed |= {name: 2 for name in (("front", "back") if self.faces is Faces.HELD else ("front",))}
+        macro = fx.solids.Elasticity(mesh, fixed=fixed, displacement={"right": {0: moved}}, order=self.order)
+        driver = fx.Monolithic() if self.driver is Driver.MONOLITHIC else fx.Quasistatic()
+        scale, unit = factor(crystal)
+        rest = -scale * float(crystal.energy(crystal.init(None, None), 0 * crystal.lattice))
+        block = self.width * self.height * (self.depth if d == 3 else 1.0)
+        return Loading(
+            bundle=fx.Bundle(macro, crystal),
+            driver=driver,
+            macro0=macro.start(),
+            dt=self.step / self.strain,
+            labels=Labels(
+                quantities={
+                    "macro.position": Quantity("u", "nm", "displacement"),
+                    "macro.velocity": Quantity("velocity", "1", "velocity, zero at rest"),
+                    "response": Quantity("P", unit, "first Piola-Kirchhoff stress"),
+                    "energy": Quantity("W", unit, "energy per reference volume, above rest"),
+                    "soundness": Quantity("soundness", "1", "margin of stability, relative"),
+                    "state": Quantity("shifts", "Å" if unit == "GPa" else "1", "shifts of the atoms, reference frame"),
+                    "internal": Quantity("internal", stiffness_unit(crystal), "smallest eigenvalue of W_pp"),
+                    "result": Quantity("result", "1", "result of the fibers"),
+                },
+                length_unit="nm",
+                axis=Quantity("load", "1", f"part of the final strain {self.strain:g}"),
+                factors={"response": scale, "energy": scale},
+                offsets={"energy": rest},
+                body=Body(macro.mesh, "nm", block, 0, self.strain),
+            ),
+        )
+
+    def _mesh(self, d: int):
+        from fiberax.grids.generators import holed, notched
+
+        sizes = (self.width, self.height, self.depth)[:d]
+        if self.step > self.strain:
+            raise BadInput(f"--step = {self.step:g} is longer than the whole path, --strain = {self.strain:g}.")
+        if self.shape is Shape.HOLE:
+            if 2 * self.radius >= min(self.width, self.height):
+                raise BadInput(f"--radius = {self.radius:g} nm: the hole must be smaller than the block.")
+            return holed(sizes, self.radius, (self.cells, self.cells, self.through)[:d], order=self.order, grading=1.5)
+        if self.radius >= self.height or 3 * self.radius > self.width:
+            raise BadInput(
+                f"--radius = {self.radius:g} nm: a notch that deep and three times as wide does not fit into the block."
+            )
+        counts = (4 * self.cells, 2 * self.cells, self.through)[:d]
+        upper = (self.width / 2, self.height / 2, self.depth)[:d]
+        lower = (-self.width / 2, -self.height / 2, 0.0)[:d]
+        return notched(lower, upper, counts, self.radius, 3 * self.radius, order=self.order)

@@ -1,0 +1,213 @@
+"""A pulse of strain in a chain or a crystal: ∂_tt A = ∂_xx F(A) over fibers in equilibrium or relaxing (4.12), (4.20).
+
+In a crystal it is a longitudinal plane wave along x, F = P_xx of the crystal held at A e_x ⊗ e_x. Units of crystals with a
+potential in eV and Å: nm, ps, GPa, g/cm³, in which the equation stands as it is; else those of the potential.
+"""
+
+import dataclasses
+import enum
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fiberax.cases.base import Evolve, Labels, option
+from fiberax.cases.solids.atoms import Choice, Kind, Material, Structure, density, factor
+from fiberax.cases.solids.chain import ChainOptions, Model, chain_labels
+from fiberax.core.errors import BadInput
+from fiberax.io.results import Quantity
+
+_SAFETY = 0.4  # of the stable step, for macrostate and fibers alike
+
+
+class Method(enum.Enum):
+    """How the fibers keep up with the strain."""
+
+    QUASISTATIC = "quasistatic"
+    SEAMLESS = "seamless"
+
+
+@dataclass(frozen=True)
+class WaveCase(ChainOptions):
+    """A pulse of strain that runs apart in a periodic chain or crystal, in space and time.
+
+    The chain is at rest at first, stretched or pressed together within the pulse. Its fibers are in equilibrium at all times
+    (quasistatic), or they relax with a mass and a friction of their own (seamless): then waves disperse and lose energy.
+    With --material or --potential it is a plane longitudinal wave along the cube axis x of a crystal, in nm, ps and GPa
+    (potentials without units: in theirs), the atoms in equilibrium.
+    """
+
+    material: Material | None = option(None, help="crystal with a published potential, in place of a chain")
+    potential: Path | None = option(None, help="file of a potential (setfl, funcfl, LAMMPS .sw or .tersoff)")
+    kind: Kind | None = option(None, help="format of that file; default by its name, .sw, .tersoff, else eam")
+    structure: Structure | None = option(None, help="structure of the crystal of that potential; default what the file says")
+    lattice_constant: float | None = option(None, help="where to begin with that potential", unit="A", above=0)
+    species: str | None = option(None, help="element of that potential, or two with a comma between for zincblende")
+    cells: int = option(128, help="macro cells", low=8)
+    length: float = option(1.0, help="length of the interval, of a crystal in nm", above=0)
+    strain: float = option(0.0, help="strain around the pulse", above=-1)
+    peak: float = option(0.03, help="strain of the pulse above that")
+    width: float = option(0.05, help="standard deviation of the pulse", unit="lengths of the interval", above=0, high=0.2)
+    density: float | None = option(
+        None, help="mass per reference length, default 1; of a crystal in g/cm^3, default that of its atoms", above=0
+    )
+    t1: float | None = option(None, help="end (crystals: ps); default the time in which sound crosses the interval", above=0)
+    dt: float | None = option(None, help="time step; default 0.4 of the largest stable one", above=0)
+    records: int = option(80, help="times at which the fields are saved, after the start", low=1)
+    method: Method = option(Method.QUASISTATIC, help="fibers in equilibrium at every step, or carried along seamlessly")
+    mass: float = option(0.0, help="inertia m of the fibers when carried along", low=0)
+    friction: float = option(0.1, help="friction eta of the fibers when carried along", low=0)
+    tolerance: float = option(1e-10, help="relative tolerance of fibers in equilibrium", above=0, high=0.1)
+
+    def build(self) -> Evolve:
+        """The coupled problem. Raises `BadInput` for numbers that cannot be used, or a chain that is not stable."""
+        import fiberax as fx
+
+        chain, density, labels = self._medium()
+        macro = fx.solids.Wave(fx.grids.Box(0.0, self.length, cells=self.cells), density=density)
+        distance = (macro.positions()[:, 0] / self.length - 0.5) / self.width
+        macro0 = macro.start(self.strain + self.peak * np.exp(-0.5 * distance**2))
+        step, speed = self._pace(macro, chain)
+        dt = _SAFETY * step if self.dt is None else self.dt
+        t1 = self.length / speed if self.t1 is None else self.t1
+        if self.method is Method.QUASISTATIC:
+            bundle, driver = fx.Bundle(macro, chain), fx.Quasistatic(self.tolerance)
+        else:
+            fiber = fx.relax(_settled(chain), self.mass, self.friction)
+            substeps = _substeps(chain, self.mass, self.strain, dt)
+            # Mass and friction are the model's own here: nothing needs to be separated.
+            bundle, driver = fx.Bundle(macro, fiber), fx.Seamless(substeps=substeps, separation=math.inf)
+        return Evolve(
+            bundle=bundle,
+            driver=driver,
+            macro0=macro0,
+            t1=t1,
+            dt=dt,
+            saveat=tuple(np.linspace(0.0, t1, self.records + 1).tolist()),
+            stepper=fx.Verlet(),
+            labels=with_energies(labels, macro),
+        )
+
+    def _medium(self) -> tuple[Any, float, Labels]:
+        """The fiber, its mass per reference length or volume, and the names of its results."""
+        import fiberax as fx
+
+        names = ("material", "potential", "kind", "structure", "lattice_constant", "species")
+        if all(getattr(self, name) is None for name in names):
+            labels = chain_labels(chain := self.fiber(), Quantity("time", "1", "time"), "strain")
+            return chain, self.density or 1.0, labels
+        if self.formula is not None or self.model is not Model.MORSE:
+            other = "--model" if self.formula is None else "--formula"
+            raise BadInput(f"{other} describes a chain, --material and --potential a crystal: give one of them.")
+        if self.method is Method.SEAMLESS:
+            raise BadInput("--method seamless is for chains: the atoms of a crystal are in equilibrium at every step.")
+        material = Material.SI_SW if self.material is None else self.material
+        chosen = Choice(material, self.potential, self.kind, self.structure, self.lattice_constant, self.species)
+        found = fx.solids.equilibrium(chosen.crystal()[0], full=self.structure is Structure.HCP)
+        crystal = found.crystal
+        mass = density(crystal) if self.density is None else self.density
+        # In nm and ps a density in g/cm³ goes with GPa; the fiber's stress is in eV/Å³.
+        mass /= factor(crystal)[0]
+        return fx.solids.Uniaxial(crystal), mass, _crystal_labels(crystal)
+
+    def _pace(self, macro: Any, chain: Any) -> tuple[float, float]:
+        """The largest stable macro step, and the speed of sound, around the pulse. Raises `BadInput` where there is none."""
+        import fiberax as fx
+
+        bundle, still = fx.Bundle(macro, chain), macro.start(self.strain)
+        cell = self.length / self.cells
+        if isinstance(chain, fx.solids.Uniaxial):
+            # The modulus of the crystal compiles in a fraction of the time of the whole model's derivative.
+            modulus = float(fx.response(chain, self.strain, tangent=True).tangent)
+            step, stable = cell / math.sqrt(abs(modulus) / float(macro.density)), modulus > 0.0
+        else:
+            relaxed = fx.stiffness(bundle, still)
+            step, stable = relaxed.step, relaxed.growth < 1e-3 * abs(relaxed.eigenvalue)
+        if not stable:
+            what = "crystal" if isinstance(chain, fx.solids.Uniaxial) else "chain"
+            raise BadInput(f"--strain = {self.strain:g}: there the {what} is not stable, dF/dA < 0, and no wave runs in it.")
+        if self.method is Method.QUASISTATIC:
+            return step, cell / step
+        return min(step, fx.stiffness(bundle, still, fx.Seamless()).step), cell / step
+
+
+def with_energies(labels: Labels, macro: Any) -> Labels:
+    """The names, and the energies of the whole interval."""
+
+    def energies(record) -> dict[str, np.ndarray]:
+        total = float(macro.energy(record.macro, record.energy))
+        stored = float(np.sum(record.energy) * macro.grid.volume)
+        return {
+            "energies.kinetic": np.array(total - stored),
+            "energies.fibers": np.array(stored),
+            "energies.total": np.array(total),
+        }
+
+    unit = "J/m^2" if labels.length_unit == "nm" else "1"  # GPa nm
+    named = {
+        "energies.kinetic": Quantity("kinetic", unit, "kinetic energy"),
+        "energies.fibers": Quantity("fibers", unit, "energy of the fibers"),
+        "energies.total": Quantity("total", unit, "total energy"),
+    }
+    return dataclasses.replace(labels, quantities=labels.quantities | named, further=energies)
+
+
+def _crystal_labels(crystal: Any) -> Labels:
+    """Names and units of a plane wave in a crystal."""
+    scale, unit = factor(crystal)
+    metal = unit == "GPa"
+    rest = -scale * float(crystal.energy(crystal.init(None, None), 0 * crystal.lattice))
+
+    title = f"shifts {', '.join('xyz'[: crystal.lattice.shape[0]])} of atom after atom{' [Å]' if metal else ''}"
+
+    def microstate(state, condition) -> dict[str, np.ndarray]:
+        return {title: np.round(np.ravel(state), 9)}
+
+    return Labels(
+        quantities={
+            "condition": Quantity("A", "1", "strain A"),
+            "macro.position": Quantity("A", "1", "strain along x"),
+            "macro.velocity": Quantity("A_t", "1/ps" if metal else "1", "strain rate"),
+            "response": Quantity("P", unit, "longitudinal stress P_xx"),
+            "energy": Quantity("W", unit, "energy per reference volume, above rest"),
+            "soundness": Quantity("soundness", "1", "margin of stability, relative"),
+            "result": Quantity("result", "1", "result of the relaxation"),
+        },
+        length_unit="nm" if metal else "1",
+        axis=Quantity("time", "ps" if metal else "1", "time"),
+        microstate=microstate,
+        factors={"response": scale, "energy": scale, "energies": scale},
+        offsets={"energy": rest},
+    )
+
+
+def _settled(chain: Any) -> Any:
+    """The chain with an `init` in equilibrium, so that nothing but the pulse moves."""
+    import fiberax as fx
+    from fiberax.core.equilibrium import relaxed
+
+    class Settled(fx.solids.QuantumChain):
+        """Starts from its ground state."""
+
+        def init(self, condition, key):
+            plain = fx.solids.QuantumChain(self.V, self.external, self.n)
+            return relaxed(plain, condition, plain.init(condition, key), 1e-10)[0]
+
+    return Settled(chain.V, chain.external, chain.n) if isinstance(chain, fx.solids.QuantumChain) else chain
+
+
+def _substeps(chain: Any, mass: float, strain: float, dt: float) -> int:
+    """Micro steps in a macro step that resolve the fastest oscillation of a fiber with inertia."""
+    import jax
+    import jax.numpy as jnp
+
+    if mass == 0.0:
+        return 1
+    condition = jnp.asarray(strain)
+    state = chain.init(condition, jax.random.key(0))
+    size = state.size
+    hessian = jax.hessian(lambda flat: chain.energy(flat.reshape(state.shape), condition))(state.ravel())
+    stiffest = float(jnp.max(jnp.linalg.eigvalsh(hessian.reshape(size, size)))) / float(chain.metric(state))
+    return max(1, math.ceil(dt / (_SAFETY * 2.0 * math.sqrt(mass / stiffest))))

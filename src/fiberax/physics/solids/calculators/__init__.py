@@ -1,0 +1,1 @@
+"""Crystals whose energy an ASE calculator gives."""

@@ -1,0 +1,260 @@
+"""Any ASE calculator as a Cauchy-Born fiber (spec section 3), computed outside of JAX on an executor.
+
+Energies, forces and stress come from the calculator, exact for it; second derivatives are central differences of forces and
+stress. Both are made known to JAX, so that responses, steady states and relaxation work as for every energy fiber; a third
+derivative is refused. Geometry and sources: `calculator_worker.py`.
+
+More than five methods: a fiber's own solver, tangent and soundness come on top of its definition, and workers to end.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fiberax.core.errors import BadInput, MissingExtra
+from fiberax.core.fiber import AbstractEnergy
+from fiberax.numerics.result import outcome
+from fiberax.physics.solids.calculators.calculator_pool import Evaluator
+from fiberax.physics.solids.calculators.calculator_worker import FREE, Recipe
+from fiberax.physics.solids.crystal.assembly import check_gradient
+from fiberax.physics.solids.crystal.ellipticity import acoustic_margin, stability
+
+
+class CalculatorCrystal(AbstractEnergy):
+    """A crystal whose energy is an ASE calculator's; condition, state and response as those of `Crystal`, in eV and Å.
+
+    `atoms`: periodic ASE Atoms, the undeformed cell. `calculator`: an ASE calculator, or a function without arguments that
+    makes one; every worker has its own. `executor`: any `concurrent.futures.Executor`; None computes one condition in this
+    process and batches on a pool of processes, one per core, which lives until `close()` or the end of the program. `step`: of
+    central differences, in A itself and for shifts times the edge of the volume per atom. Noise η of the calculator's stress
+    makes an error η/step in tangents: for calculators in single precision take 1e-3.
+
+    The tolerance of a solve bounds the last Newton step of the shifts, relative to the edge of the volume per atom. A saddle
+    of the energy in the shifts is the failure `UNSTABLE` unless `allow_unstable` (looked at for up to nine atoms). Where the
+    calculator fails, the result is `NONFINITE`, and `failures` tells what it said. Its parameters cannot be differentiated.
+    """
+
+    evaluator: Evaluator = eqx.field(static=True)
+
+    def __init__(
+        self,
+        atoms: Any,
+        calculator: Any | Callable[[], Any],
+        executor: Executor | None = None,
+        step: float = 1e-5,
+        allow_unstable: bool = False,
+    ):
+        recipe = Recipe(_checked(atoms), _able(calculator), _positive(step), allow_unstable)
+        self.evaluator = Evaluator(recipe, executor)
+
+    @property
+    def lattice(self) -> np.ndarray:
+        """Lattice vectors of the undeformed cell, rows (3, 3)."""
+        return self.evaluator.recipe.atoms.cell.array.copy()
+
+    @property
+    def basis(self) -> np.ndarray:
+        """Fractional coordinates of the undeformed atoms (n, 3)."""
+        return self.evaluator.recipe.atoms.get_scaled_positions(wrap=False)
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Chemical symbols of the atoms."""
+        return tuple(self.evaluator.recipe.atoms.get_chemical_symbols())
+
+    @property
+    def volume(self) -> float:
+        """Volume of the undeformed cell."""
+        return self.evaluator.recipe.volume
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """The last conditions at which the calculator failed, and what it said."""
+        return tuple(self.evaluator.failures)
+
+    def init(self, condition, key):
+        check_gradient("CalculatorCrystal", condition, 3)
+        return jnp.zeros((len(self.evaluator.recipe.atoms) - 1, 3))
+
+    def energy(self, state, condition):
+        return _energy(self.evaluator, state, condition)
+
+    def solve(self, condition, state, tolerance):
+        shapes = _like(state.shape), _whole(()), _whole(()), _like(())
+        host = _converted(self.evaluator.relaxed, shapes)
+        state, condition = jax.lax.stop_gradient((state, condition))
+        found, result, steps, residual = _call(host, shapes, state, condition, jnp.asarray(tolerance, float))
+        return found, outcome(result, steps, residual)
+
+    def tangent(self, state, condition):
+        """dP/dA with relaxed shifts, W_AA − W_As W_ss⁻¹ W_sA, by central differences of forces and stress."""
+        return _tangent(self.evaluator, state, condition)
+
+    def soundness(self, state, condition):
+        """The smallest acoustic eigenvalue over the largest modulus; that of W_ss likewise where it is clearly negative.
+
+        It costs the second derivatives at one state, 6 (n + 2) evaluations for n atoms, none where `tangent` was there before.
+        Steady states and continuation look at it once for each state they accept, `fx.evolve` at save times only: explicit
+        steps never pay for it.
+        """
+        state, condition = jax.lax.stop_gradient((state, condition))
+        matrix, m = _jacobian(self.evaluator, state, condition), state.size
+        moduli, inner = matrix[m:, m:], matrix[:m, :m]
+        if m == 0:
+            return acoustic_margin(moduli.reshape(3, 3, 3, 3))
+        inner = jnp.where(jnp.all(jnp.isfinite(matrix)), 0.5 * (inner + inner.T), jnp.eye(m))
+        values, vectors = jnp.linalg.eigh(inner)
+        largest = jnp.max(jnp.abs(values))
+        stiff = jnp.abs(values) > 1e-10 * largest
+        followed = (vectors * jnp.where(stiff, 1.0 / jnp.where(stiff, values, 1.0), 0.0)) @ (vectors.T @ matrix[:m, m:])
+        result = acoustic_margin((moduli - matrix[m:, :m] @ followed).reshape(3, 3, 3, 3))
+        return jnp.where(values[0] < -FREE * largest, jnp.minimum(result, values[0] / largest), result)
+
+    def diagnose(self, state, condition):
+        """What was lost where `soundness` is not positive, with its direction and mode."""
+        return stability(self, condition, state).in_words()
+
+    def moved(self, lattice, positions) -> "CalculatorCrystal":
+        """The same atoms with another undeformed cell, rows (3, 3), and other places (n, 3) in it; workers are its own."""
+        recipe = self.evaluator.recipe
+        atoms = recipe.atoms.copy()
+        atoms.set_cell(lattice)
+        atoms.positions = positions
+        return CalculatorCrystal(atoms, recipe.calculator, self.evaluator.executor, recipe.step, recipe.allow_unstable)
+
+    def close(self) -> None:
+        """End the worker processes that the fiber started; an executor of the user's is left alone."""
+        self.evaluator.close()
+
+
+def crystal_from_ase(
+    atoms: Any, potential: Any, executor: Executor | None = None, step: float = 1e-5, allow_unstable: bool = False
+):
+    """A crystal from periodic ASE Atoms: `Crystal` where `potential` is one of ours, else `CalculatorCrystal`."""
+    from fiberax.physics.solids.potentials.base import AbstractPotential
+
+    if not isinstance(potential, AbstractPotential):
+        return CalculatorCrystal(atoms, potential, executor, step, allow_unstable)
+    if executor is not None:
+        raise BadInput(f"from_ase: executor is for ASE calculators; {type(potential).__name__} works inside JAX. Leave it out.")
+    from fiberax.physics.solids.crystal.crystal import Crystal
+
+    atoms = _checked(atoms)
+    basis, species = atoms.get_scaled_positions(wrap=False), atoms.get_chemical_symbols()
+    return Crystal(atoms.cell.array, basis, species, potential, allow_unstable=allow_unstable)
+
+
+def _checked(atoms):
+    """A bare copy of `atoms`, periodic in three directions."""
+    try:
+        from ase import Atoms
+    except ImportError as error:
+        raise MissingExtra("from_ase needs ase: install `fiberax[atoms]`.") from error
+    if not isinstance(atoms, Atoms):
+        raise BadInput(f"from_ase: atoms must be ase.Atoms; it is {type(atoms).__name__}.")
+    if not len(atoms):
+        raise BadInput("from_ase: atoms is empty. Give the atoms of one cell.")
+    if not all(atoms.pbc) or atoms.cell.rank < 3:
+        raise BadInput(
+            f"from_ase: a crystal is periodic in three directions; atoms has pbc={atoms.pbc.tolist()} and "
+            f"{atoms.cell.rank} lattice vectors. Set atoms.cell and atoms.pbc = True."
+        )
+    if atoms.constraints:
+        raise BadInput("from_ase: atoms has constraints, which shifts would not keep. Remove them with atoms.set_constraint().")
+    return atoms.copy()
+
+
+def _able(calculator):
+    """The calculator, known to be one that gives stress, as far as it tells."""
+    from ase.calculators.calculator import BaseCalculator
+
+    if not isinstance(calculator, BaseCalculator) and not callable(calculator):
+        raise BadInput(
+            f"from_ase: potential must be a fx.solids.potentials one, an ASE calculator, or a function that makes one; it is a "
+            f"{type(calculator).__name__}."
+        )
+    if isinstance(calculator, BaseCalculator):
+        missing = {"energy", "forces", "stress"} - set(calculator.implemented_properties)
+        if missing:
+            raise BadInput(
+                f"from_ase: {type(calculator).__name__} gives no {', '.join(sorted(missing))}; a crystal needs energy, "
+                "forces and stress. Take another calculator, or other settings of it."
+            )
+    return calculator
+
+
+def _positive(step: float) -> float:
+    if not 0.0 < step < 0.1:
+        raise BadInput(f"from_ase: step of the finite differences must lie between 0 and 0.1; it is {step!r}.")
+    return float(step)
+
+
+def _like(shape) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.result_type(float))
+
+
+def _whole(shape) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.int32)
+
+
+def _converted(function, shapes):
+    """`function` of numpy arrays with any leading axes, its results in the types that JAX was told."""
+    return lambda *args: jax.tree.map(lambda s, x: np.asarray(x, s.dtype), shapes, function(*map(np.asarray, args)))
+
+
+def _call(host, shapes, *arguments):
+    """One callback for a whole batch: mapped axes come first and go to the executor together."""
+    return jax.pure_callback(host, shapes, *arguments, vmap_method="broadcast_all")
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _energy(evaluator: Evaluator, state, condition):
+    shape = _like(())
+    return _call(_converted(lambda s, a: evaluator.points(s, a)[0], shape), shape, state, condition)
+
+
+@_energy.defjvp
+def _energy_jvp(evaluator, primals, tangents):
+    by_state, by_condition = _gradient(evaluator, *primals)
+    return _energy(evaluator, *primals), jnp.sum(by_state * tangents[0]) + jnp.sum(by_condition * tangents[1])
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _gradient(evaluator: Evaluator, state, condition):
+    shapes = _like(state.shape), _like((3, 3))
+    return _call(_converted(lambda s, a: evaluator.points(s, a)[1:], shapes), shapes, state, condition)
+
+
+@_gradient.defjvp
+def _gradient_jvp(evaluator, primals, tangents):
+    matrix = _jacobian(evaluator, *primals)
+    moved = matrix @ jnp.concatenate([tangents[0].ravel(), tangents[1].ravel()])
+    m = primals[0].size
+    return _gradient(evaluator, *primals), (moved[:m].reshape(primals[0].shape), moved[m:].reshape(3, 3))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _jacobian(evaluator: Evaluator, state, condition):
+    shape = _like((state.size + 9, state.size + 9))
+    return _call(_converted(evaluator.jacobians, shape), shape, state, condition)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _tangent(evaluator: Evaluator, state, condition):
+    shape = _like((3, 3, 3, 3))
+    return _call(_converted(evaluator.tangents, shape), shape, state, condition)
+
+
+@_tangent.defjvp
+@_jacobian.defjvp
+def _no_third(evaluator, primals, tangents):
+    raise BadInput(
+        "An ASE calculator has no third derivatives: its first ones are forces and stress, its second ones finite differences. "
+        "Differentiate tangents by finite differences of fx.response, or use a potential of fx.solids.potentials."
+    )

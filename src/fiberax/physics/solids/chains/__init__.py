@@ -1,0 +1,1 @@
+"""One-dimensional chains of atoms and of electrons."""

@@ -1,0 +1,1 @@
+"""Crystals of atoms under the Cauchy-Born rule."""

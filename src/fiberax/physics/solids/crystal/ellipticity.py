@@ -1,0 +1,233 @@
+"""Where the Cauchy-Born rule keeps its ground: W_ξξ positive definite, and the acoustic tensor for every direction.
+
+Λ(k)_ij = C_iJjL k_J k_L, C the relaxed moduli dP/dA in the reference frame, k a unit vector; a mode m with m·Λ(k) m ≤ 0 is a
+lost ellipticity (spec section 3).
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fiberax.core.errors import BadInput
+from fiberax.numerics.result import TEXTS, Result
+from fiberax.numerics.small import smallest_eigenvalue, solve_symmetric
+from fiberax.physics.solids.crystal import assembly
+from fiberax.physics.solids.crystal.batching import trailing
+
+if TYPE_CHECKING:
+    from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
+    from fiberax.physics.solids.crystal.crystal import Crystal
+
+_COARSE = {2: 24, 3: 96}
+_FINE = {2: 360, 3: 2000}
+_ROUNDS = 4
+
+
+class Stability(NamedTuple):
+    """Smallest eigenvalues and what they belong to.
+
+    `internal`: of W_ξξ (infinite for a simple lattice), with `shift_mode` (n − 1, d). `acoustic`: of Λ(k) over all unit k, at
+    `direction` k, with `mode` m; all in the reference frame. `shifts`: the state looked at. `stable`: both are positive.
+    """
+
+    internal: float
+    shift_mode: np.ndarray
+    acoustic: float
+    direction: np.ndarray
+    mode: np.ndarray
+    shifts: np.ndarray
+
+    @property
+    def stable(self) -> bool:
+        """Whether both eigenvalues are positive."""
+        return self.internal > 0.0 and self.acoustic > 0.0
+
+    def in_words(self) -> str:
+        """What is lost or holds, ellipticity and, for crystals with shifts, W_pp."""
+        verdict = "is lost" if not self.acoustic > 0.0 else "holds"
+        words = (
+            f"Ellipticity {verdict}: smallest acoustic eigenvalue {self.acoustic:.3g} in direction "
+            f"{np.round(self.direction, 4).tolist()} with mode {np.round(self.mode, 4).tolist()}."
+        )
+        if self.internal == np.inf:
+            return words
+        if self.internal > 0.0:
+            return f"{words} W_pp is positive definite (smallest eigenvalue {self.internal:.3g})."
+        mode = np.round(self.shift_mode, 4).tolist()
+        return f"W_pp is not positive definite (smallest eigenvalue {self.internal:.3g}, shift mode {mode}). {words}"
+
+
+def directions(d: int, count: int) -> np.ndarray:
+    """`count` unit vectors (d, count) spread over one half of the circle or sphere (Fibonacci lattice)."""
+    k = np.arange(count) + 0.5
+    if d == 2:
+        return np.stack([np.cos(np.pi * k / count), np.sin(np.pi * k / count)])
+    z, angle = k / count, np.pi * (1.0 + 5.0**0.5) * k
+    return np.stack([np.sqrt(1.0 - z**2) * np.cos(angle), np.sqrt(1.0 - z**2) * np.sin(angle), z])
+
+
+def _acoustic(moduli, k):
+    """Smallest eigenvalue of Λ(k) (n, *batch) for moduli (d, d, d, d, *batch) and k (d, n, *batch)."""
+    d = k.shape[0]
+    tensor = [[0.0] * d for _ in range(d)]
+    for i in range(d):
+        for j in range(i, d):
+            tensor[i][j] = tensor[j][i] = sum(
+                0.5 * (moduli[i, a, j, b] + moduli[j, a, i, b])[None] * (k[a] * k[b]) for a in range(d) for b in range(d)
+            )
+    return smallest_eigenvalue(jnp.stack([jnp.stack(row) for row in tensor]))
+
+
+def _smallest(moduli, rounds: int):
+    """Smallest eigenvalue of Λ(k) over all k (*batch): coarse directions, then ever smaller stars around the best one."""
+    d, batch = moduli.shape[0], moduli.shape[4:]
+    grid = jnp.asarray(directions(d, _COARSE[d])).reshape((d, _COARSE[d]) + (1,) * len(batch))
+    values = _acoustic(moduli, grid)
+    grid = jnp.broadcast_to(grid, (d, *values.shape))
+    turns = jnp.asarray(np.random.default_rng(0).standard_normal((d, 8 * (d - 1))))
+    turns = (turns / jnp.linalg.norm(turns, axis=0)).reshape((d, -1) + (1,) * len(batch))
+    radius = 2.0 / _COARSE[d] ** (1.0 / (d - 1))
+    for _ in range(rounds):
+        best = jnp.argmin(values, axis=0)[None]
+        centre = jnp.take_along_axis(grid, jnp.broadcast_to(best[None], (d, *best.shape)), axis=1)
+        star = centre + radius * turns
+        grid = jnp.concatenate([centre, star / jnp.sqrt(jnp.sum(star**2, axis=0))], axis=1)
+        values = _acoustic(moduli, grid)
+        radius = 0.4 * radius
+    return jnp.min(values, axis=0)
+
+
+def acoustic_margin(moduli: Float[Array, "d d d d *batch"]) -> Float[Array, "*batch"]:
+    """Smallest eigenvalue of Λ(k) over the largest modulus; 0 for C = 0."""
+    largest = jnp.max(jnp.abs(moduli), axis=(0, 1, 2, 3))
+    return _smallest(moduli, _ROUNDS) / jnp.where(largest == 0.0, 1.0, largest)
+
+
+def soundness(crystal: "Crystal", A, shifts):
+    """Kernel of `Crystal.soundness` over trailing batch axes."""
+    d = A.shape[0]
+    matrix = crystal.shortlisted(assembly.hessian, A, shifts, None)
+    result = acoustic_margin(assembly.relaxed_moduli(matrix, A))
+    inner = matrix[d * d :, d * d :]
+    if inner.shape[0]:
+        _, pivot = solve_symmetric(inner, inner[:, 0])
+        result = jnp.minimum(result, pivot / jnp.max(jnp.abs(inner), axis=(0, 1)))
+        # Second derivatives that no shift can be solved from, as where no bond is left, hold no ground.
+        result = jnp.where(jnp.isnan(result) & jnp.isfinite(jnp.sum(matrix, axis=(0, 1))), 0.0, result)
+    return jnp.where(crystal.valid(A, shifts) == 0, result, jnp.nan)
+
+
+def _eigenvalues(crystal: "Crystal", A, shifts):
+    d = A.shape[0]
+    matrix = crystal.shortlisted(assembly.hessian, A, shifts, None)
+    acoustic = _smallest(assembly.relaxed_moduli(matrix, A), 2 * _ROUNDS)
+    inner = jnp.moveaxis(matrix[d * d :, d * d :], (0, 1), (-2, -1))
+    internal = jnp.linalg.eigvalsh(inner)[..., 0] if inner.shape[-1] else jnp.full_like(acoustic, jnp.inf)
+    good = crystal.valid(A, shifts) == 0
+    return jnp.where(good, internal, jnp.nan), jnp.where(good, acoustic, jnp.nan)
+
+
+@eqx.filter_jit
+def eigenvalues(
+    crystal: "Crystal", A: Float[Array, "sites d d"], states: Float[Array, "sites m d"]
+) -> tuple[Float[Array, " sites"], Float[Array, " sites"]]:
+    """`internal` and `acoustic` of `stability` at many A and their shifts at once, to 1e-4 of the largest modulus.
+
+    NaN where the crystal is not defined.
+    """
+    parameters, rest = eqx.partition(crystal, eqx.is_array)
+    whole = trailing(lambda parameters, arrays: _eigenvalues(eqx.combine(parameters, rest), *arrays))
+    return jax.vmap(lambda A, state: whole(parameters, (A, state)))(A, states)
+
+
+def _lowest(moduli: np.ndarray, k: np.ndarray, m: np.ndarray):
+    """Local minimum of the biquadratic form C_iJkL m_i k_J m_k k_L over unit vectors, by turns; it never rises."""
+    value = np.inf
+    for _ in range(2000):
+        by_k = np.einsum("iJkL,J,L->ik", moduli, k, k)
+        values, vectors = np.linalg.eigh(0.5 * (by_k + by_k.T))
+        m = vectors[:, 0]
+        by_m = np.einsum("iJkL,i,k->JL", moduli, m, m)
+        values, vectors = np.linalg.eigh(0.5 * (by_m + by_m.T))
+        k = vectors[:, 0]
+        if abs(value - values[0]) <= 1e-15 * np.abs(moduli).max():
+            break
+        value = values[0]
+    return values[0], k, m
+
+
+@eqx.filter_jit
+def _crystal_derivatives(crystal, A, state):
+    matrix = assembly.hessian(crystal, A, state, False)
+    return matrix, assembly.relaxed_moduli(matrix, A)
+
+
+def second_derivatives(crystal: "Crystal | CalculatorCrystal", A, state) -> tuple[np.ndarray, np.ndarray]:
+    """∂²W over (A, shifts), flattened, and the relaxed moduli (d, d, d, d)."""
+    from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
+
+    if not isinstance(crystal, CalculatorCrystal):
+        matrix, moduli = map(np.asarray, _crystal_derivatives(crystal, jnp.asarray(A), jnp.asarray(state)))
+        k = A.size
+        if np.all(np.isfinite(matrix)) and not np.all(np.isfinite(moduli)):  # W_ξξ is singular: free atoms do not follow
+            followed = matrix[:k, k:] @ np.linalg.pinv(matrix[k:, k:], hermitian=True) @ matrix[k:, :k]
+            moduli = (matrix[:k, :k] - followed).reshape(moduli.shape)
+        return matrix, moduli
+    matrix, moduli = crystal.evaluator.jacobians(state, A), crystal.evaluator.tangents(state, A)
+    order = np.roll(np.arange(len(matrix)), 9)
+    return (0.5 * (matrix + matrix.T))[np.ix_(order, order)], moduli
+
+
+def check_crystal(what: str, crystal) -> None:
+    """Raise `BadInput` for a fiber that is no crystal."""
+    from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
+    from fiberax.physics.solids.crystal.crystal import Crystal  # both build on this module
+
+    if not isinstance(crystal, Crystal | CalculatorCrystal):
+        raise BadInput(f"{what}: a fx.solids.Crystal or CalculatorCrystal is needed; this is a {type(crystal).__name__}.")
+
+
+def stability(crystal: "Crystal | CalculatorCrystal", A: Float[Array, "d d"], state: Array | None = None) -> Stability:
+    """Smallest eigenvalue of W_ξξ and of the acoustic tensor over all directions, at A and the relaxed shifts.
+
+    `state`: shifts to look at instead, relaxed or not. The directions are searched on a fine grid, the best of which are
+    refined to round-off. For an ASE calculator all are as good as its finite differences. Raises `BadInput` where the crystal
+    has no state at A, and for a fiber that is no crystal.
+    """
+    check_crystal("stability", crystal)
+    A = jnp.asarray(A, float)
+    if A.shape != crystal.lattice.shape:
+        raise BadInput(f"stability: A must be {crystal.lattice.shape}; its shape is {A.shape}.")
+    if state is not None:
+        shifts = jnp.asarray(state, float)
+    else:
+        begin = crystal.init(A, jax.random.key(0))
+        shifts, out = crystal.solve(A, begin, 1e-10)
+        code = int(out.result)
+        if code not in (Result.SUCCESS, Result.UNSTABLE):
+            raise BadInput(
+                f"stability: the crystal has no relaxed state at A = {np.asarray(A).tolist()}: {TEXTS[Result(code)]}."
+            )
+    d = A.shape[0]
+    matrix, moduli = second_derivatives(crystal, A, shifts)
+    if not np.all(np.isfinite(matrix)):
+        raise BadInput(f"stability: the energy of the crystal is not finite near A = {np.asarray(A).tolist()}.")
+    internal, shift_mode = np.inf, np.zeros(shifts.shape)
+    if shifts.size:
+        values, vectors = np.linalg.eigh(matrix[d * d :, d * d :])
+        internal, shift_mode = float(values[0]), vectors[:, 0].reshape(shifts.shape)
+    grid = directions(d, _FINE[d])
+    tensors = np.einsum("iJkL,Jn,Ln->nik", moduli, grid, grid)
+    values, vectors = np.linalg.eigh(0.5 * (tensors + np.swapaxes(tensors, 1, 2)))
+    first = np.argsort(values[:, 0])[:8]
+    value, k, m = min((_lowest(moduli, grid[:, n], vectors[n, :, 0]) for n in first), key=lambda found: found[0])
+    return Stability(internal, shift_mode, float(value), _signed(k), _signed(m), np.asarray(shifts))
+
+
+def _signed(vector: np.ndarray) -> np.ndarray:
+    """±v with its largest entry positive."""
+    return vector * np.sign(vector[np.argmax(np.abs(vector))])

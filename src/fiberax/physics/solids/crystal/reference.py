@@ -1,0 +1,165 @@
+"""The stress-free reference of a crystal, and its elastic constants there."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fiberax.core.errors import NotConverged
+from fiberax.numerics import trees
+from fiberax.numerics.result import TEXTS, Result
+from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
+from fiberax.physics.solids.crystal.crystal import Crystal, positions
+from fiberax.physics.solids.crystal.ellipticity import check_crystal, second_derivatives
+
+_STEPS = 60
+_LONGEST = 0.05  # longest step in strain
+_RANGE = 0.15  # of strain before the neighbour lists are made anew
+
+
+class Equilibrium(eqx.Module):
+    """A crystal at rest.
+
+    `crystal`: with the scaled or relaxed lattice and its shifts taken into the basis; `deformation` (d, d): F from the given
+    lattice; `scale`: det F^(1/d). `energy`: per cell; `stress` (d, d): what is left of it. `elastic`, `elastic_unrelaxed`
+    (d, d, d, d): dP/dA with relaxed and with fixed shifts, the elastic constants where no stress is left.
+    """
+
+    crystal: Crystal | CalculatorCrystal
+    deformation: Float[Array, "d d"]
+    scale: float
+    energy: float
+    energy_per_atom: float
+    stress: Float[Array, "d d"]
+    elastic: Float[Array, "d d d d"]
+    elastic_unrelaxed: Float[Array, "d d d d"]
+
+    @property
+    def voigt(self) -> np.ndarray:
+        """Relaxed constants as a matrix, order xx, yy, zz, yz, xz, xy (two dimensions: xx, yy, xy)."""
+        return voigt(self.elastic)
+
+    @property
+    def voigt_unrelaxed(self) -> np.ndarray:
+        """Constants at fixed shifts, in the same order."""
+        return voigt(self.elastic_unrelaxed)
+
+    def __repr__(self) -> str:
+        traced = any(trees.is_tracer(leaf) for leaf in jax.tree.leaves(self))
+        return super().__repr__() if traced else _in_words(self)
+
+    __str__ = __repr__
+
+
+def voigt(moduli) -> np.ndarray:
+    """(d, d, d, d) as a (6, 6) or (3, 3) matrix."""
+    pairs = [(0, 0), (1, 1), (0, 1)] if len(moduli) == 2 else [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
+    return np.asarray([[moduli[i][j][k][n] for k, n in pairs] for i, j in pairs])
+
+
+def _in_words(found: Equilibrium) -> str:
+    """Lattice, energy and elastic constants, in the units of the potential."""
+    crystal = found.crystal
+    lattice = np.asarray(crystal.lattice)
+    d = len(lattice)
+    metal = not isinstance(crystal, Crystal) or crystal.potential.units == "metal"
+    length, energy, modulus = (" Å", " eV", f" eV/Å^{d}") if metal else ("", "", "")
+    lengths = np.linalg.norm(lattice, axis=1)
+    pairs = [(0, 1)] if d == 2 else [(1, 2), (0, 2), (0, 1)]
+    angles = [np.degrees(np.arccos(lattice[i] @ lattice[j] / (lengths[i] * lengths[j]))) for i, j in pairs]
+    listed = lambda values: ", ".join(f"{value:.6g}" for value in values)
+    stress = float(np.abs(np.asarray(found.stress)).max())
+    lines = [
+        f"Equilibrium of {' '.join(crystal.species)}{'' if metal else ', reduced units'}",
+        f"  lattice vectors: lengths {listed(lengths)}{length}; angles {listed(angles)} degrees; scaled by {found.scale:.6g}",
+        f"  energy: {found.energy_per_atom:.8g}{energy} per atom; largest stress left {stress:.1e}{modulus}",
+    ]
+    tables = [("elastic constants", found.voigt)]
+    if len(crystal.species) > 1:
+        tables = [("elastic constants, shifts relaxed", found.voigt), ("shifts fixed", found.voigt_unrelaxed)]
+    order = "xx, yy, xy" if d == 2 else "xx, yy, zz, yz, xz, xy"
+    for words, matrix in tables:
+        lines.append(f"  {words}{f' [{modulus.strip()}]' if metal else ''} ({order}):")
+        small = 1e-9 * np.abs(matrix).max()
+        lines += ["    " + " ".join(f"{0.0 if abs(x) < small else x:10.6g}" for x in row) for row in matrix]
+    return "\n".join(lines)
+
+
+@eqx.filter_jit
+def _look(crystal: Crystal | CalculatorCrystal, A, shifts, tolerance: float):
+    state, out = crystal.solve(A, shifts, tolerance)
+    return state, out.result, crystal.link(state, A), crystal.tangent(state, A)
+
+
+@eqx.filter_jit
+def _constants(crystal: Crystal | CalculatorCrystal, A, state):
+    return crystal.energy(state, A), crystal.link(state, A), crystal.tangent(state, A)
+
+
+def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolerance: float | None = None) -> Equilibrium:
+    """The crystal with its lattice scaled so that the mean stress vanishes; `full`: relaxed until all stress does.
+
+    `tolerance`: largest strain by which the answer may be off, by default 1e-11, and 1e-8 for ASE calculators (one in single
+    precision needs 1e-4). Elastic constants of a calculator, relaxed and unrelaxed, are finite differences of its stress and
+    forces. Raises `NotConverged` where no such lattice is found, and `BadInput` for a fiber that is no crystal.
+    """
+    check_crystal("equilibrium", crystal)
+    foreign = isinstance(crystal, CalculatorCrystal)
+    tolerance = (1e-8 if foreign else 1e-11) if tolerance is None else tolerance
+    inner = tolerance if foreign else 1e-12  # of the shifts
+    whole, current = np.eye(crystal.lattice.shape[0]), crystal
+    d = len(whole)
+    A, state = np.zeros((d, d)), crystal.init(None, jax.random.key(0))
+    basis = _directions(d) if full else np.eye(d)[None] / np.sqrt(d)
+    for _ in range(_STEPS):
+        state, code, P, C = jax.tree.map(np.asarray, _look(current, jnp.asarray(A), jnp.asarray(state), inner))
+        if code not in (Result.SUCCESS, Result.UNSTABLE):
+            raise NotConverged(f"equilibrium: {TEXTS[Result(int(code))]}, at the strain {A.tolist()} of the given lattice.")
+        residual = np.einsum("aij,ij->a", basis, P)
+        matrix = np.einsum("aij,ijkl,bkl->ab", basis, C, basis)
+        values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
+        if not np.abs(values).max() > 0.0:
+            raise NotConverged(
+                "equilibrium: no forces between the atoms are left; the potential does not hold this lattice together."
+            )
+        # Uphill where the energy bends down: |eigenvalues| keep the step a descent.
+        move = -vectors @ ((vectors.T @ residual) / np.maximum(np.abs(values), 1e-12 * np.abs(values).max()))
+        length = np.linalg.norm(move)
+        A = A + np.einsum("a,aij->ij", move * min(1.0, _LONGEST / max(length, 1e-300)), basis)
+        if length <= tolerance:
+            break
+        if np.linalg.norm(A) > _RANGE:
+            current, whole = _rebuilt(current, A, state), (np.eye(d) + A) @ whole
+            A, state = np.zeros((d, d)), np.zeros(state.shape)
+    else:
+        raise NotConverged(f"equilibrium: no stress-free lattice within {_STEPS} steps; the last strain step was {length:.2g}.")
+    state = np.asarray(_look(current, jnp.asarray(A), jnp.asarray(state), inner)[0])
+    found, whole = _rebuilt(current, A, state), (np.eye(d) + A) @ whole
+    A, state = jnp.zeros((d, d)), jnp.zeros(state.shape)
+    W, P, C = _constants(found, A, state)
+    fixed = jnp.asarray(second_derivatives(found, A, state)[0][: d * d, : d * d].reshape(d, d, d, d))
+    energy = float(W * found.volume)
+    scale = float(np.linalg.det(whole) ** (1.0 / d))
+    return Equilibrium(found, jnp.asarray(whole), scale, energy, energy / len(crystal.species), P, C, fixed)
+
+
+def _directions(d: int) -> np.ndarray:
+    """An orthonormal basis of the symmetric matrices."""
+    found = []
+    for i in range(d):
+        for j in range(i, d):
+            m = np.zeros((d, d))
+            m[i, j] = m[j, i] = 1.0 if i == j else 0.5**0.5
+            found.append(m)
+    return np.asarray(found)
+
+
+def _rebuilt(crystal: Crystal | CalculatorCrystal, A, state) -> Crystal | CalculatorCrystal:
+    """The deformed crystal as a reference of its own."""
+    lattice = np.asarray(crystal.lattice) @ (np.eye(len(A)) + A).T
+    places = np.asarray(positions(crystal, state, A))
+    if isinstance(crystal, CalculatorCrystal):
+        return crystal.moved(lattice, places)
+    basis = places @ np.linalg.inv(lattice)
+    return Crystal(lattice, basis, crystal.species, crystal.potential, crystal.stretch, crystal.shift, crystal.allow_unstable)

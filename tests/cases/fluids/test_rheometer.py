@@ -1,0 +1,194 @@
+"""The case rheometer: material functions against closed forms; what it refuses; kill and resume."""
+
+import json
+
+import numpy as np
+import pytest
+
+import fiberax as fx
+from fiberax import cli
+from fiberax.cases.fluids.fluids_common import Form, Model, Potential
+from fiberax.cases.fluids.rheology import hookean
+from fiberax.cases.fluids.rheometer import Flow, Mode, Rheometer
+from fiberax.core.errors import BadInput
+from fiberax.io import log
+from fiberax.io.microstates import read_microstates
+from fiberax.io.results import read_table, write_record
+
+
+def run(folder, *arguments):
+    """The results of a run of the command."""
+    assert cli.main(["run", "rheometer", *arguments, "--plain", "--quiet", "--out", str(folder)]) == 0
+    return read_table(folder)
+
+
+@pytest.fixture(scope="module")
+def shear(tmp_path_factory):
+    """Steady shear of Hookean dumbbells, sampled."""
+    folder = tmp_path_factory.mktemp("shear") / "run"
+    arguments = ["--spring", "hookean", "--dim", "2", "--rates", "0.5,2", "--members", "60", "--replicas", "4", "--De", "0.7"]
+    return folder, run(folder, *arguments)
+
+
+def test_sampled_hookean_dumbbells_are_the_oldroyd_b_fluid(shear):
+    """η = De, N1 = 2 (De γ̇)²; with control the errors of the viscosity are those of few members."""
+    folder, table = shear
+    a, rate = table.arrays, table.values
+    assert rate.tolist() == [0.5, 2.0] and not a["result"].any()
+    assert np.all(np.abs(a["viscosity"] - 0.7) < 4.0 * a["viscosity_stderr"])
+    assert np.all(np.abs(a["N1"] - 2.0 * (0.7 * rate) ** 2) < 4.0 * a["N1_stderr"])
+    assert np.all(a["viscosity_stderr"] < 0.05) and np.all(a["viscosity_stderr"] > 1e-4)
+    np.testing.assert_allclose(a["viscosity_exact"], 0.7, rtol=1e-12)
+    np.testing.assert_allclose(a["N1_exact"], 2.0 * (0.7 * rate) ** 2, rtol=1e-12)
+    # tan 2χ = 1/(De γ̇)
+    chi = np.degrees(0.5 * np.arctan2(1.0, 0.7 * rate))
+    assert np.all(np.abs(a["angle"] - chi) < 4.0 * a["angle_stderr"])
+    assert json.loads((folder / "summary.json").read_text())["zero-rate viscosity"] == pytest.approx(0.7)
+    assert {p.name for p in (folder / "figures").iterdir()} == {"material-functions.png", "configurations.png"}
+    assert [m.caption for m in read_microstates(folder)] == ["shear rate = 0.5", "shear rate = 2"]
+    header = (folder / "table.csv").read_text().splitlines()[0].split(",")
+    assert {"rate", "viscosity", "viscosity_stderr", "N1", "N1_stderr", "tau_xy", "tau_stderr_xy", "Psi1"} <= set(header)
+
+
+def test_a_killed_table_goes_on_and_draws_the_same_numbers(shear, capsys):
+    folder, table = shear
+    write_record(folder, 0, table.values[0], {v.key: table.arrays[v.quantity.name][0] for v in table.schema.variables})
+    (folder / "results.nc").unlink()
+    log.write_state(folder, "running", {})
+    assert cli.main(["resume", str(folder), "--quiet"]) == 0
+    again = read_table(folder)
+    for name, array in table.arrays.items():
+        assert again.arrays[name].tobytes() == array.tobytes(), name
+    assert len(read_microstates(folder)) == 2
+    capsys.readouterr()
+    assert cli.main(["status", str(folder)]) == 0 and "finished" in capsys.readouterr().out
+
+
+def test_fene_density_in_extension_is_the_closed_form(tmp_path):
+    """In potential flow ψ is known: (1 − |z|²/b)^(b/2) exp(De ε (x² − y²))."""
+    arguments = ["--form", "density", "--dim", "2", "--b", "20", "--flow", "planar", "--low", "0.2", "--high", "0.6"]
+    table = run(tmp_path / "run", *arguments, "--rows", "2", "--no-figures")
+    u = np.linspace(-1.0, 1.0, 1201)[1:-1] * 20.0**0.5
+    x, y = np.meshgrid(u, u, indexing="ij")
+    inside = np.where(x**2 + y**2 < 20.0, 1.0 - (x**2 + y**2) / 20.0, 0.0)
+    for k, rate in enumerate(table.values):
+        psi = inside**10 * np.exp(rate * (x**2 - y**2))
+        stress = np.sum((x**2 - y**2) * inside**9 * np.exp(rate * (x**2 - y**2))) / np.sum(psi)
+        assert table.arrays["viscosity"][k] == pytest.approx(stress / rate, rel=1e-6)
+
+
+def test_startup_of_a_chain_is_that_of_rouse(tmp_path):
+    """Within the errors over replicas at every time, at which fibers and records belong together."""
+    arguments = ["--model", "chain", "--springs", "3", "--spring", "hookean", "--dim", "2", "--members", "150"]
+    arguments += ["--mode", "startup", "--rates", "0.3,3", "--span", "4", "--records", "8", "--replicas", "16"]
+    table = run(tmp_path / "run", *arguments)
+    a, De = table.arrays, 1.0 / (2.0 * np.sin(np.pi * np.arange(1, 4) / 8.0) ** 2)
+    t = table.values
+    assert t[0] == 0.0 and t[-1] == pytest.approx(4.0) and a["rate"][0].tolist() == [0.3, 3.0]
+    exact = np.sum(De * (1.0 - np.exp(-t[:, None] / De)), axis=1)
+    np.testing.assert_allclose(a["viscosity_exact"], exact[:, None] * np.ones(2), rtol=1e-10, atol=1e-12)
+    # Fifteen degrees of freedom: 4.9 errors are as rare as four of a Gaussian.
+    assert np.all(np.abs(a["viscosity"][1:] - exact[1:, None]) < 4.9 * a["viscosity_stderr"][1:])
+    assert np.all(a["viscosity_stderr"][1:] < 0.2 * exact[1:, None])
+    assert (tmp_path / "run" / "figures" / "transient.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("mode", [Mode.STARTUP, Mode.RELAXATION])
+def test_records_fibers_and_flow_are_of_one_time(mode):
+    """A Gaussian density is followed exactly, so that a lag of a fraction of a step would show."""
+    options = {"mode": mode, "rates": "2", "span": 1.0, "before": 1.0, "records": 2, "dt": 0.05}
+    p = Rheometer(spring="hookean", dim=2, form=Form.DENSITY, **options).build()
+    found = fx.evolve(p.bundle, p.driver, p.macro0, t0=p.t0, t1=p.t1, dt=p.dt, saveat=p.saveat)
+    t, reached = np.asarray(found.ts), 2.0 * (1.0 - np.exp(-1.0))
+    exact = 2.0 * (1.0 - np.exp(-t)) if mode is Mode.STARTUP else reached * np.exp(-np.maximum(t, 0.0))
+    np.testing.assert_allclose(np.asarray(found.response["stress"])[:, 0], exact, atol=1e-8)
+
+
+def test_small_oscillations(tmp_path):
+    """Dilute rods: G* = 3/5 iωτ/(1 + iωτ) + iωDe/30, τ = De/6. FENE: G''/ω is the viscosity at small rates, b/(b + 4)."""
+    rods = run(
+        tmp_path / "rods",
+        "--model",
+        "rod",
+        "--form",
+        "density",
+        "--mode",
+        "oscillation",
+        "--De",
+        "2",
+        "--rows",
+        "5",
+        "--degree",
+        "6",
+    )
+    x = 1j * rods.values * 2.0
+    modulus = 0.6 * (x / 6.0) / (1.0 + x / 6.0) + x / 30.0
+    np.testing.assert_allclose(rods.arrays["storage"], modulus.real, rtol=1e-9)
+    np.testing.assert_allclose(rods.arrays["loss"], modulus.imag, rtol=1e-9)
+    np.testing.assert_allclose(rods.arrays["loss_exact"], modulus.imag, rtol=1e-9)
+    fene = Rheometer(form=Form.DENSITY, dim=2, b=12.0, mode=Mode.OSCILLATION, low=1e-3, rows=1).build()
+    small = fx.responses(fene.fiber, fene.conditions).value
+    assert float(small["loss"][0]) / 1e-3 == pytest.approx(12.0 / 16.0, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_rods_of_members_order_as_their_density_does(tmp_path):
+    arguments = ["--model", "rod", "--potential", "maier-saupe", "--intensity", "2", "--flow", "uniaxial", "--rates", "3"]
+    members = run(tmp_path / "a", *arguments, "--members", "200", "--replicas", "4", "--average", "150", "--no-figures")
+    density = run(tmp_path / "b", *arguments, "--form", "density", "--degree", "12")
+    for name in ("viscosity", "order"):
+        away = np.abs(members.arrays[name] - density.arrays[name])
+        # The mean field of 200 rods has a bias of order 1/200.
+        assert away < 4.0 * members.arrays[f"{name}_stderr"] + density.arrays[name] / 200
+    assert 0.4 < density.arrays["order"][0] < 0.9
+    (shown,) = read_microstates(tmp_path / "b")
+    assert np.nanmax(shown.arrays["rod map"]) > 2.0 > np.nanmin(shown.arrays["rod map"])
+
+
+def test_a_history_and_a_law_of_ones_own(tmp_path):
+    file = tmp_path / "flow.txt"
+    file.write_text("0 0 1 0 0\n1 0 3 0 0\n")
+    problem = Rheometer(history=file, mode=Mode.STARTUP, dim=2, dt=0.1, records=10, members=4, spring="1 + 0.2*s").build()
+    kappa = problem.bundle.macro.conditions
+    assert problem.t0 == 0.0 and problem.t1 == pytest.approx(1.0)
+    np.testing.assert_allclose(np.asarray(kappa(np.asarray(0.5)))[0], [[0.0, 2.0], [0.0, 0.0]], atol=1e-12)
+    spring = problem.bundle.fiber.inner.spring
+    assert float(spring.factor(np.asarray(2.0))) == pytest.approx(1.4)
+
+
+def test_exact_stress_of_steady_uniaxial_extension():
+    (tau,) = hookean(np.diag([0.2, -0.1, -0.1]), np.array([np.inf]), np.array([1.0]))
+    np.testing.assert_allclose(np.diag(tau), [1 / 0.6, 1 / 1.2, 1 / 1.2], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"spring": "hookean", "flow": Flow.UNIAXIAL}, r"drawn out without end from the rate 0\.5 on: lower --high"),
+        ({"spring": "s + q"}, r"--spring 's \+ q': 'q' is not known. Use s, pi"),
+        ({"spring": "1 - s"}, r"at s = 1\.01 it is no finite number >= 0. Give --b"),
+        ({"spring": "1 + s", "form": Form.DENSITY}, "--form density takes --spring hookean or fene"),
+        ({"spring": "hookean", "b": 3.0}, "those of --spring hookean have none"),
+        ({"b": 1.5}, "b must be finite and above 2"),
+        ({"model": Model.CHAIN, "form": Form.DENSITY}, "--form density is not there for chains"),
+        ({"model": Model.ROD, "dim": 2}, "--dim 2: rods are unit vectors in three dimensions"),
+        ({"potential": Potential.ONSAGER}, "give --model rod with it"),
+        ({"flow": Flow.UNIAXIAL, "dim": 2}, "--flow uniaxial has three dimensions"),
+        ({"gradient": "0,1,0,0"}, "--gradient = 0,1,0,0: give 9 numbers"),
+        ({"gradient": "1,0,0,0,1,0,0,0,1"}, "the trace must be zero"),
+        ({"rates": "1,-2"}, "--rates = 1,-2: give positive numbers"),
+        ({"low": 3.0, "high": 1.0}, "--high = 1 is not above --low = 3"),
+        ({"mode": Mode.OSCILLATION}, "--form density with it"),
+        ({"mode": Mode.OSCILLATION, "form": Form.DENSITY, "model": Model.ROD, "potential": Potential.MAIER_SAUPE,
+          "intensity": 6.0}, "isotropic rest is not stable"),
+    ],
+)  # fmt: skip
+def test_misuse_is_named(options, message):
+    with pytest.raises(BadInput, match=message):
+        Rheometer(**options).build()
+
+
+def test_misuse_of_the_command_is_one_message(tmp_path, capsys):
+    assert cli.main(["run", "rheometer", "--history", str(tmp_path / "none"), "--mode", "startup"]) == 2
+    said = capsys.readouterr().err
+    assert "there is no such file" in said and "Traceback" not in said and said.count("\n") == 1
