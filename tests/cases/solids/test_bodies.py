@@ -15,7 +15,7 @@ from fiberax.io.microstates import Microstate, write_microstates
 from fiberax.io.results import read_table
 from fiberax.physics.solids.crystal.ellipticity import eigenvalues
 
-PLATE = str(Path(__file__).parents[1] / "plate_case.py")
+PLATE = str(Path(__file__).parents[2] / "plate_case.py")
 
 
 @pytest.fixture(scope="module")
