@@ -26,7 +26,7 @@ class Decay(fx.AbstractMacro):
         return -response
 
 
-fiber = fx.Flow(rate=lambda u, U: U - u, init=lambda U: U, link=lambda u, U: u)
+fiber = fx.FlowFiber(rate=lambda u, U: U - u, init=lambda U: U, link=lambda u, U: u)
 bundle = fx.Bundle(Decay(), fx.relax(fiber, friction=ETA))
 macro0 = jnp.array([1.0, 2.0])
 

@@ -38,7 +38,7 @@ class RingCase(Case):
 
     def build(self):
         """The bundle, run for `steps` explicit steps."""
-        fiber = fx.Flow(rate=lambda u, U: self.pole + 0.1 * U**2 - u, init=lambda U: jnp.ones_like(U), link=lambda u, U: u)
+        fiber = fx.FlowFiber(rate=lambda u, U: self.pole + 0.1 * U**2 - u, init=lambda U: jnp.ones_like(U), link=lambda u, U: u)
         dt = 0.1 / self.cells**2
         return Evolve(
             bundle=fx.Bundle(Ring(self.cells), fiber),

@@ -145,7 +145,7 @@ def chain_dynamics(n: int):
 def body_dynamics(cells: int):
     """Nodes and displacements at `TIME` of the body of that chain, by elements of order 2 and central differences."""
     mesh = fx.grids.interval(cells=cells, periodic=True, order=2)
-    fiber = fx.Energy(
+    fiber = fx.EnergyFiber(
         lambda s, a: chain_energy(STRETCHED * (1.0 + a[0, 0])) + chain_energy(2.0 * STRETCHED * (1.0 + a[0, 0])),
         lambda a: jnp.zeros((0,)),
     )

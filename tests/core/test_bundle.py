@@ -8,7 +8,7 @@ import pytest
 import fiberax as fx
 from fiberax.testing import CubicFlow, Decay, ElasticWave, Heat, LinearFlow, OrnsteinUhlenbeck
 
-TWO = fx.Flow(lambda u, c: c - u, lambda c: jnp.zeros(()), lambda u, c: jnp.stack([u, u]))
+TWO = fx.FlowFiber(lambda u, c: c - u, lambda c: jnp.zeros(()), lambda u, c: jnp.stack([u, u]))
 
 
 def test_response_of_the_wrong_shape():
@@ -42,7 +42,7 @@ def test_rate_and_conditions_of_the_wrong_shape():
 
 
 def test_code_that_cannot_run_is_placed():
-    fiber = fx.Flow(lambda u, c: c - u, lambda c: jnp.zeros(3) @ jnp.zeros(4), lambda u, c: u)
+    fiber = fx.FlowFiber(lambda u, c: c - u, lambda c: jnp.zeros(3) @ jnp.zeros(4), lambda u, c: u)
     with pytest.raises(fx.Mismatch, match=r"Flow.init\(condition scalar, key\) cannot be computed"):
         fx.Bundle(Decay(5), fiber)
     with pytest.raises(
@@ -50,18 +50,18 @@ def test_code_that_cannot_run_is_placed():
     ):
         fx.Bundle(Decay(5), CubicFlow(), link=lambda fiber, u, c: u @ c)
     with pytest.raises(fx.Mismatch, match="has no link of its own"):
-        fx.Bundle(Decay(5), fx.Flow(lambda u, c: c - u, lambda c: c))
+        fx.Bundle(Decay(5), fx.FlowFiber(lambda u, c: c - u, lambda c: c))
 
 
 def test_rates_are_traced_too():
     """A rate of another shape than the state is found before anything runs."""
-    wrong = fx.Flow(lambda u, c: jnp.zeros(3), lambda c: jnp.zeros(2), lambda u, c: jnp.sum(u))
+    wrong = fx.FlowFiber(lambda u, c: jnp.zeros(3), lambda c: jnp.zeros(2), lambda u, c: jnp.sum(u))
     with pytest.raises(fx.Mismatch, match=r"Flow.rate.* must give a tree like the state, 2; it gives 3"):
         fx.Bundle(Decay(2), wrong)
     with pytest.raises(fx.Mismatch, match=r"energy.* must give .*scalar; it gives 2"):
-        fx.Bundle(Decay(2), fx.relax(fx.Energy(lambda u, c: u**2, lambda c: jnp.zeros(2))), link=lambda f, u, c: c)
+        fx.Bundle(Decay(2), fx.relax(fx.EnergyFiber(lambda u, c: u**2, lambda c: jnp.zeros(2))), link=lambda f, u, c: c)
     with pytest.raises(fx.Mismatch, match=r"init must give real floating-point arrays.*int"):
-        fx.Bundle(Decay(2), fx.Flow(lambda u, c: c - u, lambda c: jnp.zeros((), int), lambda u, c: c))
+        fx.Bundle(Decay(2), fx.FlowFiber(lambda u, c: c - u, lambda c: jnp.zeros((), int), lambda u, c: c))
 
 
 def test_wrong_kinds_are_named():

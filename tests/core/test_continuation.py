@@ -62,7 +62,7 @@ def test_path_is_exact_and_ends_where_soundness_does():
 
 def test_unsound_steady_state_is_told_or_allowed():
     start = jnp.full(3, 1.5)
-    with pytest.raises(fx.Unsound, match="3 of 3 fibers lost their ground at the steady state"):
+    with pytest.raises(fx.StabilityLost, match="3 of 3 fibers lost their ground at the steady state"):
         fx.steady(BUNDLE, fx.Quasistatic(), start, t=4.5)
     found = fx.steady(BUNDLE, fx.Quasistatic(), start, t=4.5, allow_unstable=True)
     np.testing.assert_allclose(found.macro[0].sum(), 4.5, atol=1e-8)
@@ -104,7 +104,7 @@ def test_monolithic_agrees_and_converges_quadratically():
     r = r[r > 1e-15]
     assert len(r) > 3 and np.log(r[-1]) < 1.6 * np.log(r[-2])
     with pytest.raises(fx.Mismatch, match="Monolithic needs"):
-        fx.Monolithic().prepare(fx.Stochastic(lambda u, U, dt, key: u, lambda U, key: U))
+        fx.Monolithic().prepare(fx.StochasticFiber(lambda u, U, dt, key: u, lambda U, key: U))
 
 
 def test_line_search_refuses_what_is_not_admissible():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
-from fiberax.testing import CubicFlow, Decay, DiatomicChain, ElasticWave, Motion, OrnsteinUhlenbeck, SharedLoad
+from fiberax.testing import CubicFlow, Decay, ElasticWave, Motion, OrnsteinUhlenbeck, SharedLoad, TwoSpringChain
 
 
 def integrate(bundle, y0, t1, saves=9, clock=1.0):
@@ -68,7 +68,7 @@ def energy(bundle, macro, states, mass):
 @pytest.mark.parametrize("friction", [0.0, 0.2])
 def test_energy_law_of_the_diatomic_chain(friction):
     """(4.9)-(4.12), nonlinear: constant without friction, decreasing with it."""
-    bundle = fx.Bundle(ElasticWave(8), fx.relax(DiatomicChain(k=1.0, q=6.0), mass=0.05, friction=friction))
+    bundle = fx.Bundle(ElasticWave(8), fx.relax(TwoSpringChain(k=1.0, q=6.0), mass=0.05, friction=friction))
     strain = 0.4 * jnp.cos(2 * jnp.pi * jnp.arange(8) / 8) + 0.1
     macro = Motion(strain, jnp.zeros(8))
     found = integrate(bundle, (macro, fx.section(bundle, macro)), 1.0)
@@ -85,7 +85,7 @@ def test_energy_law_of_the_diatomic_chain(friction):
 def test_dispersion_of_the_linear_chain(mass, friction):
     """ω² = q²V''(1 − V''/(2V'' − iωη − mω²)) (4.12), all branches, from the Jacobian of the coupled system."""
     cells, stiffness = 6, 1.7
-    bundle = fx.Bundle(ElasticWave(cells), fx.relax(DiatomicChain(k=stiffness), mass, friction))
+    bundle = fx.Bundle(ElasticWave(cells), fx.relax(TwoSpringChain(k=stiffness), mass, friction))
     macro = Motion(jnp.zeros(cells), jnp.zeros(cells))
     y0 = (macro, fx.section(bundle, macro))
     flat, unravel = jax.flatten_util.ravel_pytree(y0)

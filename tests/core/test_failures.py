@@ -15,7 +15,7 @@ def fragile(u, c):
     return jnp.where(c < 0.75, jnp.nan, c - u)
 
 
-FRAGILE = fx.Bundle(Decay(4), fx.Flow(fragile, lambda c: jnp.zeros_like(c), LINK))
+FRAGILE = fx.Bundle(Decay(4), fx.FlowFiber(fragile, lambda c: jnp.zeros_like(c), LINK))
 START = jnp.asarray([2.0, 0.8, 3.0, 4.0])  # decays like exp(−t): site 1 reaches 0.75 first
 
 
@@ -72,7 +72,7 @@ def needs_a_fresh_start(u, c):
 
 
 def test_second_try_from_init_mends_a_bad_warm_start():
-    fiber = fx.Flow(needs_a_fresh_start, lambda c: jnp.zeros_like(c), LINK)
+    fiber = fx.FlowFiber(needs_a_fresh_start, lambda c: jnp.zeros_like(c), LINK)
     sol = fx.evolve(
         fx.Bundle(Decay(2), fiber), fx.Quasistatic(), jnp.asarray([1.05, 2.0]), t1=0.2, dt=0.1, stepper=fx.ForwardEuler()
     )
@@ -89,7 +89,7 @@ def test_a_fiber_that_fails_from_the_start_is_named():
 
 def test_blow_up_names_the_step_limit():
     """Heat equation with D = 1 + U² above the explicit limit 2/(4D/dx²): the message gives the limit."""
-    bundle = fx.Bundle(Heat(16), fx.Flow(lambda u, c: c - u, lambda c: jnp.zeros_like(c), lambda u, c: 1.0 + u**2))
+    bundle = fx.Bundle(Heat(16), fx.FlowFiber(lambda u, c: c - u, lambda c: jnp.zeros_like(c), lambda u, c: 1.0 + u**2))
     start = 1.0 + 0.5 * jnp.cos(2.0 * jnp.pi * jnp.arange(16) / 16)
     with pytest.raises(fx.NonFiniteMacro, match=r"limit an explicit step to dt = .*which this run exceeds.*SDIRK2"):
         fx.evolve(bundle, fx.Quasistatic(), start, t1=2.0, dt=0.02)

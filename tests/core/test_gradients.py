@@ -21,7 +21,7 @@ def by_fields(p):
 
 def by_closures(p):
     """The same model with parameters in closures of plain functions, macro model aside."""
-    fiber = fx.Flow(lambda u, c: p[2] * (c - u - p[1] * u**3), lambda c: jnp.zeros_like(c), lambda u, c: u - p[0])
+    fiber = fx.FlowFiber(lambda u, c: p[2] * (c - u - p[1] * u**3), lambda c: jnp.zeros_like(c), lambda u, c: u - p[0])
     return fx.Bundle(ALL, fiber)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
-from fiberax.testing import DiatomicChain, observed_order
+from fiberax.testing import TwoSpringChain, observed_order
 
 
 class Ring(fx.AbstractInertial):
@@ -39,9 +39,9 @@ class Oscillator(fx.AbstractInertial):
         return -response
 
 
-NOTHING = fx.Energy(lambda state, x: 0.5 * x**2 + 0.25 * x**4, lambda x: jnp.zeros((0,)))
+NOTHING = fx.EnergyFiber(lambda state, x: 0.5 * x**2 + 0.25 * x**4, lambda x: jnp.zeros((0,)))
 START = fx.Moving(jnp.asarray([0.8]), jnp.asarray([0.3]))
-CHAIN = DiatomicChain(k=1.0, q=0.0)
+CHAIN = TwoSpringChain(k=1.0, q=0.0)
 
 
 def reference():
@@ -84,7 +84,7 @@ def test_energy_of_microstates_with_inertia():
     """The total of macro kinetic energy, W and ½ m p'² stays, and its error falls with the square of the step."""
     n, m = 16, 0.02
     x = (np.arange(n) + 0.5) / n
-    fiber = fx.relax(DiatomicChain(k=1.0, q=6.0), mass=m, friction=1e-12)
+    fiber = fx.relax(TwoSpringChain(k=1.0, q=6.0), mass=m, friction=1e-12)
 
     class Bar(Ring):
         """The displacement form: A = Δu/h, so that the kinetic energy is that of u."""

@@ -154,7 +154,7 @@ def test_noise_belongs_to_the_site_number():
     np.testing.assert_array_equal(five[:3], go(stochastic(3), start[:3]))
     assert np.all(five != go(RANDOM, start, seed=1))
     quiet = OrnsteinUhlenbeck(diffusion=1e-30, members=3)  # the same start at every site
-    shared = fx.Stochastic(lambda u, c, dt, key: u + jax.random.normal(key, (2,)), lambda c, key: jnp.zeros(2), quiet.link)
+    shared = fx.StochasticFiber(lambda u, c, dt, key: u + jax.random.normal(key, (2,)), lambda c, key: jnp.zeros(2), quiet.link)
     state = go(fx.Bundle(Decay(5), shared, noise="shared"), start)
     np.testing.assert_array_equal(state, np.broadcast_to(state[0], (5, 2)))
     assert len(np.unique(go(fx.Bundle(Decay(5), shared), start))) == 10

@@ -7,7 +7,7 @@ import pytest
 import fiberax as fx
 from fiberax.testing import CubicFlow, Decay, Heat, OrnsteinUhlenbeck, observed_order
 
-CONSTANT = fx.Flow(lambda u, c: 1.5 - u, lambda c: jnp.zeros(()), lambda u, c: u)  # D = 1.5 whatever U
+CONSTANT = fx.FlowFiber(lambda u, c: 1.5 - u, lambda c: jnp.zeros(()), lambda u, c: u)  # D = 1.5 whatever U
 FORCED = Decay(3, source=0.5)
 START = jnp.asarray([0.6, 1.1, 1.7])
 
@@ -50,10 +50,10 @@ def test_steady_state():
 
 
 def test_steady_says_when_it_fails():
-    rising = fx.Flow(lambda u, c: jnp.exp(c) - u, lambda c: jnp.zeros(()), lambda u, c: -u)  # dU/dt = exp(U) + ½ > 0
+    rising = fx.FlowFiber(lambda u, c: jnp.exp(c) - u, lambda c: jnp.zeros(()), lambda u, c: -u)  # dU/dt = exp(U) + ½ > 0
     with pytest.raises(fx.NotConverged, match="Start closer"):
         fx.steady(fx.Bundle(FORCED, rising), fx.Quasistatic(), START, max_steps=15)
-    poor = fx.Flow(lambda u, c: jnp.where(c < 1.0, jnp.nan, c - u), lambda c: jnp.zeros(()), lambda u, c: u)
+    poor = fx.FlowFiber(lambda u, c: jnp.where(c < 1.0, jnp.nan, c - u), lambda c: jnp.zeros(()), lambda u, c: u)
     with pytest.raises(fx.FiberFailure, match="Worst site 0 at position"):
         fx.steady(fx.Bundle(FORCED, poor), fx.Quasistatic(), START)
 
@@ -73,7 +73,7 @@ def test_stiffness_follows_the_fibers():
     found = fx.stiffness(fx.Bundle(FORCED, fiber), fiber.condition_of(START))
     np.testing.assert_allclose(found.eigenvalue, -fiber.slope_at(0.6), rtol=1e-6)
     np.testing.assert_allclose(found.growth, -fiber.slope_at(1.7), rtol=1e-6)
-    falling = fx.Flow(lambda u, c: -2.0 - u, lambda c: jnp.zeros(()), lambda u, c: u)
+    falling = fx.FlowFiber(lambda u, c: -2.0 - u, lambda c: jnp.zeros(()), lambda u, c: u)
     assert fx.stiffness(fx.Bundle(Heat(8), falling), jnp.ones(8)).growth > 100.0
 
 

@@ -13,7 +13,7 @@ C, R, T = 2.5, 0.4, 7.0  # micro condition per macro unit, macro response per mi
 
 def hand_flow(a=0.5):
     inner = CubicFlow(a)
-    return fx.Flow(lambda u, c: T * inner.rate(u, C * c), lambda c: jnp.zeros_like(c), lambda u, c: R * u)
+    return fx.FlowFiber(lambda u, c: T * inner.rate(u, C * c), lambda c: jnp.zeros_like(c), lambda u, c: R * u)
 
 
 class HandLoad(fx.AbstractEnergy):
@@ -73,7 +73,7 @@ def test_dynamic_fibers_and_relaxations():
 
 def test_trees_of_factors_and_links_in_fiber_units():
     fiber = LinearFlow([[2.0]], [1.0], [1.0])
-    two = fx.Flow(lambda u, c: c["a"] + c["b"] - u, lambda c: jnp.zeros(()), lambda u, c: {"p": u, "q": c["a"]})
+    two = fx.FlowFiber(lambda u, c: c["a"] + c["b"] - u, lambda c: jnp.zeros(()), lambda u, c: {"p": u, "q": c["a"]})
     scaled = fx.rescale(two, condition={"a": 2.0, "b": 3.0}, response={"p": 10.0, "q": 100.0})
     value = fx.response(scaled, {"a": 1.0, "b": 1.0}).value
     np.testing.assert_allclose([value["p"], value["q"]], [50.0, 200.0])

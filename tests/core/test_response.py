@@ -54,7 +54,7 @@ def tree_energy(state, condition):
 def test_trees_everywhere():
     """State, condition and response are nested trees; the tangent has response axes first, condition axes last."""
     init = lambda c: {"u": jnp.zeros(2), "rest": (jnp.zeros((1, 3)),)}
-    fiber = fx.Energy(tree_energy, init)
+    fiber = fx.EnergyFiber(tree_energy, init)
     condition = Strain(jnp.asarray([0.7, -0.4]), jnp.asarray(1.3))
     r = fx.response(fiber, condition, tangent=True)
     assert isinstance(r.value, Strain) and isinstance(r.tangent, Strain)
@@ -121,7 +121,7 @@ def ring(state, condition):
 @pytest.mark.parametrize("n", [24, 200])
 def test_zero_modes_are_left_alone(n):
     """Dense and Krylov: the state keeps the mean of its start, and the energy is that of the quotient."""
-    r = fx.response(fx.Energy(ring, lambda c: jnp.zeros(n)), 0.7, tangent=n < 100)
+    r = fx.response(fx.EnergyFiber(ring, lambda c: jnp.zeros(n)), 0.7, tangent=n < 100)
     assert int(r.result) == 0
     np.testing.assert_allclose(jnp.mean(r.state), 0.0, atol=1e-9)
     compliance = 1.0 / (1.0 + 0.5 * np.cos(np.arange(n)))
@@ -132,7 +132,7 @@ def test_zero_modes_are_left_alone(n):
 def test_tangent_with_zero_modes():
     """The pull c·(u₀ − u₁) cannot shift the ring: a linear response, W = ½AU."""
     n = 24
-    pulled = fx.Energy(lambda u, c: ring(u, c) + 0.3 * c * (u[0] - u[1]), lambda c: jnp.zeros(n))
+    pulled = fx.EnergyFiber(lambda u, c: ring(u, c) + 0.3 * c * (u[0] - u[1]), lambda c: jnp.zeros(n))
     r = fx.response(pulled, 0.7, tangent=True)
     np.testing.assert_allclose(r.value / 0.7, r.tangent, rtol=1e-8)
     np.testing.assert_allclose(2.0 * r.energy, 0.7 * r.value, rtol=1e-8)
@@ -199,7 +199,7 @@ def test_large_constrained_energy():
 
 def test_empty_state():
     """A simple lattice has no inner freedom: nothing to solve, the response is the plain derivative."""
-    fiber = fx.Energy(lambda u, c: 0.5 * c**2 + jnp.sum(u), lambda c: jnp.zeros((0,)))
+    fiber = fx.EnergyFiber(lambda u, c: 0.5 * c**2 + jnp.sum(u), lambda c: jnp.zeros((0,)))
     r = fx.response(fiber, 0.3, tangent=True)
     np.testing.assert_allclose([r.value, r.tangent, r.energy], [0.3, 1.0, 0.045])
 
@@ -207,7 +207,7 @@ def test_empty_state():
 def test_bad_conditions_and_hopeless_fibers_are_named():
     with pytest.raises(fx.BadInput, match=r"condition at index \[1\] is not finite"):
         fx.response(CubicFlow(), jnp.asarray([1.0, jnp.nan]))
-    rootless = fx.Flow(lambda u, c: u**2 + c, lambda c: jnp.asarray(0.7), lambda u, c: u)
+    rootless = fx.FlowFiber(lambda u, c: u**2 + c, lambda c: jnp.asarray(0.7), lambda u, c: u)
     assert int(fx.response(rootless, 1.0).result) != 0
     r = fx.responses(rootless, jnp.asarray([-1.0, 1.0]))
     assert r.result[0] == 0 and r.result[1] != 0
@@ -216,4 +216,4 @@ def test_bad_conditions_and_hopeless_fibers_are_named():
     with pytest.raises(fx.BadInput, match=r"OrnsteinUhlenbeck has no time step of its own\. Give dt"):
         fx.response(fx.testing.OrnsteinUhlenbeck(), 0.3)
     with pytest.raises(fx.Mismatch, match="has no link of its own"):
-        fx.response(fx.Flow(lambda u, c: c - u, lambda c: c), 0.3)
+        fx.response(fx.FlowFiber(lambda u, c: c - u, lambda c: c), 0.3)

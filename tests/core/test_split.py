@@ -8,7 +8,7 @@ import pytest
 import fiberax as fx
 from fiberax.testing import Decay, observed_order
 
-FIBER = fx.Flow(rate=lambda u, U: U - 2.0 * u, init=lambda U: 0.0 * U, link=lambda u, U: u)
+FIBER = fx.FlowFiber(rate=lambda u, U: U - 2.0 * u, init=lambda U: 0.0 * U, link=lambda u, U: u)
 
 
 class Split(fx.AbstractSemiImplicit):
@@ -29,7 +29,7 @@ class Split(fx.AbstractSemiImplicit):
         return self.explicit(t, macro, response) - self.stiffness * macro
 
 
-class Balance(fx.AbstractPrompt):
+class Balance(fx.AbstractInertialess):
     """U = cos t − A, at once."""
 
     def conditions(self, macro):
@@ -63,7 +63,7 @@ def test_extrapolation_is_of_second_order():
     t, errors = 1.0, []
     u = (3.0 * np.cos(t) + np.sin(t) - 3.0 * np.exp(-3.0 * t)) / 10.0
     for steps in (20, 40, 80):
-        start = fx.Prompt(jnp.ones(2), jnp.ones(2))
+        start = fx.Inertialess(jnp.ones(2), jnp.ones(2))
         sol = fx.evolve(fx.Bundle(Balance(), FIBER), fx.Seamless(separation=np.inf), start, t1=t, dt=t / steps)
         errors.append(float(jnp.max(jnp.abs(sol.macro.value[-1] - (np.cos(t) - u)))))
     assert observed_order(errors[1:], [2.0, 1.0]) > 1.8, errors
@@ -71,7 +71,7 @@ def test_extrapolation_is_of_second_order():
 
 def test_balance_with_fibers_in_equilibrium():
     """Picard's iteration of U = cos t − U/2."""
-    start = fx.Prompt(jnp.ones(2), jnp.ones(2))
+    start = fx.Inertialess(jnp.ones(2), jnp.ones(2))
     sol = fx.evolve(fx.Bundle(Balance(), FIBER), fx.Quasistatic(), start, t1=0.01, dt=0.0002)
     np.testing.assert_allclose(sol.macro.value[-1], np.cos(0.01) / 1.5, rtol=1e-6)
 
@@ -81,7 +81,7 @@ def test_balance_with_fibers_in_equilibrium():
     [
         (Decay(2), jnp.ones(2), fx.IMEX(), "two parts"),
         (Decay(2), jnp.ones(2), fx.Extrapolation(), "without inertia"),
-        (Balance(), fx.Prompt(jnp.ones(2), jnp.ones(2)), fx.Heun(), "has no inertia"),
+        (Balance(), fx.Inertialess(jnp.ones(2), jnp.ones(2)), fx.Heun(), "has no inertia"),
     ],
 )
 def test_schemes_refuse_models_that_they_cannot_advance(macro, start, stepper, word):

@@ -62,7 +62,7 @@ def test_goes_on_to_the_error_that_was_asked_for(fiber):
 
 def test_what_does_not_mix_is_called_so():
     hop = lambda z, c, dt, key: z + dt * (8.0 * z * (1.0 - z**2)) + jnp.sqrt(0.1 * dt) * jax.random.normal(key)
-    wells = fx.Stochastic(hop, lambda c, key: jnp.sign(jax.random.normal(key)), lambda z, c: z)
+    wells = fx.StochasticFiber(hop, lambda c, key: jnp.sign(jax.random.normal(key)), lambda z, c: z)
     found = fx.sample(wells, 0.0, steps=2000, replicas=8, dt=0.02)
     assert fx.Result(int(found.result)) is fx.Result.NOT_MIXED
     assert float(found.stderr) > 0.1  # the spread between replicas, not the noise within them
@@ -117,7 +117,7 @@ def test_length_is_judged_in_correlation_times():
 
 def test_a_start_that_is_far_away_does_not_count():
     """With a target for the error the run goes on until the start is forgotten, although there is next to no noise."""
-    far = fx.Stochastic(
+    far = fx.StochasticFiber(
         lambda z, c, dt, key: z + dt * (1.0 - z) + 1e-3 * jnp.sqrt(dt) * jax.random.normal(key),
         lambda c, key: jnp.asarray(20.0),
         lambda z, c: z,

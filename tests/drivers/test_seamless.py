@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
-from fiberax.testing import CubicFlow, Decay, DiatomicChain, ElasticWave, Motion, SharedLoad, Spring, observed_order
+from fiberax.testing import CubicFlow, Decay, ElasticWave, Motion, SharedLoad, Spring, TwoSpringChain, observed_order
 
 START = jnp.asarray([0.6, 1.7])
 
@@ -58,7 +58,7 @@ def test_second_order_in_the_step(fiber):
 
 
 def test_second_order_for_waves_on_inertial_fibers():
-    bundle = fx.Bundle(ElasticWave(8), fx.relax(DiatomicChain(k=1.0, q=8.0), mass=0.02, friction=0.05))
+    bundle = fx.Bundle(ElasticWave(8), fx.relax(TwoSpringChain(k=1.0, q=8.0), mass=0.02, friction=0.05))
     macro = Motion(0.3 * jnp.cos(2 * jnp.pi * jnp.arange(8) / 8), jnp.zeros(8))
     found, errors = order(bundle, fx.Seamless(separation=np.inf), macro, 0.4, (0.02, 0.01, 0.005))
     assert 1.8 < found < 2.3, (found, errors)

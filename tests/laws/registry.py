@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import fiberax as fx
-from fiberax.testing import CubicFlow, DiatomicChain, GroundState, LinearFlow, SharedLoad, Spring
+from fiberax.testing import CubicFlow, GroundState, LinearFlow, SharedLoad, Spring, TwoSpringChain
 
 
 class Model(NamedTuple):
@@ -63,7 +63,7 @@ MODELS = {
     ),
     "cubic-flow": Model(CubicFlow(a=0.5), jnp.linspace(0.5, 1.5, 5), 1.0),
     "spring": Model(Spring(), jnp.linspace(0.5, 0.9, 5), 4.0),
-    "diatomic-chain": Model(DiatomicChain(k=1.0, q=6.0), jnp.linspace(0.1, 0.4, 5), 2.0),
+    "diatomic-chain": Model(TwoSpringChain(k=1.0, q=6.0), jnp.linspace(0.1, 0.4, 5), 2.0),
     "quantum-chain": Model(
         fx.solids.QuantumChain(lambda s: 3.0 * s**2, lambda y: -20.0 * jnp.cos(2 * jnp.pi * y), n=5),
         jnp.linspace(0.1, 0.4, 5),

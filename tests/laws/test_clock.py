@@ -26,7 +26,7 @@ def separation(sol):
 
 def test_deterministic_fibers():
     """dU/dt = −u², u → U at the rate 100/M: the error against 1/(1/U₀ + t) is of first order in M, as is the figure."""
-    fiber = fx.Flow(rate=lambda u, U: RATE * (U - u), init=lambda U: U, link=lambda u, U: u**2)
+    fiber = fx.FlowFiber(rate=lambda u, U: RATE * (U - u), init=lambda U: U, link=lambda u, U: u**2)
     runs = [run(fiber, clock) for clock in CLOCKS]
     start = jnp.linspace(0.5, 1.0, 4)
     errors = [float(jnp.max(jnp.abs(sol.macro[-1] - start / (1.0 + start)))) for sol in runs]
@@ -51,7 +51,7 @@ def test_random_fibers():
 
 
 def test_lost_separation_is_said():
-    fiber = fx.Flow(rate=lambda u, U: RATE * (U - u), init=lambda U: U, link=lambda u, U: u**2)
+    fiber = fx.FlowFiber(rate=lambda u, U: RATE * (U - u), init=lambda U: U, link=lambda u, U: u**2)
     with pytest.warns(fx.ScaleSeparationWarning, match="No scale separation"):
         sol = run(fiber, 100.0)
     start = np.linspace(0.5, 1.0, 4)

@@ -12,10 +12,10 @@ from fiberax.numerics.result import Result
 
 
 def dense_newton(residual, guess, reference=1.0, tolerance=1e-10):
-    def solve(v, r):
-        return jnp.linalg.solve(jax.jacfwd(residual)(v), r)
+    def linearise(v):
+        return linear.linearised(lambda w: jax.jvp(residual, (v,), (w,))[1], v)
 
-    return newton(residual, guess, solve, reference, tolerance)
+    return newton(residual, guess, linearise, reference, tolerance)
 
 
 def test_newton_finds_a_root_from_far_away():

@@ -212,7 +212,7 @@ class Loose(Bowl):
     """Its solver forgets the constraint."""
 
     def solve(self, condition, state, tolerance):
-        free = fx.Energy(self.energy, lambda c: jnp.zeros(2))
+        free = fx.EnergyFiber(self.energy, lambda c: jnp.zeros(2))
         return free.solve(condition, state, tolerance)
 
 

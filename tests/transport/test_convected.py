@@ -44,7 +44,7 @@ class Carrier(fx.AbstractCarrier):
 
 def passive(shape=(1,), value=0.0):
     """A fiber without dynamics, `value` where something flows in."""
-    return fx.Stochastic(lambda s, c, dt, key: s, lambda c, key: jnp.full(shape, value), lambda s, c: s)
+    return fx.StochasticFiber(lambda s, c, dt, key: s, lambda c, key: jnp.full(shape, value), lambda s, c: s)
 
 
 @eqx.filter_jit
@@ -148,7 +148,7 @@ def test_constants_stay(scheme):
     faces = random.standard_normal((8, 5)), random.standard_normal((7, 6))
     faces[0][-1] = faces[0][0]
     start = jnp.broadcast_to(jnp.asarray([0.1, 1.0 / 3.0, -7e3]), (35, 3))
-    fiber = fx.Stochastic(lambda s, c, dt, key: s, lambda c, key: jnp.asarray([0.1, 1.0 / 3.0, -7e3]), lambda s, c: s)
+    fiber = fx.StochasticFiber(lambda s, c, dt, key: s, lambda c, key: jnp.asarray([0.1, 1.0 / 3.0, -7e3]), lambda s, c: s)
     np.testing.assert_array_equal(go(bundle_of(box, faces, scheme, fiber), start, 0.1, steps=4), start)
 
 
@@ -252,7 +252,7 @@ def test_states_of_several_leaves(scheme):
     random = np.random.default_rng(5)
     start = {"a": jnp.asarray(random.random((72, 2, 3))), "b": jnp.asarray(random.random(72), jnp.float32)}
     init = lambda c, key: {"a": jnp.zeros((2, 3)), "b": jnp.zeros((), jnp.float32)}
-    both = fx.Stochastic(lambda s, c, dt, key: s, init, lambda s, c: s["a"])
+    both = fx.StochasticFiber(lambda s, c, dt, key: s, init, lambda s, c: s["a"])
     end = go(bundle_of(box, faces, scheme, both), start, 0.1)
     assert end["b"].dtype == jnp.float32
     np.testing.assert_allclose(end["a"], go(bundle_of(box, faces, scheme, passive((2, 3))), start["a"], 0.1), atol=1e-14)
@@ -265,7 +265,7 @@ def test_order_two_with_sources():
     box, faces = line(n)
     x = box.centres[:, 0]
     relax = lambda s, c, dt, key: c[0] + (s - c[0]) * jnp.exp(-dt)
-    fiber = fx.Stochastic(relax, lambda c, key: jnp.ones(1), lambda s, c: s)
+    fiber = fx.StochasticFiber(relax, lambda c, key: jnp.ones(1), lambda s, c: s)
     bundle = fx.Bundle(Carrier(box, faces, np.sin(k * x)[:, None, None]), fiber)
     # s = e^{−t} + Im e^{ikx} (1 − e^{−(1+ik)t})/(1+ik), and its integral over time.
     decay = 1.0 + 1j * k

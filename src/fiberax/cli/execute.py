@@ -20,6 +20,7 @@ from fiberax.cli.display import Display
 from fiberax.cli.table import compute_table
 from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.core.recorder import Record
+from fiberax.core.solvers import solver_of
 from fiberax.io import log, runfolder
 from fiberax.io.atomic import SaveFailed, write_text
 from fiberax.io.body import Body
@@ -341,7 +342,7 @@ def _caught_up(problem: Evolve | Steady | Loading, state: Any, condition: Any) -
 
 @eqx.filter_jit
 def _solve(fiber, condition, state):
-    return fiber.solve(condition, state, 1e-8)
+    return solver_of(fiber).solve(fiber, state, condition, 1e-8)
 
 
 def _short(value: np.ndarray) -> str:

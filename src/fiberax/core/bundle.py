@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from fiberax.core.errors import BadInput, FiberaxError, Mismatch
-from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractWrapper
-from fiberax.core.link import apply_link
+from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractMemory
+from fiberax.core.link import AbstractWrapper, apply_link
 from fiberax.core.macro import AbstractMacro
 from fiberax.core.transport import AbstractCarrier, AbstractTransport
 
@@ -19,9 +19,9 @@ class Bundle(eqx.Module):
 
     `link`: an `AbstractLink` or a function of (fiber, state, condition); None takes the fiber's own. `noise`: "independent"
     draws for every site its own, "shared" the same for all sites (Brownian configuration fields). Where a macro model carries
-    states (`AbstractCarrier`) the transport is its own and noise is shared, unless they are given; elsewhere states stay and
-    noise is independent. Raises `Mismatch` where the pieces do not fit, at once if the macro model gives an `example`, else
-    when a run begins.
+    states (`AbstractCarrier`) the transport is its own, and noise is shared by fibers whose states may be averaged
+    (`AbstractFiber.mixing`), unless they are given; elsewhere states stay and noise is independent. Raises `Mismatch` where
+    the pieces do not fit, at once if the macro model gives an `example`, else when a run begins.
     """
 
     macro: AbstractMacro
@@ -35,13 +35,13 @@ class Bundle(eqx.Module):
             if not isinstance(value, kind):
                 raise Mismatch(f"Bundle: the {name} must derive from fx.{kind.__name__}; it is a {type(value).__name__}.")
         if noise is None:
-            noise = "shared" if isinstance(macro, AbstractCarrier) else "independent"
+            noise = "shared" if isinstance(macro, AbstractCarrier) and not fiber.mixing.refusal else "independent"
         if noise not in ("independent", "shared"):
             raise BadInput(f"Bundle: noise is 'independent' or 'shared'; it is {noise!r}.")
-        self.macro, self.fiber, self.link, self.noise = macro.paired(fiber), fiber, link, noise
+        self.macro, self.fiber, self.link, self.noise = macro.with_fiber(fiber), fiber, link, noise
         self.transport = macro.transport() if transport is None and isinstance(macro, AbstractCarrier) else transport
         if self.transport is not None:
-            self.transport.check(self)
+            self.transport.check(self.macro, fiber)
         example = self.macro.example()
         if example is not None:
             check_fit(self, example)
@@ -90,6 +90,8 @@ def _check_equations(fiber: AbstractFiber, condition, key) -> None:
     if isinstance(fiber, AbstractWrapper):
         return _check_equations(fiber.inner, condition, key)
     kind, state = type(fiber).__name__, eqx.filter_eval_shape(fiber.init, condition, key)
+    if isinstance(fiber, AbstractMemory):
+        return _check_memory(fiber, state, condition, key)
     if isinstance(fiber, AbstractDynamic):
         time = jax.ShapeDtypeStruct((), jnp.result_type(float))
         step = describe_shapes(_traced(f"{kind}.step", fiber.step, state, condition, time, key))
@@ -108,6 +110,18 @@ def _check_equations(fiber: AbstractFiber, condition, key) -> None:
     if value != expected:
         raise Mismatch(f"{call} must give {like}, {expected}; it gives {value} ({place}).")
     return None
+
+
+def _check_memory(fiber: AbstractMemory, state, condition, key) -> None:
+    """The problem of one step is an energy fiber, and accepting the step keeps the form of the history."""
+    kind, time = type(fiber).__name__, jax.ShapeDtypeStruct((), jnp.result_type(float))
+    history = _traced(f"{kind}.begin", fiber.begin, condition)
+    problem = _traced(f"{kind}.increment", fiber.increment, history, time)
+    if not isinstance(problem, AbstractEnergy):
+        raise Mismatch(f"{kind}.increment must give an energy fiber; it gives a {type(problem).__name__}.")
+    again = describe_shapes(_traced(f"{kind}.accept", fiber.accept, history, state, condition, time))
+    if again != describe_shapes(history):
+        raise Mismatch(f"{kind}.accept must give a tree like the history, {describe_shapes(history)}; it gives {again}.")
 
 
 def _is_shapes(tree) -> bool:

@@ -1,6 +1,6 @@
 """Steady states along a load: rate(t, U, A(U)) = 0 for t from t0 to t1, by Newton from an extrapolated start.
 
-The step shrinks where Newton fails or fibers lose their ground, and grows where both are easy.
+The step shrinks where Newton fails or fibers lose stability, and grows where both are easy.
 """
 
 import time
@@ -12,8 +12,8 @@ import numpy as np
 
 from fiberax.core.bundle import Bundle
 from fiberax.core.driver import AbstractDriver, Section
-from fiberax.core.errors import BadInput, FiberFailure, NotConverged, Unsound
-from fiberax.core.failure import demand_soundness
+from fiberax.core.errors import BadInput, FiberFailure, NotConverged, StabilityLost
+from fiberax.core.failure import demand_stability
 from fiberax.core.field import Field
 from fiberax.core.loop import Interrupt, Watch
 from fiberax.core.macro import Moving
@@ -21,7 +21,8 @@ from fiberax.core.recorder import AbstractRecorder, Record, Report, Snapshot
 from fiberax.core.sites import Placement, to_host
 from fiberax.core.snapshots import restored, snapshot_leaves
 from fiberax.core.solution import Solution
-from fiberax.core.steady import Newton, at_rest, begin_section, judge
+from fiberax.core.stability import warn_unstable_rest
+from fiberax.core.steady import Newton, accept, at_rest, begin_section, judge
 
 _EASY = 5  # Newton steps up to which the next load step may be longer
 _GROWTH = 1.5
@@ -59,9 +60,9 @@ def continuation(
     """Steady states at increasing load parameters `t`, in steps no longer than `dt`, from a start near the one at `t0`.
 
     Every accepted state is in the solution (its time axis is the load). Where Newton does not converge within `max_steps`, or
-    a fiber fails or loses its ground (`AbstractFiber.soundness`), the step is halved, down to `dt_min` (default dt/64); then
+    a fiber fails or loses stability, the step is halved, down to `dt_min` (default dt/64); then
     the path ends there, and `stats["stopped"]` says why in words (None: t1 was reached). `stats["newton"]` are the Newton
-    steps of every state. `allow_unstable` goes on over lost ground. `progress`, `checkpoint`, `start` as in `evolve`.
+    steps of every state. `allow_unstable` goes on where stability is lost. `progress`, `checkpoint`, `start` as in `evolve`.
     Raises what `steady` raises if not even the state at `t0` can be found.
     """
     if not (np.isfinite(t0) and np.isfinite(t1) and t1 > t0):
@@ -120,7 +121,7 @@ class _Path:
             goal = self.t1 if t + 1.01 * dt >= self.t1 else t + dt
             try:
                 new, judged = self._equilibrium(carry, goal, self._predicted(carry, goal))
-            except (NotConverged, FiberFailure, Unsound) as error:
+            except (NotConverged, FiberFailure, StabilityLost) as error:
                 dt = 0.5 * (goal - t)
                 if dt < self.dt_min:
                     return carry, f"No step of {self.dt_min:.3g} beyond t = {t:.6g}: {error}"
@@ -141,12 +142,16 @@ class _Path:
         return guess if bool(self.field.bundle.macro.admissible(guess)) else carry.macro
 
     def _equilibrium(self, carry: _Carry, t: float, guess) -> tuple[_Carry, Any]:
-        at = self.newton.solve(t, guess, carry.section)
-        energy, soundness = judge(self.field, at.macro, at.section)
-        if soundness is not None and not self.allow_unstable:
-            demand_soundness(self.field, at.macro, at.section, soundness, f"at t = {t:.6g}", remedy="")
+        span = t - float(carry.t)
+        at = self.newton.solve(t, guess, carry.section, span)
+        energy, margins = judge(self.field, at.macro, at.section)
+        if margins is not None and not self.allow_unstable:
+            demand_stability(self.field, at.macro, at.section, margins, f"at t = {t:.6g}", remedy="")
+        if not self.counts:
+            warn_unstable_rest(self.field, at.macro, at.section)
         self.counts.append(int(at.steps))
-        return carry._replace(t=jnp.asarray(float(t)), macro=at.macro, section=at.section), (energy, None, soundness)
+        section = accept(self.field, at.macro, at.section, jnp.asarray(span, jnp.result_type(float)))
+        return carry._replace(t=jnp.asarray(float(t)), macro=at.macro, section=section), (energy, None, margins)
 
     def _record(self, carry: _Carry, judged: tuple, watch: Watch) -> None:
         response, result = self.field.sites.trim(carry.section.response), self.field.outcomes(carry.section).result

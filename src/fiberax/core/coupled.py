@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from fiberax.core import equilibrium
+from fiberax.core import lagrangian
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.errors import Mismatch, MissingExtra
 from fiberax.core.fiber import AbstractEnergy
@@ -79,10 +79,10 @@ def _second_derivative(bundle, macro_rate, t, macro, states, rate, slow):
 
 def _with_multiplier(fiber: AbstractEnergy, state, condition, free, drift):
     """`free` + metric⁻¹ ∂gᵀ λ with ∂g·(result) = −drift."""
-    if equilibrium.constraint_count(fiber, state, condition) == 0:
+    if lagrangian.constraint_count(fiber, state, condition) == 0:
         return free
     flat, unravel = ravel_pytree(state)
-    inverse = 1.0 / ravel_pytree(equilibrium.metric_tree(fiber, state))[0]
+    inverse = 1.0 / ravel_pytree(lagrangian.metric_tree(fiber, state))[0]
     jacobian = jax.jacrev(lambda u: fiber.constraint(unravel(u), condition))(flat)
     normal = jacobian * inverse
     velocity = ravel_pytree(free)[0]
@@ -94,7 +94,7 @@ def _free_force(fiber, state, condition):
     if not isinstance(fiber, AbstractEnergy):
         return fiber.rate(state, condition)
     gradient = jax.grad(fiber.energy)(state, condition)
-    return jax.tree.map(lambda g, m: -g / m, gradient, equilibrium.metric_tree(fiber, state))
+    return jax.tree.map(lambda g, m: -g / m, gradient, lagrangian.metric_tree(fiber, state))
 
 
 def _first_order(relaxation: Relaxation, state, condition, moving):

@@ -5,28 +5,36 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from fiberax.core.capabilities import standard_error_of
 from fiberax.core.fiber import AbstractFiber
 from fiberax.numerics import trees
 from fiberax.numerics.linear import jacobian
-from fiberax.numerics.result import Outcome, Result
+from fiberax.numerics.result import OWN_CODES, Outcome, Result
 
 
 class Section(NamedTuple):
     """All that is carried along at the sites; every leaf has a leading site axis.
 
-    `memory` belongs to the driver (averages); `response` is the last good one of each site; `outcome` that of the last step.
+    `memory` belongs to the driver (averages); `response` is the last good one of each site; `outcome` that of the last step;
+    `own` whether the site ever gave a good response itself.
+    For fibers with memory (`AbstractMemory`) `history` is the accepted past, which `Field.accept` alone changes, and `since`
+    the macro time since then at which the state stands; both are empty for others.
     """
 
     state: Any
     memory: Any
     response: Any
     outcome: Outcome
+    own: Any
+    history: Any = ()
+    since: Any = ()
 
 
 class Pace(NamedTuple):
@@ -38,7 +46,10 @@ class Pace(NamedTuple):
 
 
 class AbstractDriver(eqx.Module):
-    """How ONE fiber keeps up with its condition during one macro step. Not to be confused with the macro time stepper."""
+    """How ONE fiber keeps up with its condition during one macro step. Not to be confused with the macro time stepper.
+
+    A fiber with memory is handed over as the memoryless problem of its step (`AbstractMemory.increment`).
+    """
 
     @property
     @abc.abstractmethod
@@ -76,7 +87,7 @@ class AbstractDriver(eqx.Module):
 
     def stderr(self, fiber, link: Callable | None, state, memory, condition) -> Any | None:
         """Standard error of what `respond` gives, a tree like it, or None where there is none."""
-        return fiber.stderr(state, condition) if link is None else None
+        return standard_error_of(fiber, state, condition) if link is None else None
 
     @property
     def coupled(self) -> bool:
@@ -93,8 +104,42 @@ class AbstractDriver(eqx.Module):
         return 0
 
 
+if TYPE_CHECKING:
+    # What a driver over all sites is handed: defined in `field`, which builds on this module.
+    from typing import Protocol
+
+    class Chosen(Protocol):
+        """Advances the sites where `mask` (rows,) holds, by the driver's own `advance`, and leaves the others."""
+
+        def __call__(self, mask: jax.Array, section: Section, conditions: Any, capacity: int) -> Section: ...
+
+
+class AbstractSectionDriver(AbstractDriver):
+    """A driver that sees all sites at once: tables, clusters, shared work.
+
+    Decisions are made on replicated data in the order of the sites, so that results depend on no chunk and on no number of
+    devices; `advance` still says how one chosen fiber is advanced.
+    """
+
+    @abc.abstractmethod
+    def advance_sites(
+        self, solve: "Chosen", ids: jax.Array, section: Section, conditions: Any, dt: Float[Array, ""]
+    ) -> Section:
+        """The section after the macro time `dt`.
+
+        Args:
+            solve: `solve(mask, section, conditions, capacity)` advances the sites where `mask` (rows,) holds, `capacity` at a
+                time, each with failures isolated and one retry; the rows of other sites come back as they were.
+            ids: Global site numbers (rows,); padded rows at the end repeat the last site.
+            section: As the step before left it, rows of all sites.
+            conditions: A tree with a leading axis (rows,), the same on all devices.
+            dt: Macro time.
+        """
+
+
 def check_finite(response, out: Outcome) -> Outcome:
     """The outcome, marked as non-finite where the response is, unless it already says why."""
     good = trees.isfinite(response)
-    result = jnp.where(good | (out.result == Result.OUT_OF_RANGE), out.result, jnp.int32(Result.NONFINITE))
+    known = (out.result == Result.OUT_OF_RANGE) | (out.result >= OWN_CODES)
+    result = jnp.where(good | known, out.result, jnp.int32(Result.NONFINITE))
     return out._replace(result=result)

@@ -25,8 +25,8 @@ class NonFiniteMacro(FiberaxError, RuntimeError):
     """The macrostate became NaN or infinite."""
 
 
-class Unsound(FiberaxError, RuntimeError):
-    """Fibers left the ground their model stands on (a stable microstate, an elliptic response)."""
+class StabilityLost(FiberaxError, RuntimeError):
+    """The model of some fibers is no longer valid: no stable microstate, or no elliptic response."""
 
 
 class NotConverged(FiberaxError, RuntimeError):

@@ -10,7 +10,9 @@ from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import BadInput
 from fiberax.core.field import Field
+from fiberax.core.keys import typed_key
 from fiberax.core.loop import Loop, Watch, begin, observe, one_step
+from fiberax.core.platform import check_platform
 from fiberax.core.recorder import AbstractRecorder, Snapshot
 from fiberax.core.schedule import Schedule, schedule
 from fiberax.core.sites import Placement, lay_out
@@ -42,15 +44,17 @@ def evolve(
 
     Between save times (`saveat`, increasing; default: `t1` alone) the steps are equal and no longer than `dt`. `key` seeds all
     noise (default key 0). `stepper` is the macro scheme, by default one that suits the model (`Heun()`). `progress` is called
-    with a `Report`, `checkpoint` is handed records and snapshots, `start` is a snapshot to go on from. Up to the share
-    `fail_fraction` of the sites may fail and stay on their last good response. Under jit, grad or vmap the same loop runs as a
+    with a `Report`, `checkpoint` is handed records and snapshots, `start` is a snapshot to go on from, and `macro0` then the
+    one that its run began with. Up to the share `fail_fraction` of the sites may fail and stay on their last good response;
+    one that never had one takes that of the nearest site. Under jit, grad or vmap the same loop runs as a
     differentiable scan, without retries, progress and checkpoints. Ctrl-C ends the run after a snapshot.
 
-    Fibers that say how sound they are (`AbstractFiber.soundness`) are looked at at save times; where one has lost its ground
-    the run ends with `Unsound`, unless `allow_unstable`.
+    The margins of fibers that have one (`AbstractMonitored.stability_margin`) are looked at at save times; where one is not
+    positive the run ends with `StabilityLost`, unless `allow_unstable`. An explicit stepper beyond its stability limit and
+    rest points that are unstable are warned of.
 
     Raises `Mismatch` and `BadInput` before anything is computed, `FiberFailure`, `NonFiniteMacro`, `NotConverged` and
-    `Unsound` later.
+    `StabilityLost` later.
     """
     plan = schedule(t0, t1, dt, saveat)
     field, macro0, response, samples = assemble(bundle, driver, macro0, plan, key, placement)
@@ -72,22 +76,13 @@ def assemble(bundle, driver, macro0, plan: Schedule, key, placement) -> tuple[Fi
     count = jax.tree.leaves(conditions)[0].shape[0]
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
     sites = lay_out(count, size, placement, driver.slaved)
-    key = _typed_key(key)
+    key = typed_key("evolve", key)
     fiber = driver.prepare(bundle.fiber)
+    check_platform()
     traced = is_traced(bundle, driver, macro0, key)
-    field = Field(bundle, driver, fiber, sites, key, not traced)
+    field = Field(bundle, driver, fiber, sites, key, not traced, borrow=True)
     shortest = min(stretch.dt for stretch in plan.stretches)
     return field, macro0, response, driver.samples(shortest)
-
-
-def _typed_key(key) -> jax.Array:
-    """A typed key of a typed or raw one; key 0 for None."""
-    if key is None:
-        return jax.random.key(0)
-    raw = not jnp.issubdtype(jnp.asarray(key).dtype, jax.dtypes.prng_key)
-    if raw and (jnp.shape(key) != (2,) or jnp.asarray(key).dtype != jnp.uint32):
-        raise BadInput(f"evolve: key must be a key of jax.random, such as jax.random.key(0); it is {key!r}.")
-    return jax.random.wrap_key_data(key) if raw else key
 
 
 def _traced_evolve(field: Field, stepper, macro0, plan: Schedule, response, samples) -> Solution:

@@ -1,17 +1,17 @@
 """The messages with which a run stops: what failed, where, and what to try."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fiberax.core.errors import FiberaxError, FiberFailure, NonFiniteMacro, NotConverged, Unsound
+from fiberax.core.capabilities import AbstractMonitored
+from fiberax.core.errors import FiberaxError, FiberFailure, NonFiniteMacro, NotConverged, StabilityLost
+from fiberax.core.field import Field
 from fiberax.core.sites import to_host
-from fiberax.numerics.result import TEXTS, Result
-
-if TYPE_CHECKING:
-    from fiberax.core.field import Field
+from fiberax.core.stiffness import stiffness_of
+from fiberax.numerics.result import text_of
 
 FAILED, NONFINITE, NOT_CONVERGED = 1, 2, 3
 _GROWTH = 1e4  # a macrostate that grew by more has not moved, it has blown up
@@ -26,7 +26,7 @@ class Begun(NamedTuple):
     samples: int
 
 
-def raise_failure(status: int, field: "Field", carry: Any, t: float, dt: float, limit: int, begun: Begun) -> NoReturn:
+def raise_failure(status: int, field: Field, carry: Any, t: float, dt: float, limit: int, begun: Begun) -> NoReturn:
     """Raise the error that belongs to `status`, with the step that begins at `t` as the place."""
     where = f"in step {int(carry.step) + 1}, at t = {t:.6g} (dt = {dt:.6g})"
     before, now = _size(begun.macro), _size(carry.macro)
@@ -54,7 +54,7 @@ def _size(macro) -> float:
     return max((float(np.max(x, initial=0.0, where=np.isfinite(x))) for x in leaves), default=0.0)
 
 
-def _without_response(field: "Field", section) -> bool:
+def _without_response(field: Field, section) -> bool:
     """Whether a failed site has no good response, not even an old one."""
     failed = to_host(field.outcomes(section).result) != 0
     response = to_host(field.sites.trim(section.response))
@@ -62,7 +62,7 @@ def _without_response(field: "Field", section) -> bool:
     return bool(np.any(failed & ~np.all(finite, axis=0)))
 
 
-def fiber_message(field: "Field", macro, section, where: str, limit: int) -> str:
+def fiber_message(field: Field, macro, section, where: str, limit: int) -> str:
     """Number of failed fibers, the worst site with its position and condition, and what to try."""
     out = to_host(field.outcomes(section))
     failed = np.flatnonzero(out.result != 0)
@@ -70,8 +70,9 @@ def fiber_message(field: "Field", macro, section, where: str, limit: int) -> str
     worst = int(failed[np.argmax(weight)])
     conditions = to_host(field.bundle.macro.conditions(macro))
     condition = jax.tree.map(lambda x: np.asarray(x[worst]).tolist(), conditions)
-    result = Result(int(out.result[worst]))
-    detail = f"{TEXTS[result]} (relative residual {out.residual[worst]:.2g} after {out.steps[worst]} steps)"
+    code = int(out.result[worst])
+    words = "; ".join(text for text in (text_of(code), field.fiber.remedy(code)) if text)
+    detail = f"{words} (relative residual {out.residual[worst]:.2g} after {out.steps[worst]} steps)"
     return (
         f"{failed.size} of {field.sites.count} fibers failed {where}; {limit} may. Worst site {worst}{_place(field, worst)}, "
         f"condition {condition}: {detail}. Check the fiber at that condition with fx.response, use a smaller dt, "
@@ -79,32 +80,31 @@ def fiber_message(field: "Field", macro, section, where: str, limit: int) -> str
     )
 
 
-def demand_soundness(field: "Field", macro, section, soundness, where: str, remedy: str = _AT_OWN_RISK) -> None:
-    """Raise `Unsound`, with its `remedy`, if any entry of `soundness` (sites,) is not positive; NaN is no matter of this."""
-    values = np.asarray(to_host(soundness))
+def demand_stability(field: Field, macro, section, margins, where: str, remedy: str = _AT_OWN_RISK) -> None:
+    """Raise `StabilityLost`, with its `remedy`, if any margin (sites,) is not positive; NaN is no matter of this."""
+    values = np.asarray(to_host(margins))
     lost = np.flatnonzero(values <= 0.0)
     if lost.size == 0:
         return
     worst = int(lost[np.argmin(values[lost])])
     states = to_host(field.sites.trim(section.state))
     state, condition = jax.tree.map(lambda x: jnp.asarray(x[worst]), (states, field.bundle.macro.conditions(macro)))
-    detail = [text for text in (field.fiber.diagnose(state, condition), remedy) if text]
-    raise Unsound(
-        f"{lost.size} of {field.sites.count} fibers lost their ground {where}. Worst site {worst}"
+    assert isinstance(field.fiber, AbstractMonitored)
+    detail = [text for text in (field.fiber.explain(state, condition), remedy) if text]
+    raise StabilityLost(
+        f"{lost.size} of {field.sites.count} fibers lost stability {where}. Worst site {worst}"
         f"{_place(field, worst)}, condition {jax.tree.map(lambda x: np.asarray(x).tolist(), condition)}: "
-        f"soundness {values[worst]:.3g}. {' '.join(detail)}".rstrip()
+        f"stability margin {values[worst]:.3g}. {' '.join(detail)}".rstrip()
     )
 
 
-def _place(field: "Field", site: int) -> str:
+def _place(field: Field, site: int) -> str:
     positions = field.bundle.macro.positions()
     return "" if positions is None else f" at position {np.asarray(positions)[site].tolist()}"
 
 
-def _step_advice(field: "Field", begun: Begun, t, dt) -> str:
+def _step_advice(field: Field, begun: Begun, t, dt) -> str:
     """What `stiffness` says of the macrostate that the run began with; later ones are spoilt."""
-    from fiberax.core.stiffness import stiffness_of
-
     try:
         section = field.begin(begun.macro, begun.response, begun.samples)
         if field.driver.slaved:

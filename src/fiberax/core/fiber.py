@@ -1,22 +1,25 @@
-"""Fibers: the microstructure at one site, written once, without a word about space, batches or devices (spec section 1)."""
+"""Kinds of fibers: the microstructure at one site, written once, without a word about space, batches or devices.
+
+A kind says what the mathematics is (section 2 of the paper). What a fiber can do besides is a type of its own
+(`capabilities`), and how something is computed is an object that it proposes (`strategies`).
+"""
 
 import abc
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from fiberax.core import equilibrium
 from fiberax.core.errors import Mismatch
-from fiberax.numerics.linear import DENSE_LIMIT
-from fiberax.numerics.result import Outcome
+from fiberax.core.lagrangian import hellmann_feynman
+from fiberax.core.strategies import AbstractManifold, AbstractMixing, AbstractSolver, Linear
 
 State = Any
 Condition = Any
 Response = Any
+History = Any
 
 
 class AbstractFiber(eqx.Module):
@@ -33,49 +36,13 @@ class AbstractFiber(eqx.Module):
             "or pass link=function(fiber, state, condition)."
         )
 
-    def variational_link(self, state: State, condition: Condition) -> Response | None:
-        """The response at equilibrium, stationary in the state, so that its derivative at fixed state is the whole derivative.
-
-        None where no such form is known; then tangents come from the implicit function theorem.
-        """
-        return None
-
-    def tangent(self, state: State, condition: Condition) -> Any:
-        """dA/dU at equilibrium, axes of the response first, for fibers that assemble it themselves; else None."""
-        return None
-
-    def soundness(self, state: State, condition: Condition) -> Float[Array, ""] | None:
-        """A number that is positive as long as the model stands on its ground (a stable microstate, an elliptic response).
-
-        None where there is nothing to lose. Runs look at it at the macrostates that they accept.
-        """
-        return None
-
-    def stderr(self, state: State, condition: Condition) -> Response | None:
-        """Standard error of the link over the members or replicas that it averages at this instant, a tree like the response.
-
-        None where the link is no such average.
-        """
-        return None
-
     @property
-    def unmixable(self) -> str:
-        """Why states of neighbouring sites may not be averaged, so that transport refuses them; empty where they may."""
-        return ""
+    def mixing(self) -> AbstractMixing:
+        """How states of neighbouring sites may be averaged; it also decides whether sites may share their noise."""
+        return Linear()
 
-    def align(self, state: State, reference: State) -> State:
-        """The state nearest to `reference` of those that mean the same as `state`, for averages over neighbours."""
-        return state
-
-    def restore(self, state: State, safe: State) -> State:
-        """What to go on with after an interpolation of high order gave `state`, and a mean of neighbours `safe`.
-
-        For states that live on less than the whole space: of unit length, within a bound, positive definite.
-        """
-        return state
-
-    def diagnose(self, state: State, condition: Condition) -> str:
-        """In words for a message, on the host: what was lost where `soundness` is not positive, in which direction."""
+    def remedy(self, result: int) -> str:
+        """What a user of this fiber can do about a result code of `fx.Result` or of its own, in words; empty for nothing."""
         return ""
 
 
@@ -87,41 +54,13 @@ class AbstractFlow(AbstractFiber):
         """du/dτ, a tree like `state`, in state units per unit of fiber time."""
 
     @property
-    def symmetric(self) -> bool:
-        """True where the Jacobian of `rate` is symmetric and negative definite; conjugate gradients are then used."""
-        return False
-
-    @property
-    def dense_limit(self) -> int:
-        """States with up to this many entries are solved densely, larger ones by Krylov methods with `precondition`."""
-        return DENSE_LIMIT
-
-    def precondition(self, residual: State, condition: Condition, shift: Float[Array, ""]) -> State:
-        """Approximation of (J − shift)⁻¹ residual, linear in `residual`, J the Jacobian of `rate`, shift ≥ 0.
-
-        Used for states too large for dense algebra; negative definite where J is. The default stands for J = −1.
-        """
-        return jax.tree.map(lambda r: -r / (1.0 + shift), residual)
-
-    def solve(self, condition: Condition, state: State, tolerance: float) -> tuple[State, Outcome]:
-        """Equilibrium near `state`, to the relative `tolerance`: damped Newton, dense or Krylov by the size of the state."""
-        return equilibrium.solve_flow(self, condition, state, tolerance)
-
-    def solve_step(self, condition: Condition, state: State) -> tuple[State, Outcome]:
-        """One Newton step from `state` towards equilibrium; the outcome's residual is that before the step."""
-        return equilibrium.newton_step(self, condition, state)
-
-    def solve_stage(self, condition: Condition, base: State, shift, state: State, tolerance: float) -> tuple[State, Outcome]:
-        """Solve rate(u, U) = shift (u − base) for u, from `state`: one stage of an implicit step of length 1/shift."""
-        return equilibrium.solve_stage(self, condition, base, shift, state, tolerance)
-
-    def propagate(self, state: State, condition: Condition, time: Float[Array, ""]) -> State | None:
-        """The state after `time` under a held condition, for flows that know it; `fx.Implicit()` then takes it as its step."""
+    def solver(self) -> AbstractSolver | None:
+        """How rest points are found; None for `fx.Newton()`."""
         return None
 
 
 class AbstractEnergy(AbstractFiber):
-    """A fiber at the minimum of an energy under constraints g(u, U) = 0 (spec section 6)."""
+    """A fiber at the minimum of an energy under constraints g(u, U) = 0 (section 4 of the paper)."""
 
     @abc.abstractmethod
     def energy(self, state: State, condition: Condition) -> Float[Array, ""]:
@@ -131,17 +70,6 @@ class AbstractEnergy(AbstractFiber):
         """g(u, U), a vector that must vanish; none by default."""
         return jnp.zeros((0,))
 
-    def restrain(self, state: State, condition: Condition, normal_at: State | None) -> State | None:
-        """`state` moved along metric⁻¹ times normals taken at `normal_at` (None: any way) to where states live; else None.
-
-        For fibers that hold many constraints themselves, with an energy that does not change along the normals.
-        """
-        return None
-
-    def restrain_velocity(self, state: State, velocity: State, condition: Condition) -> State | None:
-        """`velocity` without its part along the normals at `state`, for such fibers; else None."""
-        return None
-
     def metric(self, state: State) -> State | float:
         """Mass of each entry of the state (a number, or a tree like `state`), so that friction and norms have a meaning.
 
@@ -150,38 +78,50 @@ class AbstractEnergy(AbstractFiber):
         return 1.0
 
     @property
-    def dense_limit(self) -> int:
-        """See `AbstractFlow.dense_limit`; multipliers count as entries."""
-        return DENSE_LIMIT
-
-    def precondition(self, residual: State, condition: Condition, shift: Float[Array, ""]) -> State:
-        """Approximation of (J − shift)⁻¹ residual with J = −metric⁻¹ ∂²W/∂u²; see `AbstractFlow.precondition`."""
-        return jax.tree.map(lambda r: -r / (1.0 + shift), residual)
-
-    def solve(self, condition: Condition, state: State, tolerance: float) -> tuple[State, Outcome]:
-        """Minimum of the energy near `state` under the constraints, to the relative `tolerance`."""
-        return equilibrium.solve_energy(self, condition, state, tolerance)
-
-    def solve_step(self, condition: Condition, state: State) -> tuple[State, Outcome]:
-        """One Newton step from `state` towards equilibrium; the outcome's residual is that before the step."""
-        return equilibrium.newton_step(self, condition, state)
-
-    def solve_stage(self, condition: Condition, base: State, shift, state: State, tolerance: float) -> tuple[Any, Outcome]:
-        """(u, λ) of one stage of an implicit time step, constraints kept; see `AbstractFlow.solve_stage`."""
-        return equilibrium.solve_stage(self, condition, base, shift, state, tolerance)
+    def solver(self) -> AbstractSolver | None:
+        """How minima are found; None for `fx.Minimise()`."""
+        return None
 
     @property
-    def conjugate(self) -> bool:
-        """True where `link` is ∂W_CB/∂U; a fiber that assembles this itself says so, and `check_fiber` then holds it to it."""
-        return type(self).link is AbstractEnergy.link
+    def manifold(self) -> AbstractManifold | None:
+        """How states are kept on the constraints; None for `fx.LevelSet()`, which uses `constraint`."""
+        return None
 
     def link(self, state: State, condition: Condition) -> Response:
         """The generalised Hellmann-Feynman force ∂_U W − λ·∂_U g at fixed state (4.6)."""
         return hellmann_feynman(self, state, condition)
 
-    def energy_and_link(self, state: State, condition: Condition) -> tuple[Float[Array, ""], Response]:
-        """W and the own response together, for fibers to which both cost little more than one."""
-        return self.energy(state, condition), self.link(state, condition)
+
+class AbstractMemory(AbstractFiber):
+    """A fiber whose step starts from an accepted past: plasticity, viscosity, damage (generalised standard materials).
+
+    One step of length dt from the history minimises W(U, u) + dt R((u − u_n)/dt): `increment` returns that problem, which
+    has no memory, as an ordinary energy fiber. Every trial of a Newton iteration, of a line search or of a stage starts from
+    the same history; `accept` changes it once for each step that is kept (Halphen and Nguyen, J. Mécanique 14, 1975).
+    """
+
+    @abc.abstractmethod
+    def begin(self, condition: Condition) -> History:
+        """The past of a fiber to which nothing has happened yet, any pytree of arrays."""
+
+    @abc.abstractmethod
+    def increment(self, history: History, dt: Float[Array, ""]) -> AbstractEnergy:
+        """The problem of one step of length `dt` (macro time, 0 must work: nothing flows) from `history`."""
+
+    @abc.abstractmethod
+    def accept(self, history: History, state: State, condition: Condition, dt: Float[Array, ""]) -> History:
+        """The history after the step of length `dt` that ended in `state` under `condition`."""
+
+    def dissipated(self, history: History) -> Float[Array, ""]:
+        """The energy dissipated so far, per unit reference volume, for the energy law; zero by default."""
+        return jnp.zeros(())
+
+    def init(self, condition, key):
+        return self.increment(self.begin(condition), jnp.zeros(())).init(condition, key)
+
+    def link(self, state, condition):
+        """The response of a step of length zero from the virgin history; runs use that of their own step."""
+        return self.increment(self.begin(condition), jnp.zeros(())).link(state, condition)
 
 
 class AbstractDynamic(AbstractFiber):
@@ -191,8 +131,25 @@ class AbstractDynamic(AbstractFiber):
     def step(self, state: State, condition: Condition, dt: Float[Array, ""], key: PRNGKeyArray) -> State:
         """The state after the time `dt` (fiber time) under a held condition."""
 
+    @property
+    def implicit(self) -> bool:
+        """Whether a step solves equations; a look at failures after each step then costs next to nothing."""
+        return False
+
     def timestep(self, condition: Condition) -> Float[Array, ""] | None:
         """A step (fiber time) that the fiber's scheme bears and resolves under `condition`; None where it cannot tell."""
+        return None
+
+    def verdict(self, state: State) -> Int[Array, ""]:
+        """Result code of a state: 0 while all is well, else one of `fx.Result` or a code of the fiber's own from 100 on.
+
+        What can only be seen during a step (a list that overflowed, a bond that broke) is kept in the state. It is read at
+        the end of every block of steps; `remedy` puts it into words.
+        """
+        return jnp.zeros((), jnp.int32)
+
+    def relaxation_time(self, condition: Condition) -> Float[Array, ""] | None:
+        """Time (fiber time) of the slowest relaxation under a held condition; None where it has to be measured."""
         return None
 
 
@@ -200,31 +157,14 @@ class AbstractStochastic(AbstractDynamic):
     """A dynamic fiber that draws noise in `step`; it owns its weak scheme. All its randomness comes from `key`."""
 
 
-class AbstractWrapper(AbstractFiber):
-    """A fiber around another one, `inner`, that changes its dynamics or its units and passes links on to it."""
+class FlowFiber(AbstractFlow):
+    """A flow fiber from plain functions.
 
-    inner: eqx.AbstractVar[AbstractFiber]
-
-    def link(self, state, condition):
-        return self.apply_link(None, state, condition)
-
-    @abc.abstractmethod
-    def apply_link(self, link: Callable | None, state: State, condition: Condition) -> Response:
-        """The response of the wrapped fiber through `link` (None: its own)."""
-
-
-def hellmann_feynman(fiber: AbstractEnergy, state: State, condition: Condition) -> Response:
-    """∂_U W − λ·∂_U g at fixed state, a tree like `condition` (4.6), with the static multipliers (section 12)."""
-    multipliers = equilibrium.multipliers(fiber, state, condition)
-
-    def lagrangian(condition):
-        return fiber.energy(state, condition) - jnp.sum(multipliers * fiber.constraint(state, condition))
-
-    return jax.grad(lagrangian)(condition)
-
-
-class Flow(AbstractFlow):
-    """A flow fiber from plain functions: rate(u, U), init(U) and, if wanted, link(u, U)."""
+    Args:
+        rate: rate(u, U), a tree like u.
+        init: init(U), a state to begin with.
+        link: link(u, U), the response; None where a link is handed in elsewhere.
+    """
 
     rate_function: Callable
     init_function: Callable
@@ -243,8 +183,14 @@ class Flow(AbstractFlow):
         return super().link(state, condition) if self.link_function is None else self.link_function(state, condition)
 
 
-class Energy(AbstractEnergy):
-    """An energy fiber from plain functions: energy(u, U), init(U) and, if wanted, constraint(u, U)."""
+class EnergyFiber(AbstractEnergy):
+    """An energy fiber from plain functions.
+
+    Args:
+        energy: energy(u, U), one number.
+        init: init(U), a state to begin with.
+        constraint: constraint(u, U), one number or a vector that must vanish; None for no constraint.
+    """
 
     energy_function: Callable
     init_function: Callable
@@ -265,8 +211,14 @@ class Energy(AbstractEnergy):
         return jnp.atleast_1d(self.constraint_function(state, condition))
 
 
-class Stochastic(AbstractStochastic):
-    """A stochastic fiber from plain functions: step(u, U, dt, key), init(U, key) and, if wanted, link(u, U)."""
+class StochasticFiber(AbstractStochastic):
+    """A stochastic fiber from plain functions.
+
+    Args:
+        step: step(u, U, dt, key), the state after the time dt.
+        init: init(U, key), a state to begin with.
+        link: link(u, U), the response; None where a link is handed in elsewhere.
+    """
 
     step_function: Callable
     init_function: Callable

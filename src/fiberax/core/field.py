@@ -8,10 +8,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from fiberax.core.borrow import borrowed
 from fiberax.core.bundle import Bundle
-from fiberax.core.driver import AbstractDriver, Section
+from fiberax.core.capabilities import AbstractMonitored, energy_of
+from fiberax.core.driver import AbstractDriver, AbstractSectionDriver, Section
+from fiberax.core.fiber import AbstractDynamic, AbstractFiber, AbstractMemory
 from fiberax.core.macro import AbstractInertial, AtRest
-from fiberax.core.relax import energy_of
 from fiberax.core.sites import Sites, each, each_keyed, site_keys
 from fiberax.numerics import trees
 from fiberax.numerics.result import Outcome, outcome
@@ -25,6 +27,8 @@ class Field(eqx.Module):
     `retry` tries a failed fiber once more with the driver's safer setting and keeps its last good state and response. It is
     off while JAX differentiates or traces the whole run, and in steps taken on trial; drivers that are not slaved then leave
     the stored response and outcome as they are, since a link that failed shows in the macrostate.
+
+    More than five public methods: everything that is asked of all sites at once passes through here.
     """
 
     bundle: Bundle
@@ -33,14 +37,26 @@ class Field(eqx.Module):
     sites: Sites
     key: jax.Array
     retry: bool = eqx.field(static=True)
+    borrow: bool = eqx.field(static=True, default=False)  # whether sites without a response take the nearest one
 
-    def begin(self, macro: Any, response: Any, samples: int) -> Section:
+    @property
+    def remembers(self) -> bool:
+        """Whether the fibers have a history."""
+        return isinstance(self.fiber, AbstractMemory)
+
+    def _at(self, history: Any, since: Any) -> AbstractFiber:
+        """The fiber as drivers see it: one with memory as the memoryless problem of its step."""
+        return self.fiber.increment(history, since) if isinstance(self.fiber, AbstractMemory) else self.fiber
+
+    def begin(self, macro: Any, response: Any, samples: int, ids: jax.Array | None = None) -> Section:
         """The section at the start: states from `init`, responses not yet computed (zeros of the shape `response`)."""
         conditions = self.sites.pad(self.bundle.macro.conditions(macro))
         rows = self.sites.padded
 
         def one(key, condition):
-            return self.driver.begin(self.fiber, self.bundle.link, condition, key, samples)
+            history = self.fiber.begin(condition) if isinstance(self.fiber, AbstractMemory) else ()
+            fiber = self._at(history, jnp.zeros(()))
+            return *self.driver.begin(fiber, self.bundle.link, condition, key, samples), history
 
         shapes = jax.eval_shape(one, self.key, jax.tree.map(lambda x: x[0], conditions))
         empty = jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), shapes)
@@ -50,50 +66,105 @@ class Field(eqx.Module):
         def chunk(ids, section, conditions):
             return each_keyed(one, site_keys(self.key, jnp.uint32(2**32 - 1), ids, shared), conditions)
 
-        state, memory = self.sites.update(chunk, empty, conditions)
+        state, memory, history = self.sites.update(chunk, empty, conditions, ids)
         zeros = jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), response)
         none = jax.tree.map(lambda x: jnp.broadcast_to(x, (rows,)), outcome(0))
-        return Section(state, memory, zeros, none)
+        since = jnp.zeros((rows,)) if self.remembers else ()
+        return Section(state, memory, zeros, none, jnp.zeros((rows,), bool), history, since)
 
-    def advance(self, step, macro, section: Section, dt) -> Section:
-        """Every fiber one step of its driver, held at the conditions that `macro` sets."""
+    def advance(self, step, macro, section: Section, dt, stage: Any = 0, ids: jax.Array | None = None) -> Section:
+        """Every fiber one step of its driver, held at the conditions that `macro` sets.
+
+        `dt`: macro time; for a slaved driver that since the last accepted step, which only fibers with memory see. `step`
+        and `stage` number the evaluation: no two of them share noise. `step` is one number, or one for each row; `ids` are
+        global site numbers (padded rows), by default 0, 1, ....
+        """
         conditions = self.sites.pad(self.bundle.macro.conditions(macro))
-        shared = self.bundle.noise == "shared"
-
-        def run(ids, moving, conditions, attempt):
-            keys = site_keys(self.key, step, ids, shared)
-
-            def one(key, state, memory, condition):
-                return self.driver.advance(self.fiber, self.bundle.link, state, memory, condition, dt, key, attempt)
-
-            return Section(*each_keyed(one, keys, moving[0], moving[1], conditions))
-
-        def bare(ids, moving, conditions):
-            return run(ids, moving, conditions, 0)[:2]
-
+        if self.remembers:
+            section = section._replace(since=jnp.broadcast_to(jnp.asarray(dt, section.since.dtype), section.since.shape))
         if not self.retry and not self.driver.slaved:
-            state, memory = self.sites.update(bare, (section.state, section.memory), conditions)
-            return section._replace(state=state, memory=memory)
 
-        def careful(ids, section, conditions):
+            def bare(ids, moving, inputs):
+                return self._run(ids, moving[0], moving[1], ((), ()), inputs, dt, stage, 0)[:2]
+
+            moving = self.sites.update(bare, (section.state, section.memory), (conditions, self._steps(step)), ids)
+            return section._replace(state=moving[0], memory=moving[1])
+
+        def chunk(ids, section, inputs):
+            return self._advanced(ids, section, inputs, dt, stage)
+
+        steps = self._steps(step)
+        if isinstance(self.driver, AbstractSectionDriver):
+            numbers = self.sites.ids(ids)
+
+            def solve(mask, section, conditions, capacity):
+                return self.sites.update_chosen(chunk, mask, section, (conditions, steps), numbers, capacity)
+
+            section = self.driver.advance_sites(solve, numbers, section, conditions, jnp.asarray(dt))
+        else:
+            section = self.sites.update(chunk, section, (conditions, steps), ids)
+        return borrowed(self.sites, self.bundle.macro.positions(), section) if self.retry and self.borrow else section
+
+    def _steps(self, step) -> Any:
+        """`step` as an input over rows, where each row has a number of its own."""
+        return self.sites.pad(step) if jnp.ndim(step) else step
+
+    def _run(self, ids, state, memory, past, inputs, dt, stage, attempt) -> tuple[Any, Any, Any, Outcome]:
+        conditions, step = inputs
+        keys = site_keys(self.key, step, ids, self.bundle.noise == "shared", stage)
+
+        def one(key, state, memory, past, condition):
+            return self.driver.advance(self._at(*past), self.bundle.link, state, memory, condition, dt, key, attempt)
+
+        return each_keyed(one, keys, state, memory, past, conditions)
+
+    def _advanced(self, ids, section: Section, inputs, dt, stage) -> Section:
+        """One chunk advanced: failed fibers once more, and what fails twice keeps its last good state and response."""
+        past = (section.history, section.since)
+
+        def run(attempt):
+            new = self._run(ids, section.state, section.memory, past, inputs, dt, stage, attempt)
+            return dict(zip(("state", "memory", "response", "outcome"), new))
+
+        if not self.retry:
+            new = section._replace(**run(0), own=jnp.ones(ids.shape, bool))
+        else:
+
             def attempt(carry):
                 number, merged, failed = carry
-                new = run(ids, section[:2], conditions, number)
+                new = section._replace(**run(number))
                 good = new.outcome.result == 0
+                new = new._replace(own=good)
                 result = trees.where_site(failed & ~good, new.outcome, merged.outcome)
                 merged = trees.where_site(failed & good, new, merged._replace(outcome=result))
                 return number + 1, merged, failed & ~good
 
-            # A fiber that fails twice keeps its last good state and response, and is marked.
             start = (jnp.zeros((), jnp.int32), section, jnp.ones(ids.shape, bool))
-            return jax.lax.while_loop(lambda c: jnp.any(c[2]) & (c[0] < _ATTEMPTS), attempt, start)[1]
+            new = jax.lax.while_loop(lambda c: jnp.any(c[2]) & (c[0] < _ATTEMPTS), attempt, start)[1]
+        # A fiber that failed at one stage of a macro step has failed in that step.
+        return new._replace(outcome=jax.tree.map(jnp.maximum, section.outcome, new.outcome))
 
-        def chunk(ids, section, conditions):
-            new = careful(ids, section, conditions) if self.retry else run(ids, section[:2], conditions, 0)
-            # A fiber that failed at one stage of a macro step has failed in that step.
-            return new._replace(outcome=jax.tree.map(jnp.maximum, section.outcome, new.outcome))
+    def accept(self, step, macro, section: Section, dt) -> Section:
+        """The section after a macro step of length `dt` that ended at `macro` and is kept: histories move on, once.
 
-        return self.sites.update(chunk, section, conditions)
+        Fibers with memory are solved at that macrostate, from the history before the step; one that fails keeps its history.
+        """
+        return self.commit(macro, self.advance(step, macro, section, dt)) if self.remembers else section
+
+    def commit(self, macro, section: Section) -> Section:
+        """`accept` of a section that stands at `macro` already, the time `section.since` after its history."""
+        if not self.remembers:
+            return section
+        conditions = self.sites.pad(self.bundle.macro.conditions(macro))
+
+        def chunk(ids, history, inputs):
+            state, since, conditions, good = inputs
+            new = each(self.fiber.accept, history, state, conditions, since)
+            return trees.where_site(good, new, history)
+
+        good = section.outcome.result == 0
+        history = self.sites.update(chunk, section.history, (section.state, section.since, conditions, good))
+        return section._replace(history=history, since=jnp.zeros_like(section.since))
 
     def carry(self, section: Section, macro, t, span) -> Section:
         """The section with its states carried by the motion of `macro` over the time `span`, which may be 0."""
@@ -102,7 +173,7 @@ class Field(eqx.Module):
             return section
 
         def moved(state):
-            new = transport.apply(self.bundle, self.sites.trim(state), macro, t, span)
+            new = transport.apply(self.bundle.macro, self.bundle.fiber, self.sites.trim(state), macro, t, span)
             if self.retry:  # a site whose neighbour has failed must not take over what is not finite
                 new = trees.where_site(jax.vmap(trees.isfinite)(new), new, self.sites.trim(state))
             return self.sites.pad(new)
@@ -113,26 +184,29 @@ class Field(eqx.Module):
         """Responses (sites first) at the carried states under the conditions that `macro` sets; nothing is advanced."""
         conditions = self.sites.pad(self.bundle.macro.conditions(macro))
 
+        def one(state, memory, past, condition):
+            return self.driver.respond(self._at(*past), self.bundle.link, state, memory, condition)
+
         def chunk(ids, _, inputs):
             section, conditions = inputs
-            new = each(self._respond, section.state, section.memory, conditions)
+            new = each(one, section.state, section.memory, (section.history, section.since), conditions)
             if not self.retry:
                 return new
             return trees.where_site(section.outcome.result == 0, new, section.response)
 
         return self.sites.trim(self.sites.update(chunk, section.response, (section, conditions)))
 
-    def _respond(self, state, memory, condition):
-        return self.driver.respond(self.fiber, self.bundle.link, state, memory, condition)
-
-    def rate(self, step, t, macro, section: Section, dt, equation: Callable | None = None) -> tuple[Any, Section]:
+    def rate(
+        self, step, t, macro, section: Section, dt, equation: Callable | None = None, stage: Any = 0
+    ) -> tuple[Any, Section]:
         """dU/dt; a slaved driver solves its fibers here, another one links their carried states.
 
-        `equation(t, macro, response)`: what is asked of the macro model, by default its `rate`.
+        `dt`: time since the last accepted step. `equation(t, macro, response)`: what is asked of the macro model, by default
+        its `rate`. `stage`: number of this evaluation within the step.
         """
         equation = self.bundle.macro.rate if equation is None else equation
         if self.driver.slaved:
-            section = self.advance(step, macro, section, dt)
+            section = self.advance(step, macro, section, dt, stage)
             return equation(t, macro, self.sites.trim(section.response)), section
         return equation(t, macro, self.response(macro, section)), section
 
@@ -141,27 +215,13 @@ class Field(eqx.Module):
 
         For a slaved driver the total derivative by the implicit function theorem, else the link's at fixed state.
         """
-        conditions = self.bundle.macro.conditions(macro)
-        padded = self.sites.pad(conditions)
-
-        def one(state, memory, condition):
-            return self.driver.tangent(self.fiber, self.bundle.link, state, memory, condition)
-
-        first = jax.tree.map(lambda x: x[0], (section.state, section.memory, padded))
-        shapes = jax.eval_shape(one, *first)
-        empty = jax.tree.map(lambda x: jnp.zeros((self.sites.padded, *x.shape), x.dtype), shapes)
-
-        def chunk(ids, _, inputs):
-            section, conditions = inputs
-            return each(one, section.state, section.memory, conditions)
-
-        return self.sites.trim(self.sites.update(chunk, empty, (section, padded)))
+        return self.over_sites(lambda fiber, *at: self.driver.tangent(fiber, self.bundle.link, *at), macro, section)
 
     def over_sites(self, function, macro, section: Section) -> Any:
         """`function(fiber, state, memory, condition)` at every site, sites first; None where it gives None."""
         conditions = self.sites.pad(self.bundle.macro.conditions(macro))
-        one = lambda state, memory, condition: function(self.fiber, state, memory, condition)
-        carried = (section.state, section.memory, conditions)
+        one = lambda state, memory, past, condition: function(self._at(*past), state, memory, condition)
+        carried = (section.state, section.memory, (section.history, section.since), conditions)
         like = jax.eval_shape(one, *jax.tree.map(lambda x: x[0], carried))
         if like is None:
             return None
@@ -169,9 +229,13 @@ class Field(eqx.Module):
         chunk = lambda ids, _, inputs: each(one, *inputs)
         return self.sites.trim(self.sites.update(chunk, empty, carried))
 
-    def soundness(self, macro, section: Section) -> jax.Array | None:
-        """`AbstractFiber.soundness` of every site (sites,), or None."""
-        return self.over_sites(lambda fiber, state, _, condition: fiber.soundness(state, condition), macro, section)
+    def stability_margin(self, macro, section: Section) -> jax.Array | None:
+        """`AbstractMonitored.stability_margin` of every site (sites,), or None."""
+
+        def margin(fiber, state, memory, condition):
+            return fiber.stability_margin(state, condition) if isinstance(fiber, AbstractMonitored) else None
+
+        return self.over_sites(margin, macro, section)
 
     def energy(self, macro, section: Section) -> jax.Array | None:
         """Energy of every fiber (sites,) per unit reference volume, see `energy_of`, or None."""
@@ -180,6 +244,12 @@ class Field(eqx.Module):
     def stderr(self, macro, section: Section) -> Any | None:
         """Standard errors of the responses, a tree like them (sites first), or None."""
         return self.over_sites(lambda fiber, *at: self.driver.stderr(fiber, self.bundle.link, *at), macro, section)
+
+    def verdicts(self, macro, section: Section) -> jax.Array | None:
+        """`AbstractDynamic.verdict` of every site (sites,), or None."""
+        if self.driver.slaved or not isinstance(self.fiber, AbstractDynamic):
+            return None
+        return self.over_sites(lambda fiber, state, *_: fiber.verdict(state), macro, section)
 
     def at_rest(self) -> "Field":
         """The field of an inertial model as a function of the position alone; another field is what it is."""
@@ -192,7 +262,7 @@ class Field(eqx.Module):
 
         def apply(direction):
             moved = jax.jvp(self.bundle.macro.conditions, (macro,), (direction,))[1]
-            change = contract(tangents, moved, response)
+            change = jax.vmap(trees.contract)(tangents, moved, response)
             return jax.jvp(lambda u, a: self.bundle.macro.rate(t, u, a), (macro, response), (direction, change))[1]
 
         return apply
@@ -200,20 +270,3 @@ class Field(eqx.Module):
     def outcomes(self, section: Section) -> Outcome:
         """Outcome of each site (sites,)."""
         return self.sites.trim(section.outcome)
-
-
-def contract(tangents, direction, response):
-    """Σ dA/dc · dc over the leaves of the condition, site by site."""
-    response_leaves, structure = jax.tree.flatten(response)
-    condition_leaves = jax.tree.leaves(direction)
-    blocks = jax.tree.leaves(tangents)  # response-major, as jacfwd and jacrev nest them
-    count = len(condition_leaves)
-
-    def row(i):
-        total = jnp.zeros_like(response_leaves[i])
-        for j, moved in enumerate(condition_leaves):
-            axes = moved.ndim - 1
-            total = total + jax.vmap(lambda b, m, axes=axes: jnp.tensordot(b, m, axes=axes))(blocks[i * count + j], moved)
-        return total
-
-    return jax.tree.unflatten(structure, [row(i) for i in range(len(response_leaves))])

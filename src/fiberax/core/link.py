@@ -1,4 +1,4 @@
-"""Links: what makes the response A out of a fiber's state (2.7)."""
+"""Links: what makes the response A out of a fiber's state (2.7), and wrappers, which hand links on to what they wrap."""
 
 import abc
 from collections.abc import Callable
@@ -6,7 +6,8 @@ from typing import Any
 
 import equinox as eqx
 
-from fiberax.core.fiber import AbstractEnergy, AbstractFiber, AbstractWrapper, hellmann_feynman
+from fiberax.core.fiber import AbstractEnergy, AbstractFiber
+from fiberax.core.lagrangian import hellmann_feynman
 
 
 class AbstractLink(eqx.Module):
@@ -22,6 +23,38 @@ class EnergyDerivative(AbstractLink):
 
     def __call__(self, fiber: AbstractEnergy, state, condition):
         return hellmann_feynman(fiber, state, condition)
+
+
+class AbstractWrapper(AbstractFiber):
+    """A fiber around another one, `inner`, that changes its dynamics, its units or the number of its copies.
+
+    `inside`, `read` and `outside` are all that differs: by them a wrapper forwards whatever the inner fiber can do.
+    """
+
+    inner: eqx.AbstractVar[AbstractFiber]
+
+    def inside(self, condition: Any) -> Any:
+        """The condition that the inner fiber is held at."""
+        return condition
+
+    def read(self, function: Callable, state: Any, combine: Callable | None = None) -> Any:
+        """`function` of the inner state; of several copies the mean, or `combine(values)` over a leading axis."""
+        return function(state)
+
+    def outside(self, response: Any) -> Any:
+        """A response of the inner fiber in the units of the wrapper; linear."""
+        return response
+
+    def link(self, state, condition):
+        return self.apply_link(None, state, condition)
+
+    def apply_link(self, link: Callable | None, state: Any, condition: Any) -> Any:
+        """The response of the wrapped fiber through `link` (None: its own)."""
+        held = self.inside(condition)
+        return self.outside(self.read(lambda s: apply_link(link, self.inner, s, held), state))
+
+    def remedy(self, result):
+        return self.inner.remedy(result)
 
 
 def apply_link(link: Callable | None, fiber: AbstractFiber, state: Any, condition: Any) -> Any:

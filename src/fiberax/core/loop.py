@@ -4,6 +4,7 @@ import dataclasses
 import signal
 import threading
 import time
+import zlib
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -11,18 +12,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core.borrow import count_failures, marked
 from fiberax.core.driver import Section
 from fiberax.core.errors import BadInput
-from fiberax.core.failure import FAILED, NONFINITE, NOT_CONVERGED, Begun, demand_soundness, raise_failure
+from fiberax.core.failure import FAILED, NONFINITE, NOT_CONVERGED, Begun, demand_stability, raise_failure
+from fiberax.core.fiber import AbstractDynamic
 from fiberax.core.field import Field
+from fiberax.core.macro_solve import Step
 from fiberax.core.recorder import AbstractRecorder, Record, Report, Snapshot
-from fiberax.core.relax import Implicit, Relaxation
 from fiberax.core.schedule import Schedule, Stretch
 from fiberax.core.separation import Monitor
 from fiberax.core.sites import to_host
 from fiberax.core.snapshots import restored, snapshot_leaves
 from fiberax.core.solution import Solution
-from fiberax.core.steppers import AbstractStepper, Step
+from fiberax.core.stability import StepLimits, warn_unstable_rest
+from fiberax.core.steppers import AbstractStepper
 from fiberax.numerics import trees
 from fiberax.numerics.result import Result
 
@@ -46,6 +50,8 @@ class Carry(NamedTuple):
     macro: Any
     section: Section
     status: jax.Array  # 0, or why the run stopped before this step
+    failures: jax.Array  # failed fibers of all accepted steps together
+    begun: jax.Array  # checksum of the macrostate that the run began with
 
 
 def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t, dt) -> Carry:
@@ -53,7 +59,7 @@ def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t
     section = carry.section
     if field.retry or field.driver.slaved:
         section = section._replace(outcome=jax.tree.map(jnp.zeros_like, section.outcome))
-    if not field.driver.slaved:
+    if not (field.driver.slaved or stepper.moves_fibers):
         # Leapfrog: fibers live at half steps, so that each of fiber, link and macro sees the others at its own midpoint.
         span = 0.5 * (carry.last_dt + dt)
         # Transport before the fibers' own motion in one step and after it in the next: of second order, at the price of one.
@@ -62,18 +68,23 @@ def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t
         section = field.advance(carry.step, carry.macro, section, span)
         section = field.carry(section, carry.macro, t, jnp.where(late, span, 0.0))
     macro, section, converged = stepper.step(field, Step(carry.step, t, dt, carry.macro, section))
+    accepted = field.accept(carry.step, macro, section, dt)
+    last_dt = jnp.asarray(dt, carry.last_dt.dtype)
     if not field.retry:
-        return Carry(carry.step + 1, jnp.asarray(dt, carry.last_dt.dtype), macro, section, carry.status)
+        return carry._replace(step=carry.step + 1, last_dt=last_dt, macro=macro, section=accepted)
     status = jnp.where(trees.isfinite(macro), jnp.where(converged, 0, NOT_CONVERGED), NONFINITE)
-    failed = jnp.sum(field.outcomes(section).result != 0)
+    failed = count_failures(field.outcomes(accepted).result)
     status = jnp.where(failed > limit, FAILED, status)
     macro = trees.where(status == 0, macro, carry.macro)
+    # A refused step leaves no trace in histories.
+    accepted = accepted._replace(history=trees.where(status == 0, accepted.history, carry.section.history))
     step = jnp.where(status == 0, carry.step + 1, carry.step).astype(carry.step.dtype)
-    return Carry(step, jnp.asarray(dt, carry.last_dt.dtype), macro, section, status.astype(jnp.int32))
+    failures = carry.failures + jnp.where(status == 0, failed, 0)
+    return Carry(step, last_dt, macro, accepted, status.astype(jnp.int32), failures, carry.begun)
 
 
 def _on_trial(field: Field, stepper: AbstractStepper, carry: Carry, start, first, count, dt) -> tuple[Carry, jax.Array]:
-    """`count` steps without a look at failures, and whether all is finite after them."""
+    """`count` steps without a look at failures, and whether all is finite after them and no fiber reports a failure."""
     bare = dataclasses.replace(field, retry=False)
 
     def body(k, carry):
@@ -81,8 +92,10 @@ def _on_trial(field: Field, stepper: AbstractStepper, carry: Carry, start, first
 
     carry = jax.lax.fori_loop(0, count, body, carry)
     response = bare.response(carry.macro, carry.section)
-    carry = carry._replace(section=carry.section._replace(response=field.sites.pad(response)))
-    return carry, trees.isfinite((carry.macro, response))
+    section = carry.section
+    carry = carry._replace(section=section._replace(response=field.sites.pad(response), own=jnp.ones_like(section.own)))
+    good, codes = trees.isfinite((carry.macro, response)), field.verdicts(carry.macro, section)
+    return carry, good if codes is None else good & jnp.all(codes == 0)
 
 
 def _careful(field, stepper, limit, carry: Carry, start, first, count, dt) -> Carry:
@@ -127,7 +140,9 @@ def begin(field: Field, macro, response, samples) -> Carry:
     section = field.begin(macro, response, samples)
     empty = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan) if jnp.issubdtype(x.dtype, jnp.inexact) else x, section.response)
     zero = jnp.zeros(())
-    return Carry(jnp.zeros((), jnp.uint32), zero, macro, section._replace(response=empty), jnp.zeros((), jnp.int32))
+    none = jnp.zeros((), jnp.int32)
+    section = section._replace(response=empty)
+    return Carry(jnp.zeros((), jnp.uint32), zero, macro, section, none, none, jnp.zeros((), jnp.uint32))
 
 
 class Observed(NamedTuple):
@@ -137,24 +152,26 @@ class Observed(NamedTuple):
     result: jax.Array
     energy: jax.Array | None
     stderr: Any
-    soundness: jax.Array | None
+    stability_margin: jax.Array | None
     state: Any
 
 
-def observe(field: Field, carry: Carry, t, dt, sound: bool = False, states: bool = False) -> Observed:
-    """Responses, results, energies and, where `sound`, soundness, where `states`, states, at the macrostate as it stands."""
+def observe(field: Field, carry: Carry, t, dt, margins: bool = False, states: bool = False) -> Observed:
+    """Responses, results, energies and, where asked for, stability margins and states, at the macrostate as it stands."""
     macro = carry.macro
     if field.driver.slaved:
-        section = field.advance(carry.step, macro, carry.section, dt)
+        # At the end of a step: no time has passed since.
+        section = field.advance(carry.step, macro, carry.section, jnp.zeros_like(dt))
         response, result = field.sites.trim(section.response), field.outcomes(section).result
+        result = marked(result, field.sites.trim(section.own)) if field.borrow else result
     else:
         section = _caught_up(field, carry, t)
         response, result = field.response(macro, section), field.outcomes(section).result
         finite = jax.vmap(trees.isfinite)(response)
         result = jnp.where(finite, result, jnp.maximum(result, jnp.int32(Result.NONFINITE)))
-    soundness = field.soundness(macro, section) if sound else None
+    margin = field.stability_margin(macro, section) if margins else None
     state = field.sites.trim(section.state) if states else None
-    return Observed(response, result, field.energy(macro, section), field.stderr(macro, section), soundness, state)
+    return Observed(response, result, field.energy(macro, section), field.stderr(macro, section), margin, state)
 
 
 def _caught_up(field: Field, carry: Carry, t) -> Section:
@@ -179,9 +196,17 @@ _observe = eqx.filter_jit(observe)
 
 def _cheap(field: Field, carry: Carry) -> bool:
     """Whether steps are worth taking on trial: no solves, and a section small enough to keep twice."""
-    if field.driver.slaved or (isinstance(field.fiber, Relaxation) and isinstance(field.fiber.scheme, Implicit)):
+    if field.driver.slaved or (isinstance(field.fiber, AbstractDynamic) and field.fiber.implicit):
         return False
     return sum(leaf.nbytes for leaf in jax.tree.leaves(carry.section)) <= _TRIAL_BYTES
+
+
+def checksum(macro: Any) -> int:
+    """A number that tells macrostates apart."""
+    code = 0
+    for leaf in jax.tree.leaves(to_host(macro)):
+        code = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), code)
+    return code
 
 
 class Interrupt:
@@ -233,6 +258,7 @@ class Loop:
         self.allow_unstable = allow_unstable
         self.limit = int(np.floor(fail_fraction * field.sites.count + 1e-9))
         self.monitor = Monitor(field, plan)
+        self.limits = StepLimits(field, stepper, plan.steps)
         self.on_trial = False
         self.records: list[Record] = []
         self.begun = time.perf_counter()
@@ -248,8 +274,14 @@ class Loop:
         self.began = Begun(macro0, response, samples)
         macro = sites.replicated(jax.tree.map(np.asarray, macro0))
         carry = _begin(self.field, macro, response, samples)
+        carry = carry._replace(begun=jnp.asarray(checksum(macro0), jnp.uint32))
         if start is not None:
-            carry = restored(sites, carry, start)
+            begun, carry = int(carry.begun), restored(sites, carry, start)
+            if int(carry.begun) != begun:
+                raise BadInput(
+                    "evolve: start carries the macrostate to go on with, and macro0 is not the one that run began with. Hand "
+                    "in the macro0 of that run; or leave start out to begin a new run from another macrostate."
+                )
             self.saved, self.done = start.saved, start.step
         elif self.plan.save_start:
             self._record(carry, self.plan.stretches[0].start, self.plan.stretches[0].dt)
@@ -275,11 +307,15 @@ class Loop:
         carry = self._advance(carry, stretch, before, 0)  # compiles, so that the pieces that follow are timed right
         while self.done < after:
             self.monitor.look(carry, self.done, self._time(stretch), stretch)
+            first = self.done_here == 0
             count = int(_agree(min(after - self.done, self.monitor.steps_left(self.done), piece))[0])
             clock = time.perf_counter()
             carry = self._advance(carry, stretch, before, count)
             spent = time.perf_counter() - clock
             self.busy += spent
+            if first:
+                warn_unstable_rest(self.field, carry.macro, carry.section)
+            self.limits.look(carry.macro, carry.section, self.done, self._time(stretch), stretch.dt)
             per_step = spent / count
             piece = int(np.clip(_PAUSE / max(per_step, 1e-9), 1, 64 * piece))
             piece += -(self.done + piece) % BLOCK
@@ -339,8 +375,8 @@ class Loop:
         self.records.append(record._replace(state=None))  # what is written need not stay in memory
         if self.checkpoint is not None:
             self.checkpoint.record(record)
-        if seen.soundness is not None:
-            demand_soundness(self.field, carry.macro, carry.section, seen.soundness, f"at t = {t:.6g}")
+        if seen.stability_margin is not None:
+            demand_stability(self.field, carry.macro, carry.section, seen.stability_margin, f"at t = {t:.6g}")
 
     def _snapshot(self, carry: Carry, t: float) -> None:
         assert self.checkpoint is not None
@@ -357,7 +393,13 @@ class Loop:
         stderr = stacked([r.stderr for r in self.records])
         ts = np.asarray([r.t for r in self.records])
         elapsed = time.perf_counter() - self.begun
-        stats = {"steps": self.done, "elapsed": elapsed, "separation": self.monitor.history}
+        stats = {
+            "steps": self.done,
+            "elapsed": elapsed,
+            "separation": self.monitor.history,
+            "failures": int(carry.failures),
+            "stability": self.limits.history,
+        }
         count, section = self.field.sites.count, carry.section
         if self.field.sites.padded > count:
             section = jax.tree.map(lambda x: x[:count], section)

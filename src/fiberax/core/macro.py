@@ -80,8 +80,8 @@ class AbstractMacro(eqx.Module):
         """A tree of `jax.ShapeDtypeStruct` like a macrostate, so that a `Bundle` can be checked when it is made; or None."""
         return None
 
-    def paired(self, fiber: AbstractFiber) -> "AbstractMacro":
-        """This model beside `fiber`, for models that take numbers from the fiber where none were given; by default itself."""
+    def with_fiber(self, fiber: AbstractFiber) -> "AbstractMacro":
+        """This model with `fiber`, for models that take numbers from the fiber where none were given; by default itself."""
         return self
 
 
@@ -97,24 +97,24 @@ class AbstractSemiImplicit(AbstractMacro):
         """U with shift U − L U = known up to what the constraints ask, within them and with the boundary values of time `t`."""
 
 
-class Prompt(NamedTuple):
+class Inertialess(NamedTuple):
     """The macrostate of a model without inertia: its value now, and what the last responses asked for, half a step before."""
 
     value: Any
     before: Any
 
 
-class AbstractPrompt(AbstractMacro):
-    """A model without inertia: its macrostate `Prompt(value, before)` follows from the responses at once."""
+class AbstractInertialess(AbstractMacro):
+    """A model without inertia: its macrostate `Inertialess(value, before)` follows from the responses at once."""
 
     @abc.abstractmethod
-    def balance(self, t: Float[Array, ""], macro: Prompt, response: Any) -> Any:
+    def balance(self, t: Float[Array, ""], macro: Inertialess, response: Any) -> Any:
         """The value that the responses ask for at `t`, a tree like `macro.value`."""
 
     def rate(self, t, macro, response):
         """Zero where the model is in balance; not a motion in time."""
         off = jax.tree.map(jnp.subtract, self.balance(t, macro, response), macro.value)
-        return Prompt(off, jax.tree.map(jnp.subtract, macro.value, macro.before))
+        return Inertialess(off, jax.tree.map(jnp.subtract, macro.value, macro.before))
 
 
 class AbstractInertial(AbstractMacro):

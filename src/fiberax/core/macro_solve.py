@@ -6,12 +6,38 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from fiberax.core.borrow import count_failures
 from fiberax.core.driver import Section
 from fiberax.core.field import Field
 from fiberax.numerics import linear, trees
+from fiberax.numerics.newton import backtrack
 
 _HALVINGS = 8
 _SMALL = 1e-6
+
+
+class Step(NamedTuple):
+    """Where a macro step, or one stage of it, is: number of the step, time, time since the last accepted step; and the state.
+
+    For `AbstractStepper.step` the time is that at the start and `dt` the length of the step.
+    """
+
+    number: Any
+    t: Any
+    dt: Any
+    macro: Any
+    section: Section
+
+
+class _Equation(NamedTuple):
+    """rate(t, U) = shift (U − base), in the stage `stage` of step `number`, `dt` after the last accepted step."""
+
+    number: Any
+    t: Any
+    dt: Any
+    base: Any
+    shift: Any
+    stage: Any
 
 
 class Iterate(NamedTuple):
@@ -26,10 +52,9 @@ class Iterate(NamedTuple):
     refused: jax.Array  # fibers that failed in the last trial of the line search that was not taken
 
 
-def _residual(field: Field, step, t, base, shift, macro, section):
-    dt = jnp.zeros(())  # fibers of a slaved driver do not see it
-    rate, section = field.rate(step, t, macro, section, dt)
-    return jax.tree.map(lambda r, u, b: r - shift * (u - b), rate, macro, base), section
+def _residual(field: Field, at: _Equation, macro, section):
+    rate, section = field.rate(at.number, at.t, macro, section, at.dt, stage=at.stage)
+    return jax.tree.map(lambda r, u, b: r - at.shift * (u - b), rate, macro, at.base), section
 
 
 def _newton_direction(field: Field, t, shift, macro, section, residual, tangents):
@@ -56,32 +81,27 @@ def _newton_direction(field: Field, t, shift, macro, section, residual, tangents
     )
 
 
-def _iterate(field: Field, step, t, base, shift, at: Iterate) -> Iterate:
+def _iterate(field: Field, equation: _Equation, at: Iterate) -> Iterate:
     tangents = field.tangents(at.macro, at.section)
-    direction = _newton_direction(field, t, shift, at.macro, at.section, at.residual, tangents)
+    direction = _newton_direction(field, equation.t, equation.shift, at.macro, at.section, at.residual, tangents)
 
     failed_before = _failures(field, at.section)
 
     def attempt(scale):
         macro = trees.axpy(scale, direction, at.macro)
-        residual, section = _residual(field, step, t, base, shift, macro, at.section)
+        residual, section = _residual(field, equation, macro, at.section)
         # A fiber that fails keeps its last good response: the residual alone would not show it.
         refused = jnp.maximum(_failures(field, section) - failed_before, 0)
         bad = (refused > 0) | ~field.bundle.macro.admissible(macro)
         return macro, section, residual, jnp.where(bad, jnp.inf, trees.norm(residual)), refused
 
-    def rejected(carry):
-        k, scale, (_, _, _, norm, _) = carry
-        return ~(norm <= (1.0 - 1e-4 * scale) * at.norm) & (k < _HALVINGS)
+    def accepts(scale, found):
+        return found[3] <= (1.0 - 1e-4 * scale) * at.norm
 
-    def shrink(carry):
-        k, scale, _ = carry
-        return k + 1, 0.5 * scale, attempt(0.5 * scale)
-
-    # The loop begins one halving early, so that the responses are computed in one place only.
+    # The search begins one halving early, so that the responses are computed in one place only.
     nothing = (at.macro, at.section, at.residual, jnp.asarray(jnp.inf), jnp.zeros_like(failed_before))
-    start = (jnp.zeros((), jnp.int32), 2.0 * jnp.ones(()), nothing)
-    _, scale, (macro, section, residual, norm, refused) = jax.lax.while_loop(rejected, shrink, start)
+    half, found = backtrack(lambda s: attempt(2.0 * s), lambda s, f: accepts(2.0 * s, f), _HALVINGS, nothing)
+    scale, (macro, section, residual, norm, refused) = 2.0 * half, found
     size = jnp.maximum(trees.norm(macro), field.bundle.macro.magnitude())
     update = scale * trees.norm(direction) / jnp.where(size > 0, size, 1.0)
     better = norm < at.norm
@@ -104,35 +124,42 @@ def _unrest(before, after, tangents) -> jax.Array:
 
 
 def _failures(field: Field, section) -> jax.Array:
-    return jnp.sum(field.outcomes(section).result != 0, dtype=jnp.int32)
+    return count_failures(field.outcomes(section).result)
 
 
-def _begin(field: Field, step, t, base, shift, macro, section) -> Iterate:
-    residual, section = _residual(field, step, t, base, shift, macro, section)
+def _begin(field: Field, equation: _Equation, macro, section) -> Iterate:
+    residual, section = _residual(field, equation, macro, section)
     none = jnp.zeros((), jnp.int32)
     return Iterate(macro, section, residual, trees.norm(residual), jnp.ones(()), none, none)
 
 
-def first_iterate(field: Field, t, macro, section) -> Iterate:
-    """Where the search for a steady state begins: the fibers of `section` brought to equilibrium with `macro`."""
+def _steady_equation(t, base, shift, dt) -> _Equation:
+    return _Equation(jnp.zeros((), jnp.uint32), t, dt, base, shift, 0)
+
+
+def first_iterate(field: Field, t, macro, section, dt) -> Iterate:
+    """Where the search for a steady state begins: the fibers of `section` brought to equilibrium with `macro`.
+
+    `dt`: macro time since the last accepted state, for fibers with memory.
+    """
     section = section._replace(outcome=jax.tree.map(jnp.zeros_like, section.outcome))
-    return _begin(field, jnp.zeros((), jnp.uint32), t, macro, jnp.zeros(()), macro, section)
+    return _begin(field, _steady_equation(t, macro, jnp.zeros(()), dt), macro, section)
 
 
-def next_iterate(field: Field, t, shift, at: Iterate) -> Iterate:
+def next_iterate(field: Field, t, shift, at: Iterate, dt) -> Iterate:
     """One damped Newton step for rate = 0."""
     section = at.section._replace(outcome=jax.tree.map(jnp.zeros_like, at.section.outcome))
-    return _iterate(field, jnp.zeros((), jnp.uint32), t, at.macro, shift, at._replace(section=section))
+    return _iterate(field, _steady_equation(t, at.macro, shift, dt), at._replace(section=section))
 
 
-def _solve(field: Field, step, t, base, shift, macro, section, tolerance, max_steps):
-    start = _begin(field, step, t, base, shift, macro, section)
+def _solve(field: Field, equation: _Equation, macro, section, tolerance, max_steps):
+    start = _begin(field, equation, macro, section)
 
     def unfinished(at: Iterate):
         going = (at.update > tolerance) & jnp.isfinite(at.update) & (at.steps < max_steps)
         return going if field.driver.coupled else going & (at.norm > 0.0)
 
-    at = jax.lax.while_loop(unfinished, lambda at: _iterate(field, step, t, base, shift, at), start)
+    at = jax.lax.while_loop(unfinished, lambda at: _iterate(field, equation, at), start)
     good = ((at.update <= tolerance) | ((at.norm == 0.0) & (not field.driver.coupled))) & jnp.isfinite(at.norm)
     return at.macro, at.section, good, at.steps, at.norm
 
@@ -143,24 +170,34 @@ def _detached(function, *arguments):
     return trees.frozen(converted)(*trees.frozen(arguments))
 
 
-def solve_macro(field: Field, step, t, base, shift, macro, section, tolerance, max_steps):
-    """Solve from `macro`: returns macrostate, section, and whether it converged.
+class Accuracy(NamedTuple):
+    """Size of the last Newton update relative to the macrostate, and the largest number of Newton steps."""
+
+    tolerance: float
+    max_steps: int
+
+
+def solve_macro(field: Field, at: Step, base, shift, accuracy: Accuracy, stage: Any = 0):
+    """Solve rate(t, U) = shift (U − base) from `at`: returns macrostate, section, and whether it converged.
 
     While JAX traces the run (field.retry off) the solution is found outside differentiation and passed once more through one
     Newton step, which carries the derivatives of the implicit function theorem.
     """
     if field.retry:
-        return _solve(field, step, t, base, shift, macro, section, tolerance, max_steps)[:3]
+        return _solve(field, _Equation(at.number, at.t, at.dt, base, shift, stage), at.macro, at.section, *accuracy)[:3]
 
-    def find(t, base, shift, macro, section):
-        macro, section, good, _, _ = _solve(field, step, t, base, shift, macro, section, tolerance, max_steps)
+    def find(t, dt, base, shift, macro, section):
+        equation = _Equation(at.number, t, dt, base, shift, stage)
+        macro, section, good, _, _ = _solve(field, equation, macro, section, *accuracy)
         return macro, section, good, field.tangents(macro, section)
 
-    t, shift = jnp.asarray(t, jnp.result_type(float)), jnp.asarray(shift, jnp.result_type(float))
-    found, settled, good, tangents = _detached(find, t, base, shift, macro, section)
-    # Carried states are data of the step and keep their derivatives; those of a slaved driver only start its solves.
-    section = settled if field.driver.slaved else section
-    residual, section = _residual(field, step, t, base, shift, found, section)
+    t, shift = jnp.asarray(at.t, jnp.result_type(float)), jnp.asarray(shift, jnp.result_type(float))
+    dt = jnp.asarray(at.dt, jnp.result_type(float))
+    found, settled, good, tangents = _detached(find, t, dt, base, shift, at.macro, at.section)
+    # Carried states and histories are data of the step and keep their derivatives; states of a slaved driver only start its
+    # solves.
+    section = settled._replace(history=at.section.history) if field.driver.slaved else at.section
+    residual, section = _residual(field, _Equation(at.number, t, dt, base, shift, stage), found, section)
 
     direction = _newton_direction(field, t, shift, found, section, residual, tangents)
     return trees.axpy(1.0, direction, found), section, good

@@ -23,8 +23,8 @@ class Report(NamedTuple):
 class Record(NamedTuple):
     """What is saved at one save time: numpy trees; all but `macro` have a leading site axis, or are None.
 
-    `stderr`: standard errors, a tree like `response`. `soundness`: of fibers that have one, where it is looked at. `state`: for
-    a recorder that `wants_states`.
+    `stderr`: standard errors, a tree like `response`. `stability_margin`: of fibers that have one, where it is looked
+    at. `state`: for a recorder that `wants_states`.
     """
 
     index: int
@@ -34,7 +34,7 @@ class Record(NamedTuple):
     result: np.ndarray
     energy: np.ndarray | None = None
     stderr: Any = None
-    soundness: np.ndarray | None = None
+    stability_margin: np.ndarray | None = None
     state: Any = None
 
 

@@ -8,15 +8,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fiberax.core import equilibrium
+from fiberax.core import equilibrium, lagrangian
+from fiberax.core.capabilities import AbstractEnergetic, AbstractEnsemble, AbstractMonitored, AbstractPropagated
 from fiberax.core.errors import BadInput, Mismatch
-from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractWrapper
-from fiberax.core.link import apply_link
+from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow
+from fiberax.core.link import AbstractWrapper
 from fiberax.core.macro import Moving
-from fiberax.numerics import trees
+from fiberax.core.solvers import onto_constraint, tangent_velocity
+from fiberax.core.strategies import Forbidden
+from fiberax.core.wrapper import AbstractMapped, EnsemblePart, Mapped, MonitoredPart, composed
+from fiberax.numerics import sdirk, trees
 from fiberax.numerics.result import Result
-
-_GAMMA = 1.0 - 0.5**0.5
 
 
 class AbstractRelaxationScheme(eqx.Module):
@@ -31,20 +33,20 @@ class Implicit(AbstractRelaxationScheme):
     """Two-stage diagonally implicit Runge-Kutta scheme, order 2, L-stable (Alexander, SIAM J. Numer. Anal. 14, 1977).
 
     Steps far longer than the relaxation time land on the equilibrium, so friction may go to zero at a fixed step. Flows that
-    know their own motion (`AbstractFlow.propagate`) are asked for it instead.
+    know their own motion (`AbstractPropagated`) are asked for it instead.
     """
 
     tolerance: float = eqx.field(static=True, default=1e-10)
 
     def step(self, fiber, friction, state, condition, dt):
-        known = fiber.propagate(state, condition, dt / friction) if isinstance(fiber, AbstractFlow) else None
-        if known is not None:
-            return known
-        shift, ratio = friction / (_GAMMA * dt), (1.0 - _GAMMA) / _GAMMA
+        if isinstance(fiber, AbstractPropagated):
+            return fiber.propagate(state, condition, dt / friction)
+
+        shift = sdirk.shift(dt, friction)
 
         def stage(before, _):
-            base = jax.tree.map(lambda u, v: u + ratio * (v - u), state, before)
-            new, out = equilibrium.implicit_stage(fiber, condition, base, shift, before, self.tolerance)
+            base = sdirk.base(state, before)
+            new, out = equilibrium.implicit_stage(fiber, before, condition, base, shift, self.tolerance)
             # A step has no outcome of its own: NaN is how the driver learns that a stage could not be solved.
             return jax.tree.map(lambda u: jnp.where(out.result == Result.SUCCESS, u, jnp.nan), new), None
 
@@ -59,7 +61,7 @@ class Explicit(AbstractRelaxationScheme):
             return jax.tree.map(lambda r: r / friction, force(fiber, u, condition))
 
         def restored(u):
-            return equilibrium.onto_constraint(fiber, u, condition)
+            return onto_constraint(fiber, u, condition)
 
         start = restored(state)
         first = velocity(start)
@@ -71,8 +73,8 @@ def force(fiber: AbstractFlow | AbstractEnergy, state, condition):
     """Right-hand side of (4.1) in the fiber's metric, with the static multipliers: rate(u) or −metric⁻¹(∂W − λ∂g)."""
     if isinstance(fiber, AbstractFlow):
         return fiber.rate(state, condition)
-    unknowns = (state, equilibrium.multipliers(fiber, state, condition))
-    return equilibrium.energy_rest(fiber, unknowns, condition)[0]
+    unknowns = (state, lagrangian.multipliers(fiber, state, condition))
+    return lagrangian.energy_rest(fiber, unknowns, condition)[0]
 
 
 class Relaxation(AbstractDynamic, AbstractWrapper):
@@ -93,38 +95,18 @@ class Relaxation(AbstractDynamic, AbstractWrapper):
             return state
         return Moving(state, jax.tree.map(jnp.zeros_like, state))
 
-    def apply_link(self, link, state, condition):
-        return apply_link(link, self.inner, self.position(state), condition)
-
-    def soundness(self, state, condition):
-        return self.inner.soundness(self.position(state), condition)
-
-    def diagnose(self, state, condition):
-        return self.inner.diagnose(self.position(state), condition)
-
-    def stderr(self, state, condition):
-        return self.inner.stderr(self.position(state), condition)
+    def read(self, function, state, combine=None):
+        return function(self.position(state))
 
     @property
-    def unmixable(self):
-        return self.inner.unmixable or ("velocities of states may not be averaged apart" if self.second_order else "")
+    def implicit(self):
+        return not self.second_order and isinstance(self.scheme, Implicit)
 
-    def align(self, state, reference):
-        return state if self.second_order else self.inner.align(state, reference)
-
-    def restore(self, state, safe):
-        return state if self.second_order else self.inner.restore(state, safe)
-
-    def energy(self, state, condition) -> Float[Array, ""] | None:
-        """W, and the kinetic energy ½ m |u_t|² in the fiber's metric where there is mass; None for a flow."""
-        if not isinstance(self.inner, AbstractEnergy):
-            return None
-        stored = self.inner.energy(self.position(state), condition)
-        if not self.second_order:
-            return stored
-        metric = equilibrium.metric_tree(self.inner, state.position)
-        squares = jax.tree.map(lambda m, v: jnp.sum(m * v**2), metric, state.velocity)
-        return stored + 0.5 * self.mass * sum(jax.tree.leaves(squares), start=jnp.zeros(()))
+    @property
+    def mixing(self):
+        if self.second_order and not self.inner.mixing.refusal:
+            return Forbidden("velocities of states may not be averaged apart")
+        return self.inner.mixing
 
     def position(self, state) -> Any:
         """The inner fiber's state."""
@@ -141,18 +123,35 @@ class Relaxation(AbstractDynamic, AbstractWrapper):
         decay = jnp.exp(-0.5 * dt * self.friction / self.mass)
 
         def tangent(position, velocity):
-            return equilibrium.tangent_velocity(fiber, position, velocity, condition)
+            return tangent_velocity(fiber, position, velocity, condition)
 
         def kicked(position, velocity):
             return trees.axpy(0.5 * dt / self.mass, force(fiber, position, condition), velocity)
 
-        position = equilibrium.onto_constraint(fiber, state.position, condition)
+        position = onto_constraint(fiber, state.position, condition)
         velocity = jax.tree.map(lambda v: decay * v, tangent(position, state.velocity))
         drifted = trees.axpy(dt, kicked(position, velocity), position)
-        moved = equilibrium.onto_constraint(fiber, drifted, condition, from_state=position)
+        moved = onto_constraint(fiber, drifted, condition, normal_at=position)
         velocity = jax.tree.map(lambda a, b: (a - b) / dt, moved, position)
         velocity = tangent(moved, kicked(moved, velocity))
         return Moving(moved, jax.tree.map(lambda v: decay * v, velocity))
+
+
+class _EnergeticPart(Relaxation, AbstractEnergetic):
+    """The energy of a relaxation: W, and the kinetic energy ½ m |u_t|² in the fiber's metric where there is mass."""
+
+    def total_energy(self, state, condition):
+        fiber = self.inner
+        assert isinstance(fiber, AbstractEnergy)
+        stored = fiber.energy(self.position(state), condition)
+        if not self.second_order:
+            return stored
+        metric = lagrangian.metric_tree(fiber, state.position)
+        squares = jax.tree.map(lambda m, v: jnp.sum(m * v**2), metric, state.velocity)
+        return stored + 0.5 * self.mass * sum(jax.tree.leaves(squares), start=jnp.zeros(()))
+
+
+_PARTS = {AbstractMonitored: MonitoredPart, AbstractEnsemble: EnsemblePart}  # others concern rest states: see `at_rest`
 
 
 def relax(
@@ -176,7 +175,9 @@ def relax(
     zero_mass, zero_friction = _known_zero("mass", mass), _known_zero("friction", friction)
     if zero_mass and zero_friction:
         raise BadInput("relax: mass and friction are both zero, which is no dynamics. Use Quasistatic, or give one of them.")
-    return Relaxation(fiber, jnp.asarray(mass), jnp.asarray(friction), scheme or Implicit(), not zero_mass)
+    base = _EnergeticPart if isinstance(fiber, AbstractEnergy) else Relaxation
+    made = composed(base, fiber, _PARTS)
+    return made(fiber, jnp.asarray(mass), jnp.asarray(friction), scheme or Implicit(), not zero_mass)
 
 
 def _known_zero(name: str, value) -> bool:
@@ -193,10 +194,12 @@ def dynamic(fiber: Any) -> AbstractDynamic:
 
 
 def at_rest(fiber: AbstractFiber) -> AbstractFiber:
-    """The flow or energy fiber whose equilibria a relaxation seeks."""
-    return fiber.inner if isinstance(fiber, Relaxation) else fiber
-
-
-def energy_of(fiber: AbstractFiber, state, condition) -> Float[Array, ""] | None:
-    """The energy of one fiber per unit reference volume, kinetic energy of the microstate included; None without an energy."""
-    return fiber.energy(state, condition) if isinstance(fiber, AbstractEnergy | Relaxation) else None
+    """The flow or energy fiber whose equilibria a relaxation seeks, seen through the maps around it; else the fiber itself."""
+    if isinstance(fiber, Relaxation):
+        return fiber.inner
+    if isinstance(fiber, AbstractMapped) and fiber.states is None:
+        rest = at_rest(fiber.inner)
+        if rest is not fiber.inner:
+            # Rest states know no time; what is left of it is the unit of the metric and of rates.
+            return Mapped(rest, fiber.condition_map, fiber.response_map, fiber.time)
+    return fiber

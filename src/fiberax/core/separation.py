@@ -1,4 +1,9 @@
-"""Scale separation made visible: the fibers' relaxation time against the time scale of the macrostate (spec section 10)."""
+"""Scale separation made visible: the fibers' relaxation time against the time scale of the macrostate (section 7 of the paper).
+
+The relaxation time is the fiber's own (`AbstractDynamic.relaxation_time`) where it states one. Else it is measured, from
+states that are there already: a relaxation is displaced from its equilibrium, and of other dynamics two states of different
+sites, held at one condition and driven by the same noise, approach each other. Where neither works it is not measured.
+"""
 
 import warnings
 from typing import Any, NamedTuple
@@ -10,6 +15,7 @@ import numpy as np
 
 from fiberax.core.equilibrium import relaxed
 from fiberax.core.field import Field
+from fiberax.core.macro import Moving
 from fiberax.core.relax import Relaxation
 from fiberax.core.schedule import Schedule, Stretch
 from fiberax.numerics import trees
@@ -24,7 +30,10 @@ class ScaleSeparationWarning(UserWarning):
 
 
 class Separation(NamedTuple):
-    """One look: macro time, slowest relaxation time found and macro time scale (macro time units), and their ratio."""
+    """One look: macro time, slowest relaxation time found and macro time scale (macro time units), and their ratio.
+
+    Relaxation time and ratio are NaN where they could not be measured.
+    """
 
     t: float
     relaxation: float
@@ -44,64 +53,66 @@ def _look(field: Field, macro, states, before, dt):
     count = field.sites.count
     chosen = np.unique(np.linspace(0, count - 1, _SITES).astype(int))
     pick = lambda tree: jax.tree.map(lambda x: x[chosen], tree)
-    pace, times = field.driver.pace, jnp.zeros(())
+    pace, times = field.driver.pace, jnp.zeros((1,))
     if before is not None and pace is not None:
-        times = _relaxation_time(field, pick(states), pick(conditions), dt / pace.substeps, pace.clock)
-    return conditions, trees.norm(conditions), trees.norm(change), jnp.max(times)
+        times = _relaxation_times(field, pick(states), pick(conditions), dt / pace.substeps, pace.clock)
+    times = jnp.where(jnp.all(jnp.isnan(times)), jnp.nan, jnp.nanmax(jnp.where(jnp.isnan(times), -jnp.inf, times)))
+    return conditions, trees.norm(conditions), trees.norm(change), times
 
 
-def _relaxation_time(field: Field, states, conditions, dt, clock):
-    """Decay time (macro time) of the distance to equilibrium under held conditions, at each of a few sites.
-
-    A site that sits in its equilibrium is displaced from it first. Fibers with random dynamics have no equilibrium state:
-    there two copies driven by the same noise approach each other.
-    """
-    fiber, key = field.fiber, jax.random.key(1)
-    known = isinstance(fiber, Relaxation)
-
-    def one(state, condition, key):
-        fresh = fiber.init(condition, key)
-        if known:
-            position = fiber.position(state)
-            rest, _ = relaxed(fiber.inner, condition, position, 1e-10)
-            target = fresh._replace(position=rest) if fiber.second_order else rest
-            near = trees.norm(_difference(position, rest)) <= 1e-6 * (trees.norm(rest) + trees.norm(fiber.position(fresh)))
-            state = trees.where(near, _displaced(target, fresh, key), state)
-        else:
-            target = fresh
-
-        def body(carry):
-            k, state, other, _, time = carry
-            noise = jax.random.fold_in(key, k)
-            state = fiber.step(state, condition, dt / clock, noise)
-            other = other if known else fiber.step(other, condition, dt / clock, noise)
-            now = trees.norm(_difference(state, other))
-            ratio = now / first
-            time = (k + 1) * dt / jnp.where((ratio > 0.0) & (ratio < 1.0), -jnp.log(jnp.maximum(ratio, 1e-300)), 0.0)
-            return k + 1, state, other, ratio, time
-
-        first = trees.norm(_difference(state, target))
-        start = (jnp.zeros((), jnp.int32), state, target, jnp.ones(()), jnp.asarray(jnp.inf))
-        unfinished = lambda c: (c[0] < _STEPS) & (c[3] > jnp.exp(-3.0))
-        *_, ratio, time = jax.lax.while_loop(unfinished, body, start)
-        return jnp.where((first > 0.0) & ~jnp.isnan(ratio), time, 0.0)  # a failed fiber tells nothing
-
-    keys = jax.random.split(key, jax.tree.leaves(states)[0].shape[0])
-    return jax.vmap(one)(states, conditions, keys)
+def _relaxation_times(field: Field, states, conditions, dt, clock):
+    """Relaxation time (macro time) under held conditions at each of a few sites, NaN where it is not known."""
+    fiber = field.fiber
+    one = jax.tree.map(lambda x: x[0], conditions)
+    if jax.eval_shape(fiber.relaxation_time, one) is not None:
+        return clock * jax.vmap(fiber.relaxation_time)(conditions)
+    keys = jax.random.split(jax.random.key(1), jax.tree.leaves(states)[0].shape[0])
+    if isinstance(fiber, Relaxation):
+        return jax.vmap(lambda s, c, k: _displaced_decay(fiber, s, c, k, dt, dt / clock))(states, conditions, keys)
+    others = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), states)  # of the neighbour among the chosen sites
+    return jax.vmap(lambda s, o, c, k: _decay(fiber, s, o, c, k, dt, dt / clock, False))(states, others, conditions, keys)
 
 
-def _displaced(target, fresh, key):
-    """`target` moved towards `fresh`, with some of every mode."""
+def _displaced_decay(fiber: Relaxation, state, condition, key, dt, span):
+    """Decay time of the distance to equilibrium; a site that sits in its equilibrium is displaced from it first."""
+    position = fiber.position(state)
+    rest, _ = relaxed(fiber.inner, position, condition, 1e-10)
+    still = Moving(rest, jax.tree.map(jnp.zeros_like, rest)) if fiber.second_order else rest
+    near = trees.norm(_difference(position, rest)) <= 1e-6 * (trees.norm(rest) + trees.norm(position))
+    state = trees.where(near, _displaced(still, key), state)
+    return _decay(fiber, state, still, condition, key, dt, span, True)
+
+
+def _decay(fiber, state, other, condition, key, dt, span, fixed: bool):
+    """Time (macro, `dt` a step of `span` fiber time) in which `state` approaches `other`, which is `fixed` or moves as well."""
+
+    def body(carry):
+        k, state, other, _, time = carry
+        noise = jax.random.fold_in(key, k)
+        state = fiber.step(state, condition, span, noise)
+        other = other if fixed else fiber.step(other, condition, span, noise)
+        now = trees.norm(_difference(state, other))
+        ratio = now / first
+        time = (k + 1) * dt / jnp.where((ratio > 0.0) & (ratio < 1.0), -jnp.log(jnp.maximum(ratio, 1e-300)), 0.0)
+        return k + 1, state, other, ratio, time
+
+    first = trees.norm(_difference(state, other))
+    start = (jnp.zeros((), jnp.int32), state, other, jnp.ones(()), jnp.asarray(jnp.inf))
+    unfinished = lambda c: (c[0] < _STEPS) & (c[3] > jnp.exp(-3.0))
+    *_, ratio, time = jax.lax.while_loop(unfinished, body, start)
+    return jnp.where((first > 0.0) & ~jnp.isnan(ratio), time, jnp.nan)  # equal states, or a failed one, tell nothing
+
+
+def _displaced(target, key):
+    """`target` with some of every mode."""
     leaves, structure = jax.tree.flatten(target)
-    others = jax.tree.leaves(fresh)
-    size = 1e-3 * (trees.norm(target) + trees.norm(fresh) + 1e-30)
+    size = 1e-3 * jnp.maximum(trees.norm(target), 1e-3)
     count = max(trees.size(target), 1)
 
-    def move(k, leaf, other):
-        noise = jax.random.normal(jax.random.fold_in(key, k), leaf.shape, leaf.dtype)
-        return leaf + 1e-3 * (other - leaf) + size / count**0.5 * noise
+    def move(k, leaf):
+        return leaf + size / count**0.5 * jax.random.normal(jax.random.fold_in(key, k), leaf.shape, leaf.dtype)
 
-    return jax.tree.unflatten(structure, [move(k, a, b) for k, (a, b) in enumerate(zip(leaves, others, strict=True))])
+    return jax.tree.unflatten(structure, [move(k, leaf) for k, leaf in enumerate(leaves)])
 
 
 class Monitor:
@@ -117,7 +128,7 @@ class Monitor:
 
     @property
     def latest(self) -> float | None:
-        """The last ratio found."""
+        """The last ratio found; NaN where it was not measured."""
         return self.history[-1].ratio if self.history else None
 
     def steps_left(self, done: int) -> int:
@@ -137,7 +148,7 @@ class Monitor:
             return
         moved = float(change)
         macro = float(size) * (t - before[0]) / moved if moved > 0.0 else float("inf")
-        self._judge(Separation(t, float(time), macro, float(time) / macro), self.pace.separation)
+        self._judge(Separation(t, float(time), macro, float(time) / macro), self.pace.separation)  # NaN: not measured
 
     def _judge(self, found: Separation, limit: float) -> None:
         first = not any(s.ratio > limit for s in self.history)

@@ -67,35 +67,84 @@ class Sites(eqx.Module):
     chunk: int = eqx.field(static=True)
     mesh: jax.sharding.Mesh | None = eqx.field(static=True)
 
-    def update(self, function: Callable, section: Any, inputs: Any) -> Any:
+    def ids(self, given: jax.Array | None = None) -> jax.Array:
+        """Global site numbers of all rows (padded,); padded rows repeat the last site. `given`: (count,) or (padded,)."""
+        if given is None:
+            return jnp.minimum(jnp.arange(self.padded, dtype=jnp.uint32), self.count - 1)
+        return self.pad(given) if given.shape[0] == self.count else given
+
+    def update(self, function: Callable, section: Any, inputs: Any, ids: jax.Array | None = None) -> Any:
         """New section, chunk by chunk in place: `function(ids, section, inputs)` on batches with a leading site axis.
 
-        `section` and `inputs` have `padded` rows; `ids` are the global site numbers.
+        `section` and `inputs` have `padded` rows; scalars among `inputs` are handed to every chunk as they are. `ids` are the
+        global site numbers, by default 0, 1, ....
         """
-        ids = jnp.minimum(jnp.arange(self.padded, dtype=jnp.uint32), self.count - 1)
+        leaves, structure = jax.tree.flatten(inputs)
+        over_rows = [jnp.ndim(x) > 0 for x in leaves]
+        rows_of = [x for x, many in zip(leaves, over_rows) if many]
+        scalars = [x for x, many in zip(leaves, over_rows) if not many]
 
-        def local(ids, section, inputs):
+        def whole(ids, section, rows_of, scalars):
+            rest, one = iter(rows_of), iter(scalars)
+            return function(ids, section, jax.tree.unflatten(structure, [next(rest if many else one) for many in over_rows]))
+
+        return self._chunked(whole, self.ids(ids), section, rows_of, scalars)
+
+    def _chunked(self, function: Callable, ids: jax.Array, section: Any, inputs: list, scalars: list) -> Any:
+        def local(ids, section, inputs, scalars):
             rows = ids.shape[0]
             if rows <= self.chunk:
-                return function(ids, section, inputs)
+                return function(ids, section, inputs, scalars)
 
             def take(tree, start):
                 return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, self.chunk), tree)
 
             def body(k, section):
                 start = k * self.chunk
-                new = function(take(ids, start), take(section, start), take(inputs, start))
+                new = function(take(ids, start), take(section, start), take(inputs, start), scalars)
                 return jax.tree.map(lambda x, y: jax.lax.dynamic_update_slice_in_dim(x, y, start, 0), section, new)
 
             return jax.lax.fori_loop(0, rows // self.chunk, body, section)
 
         if self.mesh is None:
-            return local(ids, section, inputs)
+            return local(ids, section, inputs, scalars)
         rows = PartitionSpec(_AXIS)
         # check_vma off: a user's innocent while_loop with constant initial values would be refused under the mesh.
-        mapped = jax.shard_map(local, mesh=self.mesh, in_specs=rows, out_specs=rows, check_vma=False)
+        specs = (rows, rows, rows, PartitionSpec())
+        mapped = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=rows, check_vma=False)
         # The jit matters only where nothing else is jitted: a bare shard_map refuses nested calls.
-        return jax.jit(mapped)(ids, section, inputs)
+        return jax.jit(mapped)(ids, section, inputs, scalars)
+
+    def update_chosen(
+        self, function: Callable, mask: jax.Array, section: Any, inputs: Any, ids: jax.Array, capacity: int
+    ) -> Any:
+        """`update` of the rows where `mask` (padded,) holds, gathered `capacity` at a time; other rows stay as they are.
+
+        Rows are taken in their order whatever the number of devices and chunks. A batch has a fixed size, so that one program
+        serves any number of chosen rows.
+        """
+        devices = 1 if self.mesh is None else self.mesh.size
+        chunk = min(self.chunk, -(-min(capacity, self.padded) // devices))
+        size = devices * chunk * max(1, -(-min(capacity, self.padded) // (devices * chunk)))
+        part = Sites(size, size, chunk, self.mesh)
+        section, inputs, mask = self._everywhere((section, inputs, mask))
+
+        def body(carry):
+            left, section = carry
+            rows = jnp.nonzero(left, size=size, fill_value=self.padded)[0]
+            pick = lambda x: x if jnp.ndim(x) == 0 else jnp.take(x, rows, axis=0, mode="clip")
+            new = part.update(function, jax.tree.map(pick, section), jax.tree.map(pick, inputs), pick(ids))
+            section = jax.tree.map(lambda x, y: x.at[rows].set(y, mode="drop"), section, new)
+            return left.at[rows].set(False, mode="drop"), section
+
+        return jax.lax.while_loop(lambda carry: jnp.any(carry[0]), body, (mask, section))[1]
+
+    def _everywhere(self, tree: Any) -> Any:
+        """`tree` replicated on all devices."""
+        if self.mesh is None:
+            return tree
+        everywhere = NamedSharding(self.mesh, PartitionSpec())
+        return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, everywhere), tree)
 
     def pad(self, tree: Any) -> Any:
         """Rows `count` -> `padded` by repeating the last one."""
@@ -106,9 +155,7 @@ class Sites(eqx.Module):
 
     def trim(self, tree: Any) -> Any:
         """Rows `padded` -> `count`, replicated on all devices (for the macro model, which is small)."""
-        if self.mesh is not None:
-            everywhere = NamedSharding(self.mesh, PartitionSpec())
-            tree = jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, everywhere), tree)
+        tree = self._everywhere(tree)
         if self.padded == self.count:
             return tree
         return jax.tree.map(lambda x: x[: self.count], tree)
@@ -185,9 +232,26 @@ def to_host(tree: Any) -> Any:
     return jax.tree.map(fetch, jax.block_until_ready(tree))
 
 
-def site_keys(key: jax.Array, step: jax.Array, ids: jax.Array, shared: bool) -> jax.Array:
-    """One key per site for one step: fold_in(fold_in(key, step), site); shared noise leaves the site out: one key for all."""
-    key = jax.random.fold_in(key, step)
-    if shared:
-        return key
-    return jax.vmap(lambda i: jax.random.fold_in(key, i))(ids)
+_STAGES = 2**31  # stages are folded in as numbers that no site has
+
+
+def site_keys(key: jax.Array, step: jax.Array, ids: jax.Array, shared: bool, stage: Any = 0) -> jax.Array:
+    """One key for each site in one evaluation: fold_in(fold_in(fold_in(key, step), stage), site).
+
+    Shared noise leaves the site out: one key for all. The first stage of a step, 0, leaves the key of the step as it is.
+    `step` is one number, or one for each row.
+    """
+
+    def of_step(step):
+        at = jax.random.fold_in(key, step)
+        if isinstance(stage, int) and stage == 0:
+            return at
+        later = jax.random.fold_in(at, jnp.uint32(_STAGES) + jnp.asarray(stage, jnp.uint32))
+        return later if isinstance(stage, int) else jax.lax.cond(stage == 0, lambda: at, lambda: later)
+
+    if jnp.ndim(step):
+        if shared:
+            return of_step(step[0])
+        return jax.vmap(lambda s, i: jax.random.fold_in(of_step(s), i))(step, ids)
+    at = of_step(step)
+    return at if shared else jax.vmap(lambda i: jax.random.fold_in(at, i))(ids)

@@ -13,14 +13,15 @@ from fiberax.core.bundle import Bundle
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import FiberFailure, Mismatch, NotConverged
 from fiberax.core.evolve import assemble
-from fiberax.core.failure import demand_soundness, fiber_message
+from fiberax.core.failure import demand_stability, fiber_message
 from fiberax.core.field import Field
 from fiberax.core.macro import AbstractInertial, AtRest, Moving
-from fiberax.core.macro_solve import Iterate, first_iterate, next_iterate, solve_macro
+from fiberax.core.macro_solve import Accuracy, Iterate, Step, first_iterate, next_iterate, solve_macro
 from fiberax.core.recorder import Report
 from fiberax.core.schedule import schedule
 from fiberax.core.sites import Placement, to_host
 from fiberax.core.solution import Solution
+from fiberax.core.stability import warn_unstable_rest
 from fiberax.numerics import trees
 
 _first = eqx.filter_jit(first_iterate)
@@ -35,8 +36,14 @@ def begin_section(field: Field, macro, like, samples):
 
 @eqx.filter_jit
 def judge(field: Field, macro, section):
-    """Energies and soundness of all sites; None for fibers that have none."""
-    return field.energy(macro, section), field.soundness(macro, section)
+    """Energies and stability margins of all sites; None for fibers that have none."""
+    return field.energy(macro, section), field.stability_margin(macro, section)
+
+
+@eqx.filter_jit
+def accept(field: Field, macro, section, dt):
+    """`Field.accept` of a state that is kept, `dt` after the one before it."""
+    return field.accept(jnp.zeros((), jnp.uint32), macro, section, dt)
 
 
 def steady(
@@ -57,16 +64,19 @@ def steady(
     `tolerance`: last Newton update relative to the macrostate. The solution has one time (leading axes of length 1).
     For an inertial model `macro0` is a position or `Moving`, and the solution likewise, with velocity zero. `stats` holds the
     number of `steps` and the `residuals` before each of them and after the last. Under jit and grad it is differentiable by
-    the implicit function theorem. Raises `NotConverged`, `FiberFailure`, `Unsound` (unless `allow_unstable`, see `evolve`),
-    `Mismatch` (the driver must be slaved, as `Quasistatic` is) and `BadInput`.
+    the implicit function theorem. Raises `NotConverged`, `FiberFailure`, `StabilityLost` (unless `allow_unstable`, see
+    `evolve`), `Mismatch` (the driver must be slaved, as `Quasistatic` is) and `BadInput`.
     """
     field, macro, like, samples, moving = at_rest(bundle, driver, macro0, placement, "steady")
+    if field.remembers:
+        raise Mismatch(
+            f"steady: the response of {type(field.fiber).__name__} depends on the way there. Use fx.continuation, or fx.evolve."
+        )
     if not field.retry:
         section = field.begin(macro, like, samples)
         step, zero = jnp.zeros((), jnp.uint32), jnp.zeros(())
-        macro, section, good = solve_macro(
-            field, step, jnp.asarray(t, float), macro, zero, macro, section, tolerance, max_steps
-        )
+        at = Step(step, jnp.asarray(t, float), zero, macro, section)
+        macro, section, good = solve_macro(field, at, macro, zero, Accuracy(tolerance, max_steps))
         # Newton left the responses where it looked for them, without the derivatives of the macrostate that it found.
         section = field.advance(step, macro, section, zero)
         return _solution(field, bundle, t, _given(macro, moving), section, {"converged": good}, field.energy(macro, section))
@@ -74,9 +84,10 @@ def steady(
     section = begin_section(field, macro, like, samples)
     newton = Newton(field, tolerance, max_steps, fail_fraction, progress)
     at = newton.solve(t, macro, section)
-    energy, soundness = judge(field, at.macro, at.section)
-    if soundness is not None and not allow_unstable:
-        demand_soundness(field, at.macro, at.section, soundness, f"at the steady state (t = {t:.6g})")
+    warn_unstable_rest(field, at.macro, at.section)
+    energy, margins = judge(field, at.macro, at.section)
+    if margins is not None and not allow_unstable:
+        demand_stability(field, at.macro, at.section, margins, f"at the steady state (t = {t:.6g})")
     stats = {"steps": int(at.steps), "residuals": newton.residuals}
     found = _given(at.macro, moving)
     return jax.tree.map(np.asarray, _solution(field, bundle, t, found, at.section, stats, energy))
@@ -117,13 +128,14 @@ class Newton:
         self.limit = int(np.floor(fail_fraction * field.sites.count + 1e-9))
         self.residuals: list[float] = []
 
-    def solve(self, t: float, macro, section) -> Iterate:
+    def solve(self, t: float, macro, section, since: float = 0.0) -> Iterate:
         """The last iterate from `macro`, the fibers beginning with the states of `section`.
 
-        Raises `FiberFailure` and `NotConverged`.
+        `since`: macro time since the last accepted state, for fibers with memory. Raises `FiberFailure` and `NotConverged`.
         """
         begun, time_, zero = time.perf_counter(), jnp.asarray(t, jnp.result_type(float)), jnp.zeros(())
-        at = _first(self.field, time_, macro, section)
+        dt = jnp.asarray(since, jnp.result_type(float))
+        at = _first(self.field, time_, macro, section, dt)
         self.residuals = [float(at.norm)]
         while True:
             failed = self._failures(at)
@@ -138,7 +150,7 @@ class Newton:
                 return at
             if int(at.steps) >= self.max_steps or not np.isfinite(float(at.update)):
                 raise NotConverged(self._words(at))
-            at = _next(self.field, time_, zero, at)
+            at = _next(self.field, time_, zero, at, dt)
             self.residuals.append(float(at.norm))
 
     def _failures(self, at: Iterate) -> int:

@@ -1,7 +1,7 @@
 """Macro time steps. Anything bigger goes through diffrax, see `coupled_ode`."""
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -10,23 +10,23 @@ import jax.numpy as jnp
 from fiberax.core.driver import Section
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.field import Field
-from fiberax.core.macro import AbstractInertial, AbstractMacro, AbstractPrompt, AbstractSemiImplicit, Moving, Prompt
-from fiberax.core.macro_solve import solve_macro
-from fiberax.numerics import trees
-
-
-class Step(NamedTuple):
-    """Where a macro step starts: number, time, length; and the state there."""
-
-    number: Any
-    t: Any
-    dt: Any
-    macro: Any
-    section: Section
+from fiberax.core.macro import AbstractInertial, AbstractInertialess, AbstractMacro, AbstractSemiImplicit, Inertialess, Moving
+from fiberax.core.macro_solve import Accuracy, Step, solve_macro
+from fiberax.numerics import sdirk, trees
 
 
 class AbstractStepper(eqx.Module):
     """Advances the macrostate by one step over a `Field`."""
+
+    @property
+    def explicit(self) -> bool:
+        """Whether the step is bound by stability, as |λ| dt ≤ 2: runs then look at `fx.stiffness` and warn."""
+        return False
+
+    @property
+    def moves_fibers(self) -> bool:
+        """Whether `step` advances and transports carried fibers itself; else the time loop does so once before each step."""
+        return False
 
     @abc.abstractmethod
     def step(self, field: Field, at: Step) -> tuple[Any, Section, Any]:
@@ -34,7 +34,7 @@ class AbstractStepper(eqx.Module):
 
     def check(self, macro: AbstractMacro) -> None:
         """Raise `Mismatch` for a macro model that this scheme cannot advance."""
-        if isinstance(macro, AbstractPrompt):
+        if isinstance(macro, AbstractInertialess):
             name = type(self).__name__
             raise Mismatch(f"{type(macro).__name__} has no inertia, hence no rate for {name}. Use fx.Extrapolation().")
 
@@ -43,29 +43,38 @@ def default_stepper(macro: AbstractMacro) -> AbstractStepper:
     """The scheme that suits the kind of model."""
     if isinstance(macro, AbstractSemiImplicit):
         return IMEX()
-    return Extrapolation() if isinstance(macro, AbstractPrompt) else Heun()
+    return Extrapolation() if isinstance(macro, AbstractInertialess) else Heun()
 
 
 class ForwardEuler(AbstractStepper):
     """Explicit, order 1, one response per step."""
 
+    @property
+    def explicit(self):
+        return True
+
     def step(self, field, at):
-        rate, section = field.rate(at.number, at.t, at.macro, at.section, at.dt)
+        rate, section = field.rate(at.number, at.t, at.macro, at.section, jnp.zeros_like(at.dt))
         return trees.axpy(at.dt, rate, at.macro), section, jnp.asarray(True)
 
 
 class Heun(AbstractStepper):
     """Explicit trapezoidal rule, order 2, two responses per step."""
 
+    @property
+    def explicit(self):
+        return True
+
     def step(self, field, at):
-        def stage(carry, c):
-            slope, total, section = carry
+        def stage(carry, node):
+            (slope, total, section), (c, number) = carry, node
             macro = trees.axpy(c * at.dt, slope, at.macro)
-            slope, section = field.rate(at.number, at.t + c * at.dt, macro, section, at.dt)
+            slope, section = field.rate(at.number, at.t + c * at.dt, macro, section, c * at.dt, stage=number)
             return (slope, trees.axpy(0.5, slope, total), section), None
 
         zero = jax.tree.map(jnp.zeros_like, at.macro)
-        stages, carry = jnp.asarray([0.0, 1.0]), (zero, zero, at.section)
+        stages = jnp.asarray([0.0, 1.0]), jnp.arange(2, dtype=jnp.uint32)
+        carry = (zero, zero, at.section)
         # Solvers are large programs: one copy, looped over, compiles in half the time. Cheap links are better unrolled.
         (_, total, section), _ = jax.lax.scan(stage, carry, stages, unroll=1 if field.driver.slaved else 2)
         return trees.axpy(at.dt, total, at.macro), section, jnp.asarray(True)
@@ -82,7 +91,11 @@ class BackwardEuler(AbstractStepper):
 
     def step(self, field, at):
         macro, section, good = solve_macro(
-            field, at.number, at.t + at.dt, at.macro, 1.0 / at.dt, at.macro, at.section, self.tolerance, self.max_steps
+            field,
+            Step(at.number, at.t + at.dt, at.dt, at.macro, at.section),
+            at.macro,
+            1.0 / at.dt,
+            Accuracy(self.tolerance, self.max_steps),
         )
         return macro, section, good
 
@@ -94,19 +107,18 @@ class SDIRK2(AbstractStepper):
     max_steps: int = eqx.field(static=True, default=20)
 
     def step(self, field, at):
-        gamma = 1.0 - 0.5**0.5
-        shift, ratio = 1.0 / (gamma * at.dt), (1.0 - gamma) / gamma
-
-        def stage(carry, c):
-            before, section, good = carry
-            base = jax.tree.map(lambda u, v: u + ratio * (v - u), at.macro, before)
+        def stage(carry, node):
+            (before, section, good), (c, number) = carry, node
+            base = sdirk.base(at.macro, before)
+            now = Step(at.number, at.t + c * at.dt, c * at.dt, before, section)
             macro, section, converged = solve_macro(
-                field, at.number, at.t + c * at.dt, base, shift, before, section, self.tolerance, self.max_steps
+                field, now, base, sdirk.shift(at.dt), Accuracy(self.tolerance, self.max_steps), number
             )
             return (macro, section, good & converged), None
 
         start = (at.macro, at.section, jnp.asarray(True))
-        (macro, section, good), _ = jax.lax.scan(stage, start, jnp.asarray([gamma, 1.0]))
+        nodes = jnp.asarray(sdirk.NODES), jnp.arange(2, dtype=jnp.uint32)
+        (macro, section, good), _ = jax.lax.scan(stage, start, nodes)
         return macro, section, good
 
 
@@ -119,13 +131,13 @@ class IMEX(AbstractStepper):
     def step(self, field, at):
         macro = field.bundle.macro
         assert isinstance(macro, AbstractSemiImplicit)
-        gamma = 1.0 - 0.5**0.5
+        gamma = sdirk.GAMMA
         delta = 1.0 - 0.5 / gamma
         shift = 1.0 / (gamma * at.dt)
-        first, section = field.rate(at.number, at.t, at.macro, at.section, at.dt, macro.explicit)
+        first, section = field.rate(at.number, at.t, at.macro, at.section, jnp.zeros_like(at.dt), macro.explicit)
         middle = at.t + gamma * at.dt
         stage = macro.solve(middle, trees.axpy(shift, at.macro, first), shift, at.macro)
-        second, section = field.rate(at.number, middle, stage, section, at.dt, macro.explicit)
+        second, section = field.rate(at.number, middle, stage, section, gamma * at.dt, macro.explicit, stage=1)
 
         def known(u, v, n, m):
             linear = shift * (v - u) - n  # L and the constraints' forces, as the stage had them
@@ -148,18 +160,18 @@ class Extrapolation(AbstractStepper):
 
     def step(self, field, at):
         macro = field.bundle.macro
-        assert isinstance(macro, AbstractPrompt)
+        assert isinstance(macro, AbstractInertialess)
         now, section, value, before = at.macro, at.section, *at.macro
         slaved = field.driver.slaved
         if not slaved:  # links may see the condition: at the time of the carried states
-            now = Prompt(jax.tree.map(lambda u, b: 2.0 * u - b, value, before), before)
+            now = Inertialess(jax.tree.map(lambda u, b: 2.0 * u - b, value, before), before)
         when = at.t + (at.dt if slaved else 0.5 * at.dt)
         asked, section = field.rate(at.number, when, now, section, at.dt, macro.balance)
         ahead = asked if slaved else jax.tree.map(lambda a, b: 1.5 * a - 0.5 * b, asked, before)
-        return Prompt(ahead, asked), section, jnp.asarray(True)
+        return Inertialess(ahead, asked), section, jnp.asarray(True)
 
     def check(self, macro):
-        if not isinstance(macro, AbstractPrompt):
+        if not isinstance(macro, AbstractInertialess):
             raise Mismatch(f"Extrapolation needs a model without inertia; {type(macro).__name__} is none. Use fx.Heun().")
 
 
@@ -169,9 +181,14 @@ class Verlet(AbstractStepper):
     Stable for steps up to 2/ω with ω the highest frequency, see `fx.stiffness`. Forces must not depend on the velocity.
     """
 
+    @property
+    def explicit(self):
+        return True
+
     def step(self, field, at):
         half = trees.axpy(0.5 * at.dt, at.macro.velocity, at.macro.position)
-        rate, section = field.rate(at.number, at.t + 0.5 * at.dt, Moving(half, at.macro.velocity), at.section, at.dt)
+        now = Moving(half, at.macro.velocity)
+        rate, section = field.rate(at.number, at.t + 0.5 * at.dt, now, at.section, 0.5 * at.dt)
         velocity = trees.axpy(at.dt, rate.velocity, at.macro.velocity)
         return Moving(trees.axpy(0.5 * at.dt, velocity, half), velocity), section, jnp.asarray(True)
 
@@ -201,12 +218,11 @@ class Newmark(AbstractStepper):
 
     def step(self, field, at):
         dt, (position, velocity) = at.dt, at.macro
-        rate, section = field.rate(at.number, at.t, at.macro, at.section, dt)
+        rate, section = field.rate(at.number, at.t, at.macro, at.section, jnp.zeros_like(dt))
         shift = 1.0 / (self.beta * dt**2)
         base = trees.axpy((0.5 - self.beta) * dt**2, rate.velocity, trees.axpy(dt, velocity, position))
-        new, section, good = solve_macro(
-            field.at_rest(), at.number, at.t + dt, base, shift, position, section, self.tolerance, self.max_steps
-        )
+        now = Step(at.number, at.t + dt, dt, position, section)
+        new, section, good = solve_macro(field.at_rest(), now, base, shift, Accuracy(self.tolerance, self.max_steps), 1)
         acceleration = jax.tree.map(lambda u, b: shift * (u - b), new, base)
         velocity = trees.axpy((1.0 - self.gamma) * dt, rate.velocity, velocity)
         return Moving(new, trees.axpy(self.gamma * dt, acceleration, velocity)), section, good

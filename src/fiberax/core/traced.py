@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from fiberax.core.bundle import Bundle
 from fiberax.core.driver import AbstractDriver
-from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow
+from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractMemory
 from fiberax.core.link import apply_link
 from fiberax.numerics import trees
 
@@ -40,6 +40,8 @@ def _motion(fiber: AbstractFiber, state, condition):
         return fiber.rate(state, condition)
     if isinstance(fiber, AbstractEnergy):
         return fiber.energy(state, condition), fiber.constraint(state, condition)
+    if isinstance(fiber, AbstractMemory):
+        return _motion(fiber.increment(fiber.begin(condition), jnp.ones(())), state, condition)
     if isinstance(fiber, AbstractDynamic):
         return fiber.step(state, condition, jnp.ones(()), jax.random.key(0))
     return ()

@@ -1,26 +1,27 @@
 """What the time loop needs to know of transport: how it is asked, and what a macro model that carries states can say."""
 
 import abc
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from fiberax.core.fiber import AbstractFiber
 from fiberax.core.macro import AbstractMacro
-
-if TYPE_CHECKING:
-    from fiberax.core.bundle import Bundle
 
 
 class AbstractTransport(eqx.Module):
     """How the states of the section ride with the macroscale motion between sites, once per macro step."""
 
     @abc.abstractmethod
-    def apply(self, bundle: "Bundle", state: Any, macro: Any, t: Float[Array, ""], dt: Any) -> Any:
-        """States (leading site axis) after the macro time `dt`, carried by the motion of `macro` at `t`."""
+    def apply(self, model: AbstractMacro, fiber: AbstractFiber, state: Any, macro: Any, t: Float[Array, ""], dt: Any) -> Any:
+        """States (leading site axis) after the macro time `dt`, carried by the motion of `macro` at `t`.
 
-    def check(self, bundle: "Bundle") -> None:
-        """Raise `Mismatch` or `BadInput` for a bundle whose states cannot be carried this way."""
+        `fiber.mixing` says how states of neighbouring sites may be averaged.
+        """
+
+    def check(self, model: AbstractMacro, fiber: AbstractFiber) -> None:
+        """Raise `Mismatch` or `BadInput` for a model or a fiber whose states cannot be carried this way."""
 
 
 class AbstractCarrier(AbstractMacro):

@@ -6,13 +6,15 @@ dA/dU = W_UU − W_Uu W_uu⁻¹ W_uU, taken at the fiber's present state, which 
 
 import jax
 
+from fiberax.core.capabilities import tangent_of
 from fiberax.core.driver import AbstractDriver, check_finite
 from fiberax.core.equilibrium import following
 from fiberax.core.errors import Mismatch
-from fiberax.core.fiber import AbstractEnergy, AbstractFlow
+from fiberax.core.fiber import AbstractEnergy, AbstractFlow, AbstractMemory
 from fiberax.core.link import apply_link
-from fiberax.core.precision import need_double
+from fiberax.core.platform import need_double
 from fiberax.core.relax import at_rest
+from fiberax.core.solvers import solver_of
 from fiberax.numerics import trees
 
 
@@ -34,7 +36,7 @@ class Monolithic(AbstractDriver):
     def prepare(self, fiber):
         need_double("fx.Monolithic", 1e-8)
         fiber = at_rest(fiber)
-        if not isinstance(fiber, AbstractFlow | AbstractEnergy):
+        if not isinstance(fiber, AbstractFlow | AbstractEnergy | AbstractMemory):
             raise Mismatch(f"Monolithic needs a flow or an energy fiber; {type(fiber).__name__} has only dynamics.")
         return fiber
 
@@ -46,7 +48,7 @@ class Monolithic(AbstractDriver):
         if isinstance(attempt, jax.Array):
             guess = trees.where(attempt == 0, state, fiber.init(condition, key))
         held, condition_now, guess = trees.frozen((fiber, condition, guess))
-        state, out = held.solve_step(condition_now, guess)
+        state, out = solver_of(held).step(held, guess, condition_now)
         response = self.follow(fiber, link, state, memory, condition)
         return state, memory, response, check_finite(response, out)
 
@@ -54,8 +56,8 @@ class Monolithic(AbstractDriver):
         return apply_link(link, fiber, state, condition)
 
     def follow(self, fiber, link, state, memory, condition):
-        return apply_link(link, fiber, following(fiber, condition, state), condition)
+        return apply_link(link, fiber, following(fiber, state, condition), condition)
 
     def tangent(self, fiber, link, state, memory, condition):
-        found = fiber.tangent(state, condition) if link is None else None
+        found = tangent_of(fiber, state, condition) if link is None else None
         return super().tangent(fiber, link, state, memory, condition) if found is None else found

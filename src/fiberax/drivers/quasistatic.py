@@ -1,7 +1,7 @@
 """The fiber in equilibrium at every evaluation of the macro model: 𝓛(u; U) = 0 (2.6), (3.6), (3.15), (3.21).
 
 Fibers that have only dynamics, random ones above all, are sampled instead: the response is the mean of the link over their
-long-time behaviour under the held condition (spec section 7), with its standard error.
+long-time behaviour under the held condition (section 5 of the paper), with its standard error.
 """
 
 from typing import Any
@@ -9,21 +9,32 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
+from fiberax.core.capabilities import AbstractStationary, tangent_of
 from fiberax.core.driver import AbstractDriver, check_finite
 from fiberax.core.equilibrium import following, relaxed
 from fiberax.core.errors import BadInput, Mismatch
-from fiberax.core.fiber import AbstractDynamic
+from fiberax.core.fiber import AbstractDynamic, AbstractFlow
 from fiberax.core.link import apply_link
-from fiberax.core.precision import need_double
+from fiberax.core.platform import need_double
 from fiberax.core.relax import at_rest
+from fiberax.core.solvers import solver_of
+from fiberax.core.strategies import AbstractSolver
 from fiberax.drivers.sampling import BLOCKS, follow, judged
 from fiberax.numerics import trees
-from fiberax.numerics.result import outcome
+from fiberax.numerics.linear import DENSE_LIMIT
+from fiberax.numerics.result import Outcome, Result, outcome
+
+_POSITIVE = 1e-6  # real part over the largest modulus from which an eigenvalue counts as unstable
 
 
 class Quasistatic(AbstractDriver):
     """Solve the fiber to a relative `tolerance`, warm-started from the carried state.
+
+    `solver`: how, an `AbstractSolver`; None for the fiber's own. `require_stable`: whether a rest point of a flow that a
+    relaxation would leave is a failure, `UNSTABLE`; it costs the eigenvalues of the Jacobian in each solve. What SUCCESS
+    promises is said in docs/conventions.md.
 
     Differentiable through the implicit function theorem. A fiber that does not converge is tried once more from its own `init`.
 
@@ -33,6 +44,8 @@ class Quasistatic(AbstractDriver):
     """
 
     tolerance: float = eqx.field(static=True, default=1e-8)
+    solver: AbstractSolver | None = None
+    require_stable: bool = eqx.field(static=True, default=False)
     steps: int = eqx.field(static=True, default=2560)
     replicas: int = eqx.field(static=True, default=4)
     dt: float | None = eqx.field(static=True, default=None)
@@ -64,9 +77,11 @@ class Quasistatic(AbstractDriver):
             guess = trees.where(attempt == 0, state, self._fresh(fiber, condition, key))
         if isinstance(fiber, AbstractDynamic):
             state, memory = self._sampled(fiber, link, guess, condition, key)
-            out = outcome(0, self.steps)
+            out = outcome(jnp.max(jax.vmap(fiber.verdict)(state)), self.steps)
         else:
-            state, out = relaxed(fiber, condition, guess, self.tolerance)
+            state, out = relaxed(fiber, guess, condition, self.tolerance, self.solver)
+            if self.require_stable and isinstance(fiber, AbstractFlow):
+                out = _stable(fiber, state, condition, out)
         response = self.respond(fiber, link, state, memory, condition)
         return state, memory, response, check_finite(response, out)
 
@@ -85,11 +100,12 @@ class Quasistatic(AbstractDriver):
         return states, jax.tree.map(lambda x: x[0], one_site[:2])
 
     def respond(self, fiber, link, state, memory, condition):
-        """Response at an equilibrium state; in the variational form, where there is one, the state is held for derivatives."""
+        """Response at an equilibrium state; in the stationary form, where there is one, the state is held for derivatives."""
         if isinstance(fiber, AbstractDynamic):
             return memory[0]
-        response = _variational(fiber, link, state, condition)
-        return apply_link(link, fiber, state, condition) if response is None else response
+        return (
+            _stationary(fiber, state, condition) if _has_stationary(fiber, link) else apply_link(link, fiber, state, condition)
+        )
 
     def stderr(self, fiber, link, state, memory, condition):
         return memory[1] if isinstance(fiber, AbstractDynamic) else None
@@ -100,18 +116,34 @@ class Quasistatic(AbstractDriver):
                 f"{type(fiber).__name__} is sampled, and a sampled response has no tangent. "
                 "Take an explicit macro step, fx.Heun(), or differences of fx.sample."
             )
-        response = _variational(fiber, link, state, condition)
-        if response is not None:
-            return response
-        return apply_link(link, fiber, following(fiber, condition, state), condition)
+        if _has_stationary(fiber, link):
+            return _stationary(fiber, state, condition)
+        return apply_link(link, fiber, following(fiber, state, condition, self.solver), condition)
 
     def tangent(self, fiber, link, state, memory, condition):
-        found = fiber.tangent(state, condition) if link is None else None
+        found = tangent_of(fiber, state, condition) if link is None else None
         return super().tangent(fiber, link, state, memory, condition) if found is None else found
 
 
-def _variational(fiber, link, state, condition):
-    """The stationary form of the fiber's own link, or None."""
-    if link is not None:
-        return None
-    return fiber.variational_link(jax.tree.map(jax.lax.stop_gradient, state), condition)
+def _has_stationary(fiber, link) -> bool:
+    return link is None and isinstance(fiber, AbstractStationary)
+
+
+def _stationary(fiber: AbstractStationary, state, condition):
+    return fiber.stationary_link(jax.tree.map(jax.lax.stop_gradient, state), condition)
+
+
+def _stable(fiber: AbstractFlow, state, condition, out: Outcome) -> Outcome:
+    """`out`, `UNSTABLE` where an eigenvalue of ∂rate/∂u has a positive real part."""
+    if trees.size(state) == 0 or solver_of(fiber).symmetric:
+        return out
+    flat, unravel = ravel_pytree(jax.lax.stop_gradient(state))
+    if flat.size > DENSE_LIMIT:
+        raise BadInput(
+            f"Quasistatic: require_stable needs the eigenvalues of ∂rate/∂u, and states of {type(fiber).__name__} have "
+            f"{flat.size} entries, more than {DENSE_LIMIT}. Leave it out; runs look at a few sites."
+        )
+    held, now = trees.frozen((fiber, condition))
+    values = jnp.linalg.eigvals(jax.jacfwd(lambda u: ravel_pytree(held.rate(unravel(u), now))[0])(flat))
+    lost = jnp.max(values.real) > _POSITIVE * jnp.max(jnp.abs(values))
+    return out._replace(result=jnp.where((out.result == 0) & lost, jnp.int32(Result.UNSTABLE), out.result))

@@ -1,5 +1,6 @@
 """Responses of fibers in equilibrium, one or many, and what they imply for macro steps; no time, no macro model needed."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -9,20 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fiberax.core.bundle import Bundle, check_fit, check_site
-from fiberax.core.driver import AbstractDriver, check_finite
+from fiberax.core.bundle import Bundle, check_fit
+from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import BadInput
-from fiberax.core.fiber import AbstractEnergy, AbstractFiber
+from fiberax.core.fiber import AbstractFiber
+from fiberax.core.fibers import Held, settled
 from fiberax.core.field import Field
-from fiberax.core.macro import AbstractMacro
-from fiberax.core.precision import need_double
-from fiberax.core.relax import energy_of
+from fiberax.core.platform import check_platform, need_double
 from fiberax.core.sites import Placement, lay_out
 from fiberax.core.stiffness import Stiffness, stiffness_of
 from fiberax.core.traced import is_traced
 from fiberax.drivers.quasistatic import Quasistatic
 from fiberax.numerics import trees
-from fiberax.numerics.result import Result
 
 
 class Response(eqx.Module):
@@ -42,16 +41,6 @@ class Response(eqx.Module):
     steps: jax.Array
     residual: jax.Array
     stderr: Any = None
-
-
-class _Held(AbstractMacro):
-    """A macro model without motion: its state is the conditions themselves."""
-
-    def conditions(self, macro):
-        return macro
-
-    def rate(self, t, macro, response):
-        return jax.tree.map(jnp.zeros_like, macro)
 
 
 def _checked(conditions: Any) -> Any:
@@ -76,33 +65,6 @@ def _is_table(value: Any) -> bool:
     return numbers and len({len(row) for row in value}) == 1
 
 
-def _at_once(fiber: AbstractFiber, link: Callable | None) -> bool:
-    """True where response and energy come from one call of the fiber."""
-    own = type(fiber).variational_link is AbstractFiber.variational_link
-    return link is None and own and isinstance(fiber, AbstractEnergy)
-
-
-def _value_and_energy(fiber: AbstractEnergy, state, condition):
-    """As a link: the response, and W beside it."""
-    return fiber.energy_and_link(state, condition)[::-1]
-
-
-@eqx.filter_jit
-def _one(driver: Quasistatic, fiber, link, condition, state, tangent: bool) -> Response:
-    key = jax.random.key(0)
-    guess, memory = driver.begin(fiber, link, condition, key, 0) if state is None else (state, ())
-    at_once = _at_once(fiber, link)
-    answer = _value_and_energy if at_once else link
-    found, memory, value, out = driver.advance(fiber, answer, guess, memory, condition, jnp.zeros(()), key, 0)
-    value, energy = value if at_once else (value, energy_of(fiber, found, condition))
-    slope = driver.tangent(fiber, link, found, memory, condition) if tangent else None
-    out = check_finite(value, out)
-    # What a fiber that is not defined at this condition would answer must not pass for a response.
-    value = jax.tree.map(lambda v: jnp.where(out.result == Result.NONFINITE, jnp.nan, v), value)
-    error = driver.stderr(fiber, link, found, memory, condition)
-    return Response(value, found, out.result, energy, slope, out.steps, out.residual, error)
-
-
 def response(
     fiber: AbstractFiber,
     condition: Any,
@@ -115,15 +77,15 @@ def response(
 
     `state` warm-starts the solve (default: the fiber's own `init`). A fiber that has only dynamics is sampled as `Quasistatic`
     does it, its `state` being replicas; `fx.sample` leaves more choice. Differentiable in the condition and in every parameter
-    of the fiber by the implicit function theorem. A fiber that does not converge says so in `result`; one that is
-    not defined at the condition gives NaN. A list of lists of numbers is taken as an array. Raises `Mismatch` for a fiber
-    without equilibrium or pieces that do not fit, and `BadInput` for a condition that is not finite.
+    of the fiber by the implicit function theorem. A fiber that does not converge, or is not defined at the condition, says so
+    in `result`, and its value and tangent are NaN. A fiber with memory answers the first step from its virgin history. A list
+    of lists of numbers is taken as an array. Raises `Mismatch` for a fiber without equilibrium or pieces that do not fit, and
+    `BadInput` for a condition that is not finite.
     """
-    driver = Quasistatic(tolerance)
     need_double("fx.response", tolerance)
-    fiber, condition = driver.prepare(fiber), _checked(condition)
-    check_site(fiber, link, condition)
-    return _one(driver, fiber, link, condition, state, tangent)
+    many = jax.tree.map(lambda x: x[None], _checked(condition))
+    states = None if state is None else jax.tree.map(lambda x: jnp.asarray(x)[None], state)
+    return jax.tree.map(lambda x: x[0], _responses(fiber, many, link, tangent, tolerance, states, None, retry=False))
 
 
 def responses(
@@ -133,43 +95,50 @@ def responses(
     tangent: bool = False,
     tolerance: float = 1e-10,
     placement: Placement | None = None,
+    state: Any = None,
 ) -> Response:
     """The same for a batch of conditions (leading axis on every leaf), jitted, in chunks, over the devices of `placement`.
 
-    A fiber that fails is tried once more; `result` (batch,) tells which failed in the end (their values are NaN).
+    `state`: states to begin with, a leading batch axis on every leaf, such as those of an earlier answer. A fiber that fails is
+    tried once more from its own `init`; `result` (batch,) tells which failed in the end. Value and tangent come from one solve.
     """
     need_double("fx.responses", tolerance)
-    driver = Quasistatic(tolerance)
-    bundle = Bundle(_Held(), fiber, _value_and_energy if _at_once(fiber, link) else link)
-    field, conditions, like = field_at(bundle, driver, _checked(conditions), placement)
-    return _many(field, link, conditions, like, tangent)
+    return _responses(fiber, _checked(conditions), link, tangent, tolerance, state, placement, retry=True)
+
+
+def _responses(fiber, conditions, link, tangent, tolerance, state, placement, retry) -> Response:
+    field, conditions, like = field_at(Bundle(Held(), fiber, link), Quasistatic(tolerance), conditions, placement)
+    if state is not None:
+        state = jax.tree.map(jnp.asarray, state)
+    return _answered(dataclasses.replace(field, retry=field.retry and retry), conditions, like, state, tangent)
 
 
 @eqx.filter_jit
-def _many(field: Field, link: Callable | None, conditions, like, tangent: bool) -> Response:
-    section = _settled(field, conditions, like)
-    if _at_once(field.fiber, link):
-        value, energy = section.response
-    else:
-        value, energy = section.response, field.energy(conditions, section)
-    plain = eqx.tree_at(lambda f: f.bundle.link, field, link, is_leaf=lambda x: x is None)
-    slope = plain.tangents(conditions, section) if tangent else None
-    error = field.stderr(conditions, section)
-    value, state, energy, outcome = jax.tree.map(
-        lambda x: x[: field.sites.count], (value, section.state, energy, section.outcome)
-    )
-    return Response(value, state, outcome.result, energy, slope, outcome.steps, outcome.residual, error)
+def _answered(field: Field, conditions, like, state, tangent: bool) -> Response:
+    zero, step = jnp.zeros(()), jnp.zeros((), jnp.uint32)
+    section = field.begin(conditions, like, 0)
+    empty = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), section.response)
+    section = section._replace(response=empty)
+    if state is not None:
+        section = section._replace(state=field.sites.pad(state))
+    section, answer = settled(field, step, conditions, section, zero, tangent=tangent)
+    good = answer.result == 0
+    # What a fiber that failed would answer must not pass for a response.
+    nothing = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), (answer.response, answer.tangent))
+    value, slope = trees.where_site(good, (answer.response, answer.tangent), nothing)
+    carried = field.sites.trim(section.state)
+    return Response(value, carried, answer.result, answer.energy, slope, answer.steps, answer.residual, answer.stderr)
 
 
 def _settled(field: Field, macro, like):
     section = field.begin(macro, like, 0)
     empty = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), section.response)
-    section = section._replace(response=empty)
-    return field.advance(jnp.zeros((), jnp.uint32), macro, section, jnp.zeros(()))
+    return field.advance(jnp.zeros((), jnp.uint32), macro, section._replace(response=empty), jnp.zeros(()))
 
 
 def field_at(bundle: Bundle, driver: AbstractDriver, macro: Any, placement: Placement | None = None) -> tuple[Field, Any, Any]:
     """The field of a bundle without a time loop, the macrostate as arrays, and the shape of one response."""
+    check_platform()
     macro, key = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), macro), jax.random.key(0)
     conditions, state, like, traced = _shapes(bundle, driver, macro, key)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))

@@ -20,7 +20,7 @@ from fiberax.core.bundle import check_site
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractDynamic
 from fiberax.core.link import apply_link
-from fiberax.core.precision import need_double
+from fiberax.core.platform import need_double
 from fiberax.core.sites import Placement, Sites, each, lay_out, site_keys
 from fiberax.numerics import trees
 from fiberax.numerics.result import Result

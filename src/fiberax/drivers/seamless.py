@@ -1,4 +1,4 @@
-"""The fiber carried along in time beside the macrostate: never rebuilt from it, never thrown away (spec sections 1 and 10)."""
+"""The fiber carried along in time beside the macrostate: never rebuilt from it, never thrown away (section 4 of the paper)."""
 
 import equinox as eqx
 import jax
@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fiberax.core.driver import AbstractDriver, Pace, check_finite
-from fiberax.core.errors import BadInput
+from fiberax.core.errors import BadInput, Mismatch
+from fiberax.core.fiber import AbstractMemory
 from fiberax.core.link import apply_link
 from fiberax.core.relax import dynamic
 from fiberax.drivers.average import AbstractAverage
@@ -17,7 +18,7 @@ from fiberax.numerics.result import outcome
 class Seamless(AbstractDriver):
     """Advance the fiber by its own dynamics, in `substeps` micro steps per macro step, on its own `clock`.
 
-    `clock` M slows the fibers: in the macro time Δt a fiber lives Δt/M (spec section 10); M = 1 is real time, M > 1 is
+    `clock` M slows the fibers: in the macro time Δt a fiber lives Δt/M (section 7 of the paper); M = 1 is real time, M > 1 is
     legitimate while the slowed fibers still relax much faster than the macrostate moves. `average` is a kernel of (7.1), or
     None. A flow or energy fiber without dynamics relaxes at first order with friction 1. `separation` is the ratio of fiber
     relaxation time to macro time scale above which a run warns that the scale separation is not there; infinity leaves the
@@ -44,6 +45,11 @@ class Seamless(AbstractDriver):
         return Pace(self.substeps, self.clock, self.separation) if self.separation < float("inf") else None
 
     def prepare(self, fiber):
+        if isinstance(fiber, AbstractMemory):
+            raise Mismatch(
+                f"Seamless carries states in time; {type(fiber).__name__} has a history, whose steps are solved. Use "
+                "fx.Quasistatic(); for a quadratic dissipation fx.relax of the energy is the same in continuous time."
+            )
         return dynamic(fiber)
 
     def samples(self, dt):
@@ -71,7 +77,7 @@ class Seamless(AbstractDriver):
         else:  # a fixed number of substeps: differentiable
             (state, memory), _ = jax.lax.scan(lambda c, k: (body(k, c), None), (state, memory), jnp.arange(steps))
         response = self.respond(fiber, link, state, memory, condition)
-        return state, memory, response, check_finite(response, outcome(0, steps))
+        return state, memory, response, check_finite(response, outcome(fiber.verdict(state), steps))
 
     def _substep(self, fiber, link, state, memory, condition, span, key):
         state = fiber.step(state, condition, span / self.clock, key)

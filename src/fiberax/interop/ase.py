@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fiberax.core.errors import BadInput, MissingExtra
-from fiberax.core.precision import need_double
+from fiberax.core.platform import need_double
 from fiberax.physics.solids.potentials.base import AbstractPotential
 
 try:

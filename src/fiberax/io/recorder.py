@@ -71,8 +71,8 @@ class FolderRecorder(AbstractRecorder):
         arrays |= named_leaves("stderr", record.stderr)
         if record.energy is not None:
             arrays["energy"] = np.asarray(record.energy)
-        if record.soundness is not None:
-            arrays["soundness"] = np.asarray(record.soundness)
+        if record.stability_margin is not None:
+            arrays["soundness"] = np.asarray(record.stability_margin)
         if record.state is not None and states:
             arrays |= {name: array for name, array in named_leaves("state", record.state).items() if array.size}
         if self._further is not None:

@@ -13,6 +13,7 @@ import lineax as lx
 from jax.flatten_util import ravel_pytree
 
 from fiberax.numerics import trees
+from fiberax.numerics.newton import Linearised
 
 DENSE_LIMIT = 192
 _RCOND = 1e-12
@@ -32,6 +33,9 @@ def jacobian(function: Callable, argument: Any) -> Any:
 
 def _dense_solve(matvec, rhs, zero_modes):
     matrix = dense_matrix(matvec, rhs)
+    if rhs.size == 1:  # a batch of divisions costs a thirtieth of a batch of calls to LAPACK
+        pivot = matrix[0, 0]
+        return jnp.where(pivot == 0, 0.0, rhs / pivot) if zero_modes else rhs / pivot
     if not zero_modes:
         return jnp.linalg.solve(matrix, rhs)
     # Zero modes (a translation that costs no energy) are left out: the smallest-norm solution.
@@ -61,6 +65,39 @@ def _krylov_solve(matvec, rhs, symmetric, precondition, tolerance, max_steps):
     )
     solution = lx.linear_solve(operator, rhs / scale, solver, options=options, throw=False)
     return solution.value * scale
+
+
+def linearised(
+    matvec: Callable,
+    like: Any,
+    *,
+    symmetric: bool = False,
+    precondition: Callable | None = None,
+    tolerance: float = 1e-12,
+    max_steps: int = 500,
+    dense_limit: int = DENSE_LIMIT,
+) -> Linearised:
+    """`matvec`, a linear map of trees like `like`, with its inverse for several right-hand sides; not for differentiation.
+
+    Small maps are factorised once. Arguments as for `solve`.
+    """
+    flat, unravel = ravel_pytree(like)
+    if flat.size > dense_limit:
+
+        def krylov(rhs):
+            return solve(matvec, rhs, symmetric=symmetric, precondition=precondition, tolerance=tolerance,
+                         max_steps=max_steps, dense_limit=0)  # fmt: skip
+
+        return Linearised(krylov, None)
+    matrix = dense_matrix(lambda v: ravel_pytree(matvec(unravel(v)))[0], flat)
+
+    def scale(weights):
+        return unravel(jnp.abs(matrix) @ ravel_pytree(weights)[0])
+
+    if flat.size == 1:
+        return Linearised(lambda rhs: unravel(ravel_pytree(rhs)[0] / matrix[0, 0]), scale)
+    factors = jax.scipy.linalg.lu_factor(matrix)
+    return Linearised(lambda rhs: unravel(jax.scipy.linalg.lu_solve(factors, ravel_pytree(rhs)[0])), scale)
 
 
 def solve(

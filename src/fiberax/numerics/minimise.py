@@ -2,8 +2,9 @@
 
 The iterates stay on the constraint set, so the energy itself is the merit function and the iteration ends in a minimum: in the
 dense form the modulus of the projected Hessian is inverted and a saddle is left along its most negative mode; in the large form
-conjugate gradients stop at negative curvature, which a guess exactly on a saddle never shows them (Nocedal and Wright,
-Numerical Optimization, chapters 7 and 18).
+conjugate gradients stop at negative curvature (Nocedal and Wright, Numerical Optimization, chapters 7 and 18). A stationary
+point that shows no gradient tells neither form whether it is a minimum: the point that was found is looked at once more,
+along directions that the gradient does not know.
 """
 
 from collections.abc import Callable
@@ -12,9 +13,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fiberax.numerics.newton import backtrack, relative
 from fiberax.numerics.result import Result, outcome
 
 _HALVINGS = 30
+_MOVING = 1e-3  # relative Newton step above which an energy that still falls has no minimum nearby
+_PROBES = 3  # directions, each looked at to both sides, along which a degenerate minimum is tested
+_CURVATURES = 24  # products with the Hessian that a large point is tested with
 _ZERO_MODE = 1e-9
 _NOISE = 1e-11
 _SHORT = 1e-3  # part of a step that descends by chance, in round-off
@@ -80,6 +85,11 @@ def _lagrangian_hessian(problem: Problem, point: _Point) -> Callable:
     return lambda v: jax.jvp(gradient, (point.y,), (v,))[1]
 
 
+def _eigenvectors(matrix):
+    """Eigenvalues, rising, and eigenvectors of a symmetric matrix; a single number is its own."""
+    return (matrix[0], jnp.ones_like(matrix)) if matrix.shape[0] == 1 else jnp.linalg.eigh(matrix)
+
+
 def _dense_direction(problem: Problem, point: _Point, tolerance):
     """Newton direction with the modulus of the Hessian; at a stationary saddle, its most negative mode."""
     hessian = _lagrangian_hessian(problem, point)
@@ -88,7 +98,7 @@ def _dense_direction(problem: Problem, point: _Point, tolerance):
         return _project(point.jacobian, hessian(_project(point.jacobian, v)))
 
     matrix = jax.vmap(projected, out_axes=1)(jnp.eye(point.y.size, dtype=point.y.dtype))
-    values, vectors = jnp.linalg.eigh(0.5 * (matrix + matrix.T))
+    values, vectors = _eigenvectors(0.5 * (matrix + matrix.T))
     size = jnp.abs(values)
     largest = jnp.max(size)
     # Zero modes follow what gradient they have; in an invariant direction that is none.
@@ -98,12 +108,27 @@ def _dense_direction(problem: Problem, point: _Point, tolerance):
     stationary = jnp.linalg.norm(point.gradient) <= tolerance
     escape = unstable & stationary
     away = 0.1 * jnp.maximum(jnp.linalg.norm(point.y), 1e-3) * vectors[:, 0]
-    return jnp.where(escape, away, newton), escape
+    flat = jnp.where(size > _ZERO_MODE * largest, 0.0, 1.0)
+    probes = _random(_PROBES, point.y) @ (vectors * flat) @ vectors.T
+    return jnp.where(escape, away, newton), escape, probes, jnp.zeros((), jnp.int32)
+
+
+def _random(count: int, like):
+    """Fixed directions (count, n)."""
+    return jax.random.normal(jax.random.key(0), (count, like.size), like.dtype)
 
 
 def _krylov_direction(problem: Problem, point: _Point, tolerance):
     """Truncated preconditioned conjugate gradients for the projected Newton system."""
-    del tolerance
+    rhs = -point.gradient
+    size = jnp.linalg.norm(rhs)
+    target = jnp.minimum(0.1, jnp.sqrt(size / (1.0 + size))) * size
+    w, steps, _ = _conjugate_gradients(problem, point, rhs, target, min(2 * rhs.size, 500))
+    return w, jnp.asarray(False), jnp.zeros((_PROBES, rhs.size), rhs.dtype), steps
+
+
+def _conjugate_gradients(problem: Problem, point: _Point, rhs, target, limit):
+    """The solution so far, the steps taken, and whether they met with negative curvature, which ends them."""
     hessian = _lagrangian_hessian(problem, point)
     jacobian = point.jacobian
 
@@ -123,10 +148,6 @@ def _krylov_direction(problem: Problem, point: _Point, tolerance):
     else:
         precondition = approximate
 
-    rhs = -point.gradient
-    size = jnp.linalg.norm(rhs)
-    target = jnp.minimum(0.1, jnp.sqrt(size / (1.0 + size))) * size
-
     def body(carry):
         w, r, z, p, k, _ = carry
         q = apply(p)
@@ -143,9 +164,46 @@ def _krylov_direction(problem: Problem, point: _Point, tolerance):
 
     z = precondition(rhs)
     start = (jnp.zeros_like(rhs), rhs, z, z, jnp.zeros((), jnp.int32), jnp.asarray(False))
-    limit = min(2 * rhs.size, 500)
-    w, *_ = jax.lax.while_loop(lambda c: (jnp.linalg.norm(c[1]) > target) & (c[4] < limit) & ~c[5], body, start)
-    return w, jnp.asarray(False)
+    unfinished = lambda c: (jnp.linalg.norm(c[1]) > target) & (c[4] < limit) & ~c[5]
+    w, _, _, _, steps, bad = jax.lax.while_loop(unfinished, body, start)
+    return w, steps, bad
+
+
+def _degenerate(problem: Problem, point: _Point, probes) -> jax.Array:
+    """Whether the energy falls along one of `probes`, directions without curvature: a stationary point that is no minimum.
+
+    A fall of third order or more is eight times as large at twice the distance, unlike the round-off of an invariance.
+    """
+    far = 0.1 * jnp.maximum(jnp.linalg.norm(point.y), 1e-3)
+    probes = jax.vmap(lambda p: _project(point.jacobian, p))(probes)
+    lengths = jnp.linalg.norm(probes, axis=1)
+    there = lengths > 1e-6 * point.y.size**0.5
+
+    def falls(direction):
+        def lower(distance):
+            return point.energy - problem.energy(_retract(problem, point.y + distance * direction))
+
+        half, whole = lower(0.5 * far), lower(far)
+        return (half > 0.0) & (whole > 3.0 * half) & (whole > 1e-10 * jnp.abs(point.energy))
+
+    def body(carry):
+        k, _ = carry
+        direction = probes[k] / jnp.where(lengths[k] > 0.0, lengths[k], 1.0)
+        return k + 1, falls(direction) | falls(-direction)
+
+    # No probe, no work: a loop over a batch ends at once where no member has a flat direction.
+    unfinished = lambda c: jnp.any(there) & (c[0] < _PROBES) & ~c[1]
+    return jax.lax.while_loop(unfinished, body, (jnp.zeros((), jnp.int32), jnp.asarray(False)))[1]
+
+
+def _indefinite(problem: Problem, point: _Point, used) -> jax.Array:
+    """Whether the Hessian of a large problem shows negative curvature to a direction that the gradient does not know.
+
+    At most a tenth of the products with it that the solve has `used`, or `_CURVATURES` where it began at rest.
+    """
+    rhs = _project(point.jacobian, _random(1, point.y)[0])
+    limit = jnp.where(used == 0, _CURVATURES, used // 10)
+    return _conjugate_gradients(problem, point, rhs, 1e-3 * jnp.linalg.norm(rhs), limit)[2]
 
 
 def _search(problem: Problem, point: _Point, direction, escape):
@@ -167,13 +225,8 @@ def _search(problem: Problem, point: _Point, direction, escape):
         descends = jnp.where(escape, new.energy < point.energy, descends)
         return jnp.where(noisy, jnp.linalg.norm(new.gradient) < size, descends)
 
-    def shrink(carry):
-        k, scale, _ = carry
-        return k + 1, 0.5 * scale, attempt(0.5 * scale)
-
     whole = attempt(1.0)
-    start = (jnp.zeros((), jnp.int32), jnp.ones_like(size), whole)
-    _, scale, new = jax.lax.while_loop(lambda c: ~good(c[1], c[2]) & (c[0] < _HALVINGS), shrink, start)
+    scale, new = backtrack(attempt, good, _HALVINGS, whole)
     found = good(scale, new)
     noisy = noisy | (~found & ~escape)
     rescued = (~found | (scale < _SHORT)) & ~escape & (jnp.linalg.norm(whole.gradient) < 0.5 * size)
@@ -186,17 +239,21 @@ def _search(problem: Problem, point: _Point, direction, escape):
 def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: int = 100):
     """Minimum near `guess` (n,): returns y, multipliers (k,) and the `Outcome`.
 
-    Converged when the projected gradient is below `tolerance` times `reference` (a scalar), or when it has reached round-off.
+    Converged when the projected gradient is below `tolerance` times `reference` (a scalar) and the Newton step below
+    `tolerance` relative to each entry of y (`newton.relative`), or when the gradient has reached round-off. A stationary
+    point along which the energy can fall is `UNSTABLE`; an energy that still falls, in steps that do not shrink, when the
+    steps are used up is a `RUNAWAY`.
     """
     find_direction = _dense_direction if problem.dense else _krylov_direction
 
     def body(carry):
-        point, step, _ = carry
-        direction, escape = find_direction(problem, point, tolerance * reference)
+        point, step, _, size_of_y, _, used, _ = carry
+        direction, escape, probes, products = find_direction(problem, point, tolerance * reference)
         size = jnp.linalg.norm(point.gradient)
-        stationary = (size <= tolerance * reference) & ~escape
+        change = relative(direction, point.y, size_of_y, tolerance)
+        stationary = (size <= tolerance * reference) & (change <= tolerance) & ~escape
         accepted, noisy, new = _search(problem, point, direction, escape)
-        small = jnp.linalg.norm(new.y - point.y) <= tolerance * jnp.linalg.norm(new.y)
+        small = relative(new.y - point.y, new.y, size_of_y, tolerance) <= tolerance
         slack = jnp.finfo(size.dtype).eps ** (1 / 3)
         close = (size <= slack * scale) | (jnp.linalg.norm(direction) <= slack * jnp.linalg.norm(point.y))
         done = stationary | (~accepted & ((noisy & close) | escape)) | (accepted & small & noisy)
@@ -205,14 +262,19 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
         code = jnp.where(jnp.all(jnp.isfinite(direction)) & jnp.isfinite(point.energy), code, jnp.int32(Result.NONFINITE))
         keep = accepted & ~stationary
         point = jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, point)
-        return point, step + 1, code
+        size_of_y = jnp.maximum(size_of_y, jnp.max(jnp.abs(point.y), initial=0.0))
+        return point, step + 1, code, size_of_y, probes, used + products, change
 
     start = _point(problem, _retract(problem, guess))
     scale = jnp.maximum(reference, jnp.linalg.norm(start.gradient))
     first = jnp.where(jnp.isfinite(start.energy), jnp.int32(-1), jnp.int32(Result.NONFINITE))
-    point, steps, code = jax.lax.while_loop(
-        lambda c: (c[2] < 0) & (c[1] < max_steps), body, (start, jnp.zeros((), jnp.int32), first)
-    )
-    code = jnp.where(code < 0, jnp.int32(Result.MAX_STEPS), code)
-    left = jnp.linalg.norm(point.gradient) / jnp.where(reference > 0, reference, 1.0)
-    return point.y, point.multipliers, outcome(code, steps, left)
+    zero = jnp.zeros((), jnp.int32)
+    largest = jnp.max(jnp.abs(start.y), initial=0.0)
+    begin = (start, zero, first, largest, jnp.zeros((_PROBES, guess.size), guess.dtype), zero, jnp.zeros(()))
+    point, steps, code, _, probes, used, change = jax.lax.while_loop(lambda c: (c[2] < 0) & (c[1] < max_steps), body, begin)
+    left = jnp.linalg.norm(point.gradient)
+    moving = (change > _MOVING) & (left <= 1e-2 * scale)
+    code = jnp.where(code < 0, jnp.where(moving, jnp.int32(Result.RUNAWAY), jnp.int32(Result.MAX_STEPS)), code)
+    lower = _degenerate(problem, point, probes) if problem.dense else _indefinite(problem, point, used)
+    code = jnp.where((code == Result.SUCCESS) & lower, jnp.int32(Result.UNSTABLE), code)
+    return point.y, point.multipliers, outcome(code, steps, left / jnp.where(reference > 0, reference, 1.0))

@@ -1,4 +1,14 @@
-"""Damped Newton iteration for residual(v) = 0 on a tree v."""
+"""Damped Newton iteration for residual(v) = 0 on a tree v, every equation and every unknown judged on its own scale.
+
+A norm over all equations is ruled by the fastest one: it is small long before the slow ones are solved. So, as codes for
+differential-algebraic equations do (Hairer and Wanner, Solving Ordinary Differential Equations II, sections IV.8 and VI.1;
+Deuflhard, Newton Methods for Nonlinear Problems, section 2.1):
+
+- The line search compares residuals after division of each by its row scale Σ_j |J_ij| (|v_j| + |δ_j|), the size of its terms.
+- The iteration has converged when what Newton would still change, the correction J⁻¹ r, is below the tolerance relative to
+  each entry of v. After a step it is found with the Jacobian at hand, whose factors are there already; it costs a
+  substitution, no further linearisation.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,82 +20,143 @@ from fiberax.numerics import trees
 from fiberax.numerics.result import Outcome, Result, outcome
 
 _HALVINGS = 24
+_FLOOR = 1e-6  # entries below this part of the largest of their array are judged against it
+_MOVING = 1e-3  # relative correction above which a state that ran out of steps has not settled anywhere
+
+
+class Linearised(NamedTuple):
+    """The residual near one v: `solve(r)` gives J⁻¹ r, `scale(w)` the row sums Σ_j |J_ij| w_j, w ≥ 0, a tree like r.
+
+    Where J is known by its action alone `scale` is None: residuals are then compared as they are.
+    """
+
+    solve: Callable
+    scale: Callable | None
 
 
 class _Carry(NamedTuple):
     value: Any
     residual: Any
-    norm: jax.Array
+    size: Any  # largest modulus so far of each array of the state
     step: jax.Array
+    correction: jax.Array  # the last one, relative to the state
     result: jax.Array  # -1 while running
 
 
-def _backtrack(residual, value, direction, norm):
-    """Largest step 2^-k along the Newton direction that shrinks the residual; returns step length, value, residual, norm."""
+def backtrack(attempt: Callable, accepts: Callable, halvings: int, whole: Any = None) -> tuple[jax.Array, Any]:
+    """The largest step length s = 2^-k, k up to `halvings`, that is accepted, and what `attempt(s)` gave there.
 
-    def attempt(scale):
-        candidate = trees.axpy(scale, direction, value)
-        r = residual(candidate)
-        return candidate, r, trees.norm(r)
-
-    def shrink(carry):
-        k, scale, _, _, _ = carry
-        candidate, r, new = attempt(0.5 * scale)
-        return k + 1, 0.5 * scale, candidate, r, new
+    `accepts(s, outcome)` is a boolean; `whole` is `attempt(1)` where it is known. Where no length is accepted the last one
+    comes back: ask `accepts` again.
+    """
 
     def rejected(carry):
-        k, scale, _, _, new = carry
-        return ~(new <= (1.0 - 1e-4 * scale) * norm) & (k < _HALVINGS)
+        k, scale, found = carry
+        return ~accepts(scale, found) & (k < halvings)
 
-    one = jnp.ones_like(norm)
-    return jax.lax.while_loop(rejected, shrink, (jnp.zeros((), jnp.int32), one, *attempt(one)))
+    def shrink(carry):
+        k, scale, _ = carry
+        return k + 1, 0.5 * scale, attempt(0.5 * scale)
+
+    one = jnp.ones(())
+    start = (jnp.zeros((), jnp.int32), one, attempt(one) if whole is None else whole)
+    _, scale, found = jax.lax.while_loop(rejected, shrink, start)
+    return scale, found
+
+
+def relative(change: Any, value: Any, size: Any, tolerance: float) -> jax.Array:
+    """Largest entry of `change` relative to that of `value`; small entries count against a part of the largest, `size`.
+
+    The floor is `_FLOOR` times the size, and not below what round-off of the largest entry makes of the tolerance.
+    """
+
+    def worst(d, v, s):
+        if d.size == 0:
+            return jnp.zeros(())
+        floor = max(_FLOOR, 10.0 * float(jnp.finfo(d.dtype).eps) / tolerance)
+        weight = jnp.maximum(jnp.abs(v), floor * s)
+        return jnp.max(jnp.where(d == 0, 0.0, jnp.abs(d) / jnp.where(weight > 0, weight, jnp.finfo(d.dtype).tiny)))
+
+    return jnp.max(jnp.stack(jax.tree.leaves(jax.tree.map(worst, change, value, size))))
+
+
+def _largest(tree: Any) -> Any:
+    return jax.tree.map(lambda x: jnp.max(jnp.abs(x), initial=0.0), tree)
 
 
 def newton(
     residual: Callable,
     guess: Any,
-    linear_solve: Callable,
+    linearise: Callable,
     reference: Any,
     tolerance: float,
     max_steps: int = 50,
+    judged: Callable = lambda v: v,
 ) -> tuple[Any, Outcome]:
     """Find v with residual(v) = 0 from `guess`.
 
-    `linear_solve(v, r)` solves J(v) w = r. Converged when the norm of the residual is below `tolerance` times `reference`
-    (a scalar: the residual of the unrelaxed state), or the Newton step below `tolerance` times the norm of v. A full Newton
-    step that no halving down to 2^-24 can make a descent step means that the residual has reached its round-off, if either is
-    small by then; else the iteration is stuck where there is no root.
+    `linearise(v)` gives a `Linearised`. Converged when the correction J⁻¹ r is below `tolerance` relative to each entry of v
+    (see the top of this module), and the norm of the residual below `tolerance` times `reference`, a scalar; or when a full
+    Newton step as short as that has been taken. A full Newton step that no halving down to 2^-24 can make a descent step means
+    that the residual has reached its round-off, if it is small by then; else the iteration is `STALLED` where there is no root.
+    A state that still moves when the steps are used up, while its residual has fallen, is a `RUNAWAY`. The residual that is
+    reported is over `reference`. `judged(v)`: the part of v whose entries must come to rest; multipliers need not.
     """
-
-    def classify(value, norm, step_norm, full, accepted):
-        small = full & (step_norm <= tolerance * trees.norm(value))
-        eps = jnp.finfo(norm.dtype).eps
-        slack = eps ** (1 / 3)
-        close = (norm <= slack * jnp.maximum(reference, first_norm)) | (step_norm <= slack * trees.norm(value))
-        close |= step_norm <= eps  # what is zero by symmetry has no size of its own to be compared with
-        done = (norm <= tolerance * reference) | small | (~accepted & close)
-        code = jnp.where(done, jnp.int32(Result.SUCCESS), jnp.int32(-1))
-        code = jnp.where(~accepted & ~close, jnp.int32(Result.STALLED), code)
-        return jnp.where(jnp.isfinite(norm), code, jnp.int32(Result.NONFINITE))
-
-    def body(carry: _Carry):
-        direction = jax.tree.map(jnp.negative, linear_solve(carry.value, carry.residual))
-        _, scale, value, r, norm = _backtrack(residual, carry.value, direction, carry.norm)
-        accepted = norm < carry.norm
-        value, r, norm = trees.where(accepted, (value, r, norm), (carry.value, carry.residual, carry.norm))
-        result = classify(value, norm, trees.norm(direction), scale >= 1.0, accepted)
-        # A direction that is not finite (singular Jacobian) is a failure, not round-off.
-        result = jnp.where(trees.isfinite(direction), result, jnp.int32(Result.STALLED))
-        return _Carry(value, r, norm, carry.step + 1, result)
-
     first = residual(guess)
-    norm = first_norm = trees.norm(first)
-    start = jnp.where(norm <= tolerance * reference, jnp.int32(Result.SUCCESS), jnp.int32(-1))
-    start = jnp.where(jnp.isfinite(norm), start, jnp.int32(Result.NONFINITE))
-    carry = jax.lax.while_loop(
+    first_norm = trees.norm(first)
+
+    def body(c: _Carry):
+        at = linearise(c.value)
+        direction = jax.tree.map(jnp.negative, at.solve(c.residual))
+        terms = None if at.scale is None else at.scale(jax.tree.map(lambda v, d: jnp.abs(v) + jnp.abs(d), c.value, direction))
+
+        def merit(r):
+            return trees.norm(r) if terms is None else trees.norm(jax.tree.map(_over, r, terms))
+
+        before, norm = merit(c.residual), trees.norm(c.residual)
+        short = relative(judged(direction), judged(c.value), c.size, tolerance) <= tolerance
+        arrived = short & (norm <= tolerance * reference)
+
+        def attempt(scale):
+            candidate = trees.axpy(scale, direction, c.value)
+            r = residual(candidate)
+            return candidate, r, merit(r)
+
+        def accepts(scale, found):
+            return arrived | (found[2] <= (1.0 - 1e-4 * scale) * before)
+
+        scale, (value, r, after) = backtrack(attempt, accepts, _HALVINGS)
+        accepted = (after < before) & ~arrived
+        value, r = trees.where(accepted, (value, r), (c.value, c.residual))
+        size = jax.tree.map(jnp.maximum, c.size, _largest(judged(value)))
+        left = relative(judged(at.solve(r)), judged(value), size, tolerance)
+        settled = accepted & ((left <= tolerance) & (trees.norm(r) <= tolerance * reference) | short & (scale >= 1.0))
+        stuck = ~accepted & ~arrived
+        # At round-off: rows are relative to the size of their terms; a bare norm is compared with what it began as.
+        eps = jnp.finfo(before.dtype).eps
+        small = before <= (eps ** (1 / 3) * jnp.maximum(reference, first_norm) if terms is None else eps**0.5)
+        # What is zero by symmetry has no size of its own to be compared with.
+        small |= jnp.max(jnp.stack(jax.tree.leaves(_largest(direction)))) <= eps
+        code = jnp.where(arrived | settled | (stuck & small), jnp.int32(Result.SUCCESS), jnp.int32(-1))
+        code = jnp.where(stuck & ~small, jnp.int32(Result.STALLED), code)
+        # A direction that is not finite (singular Jacobian) is a failure, not round-off.
+        code = jnp.where(trees.isfinite(direction), code, jnp.int32(Result.STALLED))
+        code = jnp.where(trees.isfinite((value, r)), code, jnp.int32(Result.NONFINITE))
+        return _Carry(value, r, size, c.step + jnp.where(arrived, 0, 1), left, code)
+
+    start = jnp.where(first_norm == 0.0, jnp.int32(Result.SUCCESS), jnp.int32(-1))
+    start = jnp.where(jnp.isfinite(first_norm), start, jnp.int32(Result.NONFINITE))
+    end = jax.lax.while_loop(
         lambda c: (c.result < 0) & (c.step < max_steps),
         body,
-        _Carry(guess, first, norm, jnp.zeros((), jnp.int32), start),
+        _Carry(guess, first, _largest(judged(guess)), jnp.zeros((), jnp.int32), jnp.zeros(()), start),
     )
-    result = jnp.where(carry.result < 0, jnp.int32(Result.MAX_STEPS), carry.result)
-    return carry.value, outcome(result, carry.step, carry.norm / jnp.where(reference > 0, reference, 1.0))
+    norm = trees.norm(end.residual)
+    moving = (end.correction > _MOVING) & (norm <= 1e-2 * first_norm)
+    result = jnp.where(end.result < 0, jnp.where(moving, jnp.int32(Result.RUNAWAY), jnp.int32(Result.MAX_STEPS)), end.result)
+    return end.value, outcome(result, end.step, norm / jnp.where(reference > 0, reference, 1.0))
+
+
+def _over(r, terms):
+    """R / terms, zero where there is nothing on either side."""
+    return jnp.where(r == 0, 0.0, r / jnp.where(terms > 0, terms, jnp.finfo(r.dtype).tiny))

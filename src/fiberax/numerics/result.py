@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+OWN_CODES = 100  # from here on codes are a fiber's own
+
 
 class Result(enum.IntEnum):
-    """Result code of one fiber. Arrays of results hold these integers."""
+    """Result code of one fiber. Arrays of results hold these integers; a fiber may use further codes from 100 on."""
 
     SUCCESS = 0
     MAX_STEPS = 1
@@ -18,6 +20,8 @@ class Result(enum.IntEnum):
     UNSTABLE = 5
     NOT_MIXED = 6
     TOO_SHORT = 7
+    RUNAWAY = 8
+    BORROWED = 9
 
 
 TEXTS = {
@@ -25,16 +29,21 @@ TEXTS = {
     Result.MAX_STEPS: "the solver reached its largest number of steps",
     Result.NONFINITE: "the state or the response is not finite, or the fiber is not defined at that condition",
     Result.STALLED: "the solver made no more progress above the tolerance",
-    Result.OUT_OF_RANGE: "the condition is beyond the range that the fiber was set up for (a crystal's neighbour lists: "
-    "give Crystal a smaller stretch or a larger shift; the grid of a QuantumChain: a larger n, if the energy is bounded below; "
-    "a density: a larger degree, if there is a steady state)",
-    Result.UNSTABLE: "the microstate is no minimum of its energy: a saddle (Crystal(..., allow_unstable=True) goes on), or an "
-    "atom that nothing holds, all its neighbours being beyond the cutoff",
+    Result.OUT_OF_RANGE: "the condition is beyond the range that the fiber was set up for",
+    Result.UNSTABLE: "the microstate is stationary but not stable: no minimum of its energy, or a rest point that a relaxation "
+    "leaves",
     Result.NOT_MIXED: "replicas that began apart have not come to the same mean: the dynamics does not mix in the time that "
     "it was given",
     Result.TOO_SHORT: "the run is too short for its correlation time, or for the standard error that was asked for: take "
     "more steps",
+    Result.RUNAWAY: "the residual falls but the state does not settle: there is no equilibrium, or it is at infinity",
+    Result.BORROWED: "the fiber never gave a response of its own; that of the nearest site was used",
 }
+
+
+def text_of(code: int) -> str:
+    """What a result code means, in words; codes of a fiber's own are named by their number."""
+    return TEXTS[Result(code)] if code in set(Result) else f"the fiber reports its own code {code}"
 
 
 class Outcome(NamedTuple):

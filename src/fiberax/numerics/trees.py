@@ -56,3 +56,16 @@ def size(tree) -> int:
 def is_tracer(value: Any) -> bool:
     """True for a value that JAX is tracing or differentiating."""
     return isinstance(value, Tracer)
+
+
+def contract(tangent, direction, like):
+    """Σ dA/dc · dc over the leaves of a `direction` of the condition: a tree like the response `like`.
+
+    Blocks of `tangent` are nested response first, as `jacfwd` and `jacrev` nest them.
+    """
+    leaves, structure = jax.tree.flatten(like)
+    moved, blocks = jax.tree.leaves(direction), jax.tree.leaves(tangent)
+    rows = [blocks[k * len(moved) : (k + 1) * len(moved)] for k in range(len(leaves))]
+    total = [sum((jnp.tensordot(b, m, axes=m.ndim) for b, m in zip(row, moved)), start=jnp.zeros(x.shape, x.dtype))
+             for row, x in zip(rows, leaves)]  # fmt: skip
+    return jax.tree.unflatten(structure, total)

@@ -5,7 +5,6 @@ from fiberax.testing.checks import CheckFailed, FiberReport, check_fiber, check_
 from fiberax.testing.models import (
     CubicFlow,
     Decay,
-    DiatomicChain,
     DoubleWell,
     ElasticWave,
     GroundState,
@@ -15,6 +14,7 @@ from fiberax.testing.models import (
     OrnsteinUhlenbeck,
     SharedLoad,
     Spring,
+    TwoSpringChain,
 )
 from fiberax.testing.transfer import ChainTruth, ginzburg_landau_chain
 
@@ -24,7 +24,6 @@ __all__ = [
     "CheckFailed",
     "CubicFlow",
     "Decay",
-    "DiatomicChain",
     "DoubleWell",
     "ElasticWave",
     "FiberReport",
@@ -35,6 +34,7 @@ __all__ = [
     "OrnsteinUhlenbeck",
     "SharedLoad",
     "Spring",
+    "TwoSpringChain",
     "check_bundle",
     "check_fiber",
     "check_link",

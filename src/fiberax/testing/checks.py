@@ -8,15 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fiberax.core import equilibrium
+from fiberax.core import lagrangian
 from fiberax.core.errors import BadInput, FiberaxError
 from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow
 from fiberax.core.link import EnergyDerivative, apply_link
-from fiberax.core.precision import need_double
+from fiberax.core.platform import need_double
 from fiberax.core.relax import at_rest
+from fiberax.core.solvers import solver_of
+from fiberax.core.strategies import AbstractSolver
 from fiberax.drivers.respond import response
 from fiberax.numerics import trees
-from fiberax.numerics.result import TEXTS, Result
+from fiberax.numerics.result import Result, text_of
 
 _STEP = 1e-3  # of the size of the condition, for fourth-order central differences
 
@@ -236,35 +238,35 @@ def _check_rates(checks: _Checks, fiber: AbstractFlow | AbstractEnergy, state: A
         checks.need("energy is a number", form == (), f"energy must give a scalar; it has shape {form}.")
         form = eqx.filter_eval_shape(fiber.constraint, state, condition).shape
         checks.need("constraint is a vector", len(form) == 1, f"constraint must give a vector (k,); it has shape {form}.")
-        metric = equilibrium.metric_tree(fiber, state)
+        metric = lagrangian.metric_tree(fiber, state)
         positive = all(bool(np.all(np.asarray(m) > 0.0)) for m in jax.tree.leaves(metric))
         checks.need("metric is positive", positive, "every entry of the metric must be a positive mass.")
         energy, slope = eqx.filter_jit(lambda u: jax.value_and_grad(fiber.energy)(u, condition))(state)
         checks.finite("energy is finite", energy, "the energy at init")
         checks.finite("energy gradient is finite", slope, "∂W/∂u at init")
     if trees.size(state):
-        _check_linear(checks, fiber, state, condition, metric)
+        _check_linear(checks, fiber, solver_of(fiber), state, condition, metric)
 
 
-def _check_linear(checks: _Checks, fiber, state, condition, metric) -> None:
+def _check_linear(checks: _Checks, fiber, solver: AbstractSolver, state, condition, metric) -> None:
     """The preconditioner is linear, and the `symmetric` flag holds for it and for the Jacobian of the rate."""
     v, w = _random_like(state, 1), _random_like(state, 2)
     weigh = lambda tree: tree if metric is None else jax.tree.map(lambda m, x: np.asarray(m) * x, metric, tree)
-    apply = eqx.filter_jit(lambda r, shift: fiber.precondition(r, condition, shift))
+    apply = eqx.filter_jit(lambda r, shift: solver.approximate_inverse(fiber, r, condition, shift))
     for shift in (jnp.asarray(0.0), jnp.asarray(2.0)):
         pv, pw, both = apply(v, shift), apply(w, shift), apply(_combine(-3.0, v, w), shift)
         checks.alike("precondition keeps the state's form", pv, state, "the preconditioned residual")
         checks.close(
             "precondition is linear", both, _combine(-3.0, pv, pw), 1e-8, "precondition(w − 3v) differs from its parts"
         )
-        if metric is None and not fiber.symmetric:
+        if metric is None and not solver.symmetric:
             continue
         left, right, size = _dot(v, weigh(pw)), _dot(w, weigh(pv)), _norm(v) * _norm(weigh(pw))
         text = f"v·Pw = {left:.6g} but w·Pv = {right:.6g} (in the metric), while the Jacobian is symmetric."
         checks.need("precondition is symmetric", abs(left - right) <= 1e-8 * size, text)
         down = max(_dot(v, weigh(pv)), _dot(w, weigh(pw))) <= 0.0
         checks.need("precondition is negative", down, "it approximates (J − shift)⁻¹ and must be negative definite.")
-    if metric is None and fiber.symmetric:
+    if metric is None and solver.symmetric:
         push = eqx.filter_jit(lambda d: jax.jvp(lambda u: fiber.rate(u, condition), (state,), (d,))[1])
         jv, jw = push(v), push(w)
         left, right, size = _dot(v, jw), _dot(w, jv), _norm(jv) * _norm(w)
@@ -277,7 +279,7 @@ def _check_linear(checks: _Checks, fiber, state, condition, metric) -> None:
 def _check_equilibrium(checks: _Checks, fiber, condition, link, tolerance, rtol) -> int:
     at = response(fiber, condition, link, tangent=True, tolerance=tolerance)
     result = Result(int(at.result))
-    text = f"{TEXTS[result]} (relative residual {float(at.residual):.2g} after {int(at.steps)} steps)."
+    text = f"{text_of(result)} (relative residual {float(at.residual):.2g} after {int(at.steps)} steps)."
     checks.need("equilibrium is found", result == Result.SUCCESS, text)
     form = jax.eval_shape(fiber.init, condition, jax.random.key(0))
     checks.alike("solve keeps the state's form", at.state, form, "the state from solve")
@@ -293,7 +295,7 @@ def _check_rest(checks: _Checks, fiber, state, condition, tolerance) -> None:
     def residual(state):
         if isinstance(fiber, AbstractFlow):
             return fiber.rate(state, condition), jnp.zeros((0,))
-        return equilibrium.energy_rest(fiber, (state, equilibrium.multipliers(fiber, state, condition)), condition)
+        return lagrangian.energy_rest(fiber, (state, lagrangian.multipliers(fiber, state, condition)), condition)
 
     rate, constraint = residual(state)
     left, first = _norm(rate), _norm(residual(fiber.init(condition, jax.random.key(0)))[0])
@@ -328,12 +330,21 @@ def _check_derivatives(checks: _Checks, fiber, at, condition, link, tolerance, r
     noise = _norm(at.value) * max(tolerance, 1e-15) / (step * rtol)
     text = "the tangent differs from finite differences of the response"
     checks.close("tangent is the derivative of the response", along, _flat(slope), rtol, text, noise)
-    natural = isinstance(link, EnergyDerivative) or (link is None and isinstance(fiber, AbstractEnergy) and fiber.conjugate)
-    if isinstance(fiber, AbstractEnergy) and natural:
+    if isinstance(fiber, AbstractEnergy) and _is_conjugate(fiber, at, condition, link):
         power, work = weights @ np.asarray(batch.energy), _dot(at.value, direction)
         noise = max(abs(float(at.energy)) * 1e-15 / (step * rtol), 1e-3 * _norm(at.value))
         text = "the response differs from dW_CB/dU, by finite differences of the energy at equilibrium"
         checks.close("response is dW_CB/dU", work, power, rtol, text, noise)
+
+
+def _is_conjugate(fiber: AbstractEnergy, at, condition, link) -> bool:
+    """Whether the response is meant to be dW_CB/dU: it is the Hellmann-Feynman force at the solved state."""
+    if link is not None:
+        return isinstance(link, EnergyDerivative)
+    force = eqx.filter_jit(lagrangian.hellmann_feynman)(fiber, at.state, condition)
+    if jax.tree.structure(force) != jax.tree.structure(at.value) or describe_types(force) != describe_types(at.value):
+        return False
+    return _norm(_combine(-1.0, force, at.value)) <= 1e-6 * max(_norm(force), _norm(at.value))
 
 
 def _pairs(value: Any, tangent: Any, condition: Any) -> list[tuple[Any, list]]:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from fiberax.core.fiber import AbstractEnergy, AbstractFlow, AbstractStochastic
 from fiberax.core.macro import AbstractMacro, Layout
+from fiberax.core.solvers import Minimise, Newton
 
 
 class LinearFlow(AbstractFlow):
@@ -21,11 +22,11 @@ class LinearFlow(AbstractFlow):
     matrix: Float[Array, "n n"] = eqx.field(converter=jnp.asarray)
     load: Float[Array, " n"] = eqx.field(converter=jnp.asarray)
     reading: Float[Array, " n"] = eqx.field(converter=jnp.asarray)
-    is_symmetric: bool = eqx.field(static=True, default=False)
+    symmetric: bool = eqx.field(static=True, default=False)
 
     @property
-    def symmetric(self):
-        return self.is_symmetric
+    def solver(self):
+        return Newton(symmetric=self.symmetric)
 
     def init(self, condition, key):
         return jnp.zeros_like(self.load) * condition
@@ -48,8 +49,8 @@ class CubicFlow(AbstractFlow):
     speed: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1.0)
 
     @property
-    def symmetric(self):
-        return True
+    def solver(self):
+        return Newton(symmetric=True)
 
     def init(self, condition, key):
         return jnp.zeros_like(condition)
@@ -98,8 +99,8 @@ class DoubleWell(AbstractEnergy):
         return 0.25 * (state**2 - 1.0) ** 2 - condition * state
 
 
-class DiatomicChain(AbstractEnergy):
-    """W(A, p) = V(p) + V(1 + A − p) (spec section 3, 1D), V(r) = ½k(r − ½)² + ¼q(r − ½)⁴, p the shift, A the strain.
+class TwoSpringChain(AbstractEnergy):
+    """W(A, p) = V(p) + V(1 + A − p) (4.9), V(r) = ½k(r − ½)² + ¼q(r − ½)⁴, p the shift, A the strain.
 
     Truth: p = (1 + A)/2, F(A) = V'((1 + A)/2); with frozen p the wave speed is c² = V'', at equilibrium c² = V''/2.
     """
@@ -143,8 +144,9 @@ class SharedLoad(AbstractEnergy):
     def metric(self, state):
         return 1.0 / state.size
 
-    def precondition(self, residual, condition, shift):
-        return -residual / (jnp.mean(self.weights) + shift)
+    @property
+    def solver(self):
+        return Minimise(lambda residual, condition, shift: -residual / (jnp.mean(self.weights) + shift))
 
     def stiffness(self) -> Array:
         """h, the harmonic mean of the weights."""

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from fiberax.core.errors import BadInput, Mismatch
+from fiberax.core.fiber import AbstractMemory
+from fiberax.core.strategies import AbstractMixing
 from fiberax.core.transport import AbstractCarrier, AbstractTransport
 from fiberax.transport import eulerian, semi_lagrangian
 from fiberax.transport.sides import Sides, anywhere, boundaries, name_of, openings, side_shape
@@ -25,7 +27,7 @@ class Convected(AbstractTransport):
     `scheme`: "semi-lagrangian" (any step, order 2 in space and time or better, the default), "weno" (order 2 in time, 3 in
     space where states are smooth) or "upwind" (order 1, keeps totals in incompressible flow); the last two divide the step as
     its Courant number demands, and have no reverse-mode gradients. Fibers with bounds fall back where a state of high order
-    leaves them, on a convex mean of neighbours (`AbstractFiber.restore`). Beside the section there is one copy of it.
+    leaves them, on a convex mean of neighbours (`AbstractMixing.limit`). Beside the section there is one copy of it.
 
     `inflow`: what enters. None is the fiber's `init` at a condition of zeros, the same at all times. Or a dict from the sides
     "left", "right", "bottom", "top", "front", "back" to states with a leading axis over the cells of that side in C order;
@@ -43,35 +45,35 @@ class Convected(AbstractTransport):
         self.scheme = scheme
         self.inflow = None if inflow is None else {name: jax.tree.map(jnp.asarray, tree) for name, tree in inflow.items()}
 
-    def check(self, bundle):
-        macro, fiber = bundle.macro, bundle.fiber
-        if not isinstance(macro, AbstractCarrier):
+    def check(self, model, fiber):
+        if not isinstance(model, AbstractCarrier):
             raise Mismatch(
-                f"Convected moves states with the motion of an fx.AbstractCarrier; {type(macro).__name__} is none. "
+                f"Convected moves states with the motion of an fx.AbstractCarrier; {type(model).__name__} is none. "
                 "Use fx.Fixed(), or derive the macro model from fx.AbstractCarrier."
             )
-        if fiber.unmixable:
+        if isinstance(fiber, AbstractMemory):
+            raise Mismatch(f"Convected moves states, not histories, and {type(fiber).__name__} has one. Use fx.Fixed().")
+        if fiber.mixing.refusal:
             raise Mismatch(
                 f"Convected averages the states of neighbouring sites; those of {type(fiber).__name__} may not be averaged: "
-                f"{fiber.unmixable}. Use fx.Fixed(), or another form of the fiber."
+                f"{fiber.mixing.refusal}. Use fx.Fixed(), or another form of the fiber."
             )
-        sides = [name_of(*side) for side in boundaries(macro.grid)]
+        sides = [name_of(*side) for side in boundaries(model.grid)]
         for name in self.inflow or ():
             if name not in sides:
                 raise BadInput(f"Convected: inflow names the side {name!r}; the grid has {', '.join(sides) or 'no sides'}.")
-        example = macro.example()
+        example = model.example()
         if example is not None:
-            self._check_states(bundle, self._shapes(bundle, example))
+            self._check_states(model, fiber, self._shapes(model, fiber, example))
 
-    def apply(self, bundle, state, macro, t, dt):
-        self._check_states(bundle, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), state))
-        carrier = bundle.macro
-        assert isinstance(carrier, AbstractCarrier)
-        grid, velocity = carrier.grid, carrier.face_velocity(t, macro)
+    def apply(self, model, fiber, state, macro, t, dt):
+        assert isinstance(model, AbstractCarrier)
+        self._check_states(model, fiber, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), state))
+        grid, velocity = model.grid, model.face_velocity(t, macro)
         shift = tuple(jnp.asarray(v) * (dt / h) for v, h in zip(velocity, grid.spacing))
         sides = openings(grid, shift, self._given(grid))
-        inflow = self._data(bundle, macro, state, sides)
-        hooks = _Hooks(bundle.fiber)
+        inflow = self._data(model, fiber, macro, state, sides)
+        hooks = _Hooks(fiber.mixing)
         if self.scheme == "semi-lagrangian":
             return semi_lagrangian.carried(hooks, state, inflow, grid, shift, sides)
         return eulerian.carried(self.scheme, hooks, state, inflow, grid, shift, sides)
@@ -79,30 +81,30 @@ class Convected(AbstractTransport):
     def _given(self, grid) -> tuple[str, ...]:
         return tuple(name_of(*side) for side in boundaries(grid) if name_of(*side) in (self.inflow or ()))
 
-    def _data(self, bundle, macro, state, sides: Sides) -> Any:
+    def _data(self, model: AbstractCarrier, fiber, macro, state, sides: Sides) -> Any:
         """Rows of inflow data: one state at rest, then those of the sides that were given; None in a box without sides."""
         if not sides.open:
             return None
 
         def rest():
-            shapes = jax.eval_shape(bundle.macro.conditions, macro)
+            shapes = jax.eval_shape(model.conditions, macro)
             condition = jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), shapes)
-            made = bundle.fiber.init(condition, jax.random.key(0))
+            made = fiber.init(condition, jax.random.key(0))
             return jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype), made, state)
 
         nothing = lambda: jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), state)
         first = jax.lax.cond(anywhere(sides), rest, nothing)
-        given = [self.inflow[name] for name in self._given(bundle.macro.grid)] if self.inflow else []
+        given = [self.inflow[name] for name in self._given(model.grid)] if self.inflow else []
         return jax.tree.map(lambda like, x, *more: _rows(like, x[None], *more), state, first, *given)
 
-    def _shapes(self, bundle, example) -> Any:
-        shapes = jax.eval_shape(bundle.macro.conditions, example)
+    def _shapes(self, model: AbstractCarrier, fiber, example) -> Any:
+        shapes = jax.eval_shape(model.conditions, example)
         condition = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
-        return eqx.filter_eval_shape(bundle.fiber.init, condition, jax.eval_shape(lambda: jax.random.key(0)))
+        return eqx.filter_eval_shape(fiber.init, condition, jax.eval_shape(lambda: jax.random.key(0)))
 
-    def _check_states(self, bundle, shapes) -> None:
+    def _check_states(self, model: AbstractCarrier, fiber, shapes) -> None:
         """Raise for states that are no real numbers, and for inflow data that are no such states."""
-        kind, grid = type(bundle.fiber).__name__, bundle.macro.grid
+        kind, grid = type(fiber).__name__, model.grid
         for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
             if not jnp.issubdtype(leaf.dtype, jnp.floating):
                 raise Mismatch(
@@ -128,7 +130,7 @@ def _rows(like, *blocks):
 
 
 class _Hooks:
-    """The fiber's `align` and `restore` over chunks of sites."""
+    """How states of one fiber are averaged, over chunks of sites."""
 
-    def __init__(self, fiber):
-        self.align, self.restore = jax.vmap(fiber.align), jax.vmap(fiber.restore)
+    def __init__(self, mixing: AbstractMixing):
+        self.align, self.limit = jax.vmap(mixing.align), jax.vmap(mixing.limit)

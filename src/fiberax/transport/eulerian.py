@@ -88,7 +88,7 @@ def _upwind(hooks: Any, state: Any, inflow: Any, part: Part) -> Any:
             new = jax.tree.map(jnp.add, new, change)
         return new
 
-    return sweep(combine, lambda new, home: hooks.restore(new, new), state, inflow, part, lambda part: part)
+    return sweep(combine, lambda new, home: hooks.limit(new, new), state, inflow, part, lambda part: part)
 
 
 def _weno_part(grid: Any, shift, sides: Sides) -> Part:
@@ -142,10 +142,10 @@ def _weno(hooks: Any, state: Any, inflow: Any, part: Part) -> Any:
 
     def halved(made, home, old):
         old = hooks.align(old, home)
-        return hooks.restore(*(jax.tree.map(lambda x, y: 0.5 * x + 0.5 * y, old, tree) for tree in made))
+        return hooks.limit(*(jax.tree.map(lambda x, y: 0.5 * x + 0.5 * y, old, tree) for tree in made))
 
     same = lambda part: part
-    once = sweep(euler, lambda made, home: hooks.restore(*made), state, inflow, part, same)
+    once = sweep(euler, lambda made, home: hooks.limit(*made), state, inflow, part, same)
     return sweep(euler, halved, once, inflow, part, same, into=state)
 
 

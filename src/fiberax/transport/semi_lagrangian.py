@@ -42,7 +42,7 @@ class Part(NamedTuple):
 
 
 def carried(hooks: Any, state: Any, inflow: Any, grid: Any, shift: tuple[Float[Array, "..."], ...], sides: Sides) -> Any:
-    """States (sites, ...) moved by `shift`, displacements in cells on the faces; `hooks.align`, `hooks.restore` over chunks."""
+    """States (sites, ...) moved by `shift`, displacements in cells on the faces; `hooks.align`, `hooks.limit` over chunks."""
     points = departure(grid, shift, sides)
     axes = tuple(_axis(grid, k, points, sides) for k in range(grid.dim))
     cubic = math.prod(axis.node.shape[1] for axis in axes)
@@ -67,7 +67,7 @@ def carried(hooks: Any, state: Any, inflow: Any, grid: Any, shift: tuple[Float[A
         return tuple(jax.tree.map(jnp.add, home, x) for x in (total, add(nothing, safe.rows, safe.weight)))
 
     rows = lambda axes: _product(grid, sides, axes)
-    return sweep(combine, lambda made, home: hooks.restore(*made), state, inflow, axes, rows)
+    return sweep(combine, lambda made, home: hooks.limit(*made), state, inflow, axes, rows)
 
 
 def departure(grid: Any, shift: tuple[Float[Array, "..."], ...], sides: Sides) -> Float[Array, "dim sites"]:

@@ -32,7 +32,7 @@ def end(flow, fiber, t1, steps, start=None, transport=None):
     start = bundle.macro.start() if start is None else start
     run = jax.jit(lambda macro: fx.evolve(bundle, DRIVER, macro, t1=t1, dt=t1 / steps).macro)
     macro = run(start)
-    return np.asarray(macro.value if isinstance(macro, fx.Prompt) else macro)[-1]
+    return np.asarray(macro.value if isinstance(macro, fx.Inertialess) else macro)[-1]
 
 
 def largest(x):

@@ -55,7 +55,7 @@ class ElectronWave(Case):
                 "--crystal silicon: its bonds need orbitals, which these fibers have none of. Take aluminium or sodium."
             )
         cell, _ = Electrons(crystal=self.crystal, model=Model.TFW, grid=self.grid).fiber()
-        fiber = fx.solids.Uniaxial(cell)
+        fiber = fx.solids.uniaxial(cell)
         symbol = {Crystal_.ALUMINIUM: "Al", Crystal_.SODIUM: "Na"}[self.crystal]
         mass_density = (
             DENSITY * MASSES[symbol] / (cell.volume * _ANGSTROM**3) / GPA
@@ -90,16 +90,12 @@ class ElectronWave(Case):
 
         import fiberax as fx
 
-        class Settled(fx.solids.Uniaxial):
-            """Starts from its ground state, so that nothing but the pulse moves."""
-
-            def init(self, condition, key):
-                return self.solve(condition, super().init(condition, key), 1e-11)[0]
-
+        # Electrons begin in their ground state, so that nothing but the pulse moves.
+        settled = fx.Mapped(fx.solids.uniaxial(cell), state=fx.AtRest(1e-11))
         slow, fast = (float(k) for k in cell.stiffness_range(jnp.zeros((3, 3))))
         mass = slow * (self.inertia * dt) ** 2
         friction = 2.0 * self.damping * math.sqrt(mass * slow)
-        return fx.relax(Settled(cell), mass, friction), max(1, math.ceil(dt * math.sqrt(fast / mass) / _RESOLVED))
+        return fx.relax(settled, mass, friction), max(1, math.ceil(dt * math.sqrt(fast / mass) / _RESOLVED))
 
     def _labels(self, fiber: Any) -> Labels:
         import jax.numpy as jnp
@@ -107,11 +103,11 @@ class ElectronWave(Case):
         import fiberax as fx
 
         rest = -GPA * float(fx.response(fiber, 0.0).energy)
-        axis = jnp.outer(fiber.direction, fiber.direction)
+        axis = fiber.inside(jnp.ones(()))  # A of a unit strain
 
         def microstate(state, strain) -> dict[str, np.ndarray]:
             u = state.position if self.method is Method.SEAMLESS else state
-            return {"density [electrons/bohr³]": np.asarray(fx.solids.density(fiber.crystal, jnp.asarray(u), strain * axis))}
+            return {"density [electrons/bohr³]": np.asarray(fx.solids.density(fiber, jnp.asarray(u), strain * axis))}
 
         return Labels(
             quantities={

@@ -110,7 +110,7 @@ class WaveCase(ChainOptions):
         mass = density(crystal) if self.density is None else self.density
         # In nm and ps a density in g/cm³ goes with GPa; the fiber's stress is in eV/Å³.
         mass /= factor(crystal)[0]
-        return fx.solids.Uniaxial(crystal), mass, _crystal_labels(crystal)
+        return fx.solids.uniaxial(crystal), mass, _crystal_labels(crystal)
 
     def _pace(self, macro: Any, chain: Any) -> tuple[float, float]:
         """The largest stable macro step, and the speed of sound, around the pulse. Raises `BadInput` where there is none."""
@@ -118,7 +118,7 @@ class WaveCase(ChainOptions):
 
         bundle, still = fx.Bundle(macro, chain), macro.start(self.strain)
         cell = self.length / self.cells
-        if isinstance(chain, fx.solids.Uniaxial):
+        if isinstance(chain, fx.AbstractAssembled):
             # The modulus of the crystal compiles in a fraction of the time of the whole model's derivative.
             modulus = float(fx.response(chain, self.strain, tangent=True).tangent)
             step, stable = cell / math.sqrt(abs(modulus) / float(macro.density)), modulus > 0.0
@@ -126,7 +126,7 @@ class WaveCase(ChainOptions):
             relaxed = fx.stiffness(bundle, still)
             step, stable = relaxed.step, relaxed.growth < 1e-3 * abs(relaxed.eigenvalue)
         if not stable:
-            what = "crystal" if isinstance(chain, fx.solids.Uniaxial) else "chain"
+            what = "crystal" if isinstance(chain, fx.AbstractAssembled) else "chain"
             raise BadInput(f"--strain = {self.strain:g}: there the {what} is not stable, dF/dA < 0, and no wave runs in it.")
         if self.method is Method.QUASISTATIC:
             return step, cell / step
@@ -184,18 +184,10 @@ def _crystal_labels(crystal: Any) -> Labels:
 
 
 def _settled(chain: Any) -> Any:
-    """The chain with an `init` in equilibrium, so that nothing but the pulse moves."""
+    """Electrons begin in equilibrium, so that nothing but the pulse moves."""
     import fiberax as fx
-    from fiberax.core.equilibrium import relaxed
 
-    class Settled(fx.solids.QuantumChain):
-        """Starts from its ground state."""
-
-        def init(self, condition, key):
-            plain = fx.solids.QuantumChain(self.V, self.external, self.n)
-            return relaxed(plain, condition, plain.init(condition, key), 1e-10)[0]
-
-    return Settled(chain.V, chain.external, chain.n) if isinstance(chain, fx.solids.QuantumChain) else chain
+    return fx.Mapped(chain, state=fx.AtRest(1e-10)) if isinstance(chain, fx.solids.QuantumChain) else chain
 
 
 def _substeps(chain: Any, mass: float, strain: float, dt: float) -> int:

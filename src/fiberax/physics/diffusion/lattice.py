@@ -17,9 +17,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fiberax.core.capabilities import AbstractEnsemble
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractStochastic
 from fiberax.core.noise import Noise, check_noise, draw
+from fiberax.core.strategies import Forbidden
 from fiberax.numerics import trees
 
 Dynamics = Literal["exchange", "global"]
@@ -33,7 +35,7 @@ class Lattice(NamedTuple):
     noise: Float[Array, "*sites replicas"]
 
 
-class GinzburgLandau(AbstractStochastic):
+class GinzburgLandau(AbstractStochastic, AbstractEnsemble):
     """Lattices of `sites`^`dim` continuous spins; condition U (), the mean of every replica at all times; response A(U) ().
 
     `V`: energy of one site, any elementwise function of φ that JAX can differentiate. `beta`: inverse temperature, in units of
@@ -112,7 +114,7 @@ class GinzburgLandau(AbstractStochastic):
         held = state.field + (condition - self._mean(state.field))
         return 0.5 * jnp.mean(self._force(held))
 
-    def stderr(self, state: Lattice, condition):
+    def standard_error(self, state: Lattice, condition):
         """Standard error of A over the replicas; None for a single one, whose sites are correlated."""
         if self.replicas == 1:
             return None
@@ -121,8 +123,8 @@ class GinzburgLandau(AbstractStochastic):
         return jnp.std(each, ddof=1) / self.replicas**0.5
 
     @property
-    def unmixable(self):
-        return "means of the spins of several sites fluctuate less than the spins of any, and are in no equilibrium"
+    def mixing(self):
+        return Forbidden("means of the spins of several sites fluctuate less than the spins of any, and are in no equilibrium")
 
     def _force(self, field):
         """V'(φ), elementwise."""

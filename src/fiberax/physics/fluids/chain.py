@@ -15,11 +15,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from fiberax.core.capabilities import AbstractEnsemble
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractStochastic
 from fiberax.core.noise import Noise, draw
+from fiberax.core.strategies import Within
 from fiberax.physics.fluids.dumbbell import carried, check_condition, check_ensemble, kramers, square
 from fiberax.physics.fluids.members import Controlled, moving, not_beyond, standard_errors
 from fiberax.physics.fluids.springs import AbstractSpring, Hookean
@@ -29,7 +32,7 @@ _RESOLVED = 0.2  # time step times the fastest rate of spring and flow
 _SWEEPS = 2
 
 
-class Chain(AbstractStochastic, AbstractSuspended):
+class Chain(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
     """`members` chains of `springs` springs (springs, dim, members); condition κ (dim, dim); response τ, springs·I at rest.
 
     `spring`: `Hookean()` (Rouse chains), `FENE(b)` or one's own; b is that of each spring. `De`: relaxation time of a single
@@ -107,7 +110,7 @@ class Chain(AbstractStochastic, AbstractSuspended):
             return stress(state)
         return self.springs * jnp.eye(self.dim) + stress(state.members) - stress(state.rest)
 
-    def stderr(self, state, condition):
+    def standard_error(self, state, condition):
         """Standard error of the stress over the members, which are independent of one another."""
         first = jax.tree.map(lambda springs: jnp.swapaxes(springs, 0, 1), state)
         factors = jax.tree.map(lambda z: self.spring.factor(square(z)), first)
@@ -118,7 +121,15 @@ class Chain(AbstractStochastic, AbstractSuspended):
 
         return standard_errors(term, self.dim, self.members)
 
-    def restore(self, state, safe):
+    @property
+    def mixing(self):
+        return Within(self._kept)
+
+    def relaxation_time(self, condition):
+        """The longest Rouse time De/(2 sin²(π/(2 springs + 2)))."""
+        return self.De / (2.0 * np.sin(0.5 * np.pi / (self.springs + 1)) ** 2)
+
+    def _kept(self, state, safe):
         """Springs of an interpolation only where they keep away from their limit."""
         one = lambda z, mean: not_beyond(jnp.swapaxes(z, 0, 1), jnp.swapaxes(mean, 0, 1), self.spring.limit)
         return jax.tree.map(lambda z, mean: jnp.swapaxes(one(z, mean), 0, 1), state, safe)

@@ -1,7 +1,7 @@
 """What the Fokker-Planck fibers of dumbbells and rods share: ψ as a sum of basis functions of which the first carries the mass.
 
 The state holds the other coefficients, so that the mass is 1 exactly, at all times. A spectral density that is not resolved
-turns negative somewhere; how much of it does is the fiber's `soundness`, and what says where is `diagnose`.
+turns negative somewhere; how much of it does is the fiber's `stability_margin`, and `explain` says where.
 """
 
 import abc
@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fiberax.core.capabilities import AbstractMonitored
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow
 from fiberax.numerics import trees
+from fiberax.numerics.result import Result
 from fiberax.physics.fluids.suspended import AbstractSuspended
 
 NEGATIVE = 0.25  # negative mass at which a density is given up; stresses up to there were within 0.1 % in trials
@@ -28,7 +30,7 @@ class Grid(eqx.Module):
     values: Float[Array, "points n"]
 
 
-class AbstractDensity(AbstractFlow, AbstractSuspended):
+class AbstractDensity(AbstractFlow, AbstractMonitored, AbstractSuspended):
     """An even probability density; the state (n − 1,) are its coefficients but for the first, which is `constant`.
 
     More than five public methods: they are those of a flow, and `density`.
@@ -37,10 +39,6 @@ class AbstractDensity(AbstractFlow, AbstractSuspended):
     grid: eqx.AbstractVar[Grid]
     constant: eqx.AbstractVar[float]
     degree: eqx.AbstractVar[int]
-
-    @property
-    def dense_limit(self):
-        return self.grid.values.shape[1]
 
     @abc.abstractmethod
     def basis(self, points: np.ndarray) -> np.ndarray:
@@ -62,11 +60,14 @@ class AbstractDensity(AbstractFlow, AbstractSuspended):
         """∫ max(−ψ, 0), zero for a true density."""
         return -jnp.sum(self.grid.weights * jnp.minimum(self.grid.values @ self.full(state), 0.0))
 
-    def soundness(self, state, condition):
+    def stability_margin(self, state, condition):
         """1/4 less the negative mass: beyond it the degree is too low for the flow."""
         return NEGATIVE - self.negative(state)
 
-    def diagnose(self, state, condition):
+    def remedy(self, result):
+        return "a larger degree, if there is a steady state" if result == Result.OUT_OF_RANGE else ""
+
+    def explain(self, state, condition):
         psi = np.asarray(self.grid.values @ self.full(state))
         worst = int(np.argmin(psi))
         return (

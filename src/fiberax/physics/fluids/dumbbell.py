@@ -16,9 +16,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fiberax.core.capabilities import AbstractEnsemble
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractStochastic
 from fiberax.core.noise import Noise, check_noise, draw
+from fiberax.core.strategies import Within
 from fiberax.numerics import trees
 from fiberax.physics.fluids.members import Controlled, moving, not_beyond, standard_errors
 from fiberax.physics.fluids.springs import AbstractSpring, Hookean
@@ -27,7 +29,7 @@ from fiberax.physics.fluids.suspended import AbstractSuspended
 _RESOLVED = 0.2  # time step times the fastest rate of spring and flow
 
 
-class Dumbbell(AbstractStochastic, AbstractSuspended):
+class Dumbbell(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
     """`members` springs (dim, members); condition κ (dim, dim), κ_ij = ∂U_i/∂x_j; response τ = ⟨f⊗z⟩ (dim, dim), I at rest.
 
     `spring`: `Hookean()`, `FENE(b)` or one's own. `De`: relaxation time in units of the flow's time. `noise`: "three-point"
@@ -94,7 +96,7 @@ class Dumbbell(AbstractStochastic, AbstractSuspended):
             return stress(state)
         return jnp.eye(self.dim) + stress(state.members) - stress(state.rest)
 
-    def stderr(self, state, condition):
+    def standard_error(self, state, condition):
         """Standard error of the stress over the members, which are independent of one another."""
         factors = jax.tree.map(lambda z: self.spring.factor(square(z)), state)
 
@@ -104,9 +106,14 @@ class Dumbbell(AbstractStochastic, AbstractSuspended):
 
         return standard_errors(term, self.dim, self.members)
 
-    def restore(self, state, safe):
+    @property
+    def mixing(self):
         """Springs of an interpolation only where they keep away from their limit."""
-        return jax.tree.map(lambda z, mean: not_beyond(z, mean, self.spring.limit), state, safe)
+        return Within(lambda state, safe: jax.tree.map(lambda z, mean: not_beyond(z, mean, self.spring.limit), state, safe))
+
+    def relaxation_time(self, condition):
+        """De, that of a single mode of Hookean springs; finite ones relax faster."""
+        return self.De
 
     @property
     def _type(self):

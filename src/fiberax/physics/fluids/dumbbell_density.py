@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fiberax.core.capabilities import AbstractMonitored, AbstractPropagated, AbstractTangent
 from fiberax.core.errors import BadInput
-from fiberax.core.fiber import AbstractFlow
+from fiberax.core.solvers import Newton
+from fiberax.core.strategies import Within
 from fiberax.numerics import trees
 from fiberax.numerics.result import Result, outcome
 from fiberax.physics.fluids import ball
@@ -27,7 +29,7 @@ _SERIES = 18
 _LARGEST = 2500  # basis functions; their matrices then take 1/2 GB
 
 
-class DumbbellDensity(AbstractDensity):
+class DumbbellDensity(AbstractDensity, AbstractTangent):
     """ψ(z) of FENE dumbbells; condition κ (dim, dim), κ_ij = ∂U_i/∂x_j; response τ = ⟨f⊗z⟩ (dim, dim), I at rest.
 
     `spring`: `FENE(b)`, with b a plain number. `De`: relaxation time in units of the flow's time, which is also the fiber's.
@@ -85,19 +87,9 @@ class DumbbellDensity(AbstractDensity):
     def link(self, state, condition):
         return self.stress @ self.full(state)
 
-    def solve(self, condition, state, tolerance):
-        """The steady density by one dense solve, to round-off whatever the tolerance."""
-        matrix, source = self._system(condition)
-        new = jnp.linalg.solve(matrix, -source)
-        residual = trees.norm(matrix @ new + source) / jnp.maximum(trees.norm(matrix @ self.rest + source), trees.norm(source))
-        code = jnp.where(self.soundness(new, condition) > 0.0, Result.SUCCESS, Result.OUT_OF_RANGE)
-        return new, outcome(jnp.where(trees.isfinite(new), code, Result.NONFINITE), 1, residual)
-
-    def solve_stage(self, condition, base, shift, state, tolerance):
-        """One dense solve, the problem being linear."""
-        matrix, source = self._system(condition)
-        new = jnp.linalg.solve(matrix - shift * jnp.eye(source.size), -source - shift * base)
-        return new, outcome(jnp.where(trees.isfinite(new), Result.SUCCESS, Result.NONFINITE), 1)
+    @property
+    def solver(self):
+        return _Dense(dense_limit=self.grid.values.shape[1])
 
     def tangent(self, state, condition):
         """∂τ_ij/∂κ_kl by one dense solve."""
@@ -106,17 +98,33 @@ class DumbbellDensity(AbstractDensity):
 
     def _solved(self, condition, right):
         """Matrix⁻¹ right over the last axis of `right` (dim, dim, n − 1), which then comes first."""
-        matrix = self._system(condition)[0]
+        matrix = self.system(condition)[0]
         columns = jnp.linalg.solve(matrix, right.reshape(-1, matrix.shape[0]).T)
         return columns.reshape(-1, self.dim, self.dim)
 
-    def _system(self, condition):
+    def system(self, condition):
         """Matrix and constant of the linear rate."""
         rows = jnp.tensordot(condition, self.flow[:, :, 1:], 2) + self.diffusion[1:] / self.De
         return rows[:, 1:], rows[:, 0] * self.constant
 
 
-class GaussianDensity(AbstractFlow, AbstractSuspended):
+class _Dense(Newton):
+    """The steady density, and stages of implicit steps, by one dense solve each, to round-off whatever the tolerance."""
+
+    def solve(self, fiber: DumbbellDensity, state, condition, tolerance):
+        matrix, source = fiber.system(condition)
+        new = jnp.linalg.solve(matrix, -source)
+        residual = trees.norm(matrix @ new + source) / jnp.maximum(trees.norm(matrix @ fiber.rest + source), trees.norm(source))
+        code = jnp.where(fiber.stability_margin(new, condition) > 0.0, Result.SUCCESS, Result.OUT_OF_RANGE)
+        return new, outcome(jnp.where(trees.isfinite(new), code, Result.NONFINITE), 1, residual)
+
+    def stage(self, fiber: DumbbellDensity, state, condition, base, shift, tolerance):
+        matrix, source = fiber.system(condition)
+        new = jnp.linalg.solve(matrix - shift * jnp.eye(source.size), -source - shift * base)
+        return new, outcome(jnp.where(trees.isfinite(new), Result.SUCCESS, Result.NONFINITE), 1)
+
+
+class GaussianDensity(AbstractPropagated, AbstractMonitored, AbstractSuspended):
     """ψ(z) of Hookean dumbbells that start from a Gaussian: its covariance c (dim, dim) is state and response (Oldroyd-B).
 
     Condition, `De` and `dim` as for `DumbbellDensity`. Exact. There is no steady state for De ε ≥ 1/2 in extension: the solve
@@ -162,20 +170,22 @@ class GaussianDensity(AbstractFlow, AbstractSuspended):
     def link(self, state, condition):
         return state
 
-    def solve(self, condition, state, tolerance):
-        new, out = super().solve(condition, state, tolerance)
-        lost = (out.result == Result.SUCCESS) & ~(self.soundness(new, condition) > 0.0)
-        return new, out._replace(result=jnp.where(lost, jnp.int32(Result.OUT_OF_RANGE), out.result))
+    @property
+    def solver(self):
+        return _Covariance()
 
-    def restore(self, state, safe):
-        """The new c where it is at least a quarter of `safe` in every direction, so that it stays positive, else `safe`."""
-        return jnp.where(_positive(state - 0.25 * safe), state, safe)
+    @property
+    def mixing(self):
+        return Within(_safe)
 
-    def soundness(self, state, condition):
+    def stability_margin(self, state, condition):
         """The smallest eigenvalue of c."""
         return jnp.min(jnp.linalg.eigvalsh(0.5 * (state + state.T)))
 
-    def diagnose(self, state, condition):
+    def remedy(self, result):
+        return "there is no steady state at or beyond De·rate = 1/2 in extension" if result == Result.OUT_OF_RANGE else ""
+
+    def explain(self, state, condition):
         return (
             f"The covariance is not positive, its eigenvalues being {np.linalg.eigvalsh(np.asarray(state))}: no steady state."
         )
@@ -185,6 +195,20 @@ class GaussianDensity(AbstractFlow, AbstractSuspended):
         points = jnp.asarray(points, jnp.result_type(float))
         square = jnp.sum(points * jnp.linalg.solve(state, points.T).T, axis=1)
         return jnp.exp(-0.5 * square) / jnp.sqrt(jnp.linalg.det(2.0 * jnp.pi * state))
+
+
+class _Covariance(Newton):
+    """Newton's method, whose answer counts where it is a covariance."""
+
+    def solve(self, fiber, state, condition, tolerance):
+        new, out = super().solve(fiber, state, condition, tolerance)
+        lost = (out.result == Result.SUCCESS) & ~(fiber.stability_margin(new, condition) > 0.0)
+        return new, out._replace(result=jnp.where(lost, jnp.int32(Result.OUT_OF_RANGE), out.result))
+
+
+def _safe(state, safe):
+    """The new c where it is at least a quarter of `safe` in every direction, so that it stays positive, else `safe`."""
+    return jnp.where(_positive(state - 0.25 * safe), state, safe)
 
 
 def _weight(n: int, x: Float[Array, ""]) -> Float[Array, ""]:

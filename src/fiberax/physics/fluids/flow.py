@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput, Mismatch
-from fiberax.core.fiber import AbstractFiber, AbstractWrapper
-from fiberax.core.macro import AbstractPrompt, AbstractSemiImplicit, Layout, Prompt
+from fiberax.core.fiber import AbstractFiber
+from fiberax.core.link import AbstractWrapper
+from fiberax.core.macro import AbstractInertialess, AbstractSemiImplicit, Inertialess, Layout
 from fiberax.core.transport import AbstractCarrier, AbstractTransport
 from fiberax.grids.box import Box
 from fiberax.numerics import trees
@@ -190,7 +191,7 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
         near, moved = jax.jvp(self.within, (time, macro), (jnp.ones_like(time), free))
         return jax.tree.map(lambda r, v, u: r + (v - u), moved, near, macro)
 
-    def paired(self, fiber):
+    def with_fiber(self, fiber):
         return type(self)(self.box, self.parameters.beside(fiber), self.sides)
 
     def transport(self) -> AbstractTransport:
@@ -211,10 +212,10 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
         return jax.eval_shape(lambda: self.sample(jnp.zeros_like))
 
 
-class Creeping(AbstractPrompt, AbstractCarrier):
+class Creeping(AbstractInertialess, AbstractCarrier):
     """A flow without inertia, Re = 0, in the discretisation of `inner`: Stokes flow under the stress of the fibers.
 
-    The macrostate is `Prompt(velocity, before)`.
+    The macrostate is `Inertialess(velocity, before)`.
     """
 
     inner: AbstractFluid
@@ -223,12 +224,12 @@ class Creeping(AbstractPrompt, AbstractCarrier):
     def grid(self):
         return self.inner.grid
 
-    def start(self, t: Any = 0.0, velocity: Callable | None = None) -> Prompt:
+    def start(self, t: Any = 0.0, velocity: Callable | None = None) -> Inertialess:
         """The Stokes flow under isotropic stress at `t`, or `velocity` as for a flow with inertia."""
         time = jnp.asarray(t, jnp.result_type(float))
         # isotropic stress pushes nothing
         value = self._stokes(time, self.inner.force(time)) if velocity is None else self.inner.start(time, velocity)
-        return Prompt(value, value)
+        return Inertialess(value, value)
 
     def _stokes(self, t, known: Velocity) -> Velocity:
         return self.inner.stokes(t, known, jnp.zeros_like(t), self.inner.parameters.viscosity_ratio)
@@ -243,12 +244,12 @@ class Creeping(AbstractPrompt, AbstractCarrier):
     def face_velocity(self, t, macro):
         return self.inner.face_velocity(t, macro.value)
 
-    def centred(self, macro: Prompt) -> Float[Array, "*cells d"]:
+    def centred(self, macro: Inertialess) -> Float[Array, "*cells d"]:
         """Velocity at the cell centres, (*cells, d)."""
         return self.inner.centred(macro.value)
 
-    def paired(self, fiber):
-        return Creeping(self.inner.paired(fiber))
+    def with_fiber(self, fiber):
+        return Creeping(self.inner.with_fiber(fiber))
 
     def transport(self):
         return self.inner.transport()
@@ -260,7 +261,7 @@ class Creeping(AbstractPrompt, AbstractCarrier):
         return self.inner.layout()
 
     def example(self):
-        return Prompt(self.inner.example(), self.inner.example())
+        return Inertialess(self.inner.example(), self.inner.example())
 
 
 def evaluate(function: Callable, points: np.ndarray) -> Array:
@@ -324,7 +325,7 @@ def Flow(
 
     Args:
         grid: A `fx.grids.Box`; in one dimension it is the y axis of a channel along x.
-        Re: Reynolds number. With 0 the flow is creeping: its macrostate is `fx.Prompt(velocity, before)`.
+        Re: Reynolds number. With 0 the flow is creeping: its macrostate is `fx.Inertialess(velocity, before)`.
         viscosity_ratio: ν, the solvent's share of the viscosity, between 0 and 1 (no polymers).
         boundary: `Wall`, `Inflow` or `Outflow` for all sides, or a dict of them by "left", "right" (ends of x), "bottom", "top"
             (ends of y). Sides left out are resting walls.

@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
+from fiberax.core.solvers import Newton
 from fiberax.numerics import trees
-from fiberax.numerics.newton import newton
+from fiberax.numerics.newton import Linearised, newton
 from fiberax.numerics.result import Result
 from fiberax.physics.fluids.density import AbstractDensity, Grid, check_density, check_gradient
 from fiberax.physics.fluids.harmonics import angular, count, half_quadrature, harmonics
@@ -27,6 +28,26 @@ _LARGEST = 40
 _ITERATIONS = 60  # of ψ ∝ exp(−Φ)
 _SMALL = 1e-6  # part of the density below which residuals need not be known
 _FLAT = 1e-12  # curvature, relative, below which a direction is taken for free
+
+
+class _LeastLength(Newton):
+    """Newton's method with steps of least length: at rest any director will do. Residuals are in terms of diffusion."""
+
+    def solve(self, fiber: "RodDensity", state, condition, tolerance):
+        rest = lambda v: fiber.rate(v, condition)
+        spread = fiber.laplacian[1:] / fiber.De
+
+        def linearise(v):
+            jacobian = jax.jacfwd(rest)(v) / spread[:, None]
+            normal = jacobian.T @ jacobian + _FLAT * jnp.trace(jacobian.T @ jacobian) / spread.size * jnp.eye(spread.size)
+            factors = jax.scipy.linalg.cho_factor(normal)
+            return Linearised(lambda r: jax.scipy.linalg.cho_solve(factors, jacobian.T @ (r / spread)), None)
+
+        isotropic = jnp.maximum(trees.norm(rest(jnp.zeros_like(state))), _SMALL * fiber.constant / fiber.De)
+        reference = jnp.maximum(isotropic, trees.norm(spread * state))
+        new, out = newton(rest, state, linearise, reference, tolerance)
+        lost = (out.result == Result.SUCCESS) & ~(fiber.stability_margin(new, condition) > 0.0)
+        return new, out._replace(result=jnp.where(lost, jnp.int32(Result.OUT_OF_RANGE), out.result))
 
 
 class RodDensity(AbstractDensity):
@@ -121,21 +142,9 @@ class RodDensity(AbstractDensity):
             elastic = elastic + (self.flow @ full) @ self._field(full)
         return elastic + 0.5 * self.De * viscous
 
-    def solve(self, condition, state, tolerance):
-        """Newton's method with steps of least length: at rest any director will do. Residuals are in terms of diffusion."""
-        rest = lambda v: self.rate(v, condition)
-        spread = self.laplacian[1:] / self.De
-
-        def step(v, r):
-            jacobian = jax.jacfwd(rest)(v) / spread[:, None]
-            normal = jacobian.T @ jacobian + _FLAT * jnp.trace(jacobian.T @ jacobian) / spread.size * jnp.eye(spread.size)
-            return jax.scipy.linalg.solve(normal, jacobian.T @ (r / spread), assume_a="pos")
-
-        isotropic = jnp.maximum(trees.norm(rest(jnp.zeros_like(state))), _SMALL * self.constant / self.De)
-        reference = jnp.maximum(isotropic, trees.norm(spread * state))
-        new, out = newton(rest, state, step, reference, tolerance)
-        lost = (out.result == Result.SUCCESS) & ~(self.soundness(new, condition) > 0.0)
-        return new, out._replace(result=jnp.where(lost, jnp.int32(Result.OUT_OF_RANGE), out.result))
+    @property
+    def solver(self):
+        return _LeastLength(dense_limit=self.grid.values.shape[1])
 
     def _field(self, full):
         """Coefficients of Φ."""

@@ -19,8 +19,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fiberax.core.capabilities import AbstractEnsemble
 from fiberax.core.fiber import AbstractStochastic
 from fiberax.core.noise import Noise, draw
+from fiberax.core.strategies import Headless
 from fiberax.physics.fluids.dumbbell import carried, check_condition, check_ensemble, square
 from fiberax.physics.fluids.members import Controlled, moving, standard_errors
 from fiberax.physics.fluids.potentials import AbstractMeanField, second_moment
@@ -29,7 +31,7 @@ from fiberax.physics.fluids.suspended import AbstractSuspended
 _RESOLVED = 0.15  # time step times the fastest rate of rotation, mean field and flow
 
 
-class Rod(AbstractStochastic, AbstractSuspended):
+class Rod(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
     """`members` unit vectors (3, members); condition κ (3, 3), κ_ij = ∂U_i/∂x_j; response the full stress τ (3, 3), 0 at rest.
 
     `potential`: `MaierSaupe(N)`, `Onsager(N)`, one's own, or None for a dilute suspension. `De`: 1/De is the rotational
@@ -100,7 +102,7 @@ class Rod(AbstractStochastic, AbstractSuspended):
         fourth = (condition + condition.T + jnp.trace(condition) * jnp.eye(3)) / 15.0
         return self._stress(state.members, condition) - self._stress(state.rest, condition) + 0.5 * self.De * fourth
 
-    def stderr(self, state, condition):
+    def standard_error(self, state, condition):
         """Standard error of the stress over the members, as if these were independent: their mean field correlates them.
 
         That is exact for dilute rods, and too small the nearer order is to setting in; averages over time show the whole.
@@ -115,13 +117,10 @@ class Rod(AbstractStochastic, AbstractSuspended):
 
         return standard_errors(term, 3, self.members)
 
-    def align(self, state, reference):
-        """Rods are the same head to tail: each in the sense that is nearer to that of its reference."""
-        return jax.tree.map(lambda m, other: jnp.where(_dot(m, other) < 0.0, -m, m), state, reference)
-
-    def restore(self, state, safe):
-        """Unit vectors, along `safe` where an interpolation has nearly lost its direction."""
-        return jax.tree.map(lambda m, mean: _unit(jnp.where(_dot(m, mean) > 0.25 * square(mean), m, mean)), state, safe)
+    @property
+    def mixing(self):
+        """Rods are the same head to tail, and unit vectors."""
+        return Headless(_turned, _kept)
 
     def _torques(self, m, condition):
         """m·κm (members,) and (I − mm)f (3, members)."""
@@ -173,3 +172,13 @@ def _unit(m):
 def _mean(a, b):
     """⟨a⊗b⟩ over the members."""
     return a @ b.T / a.shape[1]
+
+
+def _turned(state, reference):
+    """Each rod in the sense that is nearer to that of its reference."""
+    return jax.tree.map(lambda m, other: jnp.where(_dot(m, other) < 0.0, -m, m), state, reference)
+
+
+def _kept(state, safe):
+    """Unit vectors, along `safe` where an interpolation has nearly lost its direction."""
+    return jax.tree.map(lambda m, mean: _unit(jnp.where(_dot(m, mean) > 0.25 * square(mean), m, mean)), state, safe)

@@ -15,8 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fiberax.core.capabilities import AbstractStationary
+from fiberax.core.equilibrium import following
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow
+from fiberax.core.solvers import Newton
 from fiberax.numerics.result import Outcome, Result, outcome
 from fiberax.physics.homogenization.closed_form import corrector_1d
 from fiberax.physics.homogenization.discretisation import (
@@ -30,10 +33,11 @@ from fiberax.physics.homogenization.krylov import Progress, bicgstab2, conjugate
 from fiberax.physics.homogenization.medium import AbstractMedium, inverse_symbol, medium, reference
 
 _ASYMMETRY = 1e-13
+_DENSE = 8  # Krylov methods with the Fourier preconditioner beat dense algebra on all but the smallest cells
 _ROUNDS = 6  # of which the last only measures
 
 
-class Cell(AbstractFlow):
+class Cell(AbstractStationary, AbstractFlow):
     """The cell problem of a coefficient; condition U, state the correctors χ, response A(U).
 
     Args:
@@ -119,7 +123,7 @@ class Cell(AbstractFlow):
         return len(self.shape)
 
     @property
-    def symmetric(self) -> bool:
+    def known_symmetric(self) -> bool:
         """Whether the tensor is known to be symmetric before any U is given."""
         return self.declared is True or self.d == 1
 
@@ -145,38 +149,25 @@ class Cell(AbstractFlow):
         """A_ij = ⟨e_i·a(∇χ_j + e_j)⟩, (d, d), at any χ (2.3)."""
         return self._medium(condition).balance(state)[1]
 
-    def variational_link(self, state, condition):
-        """A_ij = ⟨(e_i + ∇χ_i)·a(e_j + ∇χ_j)⟩ where a is known to be symmetric, else None."""
+    def stationary_link(self, state, condition):
+        """A_ij = ⟨(e_i + ∇χ_i)·a(e_j + ∇χ_j)⟩ where a is known to be symmetric; else the correctors follow U."""
         a = self.coefficient(condition)
-        if not (self.symmetric or a.ndim == self.d):
-            return None
+        if not (self.known_symmetric or a.ndim == self.d):
+            return self.link(following(self, state, condition), condition)
         return energy(state, *medium(self.discretisation, a, self.d).balance(state))
 
     @property
-    def dense_limit(self) -> int:
-        """Krylov methods with the Fourier preconditioner beat dense algebra on all but the smallest cells."""
-        return 8
+    def solver(self):
+        return _CellSolver(self.approximate_inverse, symmetric=self.known_symmetric, dense_limit=_DENSE)
 
-    def precondition(self, residual, condition, shift):
+    def approximate_inverse(self, residual, condition, shift):
         """(∇·ā∇ − Π − shift)⁻¹ residual, with ā the mean of the symmetric part of a."""
         tensor, diagonal = reference(self.coefficient(condition), self.d)
         inverse = inverse_symbol(self.discretisation, tensor, self.shape, diagonal, shift)
         return -fourier_filter(residual, inverse)
 
-    def solve(self, condition, state, tolerance):
-        """Correctors from `state` on, to the relative tolerance stated above; residual in that norm."""
-        a = self.coefficient(condition)
-        if self.d == 1 and self.closed_form:
-            chi = corrector_1d(self.discretisation, a.reshape(self.shape))[None]
-            result = jnp.where(is_positive(a, 1), Result.SUCCESS, Result.NONFINITE)
-            return jnp.where(result == Result.SUCCESS, chi, state), outcome(result)
-        return self._balanced(a, state, tolerance, None, 0.0)
-
-    def solve_stage(self, condition, base, shift, state, tolerance):
-        """Correctors of an implicit stage, (−div(a∇) + shift) χ_j = div(a e_j) + shift base_j, by the same method."""
-        return self._balanced(self.coefficient(condition), state, tolerance, base, shift)
-
-    def _balanced(self, a, state, tolerance, base, shift) -> tuple[Array, Outcome]:
+    def balanced(self, a, state, tolerance, base, shift) -> tuple[Array, Outcome]:
+        """Correctors of the coefficient a, of a stage where `base` is given, and how the solve ended."""
         sound = is_positive(a, self.d)
         safe = jnp.where(sound, a, identity_like(a, self.d))
         asymmetric = is_asymmetric(safe, self.d)
@@ -213,7 +204,7 @@ class Cell(AbstractFlow):
         system, falling = problem.system(shift), base is None
 
         def correct(r, scale, budget) -> Progress:
-            if problem.a.ndim == self.d or self.symmetric:
+            if problem.a.ndim == self.d or self.known_symmetric:
                 return conjugate_gradients(system, r, scale, tolerance, budget, falling)
             if self.declared is False:
                 return bicgstab2(system, r, scale, tolerance, budget)
@@ -247,6 +238,23 @@ class Cell(AbstractFlow):
         start = (chi, chi, jnp.asarray(jnp.inf), zero, zero, zero)
         _, chi, level, steps, _, _ = jax.lax.while_loop(go_on, body, start)
         return chi, steps, level
+
+
+class _CellSolver(Newton):
+    """Krylov methods with the Fourier preconditioner for correctors and for stages of implicit steps."""
+
+    def solve(self, fiber: Cell, state, condition, tolerance):
+        """Correctors from `state` on, to the relative tolerance that `Cell` states; residual in that norm."""
+        a = fiber.coefficient(condition)
+        if fiber.d == 1 and fiber.closed_form:
+            chi = corrector_1d(fiber.discretisation, a.reshape(fiber.shape))[None]
+            result = jnp.where(is_positive(a, 1), Result.SUCCESS, Result.NONFINITE)
+            return jnp.where(result == Result.SUCCESS, chi, state), outcome(result)
+        return fiber.balanced(a, state, tolerance, None, 0.0)
+
+    def stage(self, fiber: Cell, state, condition, base, shift, tolerance):
+        """Correctors of an implicit stage, (−div(a∇) + shift) χ_j = div(a e_j) + shift base_j, by the same method."""
+        return fiber.balanced(fiber.coefficient(condition), state, tolerance, base, shift)
 
 
 def energy(chi, residual, flux):

@@ -15,7 +15,9 @@ from jaxtyping import Array, Float, Int
 
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow
-from fiberax.numerics.result import Result, outcome
+from fiberax.core.solvers import Newton
+from fiberax.numerics.newton import backtrack
+from fiberax.numerics.result import Outcome, Result, outcome
 from fiberax.physics.homogenization.cell import check_shape
 from fiberax.physics.homogenization.discretisation import (
     AbstractDiscretisation,
@@ -28,6 +30,7 @@ from fiberax.physics.homogenization.medium import System, inverse_symbol, krylov
 
 _ASYMMETRY = 1e-12
 _HALVINGS = 40
+_DENSE = 8  # as for `Cell`
 
 
 class FluxCell(AbstractFlow):
@@ -74,7 +77,7 @@ class FluxCell(AbstractFlow):
         self.declared, self.max_steps = symmetric, max_steps
 
     @property
-    def symmetric(self) -> bool:
+    def known_symmetric(self) -> bool:
         """Whether ∂q/∂g is promised to be symmetric."""
         return self.declared is True or len(self.shape) == 1
 
@@ -93,17 +96,16 @@ class FluxCell(AbstractFlow):
         return jnp.mean(self._flux(state, condition), axis=(0, *axes(d)))
 
     @property
-    def dense_limit(self) -> int:
-        """Krylov methods with the Fourier preconditioner beat dense algebra on all but the smallest cells."""
-        return 8
+    def solver(self):
+        return _FluxSolver(self.approximate_inverse, symmetric=self.known_symmetric, dense_limit=_DENSE)
 
-    def precondition(self, residual, condition, shift):
+    def approximate_inverse(self, residual, condition, shift):
         """(∇·ā∇ − Π − shift)⁻¹ residual, with ā the mean tangent of the law at the homogeneous gradient G."""
         mean = _reference(self._tangent(jnp.zeros(self.shape), condition))
         inverse = inverse_symbol(self.discretisation, mean, self.shape, len(self.shape) == 1, shift)
         return -fourier_filter(residual[None], inverse)[0]
 
-    def solve(self, condition, state, tolerance):
+    def balanced(self, state, condition, tolerance) -> tuple[Array, Outcome]:
         """Damped Newton from `state`, each linear problem by a Krylov method with the Fourier preconditioner."""
         d = len(self.shape)
         state = state - self.discretisation.unseen(state, d)
@@ -171,7 +173,7 @@ class FluxCell(AbstractFlow):
     def _direction(self, problem: "_Linear", r, forcing, budget: int = 2000):
         system = problem.system
         scale = system.dot(r[None], system.precondition(r[None]))
-        if self.symmetric:
+        if self.known_symmetric:
             return conjugate_gradients(system, r[None], scale, forcing, budget).correction[0]
         if self.declared is False:
             return bicgstab2(system, r[None], scale, forcing, budget).correction[0]
@@ -193,19 +195,14 @@ class FluxCell(AbstractFlow):
 
         before = system.dot(r[None], system.precondition(r[None]))[0]
 
-        def rejected(carry):
-            k, length, _, new = carry
-            return ~(new <= (1.0 - 1e-4 * length) ** 2 * before) & (k < _HALVINGS)
-
-        def halve(carry):
-            k, length, _, _ = carry
-            return attempt(k + 1, 0.5 * length)
-
-        def attempt(k, length):
+        def attempt(length):
             flux = self._flux(chi + length * direction, condition)
-            return k, length, flux, square(flux)
+            return flux, square(flux)
 
-        _, length, flux, new = jax.lax.while_loop(rejected, halve, attempt(jnp.zeros((), jnp.int32), jnp.ones(())))
+        def accepts(length, found):
+            return found[1] <= (1.0 - 1e-4 * length) ** 2 * before
+
+        length, (flux, new) = backtrack(attempt, accepts, _HALVINGS)
         return chi + length * direction, flux, new < before
 
     def _level(self, chi, flux, condition):
@@ -217,6 +214,13 @@ class FluxCell(AbstractFlow):
         solved = jnp.linalg.solve(mean, jnp.moveaxis(flux, 1, 0).reshape(len(self.shape), -1))
         whole = jnp.sum(solved * jnp.moveaxis(flux, 1, 0).reshape(len(self.shape), -1)) / solved.shape[1]
         return jnp.sqrt(ratio(lost, whole))
+
+
+class _FluxSolver(Newton):
+    """Newton's method whose linear problems are solved by Krylov methods with the Fourier preconditioner."""
+
+    def solve(self, fiber: FluxCell, state, condition, tolerance):
+        return fiber.balanced(state, condition, tolerance)
 
 
 class _Newton(NamedTuple):

@@ -23,7 +23,7 @@ _NAMES: dict[str, str] = {
     "wannier": "electrons.electronic",
     "DiatomicChain": "chains.diatomic",
     "QuantumChain": "chains.quantum_chain",
-    "Uniaxial": "bodies.uniaxial",
+    "uniaxial": "bodies.uniaxial",
     "Wave": "bodies.wave",
 }
 

@@ -247,7 +247,7 @@ def test_what_does_not_fit_is_named():
     with pytest.raises(BadInput, match="positive"):
         fx.solids.Multigrid(max_steps=0)
     with pytest.raises(fx.Mismatch, match="3x3"):
-        fx.Bundle(make(), fx.Energy(lambda s, a: jnp.sum(s**2), lambda a: s0()), link=lambda f, s, a: jnp.zeros((3, 3)))
+        fx.Bundle(make(), fx.EnergyFiber(lambda s, a: jnp.sum(s**2), lambda a: s0()), link=lambda f, s, a: jnp.zeros((3, 3)))
 
 
 def s0():

@@ -20,7 +20,7 @@ def silicon():
 @pytest.mark.parametrize("n", [[1.0, 0.0, 0.0], [1.0, 2.0, -1.0]])
 def test_it_is_the_crystal_along_one_direction(silicon, n):
     unit = np.array(n) / np.linalg.norm(n)
-    fiber, A = fx.solids.Uniaxial(silicon, n), 0.06 * np.outer(unit, unit)
+    fiber, A = fx.solids.uniaxial(silicon, n), 0.06 * np.outer(unit, unit)
     got, whole = fx.response(fiber, 0.06, tangent=True), fx.response(silicon, A, tangent=True)
     assert got.value == pytest.approx(float(unit @ whole.value @ unit), rel=1e-12)
     assert got.energy == pytest.approx(float(whole.energy), rel=1e-14)
@@ -36,20 +36,20 @@ def test_it_is_the_crystal_along_one_direction(silicon, n):
 
 def test_elastic_constants_along_an_axis_and_a_diagonal(silicon):
     """C11 = 151.4 GPa, C12 = 76.4, C44 = 56.4 (Balamane, Halicioglu and Tiller, Phys. Rev. B 46, 1992)."""
-    modulus = lambda n: 160.21766208 * float(fx.response(fx.solids.Uniaxial(silicon, n), 0.0, tangent=True).tangent)
+    modulus = lambda n: 160.21766208 * float(fx.response(fx.solids.uniaxial(silicon, n), 0.0, tangent=True).tangent)
     assert modulus(None) == pytest.approx(151.4, abs=0.1)
     assert modulus([1, 1, 1]) == pytest.approx((151.4 + 2 * 76.4 + 4 * 56.4) / 3, abs=0.2)
 
 
 def test_misuse_is_named(silicon):
     with pytest.raises(BadInput, match="direction must be 3 numbers"):
-        fx.solids.Uniaxial(silicon, [1, 0])
+        fx.solids.uniaxial(silicon, [1, 0])
     with pytest.raises(BadInput, match="Uniaxial: a fx"):
-        fx.solids.Uniaxial(fx.solids.DiatomicChain(lambda r: r**2))  # pyright: ignore[reportArgumentType]
+        fx.solids.uniaxial(fx.solids.DiatomicChain(lambda r: r**2))  # pyright: ignore[reportArgumentType]
 
 
 def test_a_single_step_is_that_of_the_crystal(silicon):
-    fiber, begin = fx.solids.Uniaxial(silicon, [1, 1, 1]), jnp.zeros((1, 3))
+    fiber, begin = fx.solids.uniaxial(silicon, [1, 1, 1]), jnp.zeros((1, 3))
     stepped = fiber.solve_step(jnp.asarray(0.05), begin)[0]
     np.testing.assert_allclose(stepped, silicon.solve_step(jnp.full((3, 3), 0.05 / 3), begin)[0], atol=1e-12)
     assert np.abs(stepped).max() > 0.01

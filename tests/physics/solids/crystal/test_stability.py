@@ -119,7 +119,7 @@ def test_small_matrices():
 
 
 def test_other_fibers_are_refused_in_words():
-    other = fx.testing.DiatomicChain()
+    other = fx.testing.TwoSpringChain()
     for function, arguments in ((fx.solids.stability, (np.eye(3),)), (fx.solids.equilibrium, ())):
         with pytest.raises(fx.BadInput, match="this is a DiatomicChain"):
             function(other, *arguments)

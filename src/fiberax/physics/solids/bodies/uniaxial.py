@@ -1,118 +1,79 @@
-"""Crystals under uniaxial strain as one-dimensional fibers: what a plane wave sees of a crystal (spec section 3).
+"""Solids under uniaxial strain as one-dimensional fibers: what a plane wave sees of a crystal.
 
-A longitudinal plane wave in the direction n strains every cell by A = ε n ⊗ n; the cells beside it hold it in place. More than
-five methods: all that the crystal or its electrons do in a way of their own is passed through.
+A longitudinal plane wave in the direction n strains every cell by A = ε n ⊗ n; neighbouring cells hold it in place.
 """
 
+from typing import Any
+
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fiberax.core.bundle import check_site
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractEnergy
-from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
-from fiberax.physics.solids.crystal.crystal import Crystal
-from fiberax.physics.solids.electrons.kohn_sham import KohnSham
-from fiberax.physics.solids.electrons.thomas_fermi import ThomasFermi
-
-Solid = Crystal | CalculatorCrystal | ThomasFermi | KohnSham
+from fiberax.core.wrapper import AbstractMapped, Mapped
 
 
-class Uniaxial(AbstractEnergy):
-    """A crystal held at A = ε n ⊗ n; condition the strain ε, response n · P n, both numbers, the state that of the crystal.
+class _Strained(eqx.Module):
+    """ε ↦ ε n ⊗ n."""
+
+    direction: Float[Array, " d"]
+
+    def __call__(self, strain):
+        return strain * jnp.outer(self.direction, self.direction)
+
+
+class _Along(eqx.Module):
+    """T ↦ n · T n."""
+
+    direction: Float[Array, " d"]
+
+    def __call__(self, tensor):
+        return tensor @ self.direction @ self.direction
+
+
+def uniaxial(crystal: AbstractEnergy, direction: Any = None) -> AbstractMapped:
+    """An energy fiber with a (d, d) condition, held at A = ε n ⊗ n: condition ε, response n · P n, both numbers.
 
     Args:
-        crystal: `fx.solids.Crystal`, `CalculatorCrystal`, `ThomasFermi` or `KohnSham`.
+        crystal: Any energy fiber whose condition is a displacement gradient (d, d), such as those of `fx.solids`.
         direction: n (d,), of any length but zero, in the frame of the crystal; the first axis by default.
 
     Together with `fx.solids.Wave` it makes a longitudinal plane wave, which a crystal carries where n is a direction of pure
-    longitudinal waves, as its axes of symmetry are. Transverse stresses do no work. Raises `BadInput`.
+    longitudinal waves, as its axes of symmetry are. Transverse stresses do no work. State, stability margin and all else that
+    the crystal can do are those of the crystal.
+
+    Raises:
+        BadInput: A fiber that is no energy, a condition of another kind, or a direction that does not fit.
     """
+    if not isinstance(crystal, AbstractEnergy):
+        raise BadInput(f"uniaxial: an energy fiber is needed; this is a {type(crystal).__name__}.")
+    d = _dimension(crystal, direction)
+    given = np.eye(d)[0] if direction is None else np.asarray(direction, float)
+    if given.shape != (d,) or not np.all(np.isfinite(given)) or not np.any(given):
+        raise BadInput(f"uniaxial: direction must be {d} numbers, not all zero; it is {given.tolist()}.")
+    n = jnp.asarray(given / np.linalg.norm(given))
+    return Mapped(crystal, condition=_Strained(n), response=_Along(n))
 
-    crystal: Solid
-    direction: Float[Array, " d"]
 
-    def __init__(self, crystal: Solid, direction=None):
-        if not isinstance(crystal, Solid):
-            raise BadInput(
-                f"Uniaxial: a fx.solids.Crystal, CalculatorCrystal, ThomasFermi or KohnSham is needed; this is a "
-                f"{type(crystal).__name__}."
-            )
-        d = len(crystal.lattice)
-        given = np.eye(d)[0] if direction is None else np.asarray(direction, float)
-        if given.shape != (d,) or not np.all(np.isfinite(given)) or not np.any(given):
-            raise BadInput(f"Uniaxial: direction must be {d} numbers, not all zero; it is {given.tolist()}.")
-        self.crystal, self.direction = crystal, jnp.asarray(given / np.linalg.norm(given))
-
-    def _gradient(self, strain):
-        return strain * jnp.outer(self.direction, self.direction)
-
-    def _along(self, tensor):
-        """T contracted with n twice, over its last two axes."""
-        return tensor @ self.direction @ self.direction
-
-    def init(self, condition, key):
-        return self.crystal.init(self._gradient(condition), key)
-
-    def energy(self, state, condition):
-        """W(ε n ⊗ n, ξ) per reference volume."""
-        return self.crystal.energy(state, self._gradient(condition))
-
-    @property
-    def conjugate(self):
-        return True
-
-    def link(self, state, condition):
-        """The stress n · P n = dW/dε."""
-        return self._along(self.crystal.link(state, self._gradient(condition)))
-
-    def energy_and_link(self, state, condition):
-        """W and n · P n in one pass."""
-        energy, stress = self.crystal.energy_and_link(state, self._gradient(condition))
-        return energy, self._along(stress)
-
-    def tangent(self, state, condition):
-        """The relaxed modulus n_i n_J C_iJkL n_k n_L; None where the crystal has none of its own."""
-        found = self.crystal.tangent(state, self._gradient(condition))
-        return None if found is None else self._along(self._along(found))
-
-    def constraint(self, state, condition):
-        return self.crystal.constraint(state, self._gradient(condition))
-
-    def metric(self, state):
-        return self.crystal.metric(state)
-
-    @property
-    def dense_limit(self):
-        return self.crystal.dense_limit
-
-    @property
-    def unmixable(self):
-        return self.crystal.unmixable
-
-    def precondition(self, residual, condition, shift):
-        return self.crystal.precondition(residual, self._gradient(condition), shift)
-
-    def restrain(self, state, condition, normal_at):
-        return self.crystal.restrain(state, self._gradient(condition), normal_at)
-
-    def restrain_velocity(self, state, velocity, condition):
-        return self.crystal.restrain_velocity(state, velocity, self._gradient(condition))
-
-    def solve_stage(self, condition, base, shift, state, tolerance):
-        return self.crystal.solve_stage(self._gradient(condition), base, shift, state, tolerance)
-
-    def solve(self, condition, state, tolerance):
-        """See `Crystal.solve`."""
-        return self.crystal.solve(self._gradient(condition), state, tolerance)
-
-    def solve_step(self, condition, state):
-        """See `Crystal.solve_step`."""
-        return self.crystal.solve_step(self._gradient(condition), state)
-
-    def soundness(self, state, condition):
-        """That of the crystal, against waves in all directions."""
-        return self.crystal.soundness(state, self._gradient(condition))
-
-    def diagnose(self, state, condition):
-        return self.crystal.diagnose(state, self._gradient(condition))
+def _dimension(crystal: AbstractEnergy, direction: Any) -> int:
+    """The d for which the fiber takes a condition (d, d) and answers with a tensor like it."""
+    fitting = []
+    for d in (2, 3):
+        like = jax.ShapeDtypeStruct((d, d), jnp.result_type(float))
+        try:
+            _, response = check_site(crystal, None, like)
+        except BadInput:
+            continue
+        if jax.tree.structure(response) == jax.tree.structure(like) and response.shape == (d, d):
+            fitting.append(d)
+    if direction is not None and np.size(direction) in fitting:
+        return int(np.size(direction))
+    if len(fitting) != 1:
+        kind = type(crystal).__name__
+        text = "takes (2, 2) and (3, 3): give a direction" if fitting else "does not answer a displacement gradient"
+        raise BadInput(f"uniaxial: the condition must be a displacement gradient (d, d), d = 2 or 3; {kind} {text}.")
+    return fitting[0]

@@ -4,7 +4,7 @@ Energies, forces and stress come from the calculator, exact for it; second deriv
 stress. Both are made known to JAX, so that responses, steady states and relaxation work as for every energy fiber; a third
 derivative is refused. Geometry and sources: `calculator_worker.py`.
 
-More than five methods: a fiber's own solver, tangent and soundness come on top of its definition, and workers to end.
+More than five methods: a fiber's own solver, moduli and stability margin come on top of its definition, and workers to end.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core.capabilities import AbstractAssembled, AbstractMonitored
 from fiberax.core.errors import BadInput, MissingExtra
-from fiberax.core.fiber import AbstractEnergy
+from fiberax.core.solvers import Minimise
 from fiberax.numerics.result import outcome
 from fiberax.physics.solids.calculators.calculator_pool import Evaluator
 from fiberax.physics.solids.calculators.calculator_worker import FREE, Recipe
@@ -26,7 +27,7 @@ from fiberax.physics.solids.crystal.assembly import check_gradient
 from fiberax.physics.solids.crystal.ellipticity import acoustic_margin, stability
 
 
-class CalculatorCrystal(AbstractEnergy):
+class CalculatorCrystal(AbstractAssembled, AbstractMonitored):
     """A crystal whose energy is an ASE calculator's; condition, state and response as those of `Crystal`, in eV and Å.
 
     `atoms`: periodic ASE Atoms, the undeformed cell. `calculator`: an ASE calculator, or a function without arguments that
@@ -85,21 +86,19 @@ class CalculatorCrystal(AbstractEnergy):
     def energy(self, state, condition):
         return _energy(self.evaluator, state, condition)
 
-    def solve(self, condition, state, tolerance):
-        shapes = _like(state.shape), _whole(()), _whole(()), _like(())
-        host = _converted(self.evaluator.relaxed, shapes)
-        state, condition = jax.lax.stop_gradient((state, condition))
-        found, result, steps, residual = _call(host, shapes, state, condition, jnp.asarray(tolerance, float))
-        return found, outcome(result, steps, residual)
+    def assemble(self, state, condition, order):
+        """W, P and, at order 2, dP/dA with relaxed shifts, by central differences of forces and stress."""
+        found = self.energy(state, condition), self.link(state, condition)
+        return found if order == 1 else (*found, _tangent(self.evaluator, state, condition))
 
-    def tangent(self, state, condition):
-        """dP/dA with relaxed shifts, W_AA − W_As W_ss⁻¹ W_sA, by central differences of forces and stress."""
-        return _tangent(self.evaluator, state, condition)
+    @property
+    def solver(self):
+        return _OnHost()
 
-    def soundness(self, state, condition):
+    def stability_margin(self, state, condition):
         """The smallest acoustic eigenvalue over the largest modulus; that of W_ss likewise where it is clearly negative.
 
-        It costs the second derivatives at one state, 6 (n + 2) evaluations for n atoms, none where `tangent` was there before.
+        It costs the second derivatives at one state, 6 (n + 2) evaluations for n atoms, none where the tangent was there.
         Steady states and continuation look at it once for each state they accept, `fx.evolve` at save times only: explicit
         steps never pay for it.
         """
@@ -116,8 +115,8 @@ class CalculatorCrystal(AbstractEnergy):
         result = acoustic_margin((moduli - matrix[m:, :m] @ followed).reshape(3, 3, 3, 3))
         return jnp.where(values[0] < -FREE * largest, jnp.minimum(result, values[0] / largest), result)
 
-    def diagnose(self, state, condition):
-        """What was lost where `soundness` is not positive, with its direction and mode."""
+    def explain(self, state, condition):
+        """What was lost where `stability_margin` is not positive, with its direction and mode."""
         return stability(self, condition, state).in_words()
 
     def moved(self, lattice, positions) -> "CalculatorCrystal":
@@ -193,6 +192,17 @@ def _positive(step: float) -> float:
     if not 0.0 < step < 0.1:
         raise BadInput(f"from_ase: step of the finite differences must lie between 0 and 0.1; it is {step!r}.")
     return float(step)
+
+
+class _OnHost(Minimise):
+    """The calculator's own relaxation, outside of JAX."""
+
+    def solve(self, fiber: CalculatorCrystal, state, condition, tolerance):
+        shapes = _like(state.shape), _whole(()), _whole(()), _like(())
+        host = _converted(fiber.evaluator.relaxed, shapes)
+        state, condition = jax.lax.stop_gradient((state, condition))
+        found, result, steps, residual = _call(host, shapes, state, condition, jnp.asarray(tolerance, float))
+        return found, outcome(result, steps, residual)
 
 
 def _like(shape) -> jax.ShapeDtypeStruct:

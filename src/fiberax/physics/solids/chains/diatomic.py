@@ -12,17 +12,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fiberax.core import equilibrium
 from fiberax.core.bundle import describe_shapes
+from fiberax.core.capabilities import AbstractMonitored
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractEnergy
+from fiberax.core.solvers import Minimise
 from fiberax.numerics import trees
 from fiberax.numerics.result import Outcome, Result
 
 _LEAN = 1e-3
 
 
-class DiatomicChain(AbstractEnergy):
+class DiatomicChain(AbstractMonitored, AbstractEnergy):
     """A chain of two atoms per cell, neighbours bound by V(r); condition the strain A, response the force F, both numbers.
 
     Args:
@@ -32,8 +33,8 @@ class DiatomicChain(AbstractEnergy):
 
     The state p is the length of the first bond, a number. `init` is the middle, p = (1 + A)ℓ/2, the equilibrium of equal bonds
     up to the strain where V'' changes sign and a saddle beyond it. There one bond breaks: the minimiser goes on to the unequal
-    pair, and `soundness` is negative on both branches. The tolerance of solves bounds the residual relative to the one at a
-    state 0.1 % off the middle. For A ≤ −1, a cell turned inside out, the fiber is not defined: `NONFINITE`, and NaN.
+    pair, and `stability_margin` is negative on both branches. The tolerance of solves bounds the residual relative to the one at
+    a state 0.1 % off the middle. For A ≤ −1, a cell turned inside out, the fiber is not defined: `NONFINITE`, and NaN.
 
     Raises:
         BadInput: V or second is not a function of one number with one number as its value, or length is not positive.
@@ -55,16 +56,23 @@ class DiatomicChain(AbstractEnergy):
         bonds = self.V(state) + self.second(self.length * (1.0 + condition) - state)
         return where_upright(condition, bonds / self.length)
 
-    def solve(self, condition, state, tolerance):
-        found, out = equilibrium.solve_energy(_Leaning(self.V, self.second, self.length), condition, state, tolerance)
-        return found, upright(condition, out)
+    @property
+    def solver(self):
+        return _Chain()
 
-    def soundness(self, state, condition):
+    def stability_margin(self, state, condition):
         """The smaller of W_pp ℓ² and of the modulus C = W_AA − W_Ap²/W_pp, both in the unit of F; W_pp ℓ² alone if negative."""
         hessian = jax.hessian(lambda pair: self.energy(self.length * pair[0], pair[1]))
         (pp, pa), (_, aa) = hessian(jnp.stack([state / self.length, condition]))
         stable = pp > 0.0
         return jnp.where(stable, jnp.minimum(pp, aa - pa**2 / jnp.where(stable, pp, 1.0)), pp)
+
+
+class _Chain(Minimise):
+    def solve(self, fiber: DiatomicChain, state, condition, tolerance):
+        leaning = _Leaning(fiber.V, fiber.second, fiber.length)
+        found, out = super().solve(leaning, state, condition, tolerance)
+        return found, upright(condition, out)
 
 
 class _Leaning(DiatomicChain):

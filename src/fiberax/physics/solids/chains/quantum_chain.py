@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fiberax.core import equilibrium
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractEnergy
+from fiberax.core.solvers import Minimise
 from fiberax.numerics.result import Result
 from fiberax.physics.solids.chains.diatomic import check_function, upright, where_upright
 
@@ -64,9 +64,11 @@ class QuantumChain(AbstractEnergy):
         self.n = n
 
     @property
-    def dense_limit(self):
-        """Dense algebra, which knows zero modes, up to 256 grid points."""
-        return _DENSE
+    def solver(self):
+        return _Waves(self.approximate_inverse, dense_limit=_DENSE)
+
+    def remedy(self, result):
+        return "a larger n, if the energy is bounded below" if result == Result.OUT_OF_RANGE else ""
 
     def init(self, condition, key):
         energies = jax.vmap(self.energy, (0, None))(self._guesses(), condition)
@@ -82,12 +84,6 @@ class QuantumChain(AbstractEnergy):
         outer = 0.0 if self.external is None else jnp.mean(self.external * state**2)
         return where_upright(condition, kinetic + local + outer)
 
-    def solve(self, condition, state, tolerance):
-        found, out = equilibrium.solve_energy(self, condition, state, tolerance)
-        collapsed = (out.result == 0) & (jnp.max(found**2) > _SHARE * self.n)
-        out = out._replace(result=jnp.where(collapsed, jnp.int32(Result.OUT_OF_RANGE), out.result))
-        return found, upright(condition, out)
-
     def constraint(self, state, condition):
         """∫ϕ² − 1, (1,)."""
         return jnp.mean(state**2, keepdims=True) - 1.0
@@ -96,7 +92,7 @@ class QuantumChain(AbstractEnergy):
         """The cell volume 1/n."""
         return 1.0 / self.n
 
-    def precondition(self, residual, condition, shift):
+    def approximate_inverse(self, residual, condition, shift):
         """−(2|2πk|²/(1+A)² + c + shift)⁻¹ wave by wave, with c the kinetic term of the longest one."""
         waves, angular = _waves(self.n)
         stiffness = 2.0 * (angular / (1.0 + condition)) ** 2
@@ -116,6 +112,16 @@ class QuantumChain(AbstractEnergy):
         waves = jnp.cos(2.0 * jnp.pi * (y - centre)) - 1.0
         shapes = jnp.exp(jnp.asarray(_SHARPNESS)[:, None] * waves)
         return shapes / jnp.sqrt(jnp.mean(shapes**2, axis=1, keepdims=True))
+
+
+class _Waves(Minimise):
+    """Dense algebra, which knows zero modes, up to 256 grid points."""
+
+    def solve(self, fiber: QuantumChain, state, condition, tolerance):
+        found, out = super().solve(fiber, state, condition, tolerance)
+        collapsed = (out.result == 0) & (jnp.max(found**2) > _SHARE * fiber.n)
+        out = out._replace(result=jnp.where(collapsed, jnp.int32(Result.OUT_OF_RANGE), out.result))
+        return found, upright(condition, out)
 
 
 @functools.cache

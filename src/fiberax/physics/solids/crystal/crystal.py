@@ -4,7 +4,7 @@ The condition is the displacement gradient A (d, d), the state the shifts ξ (n 
 the reference frame: atom j sits at F (x_j + ξ_j), F = I + A, so that a uniform deformation leaves the shifts zero. The
 response is P = ∂W/∂A, the first Piola-Kirchhoff stress, W the energy per reference volume, minimal in the shifts.
 
-More than five methods: a fiber's own solver, link, tangent and soundness come on top of its definition.
+More than five methods: a fiber's own solver, link, moduli and stability margin come on top of its definition.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,20 +17,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fiberax.core.capabilities import AbstractAssembled, AbstractMonitored
 from fiberax.core.errors import BadInput
-from fiberax.core.fiber import AbstractEnergy
+from fiberax.core.solvers import Minimise
 from fiberax.numerics.result import Outcome, Result, outcome
 from fiberax.numerics.small import determinant, smallest_eigenvalue
 from fiberax.physics.solids.crystal import assembly
 from fiberax.physics.solids.crystal.batching import trailing
-from fiberax.physics.solids.crystal.ellipticity import soundness, stability
+from fiberax.physics.solids.crystal.ellipticity import stability, stability_margin
 from fiberax.physics.solids.crystal.relaxation import newton_step, relax
 from fiberax.physics.solids.crystal.shells import Shells, nearest_distance, shells
 from fiberax.physics.solids.potentials.base import AbstractPotential
 from fiberax.physics.solids.potentials.lattice_sum import Cells, cells_for
 
 
-class Crystal(AbstractEnergy):
+class Crystal(AbstractAssembled, AbstractMonitored):
     """A crystal of atoms that interact by `potential`, held at a displacement gradient.
 
     `lattice` (d, d): lattice vectors as rows, d = 2 or 3. `basis` (n, d): atoms in fractions of them. `species`: n symbols.
@@ -104,38 +105,28 @@ class Crystal(AbstractEnergy):
         """W(A, ξ) per reference volume."""
         return _energy(self, state, condition)
 
-    @property
-    def conjugate(self):
-        return True
-
     def link(self, state, condition):
         """P = ∂W/∂A at fixed shifts."""
         return _link(self, state, condition)
 
-    def energy_and_link(self, state, condition):
-        """W and P in one pass over the bonds."""
-        return _energy_and_link(self, state, condition)
+    def assemble(self, state, condition, order):
+        """W and P in one pass over the bonds; the relaxed moduli W_AA − W_Aξ W_ξξ⁻¹ W_ξA (d, d, d, d) by another."""
+        found = _energy_and_link(self, state, condition)
+        return found if order == 1 else (*found, _tangent(self, state, condition))
 
-    def tangent(self, state, condition):
-        """Relaxed moduli W_AA − W_Aξ W_ξξ⁻¹ W_ξA (d, d, d, d)."""
-        return _tangent(self, state, condition)
+    @property
+    def solver(self):
+        return _Shifts()
 
-    def solve(self, condition, state, tolerance) -> tuple[Any, Outcome]:
-        """Shifts in equilibrium with A, on the branch of the undeformed state, to `tolerance` in nearest distances."""
-        shifts, code, steps, left = _run(self, _relax, (condition, state), tolerance)
-        return shifts, outcome(code, steps, left)
+    def remedy(self, result):
+        return _REMEDIES.get(int(result), "")
 
-    def solve_step(self, condition, state) -> tuple[Any, Outcome]:
-        """One Newton step of `solve`; the residual is its squared length in nearest distances."""
-        shifts, code, steps, left = _run(self, _one_step, (condition, state))
-        return shifts, outcome(code, steps, left)
-
-    def soundness(self, state, condition):
+    def stability_margin(self, state, condition):
         """The smaller of the smallest pivot of W_ξξ and the smallest acoustic eigenvalue, each over the largest entry."""
-        return _run(self, soundness, (condition, state))
+        return _run(self, stability_margin, (condition, state))
 
-    def diagnose(self, state, condition):
-        """What was lost where `soundness` is not positive, with its direction and mode."""
+    def explain(self, state, condition):
+        """What was lost where `stability_margin` is not positive, with its direction and mode."""
         return stability(self, condition, state).in_words()
 
     def valid(self, A, shifts):
@@ -158,6 +149,27 @@ class Crystal(AbstractEnergy):
             return function(self, A, shifts, bool(near))
         enough = jnp.all(self.shells.holds(assembly.gradient_of(A), assembly.all_shifts(shifts), True))
         return jax.lax.cond(enough, lambda: function(self, A, shifts, True), lambda: function(self, A, shifts, False))
+
+
+class _Shifts(Minimise):
+    """Newton's method for the shifts of a crystal, native over batches (`relaxation`)."""
+
+    def solve(self, fiber: Crystal, state, condition, tolerance) -> tuple[Any, Outcome]:
+        """Shifts in equilibrium with A, on the branch of the undeformed state, to `tolerance` in nearest distances."""
+        shifts, code, steps, left = _run(fiber, _relax, (condition, state), tolerance)
+        return shifts, outcome(code, steps, left)
+
+    def step(self, fiber: Crystal, state, condition) -> tuple[Any, Outcome]:
+        """One Newton step of `solve`; the residual is its squared length in nearest distances."""
+        shifts, code, steps, left = _run(fiber, _one_step, (condition, state))
+        return shifts, outcome(code, steps, left)
+
+
+_REMEDIES: dict[int, str] = {
+    Result.OUT_OF_RANGE: "neighbour lists do not reach that far: give Crystal a smaller stretch or a larger shift",
+    Result.UNSTABLE: "a saddle (Crystal(..., allow_unstable=True) goes on), or an atom that nothing holds, all its neighbours "
+    "being beyond the cutoff",
+}
 
 
 def _checked(lattice, basis, species, potential):

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
-from fiberax.numerics.result import TEXTS, Result
+from fiberax.core.solvers import solver_of
+from fiberax.numerics.result import Result, text_of
 from fiberax.numerics.small import smallest_eigenvalue, solve_symmetric
 from fiberax.physics.solids.crystal import assembly
 from fiberax.physics.solids.crystal.batching import trailing
@@ -107,8 +108,8 @@ def acoustic_margin(moduli: Float[Array, "d d d d *batch"]) -> Float[Array, "*ba
     return _smallest(moduli, _ROUNDS) / jnp.where(largest == 0.0, 1.0, largest)
 
 
-def soundness(crystal: "Crystal", A, shifts):
-    """Kernel of `Crystal.soundness` over trailing batch axes."""
+def stability_margin(crystal: "Crystal", A, shifts):
+    """Kernel of `Crystal.stability_margin` over trailing batch axes."""
     d = A.shape[0]
     matrix = crystal.shortlisted(assembly.hessian, A, shifts, None)
     result = acoustic_margin(assembly.relaxed_moduli(matrix, A))
@@ -206,12 +207,10 @@ def stability(crystal: "Crystal | CalculatorCrystal", A: Float[Array, "d d"], st
         shifts = jnp.asarray(state, float)
     else:
         begin = crystal.init(A, jax.random.key(0))
-        shifts, out = crystal.solve(A, begin, 1e-10)
+        shifts, out = solver_of(crystal).solve(crystal, begin, A, 1e-10)
         code = int(out.result)
         if code not in (Result.SUCCESS, Result.UNSTABLE):
-            raise BadInput(
-                f"stability: the crystal has no relaxed state at A = {np.asarray(A).tolist()}: {TEXTS[Result(code)]}."
-            )
+            raise BadInput(f"stability: the crystal has no relaxed state at A = {np.asarray(A).tolist()}: {text_of(code)}.")
     d = A.shape[0]
     matrix, moduli = second_derivatives(crystal, A, shifts)
     if not np.all(np.isfinite(matrix)):

@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import NotConverged
+from fiberax.core.solvers import solver_of
 from fiberax.numerics import trees
-from fiberax.numerics.result import TEXTS, Result
+from fiberax.numerics.result import Result, text_of
 from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
 from fiberax.physics.solids.crystal.crystal import Crystal, positions
 from fiberax.physics.solids.crystal.ellipticity import check_crystal, second_derivatives
@@ -88,13 +89,13 @@ def _in_words(found: Equilibrium) -> str:
 
 @eqx.filter_jit
 def _look(crystal: Crystal | CalculatorCrystal, A, shifts, tolerance: float):
-    state, out = crystal.solve(A, shifts, tolerance)
-    return state, out.result, crystal.link(state, A), crystal.tangent(state, A)
+    state, out = solver_of(crystal).solve(crystal, shifts, A, tolerance)
+    return state, out.result, *crystal.assemble(state, A, 2)[1:]
 
 
 @eqx.filter_jit
 def _constants(crystal: Crystal | CalculatorCrystal, A, state):
-    return crystal.energy(state, A), crystal.link(state, A), crystal.tangent(state, A)
+    return crystal.assemble(state, A, 2)
 
 
 def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolerance: float | None = None) -> Equilibrium:
@@ -115,7 +116,7 @@ def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolera
     for _ in range(_STEPS):
         state, code, P, C = jax.tree.map(np.asarray, _look(current, jnp.asarray(A), jnp.asarray(state), inner))
         if code not in (Result.SUCCESS, Result.UNSTABLE):
-            raise NotConverged(f"equilibrium: {TEXTS[Result(int(code))]}, at the strain {A.tolist()} of the given lattice.")
+            raise NotConverged(f"equilibrium: {text_of(int(code))}, at the strain {A.tolist()} of the given lattice.")
         residual = np.einsum("aij,ij->a", basis, P)
         matrix = np.einsum("aij,ijkl,bkl->ab", basis, C, basis)
         values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from fiberax.core.errors import BadInput, Mismatch
-from fiberax.core.fiber import AbstractFiber, AbstractWrapper
+from fiberax.core.fiber import AbstractFiber
+from fiberax.core.link import AbstractWrapper
 from fiberax.drivers.respond import response
 from fiberax.physics.solids.electrons import bloch
 from fiberax.physics.solids.electrons import hamiltonian as h

@@ -22,8 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fiberax.core.capabilities import AbstractAssembled
 from fiberax.core.errors import BadInput, Mismatch
-from fiberax.core.fiber import AbstractEnergy
+from fiberax.core.solvers import Minimise
+from fiberax.core.strategies import AbstractManifold, Forbidden
 from fiberax.physics.solids.electrons import bloch, fourier, lda
 from fiberax.physics.solids.electrons import cell as cells
 from fiberax.physics.solids.electrons import hamiltonian as h
@@ -40,7 +42,7 @@ _ROOM = 1.2  # largest stretch of a cell that basis="cutoff" bears
 _STEP, _FINE = 1e-4, 1e-9  # of A for tangents of metals, and the tolerance of their electrons
 
 
-class KohnSham(AbstractEnergy):
+class KohnSham(AbstractAssembled):
     """Electrons in orbitals in a crystal; condition the displacement gradient A (3, 3), response P (3, 3) in hartree/bohr³.
 
     Args:
@@ -143,8 +145,8 @@ class KohnSham(AbstractEnergy):
         return float(sum(ion.charge for ion in self.ions))
 
     @property
-    def unmixable(self):
-        return "orbitals have phases, and bands an order, of their own at each site: their mean means nothing"
+    def mixing(self):
+        return Forbidden("orbitals have phases, and bands an order, of their own at each site: their mean means nothing")
 
     @property
     def _table(self) -> bloch.Table:
@@ -184,11 +186,11 @@ class KohnSham(AbstractEnergy):
     def _first(self, s: h.Setting):
         c = first_orbitals(s, self.bands, self.electrons)
         if self.smearing is None:
-            return self._stored(c)
+            return self.stored(c)
         filled = jnp.clip(self.electrons - 2.0 * jnp.arange(self.bands), 0.0, 2.0)
         return Occupied(_packed(c), jnp.broadcast_to(filled, c.shape[:2]), jnp.zeros(()))
 
-    def _stored(self, c: bloch.Coefficients) -> Float[Array, "k bands g 2"]:
+    def stored(self, c: bloch.Coefficients) -> Float[Array, "k bands g 2"]:
         return _packed(c) * self._table.weights[:, None, None, None] ** 0.5
 
     def coefficients(self, state) -> bloch.Coefficients:
@@ -209,7 +211,16 @@ class KohnSham(AbstractEnergy):
         heat = electrons.heat if isinstance(electrons, Occupied) else 0.0
         return (h.of_orbitals(s, c, share) + h.of_density(s, density) + points + heat + held) / self.volume
 
-    def energy_and_link(self, state, condition):
+    @property
+    def highest_order(self):
+        """The tangent of metals is found by differences; that of insulators follows from the implicit function theorem."""
+        return 1 if self.smearing is None else 2
+
+    def assemble(self, state, condition, order):
+        found = self._energy_and_link(state, condition)
+        return found if order == 1 else (*found, self._differences(state, condition))
+
+    def _energy_and_link(self, state, condition):
         return jax.value_and_grad(lambda A: self.energy(state, A))(condition)
 
     def metric(self, state):
@@ -217,30 +228,28 @@ class KohnSham(AbstractEnergy):
         return 4.0 / self.volume
 
     @property
-    def dense_limit(self):
-        return 0
+    def solver(self):
+        return _Ground(self.approximate_inverse, dense_limit=0)
 
     @property
-    def conjugate(self):
-        return True
+    def manifold(self):
+        return Orthonormal()
 
     def link(self, state, condition):
         """P at fixed coefficients and occupations."""
-        return self.energy_and_link(state, condition)[1]
+        return self._energy_and_link(state, condition)[1]
 
-    def tangent(self, state, condition):
-        """Of metals by central differences of P, each solved anew; None else."""
-        if self.smearing is None:
-            return None
+    def _differences(self, state, condition):
+        """dP/dA by central differences of P, each solved anew."""
 
         def stress(A):
-            return self.link(self.solve(A, state, _FINE)[0], A)
+            return self.link(self.relaxed(state, A, _FINE)[0], A)
 
         steps = _STEP * jnp.eye(9).reshape(9, 3, 3)
         slopes = jax.lax.map(lambda d: (stress(condition + d) - stress(condition - d)) / (2.0 * _STEP), steps)
         return jnp.moveaxis(slopes, 0, -1).reshape(3, 3, 3, 3)
 
-    def precondition(self, residual, condition, shift):
+    def approximate_inverse(self, residual, condition, shift):
         electrons, s = electrons_of(residual), self._setting(condition, residual)
         if isinstance(electrons, Occupied):
             return jax.tree.map(lambda r: r * jnp.nan, residual)
@@ -253,27 +262,7 @@ class KohnSham(AbstractEnergy):
     def _stiffness(self, s: h.Setting):
         return stiffness(self.electrons, len(self.ions), s.cell.volume)
 
-    def restrain(self, state, condition, normal_at):
-        """Orthonormal orbitals: nearest ones, or c + c₀X with Hermitian X, as Car and Parrinello find it."""
-        _refuse_motion(state)
-        c = self.coefficients(state)
-        if normal_at is None:
-            return with_electrons(state, self._stored(h.orthonormal(c)))
-        start = self.coefficients(normal_at)
-        found = c + h.mix(start, h.lagrange(h.inner(c, c), h.inner(start, c)))
-        return with_electrons(state, self._stored(found))
-
-    def restrain_velocity(self, state, velocity, condition):
-        _refuse_motion(state)
-        c, v = self.coefficients(state), self.coefficients(velocity)
-        along = h.inner(c, v)
-        return with_electrons(velocity, self._stored(v - 0.5 * h.mix(c, along + jnp.swapaxes(along.conj(), 1, 2))))
-
-    def solve_stage(self, condition, base, shift, state, tolerance):
-        _refuse_motion(base)
-        return super().solve_stage(condition, base, shift, state, tolerance)
-
-    def solve(self, condition, state, tolerance):
+    def relaxed(self, state, condition, tolerance):
         """Direct minimisation, or self-consistency where occupations are fractional, to a residual of `tolerance` hartree.
 
         Ions come to rest by quasi-Newton steps, until their shifts are as good as `tolerance`, in fractions of the lattice.
@@ -297,7 +286,7 @@ class KohnSham(AbstractEnergy):
             if self.smearing is not None:
                 return self_consistent(s, self.smearing, self.electrons, weights, guess, tolerance, careful)
             c, out = minimum(s, self._share(guess), self.coefficients(guess), tolerance, careful)
-            return self._stored(c), out
+            return self.stored(c), out
 
         electrons, out = twice(once, electrons_of(state), lambda: self._first(s))
         return with_electrons(state, electrons), out
@@ -308,6 +297,37 @@ class KohnSham(AbstractEnergy):
         J = fourier.deformation(condition)[1]
         psi = bloch.to_grid(points, self.coefficients(state))
         return bloch.count(points, psi, self._share(electrons_of(state))) / (self.volume * J)
+
+
+class _Ground(Minimise):
+    """Direct minimisation or self-consistency, and quasi-Newton steps for ions that relax."""
+
+    def solve(self, fiber: KohnSham, state, condition, tolerance):
+        return fiber.relaxed(state, condition, tolerance)
+
+    def stage(self, fiber, state, condition, base, shift, tolerance):
+        _refuse_motion(base)
+        return super().stage(fiber, state, condition, base, shift, tolerance)
+
+
+class Orthonormal(AbstractManifold):
+    """Orthonormal orbitals, the Stiefel manifold of every k, as Car and Parrinello keep them."""
+
+    def retract(self, fiber: KohnSham, state, condition, normal_at=None):
+        """Nearest ones, or c + c₀X with Hermitian X."""
+        _refuse_motion(state)
+        c = fiber.coefficients(state)
+        if normal_at is None:
+            return with_electrons(state, fiber.stored(h.orthonormal(c)))
+        start = fiber.coefficients(normal_at)
+        found = c + h.mix(start, h.lagrange(h.inner(c, c), h.inner(start, c)))
+        return with_electrons(state, fiber.stored(found))
+
+    def project(self, fiber: KohnSham, state, velocity, condition):
+        _refuse_motion(state)
+        c, v = fiber.coefficients(state), fiber.coefficients(velocity)
+        along = h.inner(c, v)
+        return with_electrons(velocity, fiber.stored(v - 0.5 * h.mix(c, along + jnp.swapaxes(along.conj(), 1, 2))))
 
 
 @functools.lru_cache(maxsize=64)

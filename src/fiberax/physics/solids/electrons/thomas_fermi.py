@@ -23,8 +23,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fiberax.core.capabilities import AbstractAssembled
 from fiberax.core.errors import BadInput
-from fiberax.core.fiber import AbstractEnergy
+from fiberax.core.solvers import Minimise
 from fiberax.numerics import trees
 from fiberax.physics.solids.electrons import cell as cells
 from fiberax.physics.solids.electrons import fourier, lda
@@ -39,7 +40,7 @@ _C_TF = 0.3 * (3.0 * np.pi**2) ** (2.0 / 3.0)
 _WIDEST = 1.25  # stretch of the wave vectors for which a tabulated ion must be known
 
 
-class ThomasFermi(AbstractEnergy):
+class ThomasFermi(AbstractAssembled):
     """Electrons without orbitals in a crystal; condition the displacement gradient A (3, 3), response P (3, 3).
 
     Args:
@@ -133,8 +134,16 @@ class ThomasFermi(AbstractEnergy):
         )
         return (kinetic + local + cells.electrostatic(cell, self.grid, density) + points) / self.volume
 
-    def energy_and_link(self, state, condition):
+    @property
+    def highest_order(self):
+        return 1
+
+    def assemble(self, state, condition, order):
         return jax.value_and_grad(lambda A: self.energy(state, A))(condition)
+
+    @property
+    def solver(self):
+        return _Ground(self.approximate_inverse)
 
     def constraint(self, state, condition):
         """mean(u²) − 1, (1,)."""
@@ -146,7 +155,7 @@ class ThomasFermi(AbstractEnergy):
         mass = share / np.prod(self.grid)
         return Relaxed(mass, share) if self.relax_positions else mass
 
-    def precondition(self, residual, condition, shift):
+    def approximate_inverse(self, residual, condition, shift):
         """By κ(G) of the homogeneous gas, wave by wave."""
         cell = self._cell(condition, residual)
         kappa = self._kappa(cell) + shift
@@ -158,7 +167,7 @@ class ThomasFermi(AbstractEnergy):
     def _stiffness(self, volume):
         return stiffness(self.electrons, len(self.ions), volume)
 
-    def solve(self, condition, state, tolerance):
+    def relaxed(self, state, condition, tolerance):
         """Conjugate gradients on the sphere to a residual of `tolerance` times the kinetic potential of the mean density.
 
         Ions come to rest by quasi-Newton steps, until their shifts are as good as `tolerance`, in fractions of the lattice. A
@@ -249,6 +258,13 @@ class ThomasFermi(AbstractEnergy):
             density=mean_density,
             scale=power,
         )
+
+
+class _Ground(Minimise):
+    """Conjugate gradients for the density, and quasi-Newton steps for ions that relax."""
+
+    def solve(self, fiber: ThomasFermi, state, condition, tolerance):
+        return fiber.relaxed(state, condition, tolerance)
 
 
 def _among(name: str, value: Any, choices: tuple) -> None:

@@ -1,0 +1,60 @@
+"""Energies under constraints: metric, multipliers, and the generalised Hellmann-Feynman force (4.6).
+
+Functions of an energy fiber with `energy(u, U)`, `constraint(u, U)` and `metric(u)`; they know nothing of solvers.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+
+def metric_tree(fiber: Any, state):
+    """The metric as a tree like `state`."""
+    metric = fiber.metric(state)
+    if jax.tree.structure(metric) == jax.tree.structure(state):
+        return jax.tree.map(lambda m, s: jnp.broadcast_to(m, s.shape), metric, state)
+    return jax.tree.map(lambda s: jnp.broadcast_to(jnp.asarray(metric), s.shape), state)
+
+
+def constraint_count(fiber: Any, state, condition) -> int:
+    """Number of scalar constraints."""
+    return jax.eval_shape(fiber.constraint, state, condition).size
+
+
+def multipliers(fiber: Any, state, condition):
+    """Multipliers λ (k,) of the static problem: least squares of ∂_u W = λ·∂_u g in the metric.
+
+    These are the λ of (4.6); the multiplier that keeps a moving constraint in (4.8) carries inertia as well.
+    """
+    if constraint_count(fiber, state, condition) == 0:
+        return fiber.constraint(state, condition)
+    flat, unravel = ravel_pytree(state)
+    inverse = 1.0 / ravel_pytree(metric_tree(fiber, state))[0]
+    gradient = jax.grad(lambda u: fiber.energy(unravel(u), condition))(flat)
+    jacobian = jax.jacrev(lambda u: fiber.constraint(unravel(u), condition))(flat)
+    weighted = jacobian * inverse
+    return jnp.linalg.solve(weighted @ jacobian.T, weighted @ gradient)
+
+
+def energy_rest(fiber: Any, unknowns, condition):
+    """(−metric⁻¹(∂_u W − λ·∂_u g), g) at v = (state, λ): zero at a stationary point."""
+    state, lam = unknowns
+
+    def lagrangian(state):
+        return fiber.energy(state, condition) - jnp.sum(lam * fiber.constraint(state, condition))
+
+    force = jax.grad(lagrangian)(state)
+    rate = jax.tree.map(lambda f, m: -f / m, force, metric_tree(fiber, state))
+    return rate, fiber.constraint(state, condition)
+
+
+def hellmann_feynman(fiber: Any, state, condition):
+    """∂_U W − λ·∂_U g at fixed state, a tree like `condition` (4.6), with the static multipliers."""
+    lam = multipliers(fiber, state, condition)
+
+    def lagrangian(condition):
+        return fiber.energy(state, condition) - jnp.sum(lam * fiber.constraint(state, condition))
+
+    return jax.grad(lagrangian)(condition)

@@ -1,0 +1,43 @@
+"""What is asked of the installation once, when the library first computes: a sound jax, and double precision."""
+
+import functools
+import warnings
+
+import jax.numpy as jnp
+
+from fiberax.core.errors import BadInput
+
+SINGLE_LIMIT = 1e-5
+
+
+class SinglePrecisionWarning(UserWarning):
+    """The library computes in single precision, since double precision is off."""
+
+
+def check_platform() -> None:
+    """Say once that double precision is off, where it is. Every entry of the library calls this before it computes.
+
+    Warns with `SinglePrecisionWarning`: fibers, constructors and runs take what precision jax has; solves that cannot meet
+    their tolerance in it refuse (`need_double`).
+    """
+    if jnp.zeros(()).dtype != jnp.float64:
+        _say_single()
+
+
+@functools.cache
+def _say_single() -> None:
+    warnings.warn(
+        "jax computes in single precision: states, parameters and results have about seven digits. Call "
+        "jax.config.update('jax_enable_x64', True) before anything else for double precision.",
+        SinglePrecisionWarning,
+        stacklevel=4,
+    )
+
+
+def need_double(what: str, tolerance: float) -> None:
+    """Raise `BadInput` where a relative `tolerance` cannot be met in single precision."""
+    if tolerance < SINGLE_LIMIT and jnp.zeros(()).dtype != jnp.float64:
+        raise BadInput(
+            f"{what}: a relative tolerance of {tolerance:g} needs double precision, and it is off. "
+            f"Call jax.config.update('jax_enable_x64', True) first, or ask for a tolerance of {SINGLE_LIMIT:g} or more."
+        )

@@ -1,0 +1,159 @@
+"""What a run looks at besides its results: the limit of explicit macro steps, and whether rest points are stable."""
+
+import warnings
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from fiberax.core.capabilities import AbstractAssembled, AbstractStationary, AbstractTangent
+from fiberax.core.fiber import AbstractDynamic, AbstractFlow
+from fiberax.core.field import Field
+from fiberax.core.solvers import solver_of
+from fiberax.core.steppers import AbstractStepper
+from fiberax.core.stiffness import stiffness_of
+from fiberax.numerics import trees
+from fiberax.numerics.linear import DENSE_LIMIT
+
+_SITES = 3
+_POSITIVE = 1e-6  # real part over the largest modulus from which an eigenvalue counts as unstable
+_SLACK = 1e-3
+
+
+class StepLimitWarning(UserWarning):
+    """An explicit macro step is longer than its stability limit: the run is wrong before it explodes."""
+
+
+class UnstableRestWarning(UserWarning):
+    """A rest point of a flow fiber that solves its equation but that no relaxation reaches."""
+
+
+class StepLimit(NamedTuple):
+    """One look: macro time, the largest stable explicit step found (`fx.stiffness`), and the step taken."""
+
+    t: float
+    limit: float
+    dt: float
+
+
+class StepLimits:
+    """Asks `fx.stiffness` after the first steps of an explicit run, in its middle and at its end, and warns once.
+
+    Runs whose tangents are dear (large states without a tangent of their own) are not looked at.
+    """
+
+    def __init__(self, field: Field, stepper: AbstractStepper, steps: int):
+        self.field = field
+        self.history: list[StepLimit] = []
+        self.due = [1, steps // 2, steps] if stepper.explicit else []
+
+    def look(self, macro: Any, section: Any, done: int, t: float, dt: float) -> None:
+        """Look, if a look is due after `done` steps."""
+        if not self.due or done < self.due[0] or not _cheap(self.field, section):
+            return
+        self.due = [step for step in self.due if step > done]
+        found = stiffness_of(self.field, macro, section, t)
+        if not np.isfinite(found.step):
+            return
+        new = not any(_beyond(look) for look in self.history)
+        self.history.append(StepLimit(t, found.step, dt))
+        growing = found.growth > 0.5 * abs(found.eigenvalue)  # the model grows; that is not the step's doing
+        if new and _beyond(self.history[-1]) and not growing:
+            warnings.warn(
+                f"The macro step dt = {dt:.3g} is longer than the stability limit {found.step:.3g} of an explicit step at "
+                f"t = {t:.6g} (fx.stiffness): results are wrong before they explode. Use a smaller dt, or an implicit "
+                "stepper such as fx.SDIRK2().",
+                StepLimitWarning,
+                stacklevel=2,
+            )
+
+
+def _beyond(look: StepLimit) -> bool:
+    return look.dt > look.limit * (1.0 + _SLACK)
+
+
+def _cheap(field: Field, section: Any) -> bool:
+    """Whether tangents cost about as much as responses."""
+    fiber = field.fiber
+    if not field.driver.slaved:
+        return True
+    if isinstance(fiber, AbstractDynamic):
+        return False
+    if isinstance(fiber, AbstractStationary | AbstractTangent):
+        return True
+    if isinstance(fiber, AbstractAssembled) and fiber.highest_order == 2 and trees.size(section.state) < 10**6:
+        return True
+    return trees.size(section.state) // field.sites.padded <= DENSE_LIMIT
+
+
+@eqx.filter_jit
+def _jacobians(fiber: AbstractFlow, states, conditions):
+    def one(state, condition):
+        flat, unravel = ravel_pytree(state)
+        return jax.jacfwd(lambda u: ravel_pytree(fiber.rate(unravel(u), condition))[0])(flat)
+
+    return jax.vmap(one)(states, conditions)
+
+
+@eqx.filter_jit
+def _push(fiber: AbstractFlow, state, condition, vector):
+    flat, unravel = ravel_pytree(state)
+    return jax.jvp(lambda u: ravel_pytree(fiber.rate(unravel(u), condition))[0], (flat,), (vector,))[1]
+
+
+def largest_growth(fiber: AbstractFlow, states: Any, conditions: Any) -> np.ndarray:
+    """Largest real part of the eigenvalues of ∂rate/∂u over their largest modulus, at each of a few sites (leading axis).
+
+    Dense up to `DENSE_LIMIT` entries; beyond, a few iterations of ARPACK at the first site, which find what grows fast.
+    """
+    if trees.size(jax.tree.map(lambda x: x[0], states)) <= DENSE_LIMIT:
+        values = np.linalg.eigvals(np.asarray(_jacobians(fiber, states, conditions)))
+        size = np.max(np.abs(values), axis=1)
+        return np.max(values.real, axis=1) / np.where(size > 0.0, size, 1.0)
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
+
+    state, condition = jax.tree.map(lambda x: x[0], (states, conditions))
+    flat = ravel_pytree(state)[0]
+    matvec = lambda v: np.asarray(_push(fiber, state, condition, jnp.asarray(v.ravel(), flat.dtype)))
+    operator = LinearOperator((flat.size, flat.size), matvec=matvec, dtype=np.asarray(flat).dtype)
+    start = np.random.default_rng(0).standard_normal(flat.size)
+    found = []
+    for which in ("LR", "LM"):
+        try:
+            values = eigs(operator, k=1, which=which, v0=start, tol=1e-2, maxiter=3, return_eigenvectors=False)
+        except ArpackNoConvergence as error:
+            values = error.eigenvalues
+        found.append(values)
+    if any(len(values) == 0 for values in found):
+        return np.asarray([-1.0])
+    return np.asarray([found[0][0].real / np.abs(found[1][0])])
+
+
+def warn_unstable_rest(field: Field, macro: Any, section: Any, stacklevel: int = 3) -> None:
+    """Look at the rest points of flow fibers at a few sites, once, and warn where a relaxation would leave them."""
+    fiber = field.fiber
+    if not (field.driver.slaved and isinstance(fiber, AbstractFlow)) or solver_of(fiber).symmetric:
+        return
+    count = field.sites.count
+    if trees.size(section.state) == 0:
+        return
+    chosen = np.unique(np.linspace(0, count - 1, _SITES).astype(int))
+    conditions = field.bundle.macro.conditions(macro)
+    states, conditions = jax.tree.map(
+        lambda x: jnp.asarray(np.asarray(x[chosen])), (field.sites.trim(section.state), conditions)
+    )
+    growth = largest_growth(fiber, states, conditions)
+    lost = np.flatnonzero(growth > _POSITIVE)
+    if lost.size:
+        site = int(chosen[lost[0]])
+        condition = jax.tree.map(lambda x: np.asarray(x[int(lost[0])]).tolist(), conditions)
+        warnings.warn(
+            f"The rest point of {type(fiber).__name__} at site {site}, condition {condition}, is unstable: it solves the "
+            "equation, but a relaxation would leave it. Check the sign of rate and the start of the solve (init), or let "
+            "fx.Quasistatic(require_stable=True) make it a failure.",
+            UnstableRestWarning,
+            stacklevel=stacklevel,
+        )
