@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
+from fiberax.core.platform import _say_single
 from fiberax.testing import CubicFlow, Decay, ElasticWave, Heat, LinearFlow, OrnsteinUhlenbeck
 
 TWO = fx.FlowFiber(lambda u, c: c - u, lambda c: jnp.zeros(()), lambda u, c: jnp.stack([u, u]))
@@ -43,7 +44,7 @@ def test_rate_and_conditions_of_the_wrong_shape():
 
 def test_code_that_cannot_run_is_placed():
     fiber = fx.FlowFiber(lambda u, c: c - u, lambda c: jnp.zeros(3) @ jnp.zeros(4), lambda u, c: u)
-    with pytest.raises(fx.Mismatch, match=r"Flow.init\(condition scalar, key\) cannot be computed"):
+    with pytest.raises(fx.Mismatch, match=r"FlowFiber.init\(condition scalar, key\) cannot be computed"):
         fx.Bundle(Decay(5), fiber)
     with pytest.raises(
         fx.Mismatch, match=r"link\(fiber, state, condition\) for CubicFlow on state scalar and condition scalar cannot be"
@@ -56,7 +57,7 @@ def test_code_that_cannot_run_is_placed():
 def test_rates_are_traced_too():
     """A rate of another shape than the state is found before anything runs."""
     wrong = fx.FlowFiber(lambda u, c: jnp.zeros(3), lambda c: jnp.zeros(2), lambda u, c: jnp.sum(u))
-    with pytest.raises(fx.Mismatch, match=r"Flow.rate.* must give a tree like the state, 2; it gives 3"):
+    with pytest.raises(fx.Mismatch, match=r"FlowFiber.rate.* must give a tree like the state, 2; it gives 3"):
         fx.Bundle(Decay(2), wrong)
     with pytest.raises(fx.Mismatch, match=r"energy.* must give .*scalar; it gives 2"):
         fx.Bundle(Decay(2), fx.relax(fx.EnergyFiber(lambda u, c: u**2, lambda c: jnp.zeros(2))), link=lambda f, u, c: c)
@@ -96,5 +97,8 @@ def test_single_precision_is_told_what_it_cannot_do():
             fx.response(LinearFlow([[2.0]], [1.0], [1.0]), 0.5)
         with pytest.raises(fx.BadInput, match="double precision"):
             fx.evolve(bundle, fx.Quasistatic(1e-8), jnp.ones(2), t1=0.1, dt=0.1)
-        single = fx.response(CubicFlow(a=0.0), jnp.float32(0.5), tolerance=1e-5)
+        _say_single.cache_clear()
+        with pytest.warns(fx.SinglePrecisionWarning, match="jax_enable_x64"):
+            single = fx.response(CubicFlow(a=0.0), jnp.float32(0.5), tolerance=1e-5)
+        fx.evolve(bundle, fx.Seamless(separation=float("inf")), jnp.ones(2), t1=0.1, dt=0.1)  # said once, and no more
     np.testing.assert_allclose(single.value, 0.5, rtol=1e-5)

@@ -21,7 +21,7 @@ class Pulled(fx.AbstractMacro):
         return jnp.concatenate([-forces, (self.reach * t - jnp.sum(macro))[None]])
 
 
-class Bond(fx.AbstractEnergy):
+class Bond(fx.AbstractMonitored, fx.AbstractEnergy):
     """Two Morse bonds in a row, W = V(p) + V(U − p), V(r) = (1 − e^−r)²: sound while V'' > 0, up to r = ln 2."""
 
     def init(self, condition, key):
@@ -30,11 +30,11 @@ class Bond(fx.AbstractEnergy):
     def energy(self, state, condition):
         return (1 - jnp.exp(-state)) ** 2 + (1 - jnp.exp(state - condition)) ** 2
 
-    def soundness(self, state, condition):
+    def stability_margin(self, state, condition):
         curvature = lambda r: 4 * jnp.exp(-2 * r) - 2 * jnp.exp(-r)
         return jnp.minimum(curvature(state), curvature(condition - state))
 
-    def diagnose(self, state, condition):
+    def explain(self, state, condition):
         return f"The bond of length {float(state):.3f} is soft."
 
 
@@ -46,23 +46,23 @@ def follow(driver=None, **options):
     return fx.continuation(BUNDLE, driver or fx.Quasistatic(), jnp.zeros(3), **options)
 
 
-def test_path_is_exact_and_ends_where_soundness_does():
+def test_path_is_exact_and_ends_where_stability_does():
     sol = follow(t1=6.0, dt=0.5, dt_min=1e-4)
     np.testing.assert_allclose(sol.macro, np.repeat(sol.ts[:, None] / 3, 3, axis=1), atol=1e-9)
     r = sol.ts / 6
     np.testing.assert_allclose(sol.response, np.repeat((2 * np.exp(-r) * (1 - np.exp(-r)))[:, None], 3, axis=1), atol=1e-9)
     assert LIMIT - 4e-4 < sol.ts[-1] < LIMIT
     words = sol.stats["stopped"]
-    assert "lost their ground" in words
+    assert "lost stability" in words
     # Beyond the limit the symmetric state is a saddle, and the solver may be on its way from it.
     assert abs(float(words.split("The bond of length ")[1].split()[0]) - np.log(2.0)) < 0.02
     assert "allow_unstable" not in words  # no option of the path: it has ended
     assert len(sol.stats["newton"]) == len(sol.ts)
 
 
-def test_unsound_steady_state_is_told_or_allowed():
+def test_unstable_steady_state_is_told_or_allowed():
     start = jnp.full(3, 1.5)
-    with pytest.raises(fx.StabilityLost, match="3 of 3 fibers lost their ground at the steady state"):
+    with pytest.raises(fx.StabilityLost, match="3 of 3 fibers lost stability at the steady state"):
         fx.steady(BUNDLE, fx.Quasistatic(), start, t=4.5)
     found = fx.steady(BUNDLE, fx.Quasistatic(), start, t=4.5, allow_unstable=True)
     np.testing.assert_allclose(found.macro[0].sum(), 4.5, atol=1e-8)

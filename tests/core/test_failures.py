@@ -83,8 +83,18 @@ def test_second_try_from_init_mends_a_bad_warm_start():
 def test_a_fiber_that_fails_from_the_start_is_named():
     with pytest.raises(fx.FiberFailure, match="Worst site 1"):
         fx.evolve(FRAGILE, fx.Quasistatic(), START.at[1].set(0.1), t1=0.1, dt=0.05)
-    with pytest.raises(fx.FiberaxError, match="never"):
-        fx.evolve(FRAGILE, fx.Quasistatic(), START.at[1].set(0.1), t1=0.1, dt=0.05, fail_fraction=0.5)
+
+
+def test_a_fiber_without_a_response_takes_that_of_the_nearest_site():
+    """Decay has its sites at 0, 1, 2, 3: site 1 fails from the first step on, and site 0 is as near as site 2."""
+    start = START.at[1].set(0.1)
+    for driver in (fx.Quasistatic(), fx.Seamless(separation=float("inf"))):
+        sol = fx.evolve(FRAGILE, driver, start, t1=0.1, dt=0.05, saveat=[0.05, 0.1], fail_fraction=0.5)
+        np.testing.assert_array_equal(sol.result, [[0, fx.Result.BORROWED, 0, 0]] * 2)
+        assert sol.stats["failures"] == 2  # one site in each of two steps
+        np.testing.assert_array_equal(sol.response[:, 1], sol.response[:, 0])
+    with pytest.raises(fx.FiberaxError, match="4 of 4 fibers failed"):
+        fx.evolve(FRAGILE, fx.Quasistatic(), 0.0 * start, t1=0.1, dt=0.05, fail_fraction=0.5)
 
 
 def test_blow_up_names_the_step_limit():

@@ -240,7 +240,7 @@ def test_soundness_is_free_where_the_tangent_was_taken():
     crystal.tangent(shifts, condition).block_until_ready()
     before = Counting.count
     assert before == 24  # 6 (n + 2)
-    value = crystal.soundness(shifts, condition)
+    value = crystal.stability_margin(shifts, condition)
     stability = fx.solids.stability(crystal, condition, shifts)
     assert Counting.count == before
     moduli = np.abs(crystal.tangent(shifts, condition)).max()

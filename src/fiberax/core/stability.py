@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 from fiberax.core.capabilities import AbstractAssembled, AbstractStationary, AbstractTangent
 from fiberax.core.fiber import AbstractDynamic, AbstractFlow
 from fiberax.core.field import Field
+from fiberax.core.sites import to_host
 from fiberax.core.solvers import solver_of
 from fiberax.core.steppers import AbstractStepper
 from fiberax.core.stiffness import stiffness_of
@@ -55,6 +56,8 @@ class StepLimits:
         if not self.due or done < self.due[0] or not _cheap(self.field, section):
             return
         self.due = [step for step in self.due if step > done]
+        if np.any(to_host(self.field.outcomes(section).result)):
+            return  # the tangent of a failed fiber is none
         found = stiffness_of(self.field, macro, section, t)
         if not np.isfinite(found.step):
             return
@@ -110,7 +113,9 @@ def largest_growth(fiber: AbstractFlow, states: Any, conditions: Any) -> np.ndar
     Dense up to `DENSE_LIMIT` entries; beyond, a few iterations of ARPACK at the first site, which find what grows fast.
     """
     if trees.size(jax.tree.map(lambda x: x[0], states)) <= DENSE_LIMIT:
-        values = np.linalg.eigvals(np.asarray(_jacobians(fiber, states, conditions)))
+        matrices = np.asarray(_jacobians(fiber, states, conditions))
+        finite = np.all(np.isfinite(matrices), axis=(1, 2))  # a failed fiber tells nothing
+        values = np.linalg.eigvals(np.where(finite[:, None, None], matrices, 0.0))
         size = np.max(np.abs(values), axis=1)
         return np.max(values.real, axis=1) / np.where(size > 0.0, size, 1.0)
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs

@@ -169,6 +169,14 @@ def _conjugate_gradients(problem: Problem, point: _Point, rhs, target, limit):
     return w, steps, bad
 
 
+def _round_off(problem: Problem, point: _Point) -> jax.Array:
+    """Size of a gradient that is round-off of its terms, which are those of H y and of the constraints' forces."""
+    terms = jnp.linalg.norm(_lagrangian_hessian(problem, point)(point.y)) + jnp.linalg.norm(
+        point.jacobian.T @ point.multipliers
+    )
+    return 100.0 * jnp.finfo(terms.dtype).eps * terms
+
+
 def _degenerate(problem: Problem, point: _Point, probes) -> jax.Array:
     """Whether the energy falls along one of `probes`, directions without curvature: a stationary point that is no minimum.
 
@@ -251,7 +259,10 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
         direction, escape, probes, products = find_direction(problem, point, tolerance * reference)
         size = jnp.linalg.norm(point.gradient)
         change = relative(direction, point.y, size_of_y, tolerance)
-        stationary = (size <= tolerance * reference) & (change <= tolerance) & ~escape
+        short = change <= tolerance
+        if not problem.dense:  # conjugate gradients make nothing but noise of a gradient that is noise
+            short |= size <= _round_off(problem, point)
+        stationary = (size <= tolerance * reference) & short & ~escape
         accepted, noisy, new = _search(problem, point, direction, escape)
         small = relative(new.y - point.y, new.y, size_of_y, tolerance) <= tolerance
         slack = jnp.finfo(size.dtype).eps ** (1 / 3)

@@ -181,8 +181,8 @@ def test_what_is_not_resolved_is_said():
     strong = jnp.diag(jnp.array([3.0, -3.0]))
     _, state, result = steady(fiber, strong)
     assert result == Result.OUT_OF_RANGE
-    assert float(fiber.soundness(state, strong)) < 0 < float(fiber.soundness(fiber.rest, strong))
-    assert "degree 12" in fiber.diagnose(state, strong)
+    assert float(fiber.stability_margin(state, strong)) < 0 < float(fiber.stability_margin(fiber.rest, strong))
+    assert "degree 12" in fiber.explain(state, strong)
 
 
 def test_gaussian():

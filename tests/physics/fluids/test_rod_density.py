@@ -189,8 +189,8 @@ def test_what_is_not_resolved_is_said():
     fiber, strong = RodDensity(De=100.0, degree=4), 10.0 * jnp.diag(jnp.array([1.0, -0.5, -0.5]))
     found = fx.response(fiber, strong)
     assert int(found.result) == Result.OUT_OF_RANGE
-    assert float(fiber.soundness(found.state, strong)) < 0
-    assert "degree 4" in fiber.diagnose(found.state, strong)
+    assert float(fiber.stability_margin(found.state, strong)) < 0
+    assert "degree 4" in fiber.explain(found.state, strong)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_it_is_the_crystal_along_one_direction(silicon, n):
     assert got.energy == pytest.approx(float(whole.energy), rel=1e-14)
     assert got.tangent == pytest.approx(np.einsum("i,J,iJkL,k,L", unit, unit, whole.tangent, unit, unit), rel=1e-12)
     np.testing.assert_allclose(got.state, whole.state, atol=1e-12)
-    assert fiber.soundness(got.state, jnp.asarray(0.06)) == silicon.soundness(whole.state, jnp.asarray(A))
+    assert fiber.stability_margin(got.state, jnp.asarray(0.06)) == silicon.stability_margin(whole.state, jnp.asarray(A))
     # The response is the slope of the relaxed energy, and the tangent that of the response.
     h = 1e-4
     up, down = (fx.response(fiber, 0.06 + s) for s in (h, -h))

@@ -45,7 +45,7 @@ def test_unequal_bonds_and_a_cell_of_another_length():
     np.testing.assert_allclose(found.tangent, 3.2 / (1 / 3 + 1 / 2), rtol=1e-10)
     np.testing.assert_allclose(found.state, 1.0 + force / 3.0, rtol=1e-10)
     np.testing.assert_allclose(found.energy, 0.5 * force**2 * (1 / 3 + 1 / 2) / 3.2, rtol=1e-9)
-    np.testing.assert_allclose(chain.soundness(found.state, 0.1), 3.2 / (1 / 3 + 1 / 2), rtol=1e-10)
+    np.testing.assert_allclose(chain.stability_margin(found.state, 0.1), 3.2 / (1 / 3 + 1 / 2), rtol=1e-10)
 
 
 def test_a_cell_turned_inside_out_is_refused(chain):
@@ -65,17 +65,17 @@ def test_beyond_the_critical_strain_one_bond_breaks(potential, bond):
     chain, critical = fx.solids.DiatomicChain(potential), 2.0 * bond - 1.0
     near = critical + jnp.asarray([-1e-4, 0.02])
     found = fx.responses(chain, near)
-    below, beyond = jax.vmap(chain.soundness)(found.state, near)
+    below, beyond = jax.vmap(chain.stability_margin)(found.state, near)
     assert not found.result.any()
     np.testing.assert_allclose(found.state[0], 0.5 * (1.0 + near[0]), atol=1e-9)
     slope, curvature = jax.vmap(jax.grad(potential)), jax.vmap(jax.grad(jax.grad(potential)))
     np.testing.assert_allclose(below, 0.5 * jax.grad(jax.grad(potential))(0.5 * (1.0 + near[0])), rtol=1e-6)
-    assert 0.0 < below < 1e-3 * chain.soundness(0.5, 0.0) and beyond < 0.0
+    assert 0.0 < below < 1e-3 * chain.stability_margin(0.5, 0.0) and beyond < 0.0
     # Past it: unequal bonds under equal forces, at a minimum of W in p, which F = dW/dA follows down: ellipticity is lost.
     p, q = found.state[1], 1.0 + near[1] - found.state[1]
     np.testing.assert_allclose(*slope(jnp.stack([p, q])), rtol=1e-8)
     assert abs(q - p) > 0.05 and jnp.sum(curvature(jnp.stack([p, q]))) > 0.0
-    saddle = chain.soundness(0.5 * (1.0 + near[1]), near[1])
+    saddle = chain.stability_margin(0.5 * (1.0 + near[1]), near[1])
     assert saddle < 0.0 and found.energy[1] < chain.energy(0.5 * (1.0 + near[1]), near[1])
     stepped = fx.response(chain, near[1], state=0.5 * (1.0 + near[1]))  # a start right on the saddle
     np.testing.assert_allclose(stepped.energy, found.energy[1], rtol=1e-10)

@@ -38,7 +38,7 @@ def test_isotropic_at_rest(triangles):
 
 @pytest.mark.slow
 def test_cheap_search_agrees(triangles, two):
-    sound = jax.jit(jax.vmap(two.soundness))
+    sound = jax.jit(jax.vmap(two.stability_margin))
     A = np.random.default_rng(0).uniform(-0.06, 0.06, (6, 2, 2))
     A[0] = 0.0
     r = fx.responses(two, A)
@@ -47,16 +47,16 @@ def test_cheap_search_agrees(triangles, two):
         fine = fx.solids.stability(triangles, A[k])
         moduli = fx.response(triangles, A[k], tangent=True).tangent
         acoustic = fine.acoustic / np.abs(moduli).max()
-        alone = triangles.soundness(jnp.zeros((0, 2)), jnp.asarray(A[k]))
+        alone = triangles.stability_margin(jnp.zeros((0, 2)), jnp.asarray(A[k]))
         assert float(alone) == pytest.approx(acoustic, abs=3e-4)
         assert np.sign(cheap[k]) == np.sign(acoustic)
 
 
 def test_nothing_holds_a_crystal_that_is_torn_apart(triangles, two):
     for crystal, shifts in ((triangles, jnp.zeros((0, 2))), (two, jnp.zeros((1, 2)))):
-        assert crystal.soundness(shifts, jnp.eye(2)) == 0.0
-        assert "Ellipticity is lost" in crystal.diagnose(shifts, jnp.eye(2))
-    assert "W_pp is not positive definite" in two.diagnose(jnp.zeros((1, 2)), jnp.eye(2))
+        assert crystal.stability_margin(shifts, jnp.eye(2)) == 0.0
+        assert "Ellipticity is lost" in crystal.explain(shifts, jnp.eye(2))
+    assert "W_pp is not positive definite" in two.explain(jnp.zeros((1, 2)), jnp.eye(2))
     assert fx.response(two, jnp.eye(2)).result == fx.Result.UNSTABLE
 
 
@@ -76,7 +76,7 @@ def test_ellipticity_is_lost_on_stretching(triangles):
         assert np.einsum("iJkL,i,J,k,L", C, s.mode, s.direction, s.mode, s.direction) == pytest.approx(s.acoustic, abs=1e-9)
         values.append(s.acoustic)
     assert values[0] > values[1] > 0 > values[2]
-    words = triangles.diagnose(jnp.zeros((0, 2)), jnp.diag(jnp.asarray([0.15, 0.0])))
+    words = triangles.explain(jnp.zeros((0, 2)), jnp.diag(jnp.asarray([0.15, 0.0])))
     assert "Ellipticity is lost" in words
     assert "direction" in words
 
@@ -89,7 +89,7 @@ def test_a_lost_minimum_in_the_shifts():
     assert not s.stable
     assert "W_pp is not positive definite" in s.in_words()
     assert "Ellipticity" in s.in_words()
-    assert crystal.soundness(jnp.zeros((1, 2)), jnp.zeros((2, 2))) < 0
+    assert crystal.stability_margin(jnp.zeros((1, 2)), jnp.zeros((2, 2))) < 0
 
 
 def test_refuses(triangles):
