@@ -1,4 +1,4 @@
-"""A spring law of one's own in a rheometer: shear-thinning of dumbbells from five lines (spec section 8).
+"""A spring law of one's own in a rheometer: shear-thinning of dumbbells from five lines (6.3).
 
 The inverse Langevin spring of Cohen, h = (1 − s/3b)/(1 − s/b) with s = |z|², stands between FENE and a freely jointed chain.
 Its start-up of shear and its steady viscosity come with error bars. One thing is known exactly for every spring: τ_yy = 1 at

@@ -1,4 +1,4 @@
-"""How to feed a noisy microstructure to a macro model: averages (7.1) and clocks compared (spec sections 7 and 10).
+"""How to feed a noisy microstructure to a macro model: averages (7.1) and clocks compared.
 
 The mean spin U of 400 lattices rises at a constant speed, and each answers with one of its spins, whose mean is U as well. That
 answer is noisy: averages over the last t₀ make it quiet, by the factor that theory gives for its correlation time, but all

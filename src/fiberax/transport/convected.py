@@ -1,4 +1,4 @@
-"""States that ride with the motion of the macro model: ∂_t s + U·∇s = 0, the convection of spec sections 8 and 9.
+"""States that ride with the motion of the macro model: ∂_t s + U·∇s = 0, the convection of (6.1)-(6.4).
 
 The advective form, so that a homogeneous section stays itself to round-off whatever the flow. Walls and outflow need no data.
 """

@@ -1,4 +1,4 @@
-"""The density of a conserved quantity that diffuses by its own interaction, (5.3) (spec section 7)."""
+"""The density of a conserved quantity that diffuses by its own interaction (5.3)."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,6 @@
-"""The Ginzburg-Landau lattice of Guo, Papanicolaou and Varadhan as a fiber, (5.1)-(5.7) as mended in spec sections 7 and 12.
+"""The Ginzburg-Landau lattice of Guo, Papanicolaou and Varadhan as a fiber, (5.1)-(5.7).
+
+The equations are the mended ones (docs: mathematics, Interacting diffusion).
 
 H = (κ/2) Σ_bonds |φ_i − φ_j|² + Σ_i V(φ_i) on a periodic lattice, held at the mean φ̄ = U. With μ = ∂H/∂φ, mobility 1/(2η):
 

@@ -1,4 +1,4 @@
-"""Bead-spring chains in a homogeneous flow, spec section 8 with the Rouse matrix R = tridiag(−1, 2, −1).
+"""Bead-spring chains in a homogeneous flow (6.1), (6.3), with the Rouse matrix R = tridiag(−1, 2, −1).
 
     dz_j = (κz_j − (1/4De) Σ_k R_jk f_k) dt + √(1/2De) (dB_{j+1} − dB_j),      τ = Σ_j ⟨f_j⊗z_j⟩
 

@@ -1,4 +1,4 @@
-"""Dumbbells in a homogeneous flow, the Brownian form (6.3) of spec section 9.
+"""Dumbbells in a homogeneous flow, the Brownian form (6.3).
 
     dz = (κz − f(z)/(2De)) dt + √(1/De) dW,      τ = ⟨f(z)⊗z⟩
 

@@ -1,4 +1,4 @@
-"""Dumbbells by their Fokker-Planck equation (6.1), in a homogeneous flow (spec section 8).
+"""Dumbbells by their Fokker-Planck equation (6.1), in a homogeneous flow.
 
     ∂_t ψ = −∇·((κz − f/(2De)) ψ) + Δψ/(2De),      τ = ∫ f⊗z ψ dz
 

@@ -1,4 +1,4 @@
-"""A prescribed homogeneous flow: the rheometer (spec section 8 with U = κ(t) x)."""
+"""A prescribed homogeneous flow: the rheometer U = κ(t) x."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Mean fields of rods, spec section 8: Φ(m) = ∫ k(m·m') ψ(m') dm' in units of kT, force f = ∇_m Φ.
+"""Mean fields of rods (6.2): Φ(m) = ∫ k(m·m') ψ(m') dm' in units of kT, force f = ∇_m Φ.
 
 A kernel of one's own is a class with `kernel`; the isotropic state is stable where every Legendre coefficient of even degree
 ½ ∫ k(x) P_l(x) dx is above −1.

@@ -1,4 +1,4 @@
-"""Rods by their Fokker-Planck equation on the sphere (6.2), in a homogeneous flow (spec sections 8 and 12).
+"""Rods by their Fokker-Planck equation on the sphere (6.2), in a homogeneous flow (docs: mathematics, kinetic form).
 
     ∂_t ψ = (1/De) (Δ_S ψ + ∇_S·(ψ ∇_S Φ)) − ∇_S·(ψ (I − mm) κm),      Φ(m) = ∫ K(m·m') ψ(m') dm'
 

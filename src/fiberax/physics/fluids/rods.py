@@ -1,4 +1,4 @@
-"""Rods in a homogeneous flow, the Brownian form (6.4) as mended in spec sections 9 and 12 (Stratonovich).
+"""Rods in a homogeneous flow, the Brownian form (6.4), mended (docs: mathematics, Brownian form), Stratonovich.
 
     dm = (I − mm)(κm − f/De) dt + √(2/De) (I − mm)∘dW,      f = ∇_m Φ of the own ensemble
     τ = ⟨3mm − I⟩ + ⟨((I − mm)f) m⟩ + (De/2) ⟨mmmm⟩:κ

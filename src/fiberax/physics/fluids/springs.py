@@ -1,4 +1,4 @@
-"""Springs of dumbbells and chains, spec section 8: the force is f(z) = h(|z|²) z, with h = 1 for short ones.
+"""Springs of dumbbells and chains (6.1): the force is f(z) = h(|z|²) z, with h = 1 for short ones.
 
 Equilibrium has the density exp(−V) with V = ½ ∫ h d|z|². A law of one's own is a class with `factor`, and `limit` if it ends:
 

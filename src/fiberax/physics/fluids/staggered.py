@@ -1,4 +1,4 @@
-"""Flow in a rectangle with walls, inflow and outflow, staggered (spec section 8; Harlow, Welch, Phys. Fluids 8, 1965, 2182).
+"""Flow in a rectangle with walls, inflow and outflow, staggered (Harlow, Welch, Phys. Fluids 8, 1965, 2182).
 
 More than five public methods: those of a fluid, and what figures ask for, pressure and stream function.
 """

@@ -1,9 +1,10 @@
-"""The linear cell problem of homogenization, (2.2)-(2.4), in one, two and three dimensions (spec section 2).
+"""The linear cell problem of homogenization, (2.2)-(2.4), in one, two and three dimensions.
 
     ∇_z·( a(U,z) (∇_z χ_j + e_j) ) = 0,   ⟨χ_j⟩ = 0,   A_ij(U) = ⟨ e_i · a(U,z) (∇_z χ_j + e_j) ⟩
 
 The cell is Γ = [0, 1)^d; ⟨·⟩ is the mean over it; (∇χ)_kj = ∂_k χ_j, a contracts its second index and the divergence acts
-on its first (spec section 12). `Cell` has more public methods than other classes because the contract of a flow fiber has.
+on its first (docs: mathematics, Slips in the paper).
+`Cell` has more public methods than other classes because the contract of a flow fiber has.
 """
 
 from collections.abc import Callable
@@ -136,7 +137,8 @@ class Cell(AbstractFlow):
     def rate(self, state, condition):
         """∇·(a(∇χ_j + e_j)) − Πχ_j, with Π the mean (and, for `Spectral` on even grids, the modes at n/2).
 
-        Πχ starts at zero and stays there, so the relaxation is the one of spec section 2; with it the Jacobian is invertible.
+        Πχ starts at zero and stays there, so the relaxation is η ∂_t χ_j = ∇·(a(∇χ_j + e_j)); with it the Jacobian
+        is invertible.
         """
         residual, _ = self._medium(condition).balance(state)
         return residual - self.discretisation.unseen(state, self.d)

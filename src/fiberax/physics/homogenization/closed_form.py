@@ -1,4 +1,4 @@
-"""The one-dimensional cell problem without iteration: a(χ' + 1) is constant, so A is the harmonic mean (spec section 2)."""
+"""The one-dimensional cell problem without iteration: a(χ' + 1) is constant, so A is the harmonic mean (2.3)."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,7 +1,7 @@
 """A sampled coefficient on a periodic grid: the linear operator −div(a∇), its preconditioner and its means.
 
 The coefficient a is an array (*shape) for an isotropic medium, or (d, d, *shape); its second index meets the gradient
-(spec section 2, section 12 on (2.3)).
+(2.3) (docs: mathematics, Slips in the paper).
 """
 
 import abc

@@ -1,4 +1,4 @@
-"""Elastic bodies on a mesh: ϱ ∂_tt u = ∇·P(∇u) + f, at rest or in motion (spec section 3, (3.7)).
+"""Elastic bodies on a mesh: ϱ ∂_tt u = ∇·P(∇u) + f, at rest or in motion (3.7).
 
 Isoparametric finite elements in the reference configuration; sites are quadrature points, the condition of a fiber is ∇u, its
 response the first Piola-Kirchhoff stress P. The mass is lumped: row sums for order 1, scaled diagonals for order 2 (Hinton,

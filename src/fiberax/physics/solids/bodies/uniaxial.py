@@ -1,4 +1,4 @@
-"""Crystals under uniaxial strain as one-dimensional fibers: what a plane wave sees of a crystal (spec section 3).
+"""Crystals under uniaxial strain as one-dimensional fibers: what a plane wave sees of a crystal.
 
 A longitudinal plane wave in the direction n strains every cell by A = ε n ⊗ n; the cells beside it hold it in place. More than
 five methods: all that the crystal or its electrons do in a way of their own is passed through.

@@ -1,4 +1,4 @@
-"""Waves in a chain, the macro model of (4.12) and (4.20): ϱ ∂_tt A = ∂_xx F(A), periodic (spec section 3).
+"""Waves in a chain, the macro model of (4.12) and (4.20): ϱ ∂_tt A = ∂_xx F(A), periodic.
 
 In terms of the displacement u, A = A₀ + ∂_x u, it is ϱ ∂_tt u = ∂_x F(A₀ + ∂_x u). On a staggered grid (A, F at the cell
 centres, u and the velocity ∂_t u at the nodes x_j = lower + j h, left of cell j) both forms are one and the same scheme,

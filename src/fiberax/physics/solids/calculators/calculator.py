@@ -1,4 +1,4 @@
-"""Any ASE calculator as a Cauchy-Born fiber (spec section 3), computed outside of JAX on an executor.
+"""Any ASE calculator as a Cauchy-Born fiber (3.6), computed outside of JAX on an executor.
 
 Energies, forces and stress come from the calculator, exact for it; second derivatives are central differences of forces and
 stress. Both are made known to JAX, so that responses, steady states and relaxation work as for every energy fiber; a third

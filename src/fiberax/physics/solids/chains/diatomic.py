@@ -1,4 +1,4 @@
-"""The one-dimensional diatomic chain (4.9)-(4.12) (spec sections 3 and 6).
+"""The one-dimensional diatomic chain (4.9)-(4.12).
 
     W(A, p) = { V(p) + V₂(ℓ(1 + A) − p) } / ℓ        per reference length; ℓ = 1 and V₂ = V in the paper
 

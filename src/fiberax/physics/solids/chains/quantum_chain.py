@@ -1,4 +1,4 @@
-"""The one-dimensional quantum chain (4.13)-(4.20), mended (spec sections 6 and 12).
+"""The one-dimensional quantum chain (4.13)-(4.20), mended (docs: mathematics, Relaxation and forces).
 
 In the pulled-back coordinate y = z/(1 + A) and with ϕ = √(1 + A) ψ the constraint does not move with A:
 

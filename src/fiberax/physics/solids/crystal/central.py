@@ -1,4 +1,4 @@
-"""W and its gradient for potentials of distances alone (pairs, embedded atoms), through the metric C = FᵀF (spec section 3).
+"""W and its gradient for potentials of distances alone (pairs, embedded atoms), through the metric C = FᵀF.
 
 With D_b = R_b + δ, δ = ξ_j − ξ_i the same for all bonds of a group, squared distances are linear in a few numbers q of the
 group with constant coefficients M, and the other way so are the sums of w_b = ∂E/∂s_b that the gradient needs:

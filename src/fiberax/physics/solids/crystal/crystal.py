@@ -1,4 +1,4 @@
-"""Crystals as fibers: the Cauchy-Born rule for simple and complex lattices (3.1)-(3.7), spec section 3.
+"""Crystals as fibers: the Cauchy-Born rule for simple and complex lattices (3.1)-(3.7).
 
 The condition is the displacement gradient A (d, d), the state the shifts ξ (n − 1, d) of all atoms but the first, Cartesian, in
 the reference frame: atom j sits at F (x_j + ξ_j), F = I + A, so that a uniform deformation leaves the shifts zero. The

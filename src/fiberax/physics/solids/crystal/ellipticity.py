@@ -1,7 +1,7 @@
 """Where the Cauchy-Born rule keeps its ground: W_ξξ positive definite, and the acoustic tensor for every direction.
 
 Λ(k)_ij = C_iJjL k_J k_L, C the relaxed moduli dP/dA in the reference frame, k a unit vector; a mode m with m·Λ(k) m ≤ 0 is a
-lost ellipticity (spec section 3).
+lost ellipticity (docs: mathematics, Elastic solids from atoms).
 """
 
 from typing import TYPE_CHECKING, NamedTuple

@@ -1,4 +1,4 @@
-"""Derivatives of the cell energy of a potential in moment form, assembled from scalar ones (spec section 3).
+"""Derivatives of the cell energy of a potential in moment form, assembled from scalar ones.
 
 With h_k(s) = f_k(r)/r^rank, s = r², every moment is S_k = Σ_b h_k(s_b) T_k(r_b), T = 1, r or r⊗r. At fixed slopes a = ∂Ψ/∂S the
 energy of a bond is φ = Σ_k h_k X_k with the polynomials X_k = a_k : T_k, so that

@@ -1,4 +1,4 @@
-"""Bloch orbitals in plane waves of a fixed table of integers (spec section 5).
+"""Bloch orbitals in plane waves of a fixed table of integers (3.17)-(3.22).
 
 ψ_k(y) = Ω^{−1/2} Σ_m c_m e^{2πi (k + m)·y} in reference coordinates y: orthonormal orbitals have orthonormal coefficients in
 every deformed cell, the kinetic energy is ½|q|², q = 2π F^{−T} L^{−1}(k + m), and nΩ = Σ_k w_k Σ_b f_b |ψ|² does not contain A.

@@ -1,4 +1,4 @@
-"""Ions as local charges that attract electrons: m^a of (3.11), never deformed (spec section 4).
+"""Ions as local charges that attract electrons: m^a of (3.11), never deformed.
 
 An ion is given by the Fourier transform m(|G|) of its charge density, m(0) = Z; the potential of one electron in it is
 v(|G|) = −4π m(|G|)/|G|². What is left of v at G = 0 without the Coulomb tail, lim (v + 4πZ/|G|²), is `at_zero`.

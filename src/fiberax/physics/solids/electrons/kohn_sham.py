@@ -1,4 +1,4 @@
-"""Solids from Kohn-Sham electrons (3.17)-(3.22): local density approximation, plane waves, Bloch orbitals; spec sections 5, 6.
+"""Solids from Kohn-Sham electrons (3.17)-(3.22): local density approximation, plane waves, Bloch orbitals.
 
 Per cell, in hartree and bohr,
 

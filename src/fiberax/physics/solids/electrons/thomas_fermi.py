@@ -1,4 +1,4 @@
-"""Solids from orbital-free electrons: the Thomas-Fermi-von Weizsäcker fiber (3.8)-(3.16), spec sections 4 and 6.
+"""Solids from orbital-free electrons: the Thomas-Fermi-von Weizsäcker fiber (3.8)-(3.16).
 
 With the density pulled back, ρ = (n/(JΩ₀)) u², mean(u²) = 1, the constraint does not contain A, and P = ∂W/∂A at fixed u is
 the whole Hellmann-Feynman stress; u lives on a grid in reference coordinates, and A enters through the metric alone, so that P

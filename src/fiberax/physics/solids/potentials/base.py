@@ -1,4 +1,4 @@
-"""What an interatomic potential is to a crystal: a sum of site energies, at best in moment form (spec section 3).
+"""What an interatomic potential is to a crystal: a sum of site energies, at best in moment form.
 
 Arrays are structures of arrays: components first, neighbours second, any batch of fibers LAST, since sums over leading axes
 vectorise over the fibers. The energy of a crystal is the sum of the site energies of its basis atoms.

@@ -1,4 +1,4 @@
-"""Pair potentials E = ½ Σ_{i≠j} φ(r_ij) and the ways to cut them off (spec section 3).
+"""Pair potentials E = ½ Σ_{i≠j} φ(r_ij) and the ways to cut them off (3.3), each pair once.
 
 With φ given and r_c the cutoff, the schemes are, for r < r_c and zero beyond:
 
