@@ -22,14 +22,20 @@ Scheme = Literal["semi-lagrangian", "weno", "upwind"]
 class Convected(AbstractTransport):
     """States carried by an `fx.AbstractCarrier`, for fibers whose neighbouring states may be averaged.
 
-    `scheme`: "semi-lagrangian" (any step, order 2 in space and time or better, the default), "weno" (order 2 in time, 3 in
-    space where states are smooth) or "upwind" (order 1, keeps totals in incompressible flow); the last two divide the step as
-    its Courant number demands, and have no reverse-mode gradients. Fibers with bounds fall back where a state of high order
-    leaves them, on a convex mean of neighbours (`AbstractFiber.restore`). Beside the section there is one copy of it.
+    Args:
+        scheme: "semi-lagrangian" (any step, order 2 in space and time or better, the default), "weno" (order 2 in time, 3 in
+            space where states are smooth) or "upwind" (order 1, keeps totals in incompressible flow). The last two divide the
+            step as its Courant number demands, and have no reverse-mode gradients.
+        inflow: What enters. None is the fiber's `init` at a condition of zeros, the same at all times. Or a dict from the
+            sides "left", "right", "bottom", "top", "front", "back" to states with a leading axis over the cells of that side
+            in C order; sides that are not named use `init`.
 
-    `inflow`: what enters. None is the fiber's `init` at a condition of zeros, the same at all times. Or a dict from the sides
-    "left", "right", "bottom", "top", "front", "back" to states with a leading axis over the cells of that side in C order;
-    sides that are not named take the former. Raises `BadInput`, and `Mismatch` where a bundle's states cannot be carried.
+    Where a state of high order leaves the bounds of a fiber, a convex mean of neighbours is taken instead. Transport needs
+    memory for one copy of the section.
+
+    Raises:
+        BadInput: Unknown scheme, or inflow that does not fit.
+        Mismatch: The states of a bundle cannot be carried.
     """
 
     scheme: Scheme = eqx.field(static=True)
