@@ -28,11 +28,17 @@ _VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))
 
 
 class Calculator(_ase.Calculator):
-    """A potential of `fx.solids.potentials` (or that of a crystal) for ASE: energy, free_energy, energies, forces, stress.
+    """A potential of fiberax as an ASE calculator: energy, free_energy, energies, forces, stress.
 
-    For any Atoms of its species, periodic or not, of any size: the neighbours are found anew in the actual cell, images
-    included, so that none is lost. Cell and positions are traced; a new list of species, or a third more neighbours, compiles
-    again. Stress needs three lattice vectors. Raises `BadInput` for a potential without cutoff and for unknown species.
+    Args:
+        potential: One of `fx.solids.potentials`, or a crystal, whose potential is taken.
+
+    For any Atoms of its species, periodic or not, of any size: the neighbours are found again in the actual cell, images
+    included, so that none is missed. Cell and positions are traced; a new list of species, or a third more neighbours,
+    compiles again. Stress needs three lattice vectors.
+
+    Raises:
+        BadInput: A potential without cutoff, or unknown species.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
@@ -119,9 +125,18 @@ def _evaluate(potential, names: tuple[str, ...], positions, cell, shells):
 
 
 def atoms(crystal: Any, state: Any, condition: Any) -> Atoms:
-    """The deformed cell of a crystal with shifts `state` under the displacement gradient `condition`, as ASE Atoms.
+    """The deformed cell of a crystal as ASE Atoms.
 
-    Lattice vectors and atoms are moved by F = I + A. A plane crystal lies in z = 0, periodic in its own two directions.
+    Args:
+        crystal: The fiber.
+        state: Shifts of one site, (n − 1, dim).
+        condition: Displacement gradient A of that site, (dim, dim); lattice vectors and atoms are moved by F = I + A.
+
+    Returns:
+        Atoms with n positions in the unit of the crystal. A plane crystal lies in z = 0, periodic in its own two directions.
+
+    Raises:
+        BadInput: State or condition of another shape.
     """
     lattice, basis = np.asarray(crystal.lattice, float), np.asarray(crystal.basis, float)
     dim = lattice.shape[0]
