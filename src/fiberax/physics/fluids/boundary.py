@@ -78,7 +78,7 @@ class Inflow(AbstractSide):
 
 
 class Outflow(AbstractSide):
-    """Fluid leaves freely: no traction is put on the side ("do nothing"). Its velocity is not given; `inward` is zero."""
+    """Fluid leaves freely: no traction acts on the side ("do nothing"). Its velocity is not given; `inward` is zero."""
 
     def inward(self, s, t):
         return jnp.zeros_like(s)

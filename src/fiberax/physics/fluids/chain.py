@@ -30,11 +30,23 @@ _SWEEPS = 2
 
 
 class Chain(AbstractStochastic, AbstractSuspended):
-    """`members` chains of `springs` springs (springs, dim, members); condition κ (dim, dim); response τ, springs·I at rest.
+    """Bead-spring chains by an ensemble of Brownian members.
 
-    `spring`: `Hookean()` (Rouse chains), `FENE(b)` or one's own; b is that of each spring. `De`: relaxation time of a single
-    spring in units of the flow's time; the longest time of the stress is De/(2 sin²(π/(2 springs + 2))). `noise`, `dtype`,
-    `control` as for `Dumbbell`. Raises `BadInput`.
+    Condition κ (dim, dim); state: springs (springs, dim, members); response τ (dim, dim), springs·I at rest.
+
+    Args:
+        spring: `Hookean()` (Rouse chains), `FENE(b)` or an `AbstractSpring` of your own; b is that of each spring.
+        springs: Springs of a chain.
+        dim: Dimension of the springs, 2 or 3.
+        members: Size of the ensemble.
+        De: Relaxation time of a single spring in units of the flow's time. The longest time of the stress is De/(2 sin²(π/(2
+            springs + 2))).
+        noise: As for `Dumbbell`.
+        dtype: As for `Dumbbell`.
+        control: As for `Dumbbell`.
+
+    Raises:
+        BadInput: A number out of range.
     """
 
     spring: AbstractSpring

@@ -28,14 +28,23 @@ _RESOLVED = 0.2  # time step times the fastest rate of spring and flow
 
 
 class Dumbbell(AbstractStochastic, AbstractSuspended):
-    """`members` springs (dim, members); condition κ (dim, dim), κ_ij = ∂U_i/∂x_j; response τ = ⟨f⊗z⟩ (dim, dim), I at rest.
+    """Dumbbells by an ensemble of Brownian members (6.3).
 
-    `spring`: `Hookean()`, `FENE(b)` or one's own. `De`: relaxation time in units of the flow's time. `noise`: "three-point"
-    (weak order 2, the default) or "gaussian". `dtype`: of the springs; `jnp.float32` halves time and memory, the response is
-    of full precision in any case. `control`: carry as many springs at rest, driven by the same noise, whose stress is I; the
-    state is then a pair. The standard error of the shear stress falls by the factor √(1 + 1/(3 Wi²)) for Hookean springs (6 at
-    Wi = 0.1) and similarly for others; nothing is gained beyond Wi = 1, where a step costs the more all the same. Raises
-    `BadInput`.
+    Condition κ (dim, dim), κ_ij = ∂U_i/∂x_j; state: springs (dim, members); response τ = ⟨f⊗z⟩ (dim, dim), I at rest.
+
+    Args:
+        spring: `Hookean()`, `FENE(b)` or an `AbstractSpring` of your own; default Hookean.
+        dim: Dimension of the springs, 2 or 3.
+        members: Size of the ensemble.
+        De: Relaxation time in units of the flow's time.
+        noise: "three-point" (weak order 2, the default) or "gaussian".
+        dtype: Type of the springs. `jnp.float32` halves time and memory; the response has full precision in any case.
+        control: Carry as many springs at rest, driven by the same noise, whose stress is I, as control variates. The state is
+            then a pair. The standard error of the shear stress falls by the factor √(1 + 1/(3 Wi²)) for Hookean springs (6 at
+            Wi = 0.1) and similarly for others. Nothing is gained beyond Wi = 1, while a step costs more.
+
+    Raises:
+        BadInput: A number out of range.
     """
 
     spring: AbstractSpring

@@ -43,7 +43,14 @@ class AbstractMeanField(eqx.Module):
 
 
 class MaierSaupe(AbstractMeanField):
-    """Φ = −(3/2) N m·⟨mm⟩·m; the isotropic state is unstable above N = 5. Raises `BadInput`."""
+    """Φ = −(3/2) N m·⟨mm⟩·m; the isotropic state is unstable above N = 5.
+
+    Args:
+        N: Strength, in kT.
+
+    Raises:
+        BadInput: N is negative or not finite.
+    """
 
     N: Float[Array, ""]
 
@@ -60,7 +67,13 @@ class MaierSaupe(AbstractMeanField):
 class Onsager(AbstractMeanField):
     """Φ = N ⟨|m×m'|⟩, hard rods; the isotropic state is unstable above N = 32/π.
 
-    A step of an ensemble takes `members`² operations; `Expanded` spares them. Raises `BadInput`.
+    Args:
+        N: Strength, in kT.
+
+    A step of an ensemble takes `members`² operations; `Expanded` avoids this.
+
+    Raises:
+        BadInput: N is negative or not finite.
     """
 
     N: Float[Array, ""]
@@ -79,10 +92,17 @@ class Onsager(AbstractMeanField):
 
 
 class Expanded(AbstractMeanField):
-    """The kernel of `inner` by its Legendre polynomials up to `degree`, even, which is what a `RodDensity` of that degree sees.
+    """The kernel of `inner` by its Legendre polynomials up to an even degree, as a `RodDensity` of that degree has it.
 
-    Forces on an ensemble then come from its moments, 36 of them at degree 8, and cost some 300 operations for each member. The
-    isotropic state loses its stability where it did. Raises `BadInput`.
+    Args:
+        inner: The mean field to expand.
+        degree: Highest degree, even.
+
+    Forces on an ensemble are computed from its moments, 36 of them at degree 8, and cost about 300 operations per member. The
+    isotropic state loses stability at the same N as with `inner`.
+
+    Raises:
+        BadInput: The degree is odd or out of range, or `inner` is of a kind that has no expansion.
     """
 
     inner: AbstractMeanField

@@ -30,16 +30,25 @@ _FLAT = 1e-12  # curvature, relative, below which a direction is taken for free
 
 
 class RodDensity(AbstractDensity):
-    """ψ(m) of rods; condition κ (3, 3), κ_ij = ∂U_i/∂x_j; response the full stress τ (3, 3), 0 at rest.
+    """Rods by their density ψ(m) on the sphere (6.2).
 
         τ = ⟨3mm − I⟩ + ⟨((I − mm) ∇Φ) m⟩ + (De/2) ⟨mmmm⟩:κ
 
-    `potential`: `MaierSaupe(N)`, `Onsager(N)`, one's own or None for dilute rods. `De`: 1/De is the rotational diffusion in
-    units of the flow's time, which is also the fiber's. `degree`: of the harmonics, even; 16 makes 153. `init` is isotropic, or
-    with a `director`, three numbers, in equilibrium at rest and ordered along it (isotropic where there is no order).
-    Above N = 4.49 (Maier-Saupe) there are nematic states beside the isotropic one, unstable above 5; a steady state that a
-    solve finds need not be stable, and where rods tumble there is none: `fx.relax` follows them in time. A density that is not
-    resolved turns negative, and solves end with `Result.OUT_OF_RANGE` where its negative mass exceeds 1/4. Raises `BadInput`.
+    Condition κ (3, 3), κ_ij = ∂U_i/∂x_j; state: coefficients of ψ; response the full stress τ (3, 3), 0 at rest.
+
+    Args:
+        potential: `MaierSaupe(N)`, `Onsager(N)`, an `AbstractMeanField` of your own, or None for dilute rods.
+        De: 1/De is the rotational diffusion in units of the flow's time, which is also the fiber's.
+        degree: Degree of the harmonics, even; 16 makes 153 of them.
+        director: None: `init` is isotropic. Three numbers: `init` is the equilibrium at rest that is ordered along them
+            (isotropic where there is no order).
+
+    Above N = 4.49 (Maier-Saupe) there are nematic states as well as the isotropic one, which is unstable above 5. A steady
+    state that a solve finds need not be stable, and where rods tumble there is none: `fx.relax` follows them in time. A
+    density that is not resolved turns negative; solves end with `Result.OUT_OF_RANGE` where its negative mass exceeds 1/4.
+
+    Raises:
+        BadInput: A number out of range.
     """
 
     potential: AbstractMeanField | None

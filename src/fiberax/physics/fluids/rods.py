@@ -30,14 +30,24 @@ _RESOLVED = 0.15  # time step times the fastest rate of rotation, mean field and
 
 
 class Rod(AbstractStochastic, AbstractSuspended):
-    """`members` unit vectors (3, members); condition κ (3, 3), κ_ij = ∂U_i/∂x_j; response the full stress τ (3, 3), 0 at rest.
+    """Rods by an ensemble of Brownian members (6.4).
 
-    `potential`: `MaierSaupe(N)`, `Onsager(N)`, one's own, or None for a dilute suspension. `De`: 1/De is the rotational
-    diffusion in units of the flow's time. The mean field of a finite ensemble has a bias of order 1/members. `noise`:
-    "three-point" (weak order 2, the default) or "gaussian". `dtype`: of the rods; the response is of full precision.
-    `control`: carry as many rods at rest, driven by the same noise, whose stress is known by symmetry; the state is then a
-    pair. The standard error of the stress of dilute rods is then De κ √(log 1/(De κ)) of what it was, about, since two rods in
-    the same noise come together but mildly in the mean square; nothing is gained beyond De κ = 5. Raises `BadInput`.
+    Condition κ (3, 3), κ_ij = ∂U_i/∂x_j; state: unit vectors (3, members); response the full stress τ (3, 3), 0 at rest.
+
+    Args:
+        potential: `MaierSaupe(N)`, `Onsager(N)`, an `AbstractMeanField` of your own, or None for a dilute suspension. The mean
+            field of a finite ensemble has a bias of order 1/members.
+        members: Size of the ensemble.
+        De: 1/De is the rotational diffusion in units of the flow's time.
+        noise: "three-point" (weak order 2, the default) or "gaussian".
+        dtype: Type of the rods; the response has full precision.
+        control: Carry as many rods at rest, driven by the same noise, whose stress is known by symmetry, as control variates.
+            The state is then a pair. The standard error of the stress of dilute rods falls by about the factor De κ √(log
+            1/(De κ)). Two rods in the same noise approach each other only slowly in the mean square, so nothing is gained
+            beyond De κ = 5.
+
+    Raises:
+        BadInput: A number out of range.
     """
 
     potential: AbstractMeanField | None

@@ -72,7 +72,7 @@ class AbstractSpring(eqx.Module):
 
 
 class Hookean(AbstractSpring):
-    """f = z: dumbbells of it are the Oldroyd-B fluid."""
+    """f = z: Hookean dumbbells are the Oldroyd-B fluid."""
 
     def factor(self, square):
         return jnp.ones_like(square)
@@ -85,7 +85,14 @@ class Hookean(AbstractSpring):
 
 
 class FENE(AbstractSpring):
-    """f = z/(1 − |z|²/b), finitely extensible: |z|² < b. `b`: above 2, below which the ends are reached. Raises `BadInput`."""
+    """f = z/(1 − |z|²/b), finitely extensible: |z|² < b.
+
+    Args:
+        b: Above 2; for smaller b the springs reach their maximal length.
+
+    Raises:
+        BadInput: b is 2 or less.
+    """
 
     b: Float[Array, ""]
 

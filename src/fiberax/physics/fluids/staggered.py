@@ -40,15 +40,22 @@ class Staggered(NamedTuple):
 
 
 class StaggeredFlow(AbstractFluid):
-    """Incompressible flow in a rectangle, of second order: what `fx.fluids.Flow` makes of a 2D box that is not all periodic.
+    """Incompressible flow in a rectangle, of second order: made by `fx.fluids.Flow` for a 2D box that is not all periodic.
 
-    Velocities sit on faces, pressures and fibers at cell centres, and the divergence is zero to round-off. Convection is the
-    central difference that conserves energy: exact enough where the cell Reynolds number |U| Re h is below about 2 or the flow
-    is smooth, as in complex fluids; beyond it layers ring, and the grid should be refined. An open side (`Outflow`) has
-    ν ∂U/∂n − P n = 0, and the stress of the fibers goes on through it as it is; fluid should leave there, not enter. Where no
-    side is open, what given velocities let in too much by their sampling on the faces is taken off them in proportion.
+    Args:
+        grid: The box.
+        parameters: Re, ν, De and force, as given to `fx.fluids.Flow`.
+        boundary: As for `fx.fluids.Flow`.
 
-    Raises `BadInput`.
+    Velocities are on faces, pressures and fibers at cell centres, and the divergence is zero to round-off. Convection is the
+    central difference that conserves energy. It is accurate where the cell Reynolds number |U| Re h is below about 2 or the
+    flow is smooth, as in complex fluids; beyond that layers oscillate, and the grid should be refined. An open side
+    (`Outflow`) has ν ∂U/∂n − P n = 0, and the stress of the fibers acts on it unchanged; fluid should leave there, not enter.
+    Where no side is open, the excess of inflow that sampling on the faces leaves in given velocities is subtracted from them
+    in proportion.
+
+    Raises:
+        BadInput: Grid, boundary or parameters do not fit.
     """
 
     solver: Stokes
