@@ -112,11 +112,11 @@ def _pixel_centres(shape):
 
 
 class Spectral(AbstractDiscretisation):
-    """Fourier pseudo-spectral: for smooth coefficients, error below any power of the spacing.
+    """Fourier pseudo-spectral: for smooth coefficients, with an error below any power of the spacing.
 
-    The coefficient is sampled at the nodes i/n. The state holds trigonometric polynomials of degree below n/2 along
-    each axis: on even grids the modes at n/2 have no derivative that the nodes can show, and are left out.
-    At jumps of the coefficient the fields ring; take `FiniteElement` there.
+    The coefficient is sampled at the nodes i/n. The state holds trigonometric polynomials of degree below n/2 along each axis.
+    On even grids the modes at n/2 are left out, because their derivative vanishes at all nodes. At jumps of the coefficient
+    the fields oscillate; use `FiniteElement` there.
     """
 
     def points(self, shape):
@@ -172,9 +172,9 @@ class Spectral(AbstractDiscretisation):
 class FiniteElement(AbstractDiscretisation):
     """Multilinear elements on the pixels or voxels, integrated exactly: for coefficients with jumps.
 
-    The coefficient is sampled at the pixel centre and constant on the pixel; the state lives on the pixel corners, entry
-    i at the corner i/n. Second order where the coefficient is smooth or jumps along pixel faces; no ringing and no
-    checkerboard modes. For a nonlinear law the quadrature points are the 2^d Gauss points of the pixel.
+    The coefficient is sampled at the pixel centre and constant on the pixel. The state is on the pixel corners, entry i at the
+    corner i/n. Second order where the coefficient is smooth or jumps along pixel faces; no oscillations and no checkerboard
+    modes. For a nonlinear law the quadrature points are the 2^d Gauss points of the pixel.
     """
 
     def points(self, shape):
@@ -225,8 +225,8 @@ class FiniteElement(AbstractDiscretisation):
 class FiniteDifference(AbstractDiscretisation):
     """Forward differences, one tensor for each pixel: the cheapest iteration.
 
-    The coefficient is sampled at the pixel centre while the k-th difference sits on a pixel edge: first order in the
-    spacing, exact for laminates along an axis and in one dimension. Take `FiniteElement` where accuracy counts.
+    The coefficient is sampled at the pixel centre while the k-th difference belongs to a pixel edge: first order in the
+    spacing, exact for laminates along an axis and in one dimension. Use `FiniteElement` where accuracy matters.
     """
 
     def points(self, shape):
