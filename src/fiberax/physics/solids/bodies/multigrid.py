@@ -12,8 +12,12 @@ from fiberax.numerics.sparse import AbstractSparseSolver, Direct
 class Multigrid(AbstractSparseSolver):
     """Conjugate gradients, preconditioned by smoothed aggregation over rigid-body modes; for symmetric definite matrices.
 
-    `tolerance` is relative to the right-hand side. Where it is not reached in `max_steps`, as for an indefinite matrix, the
-    system is handed to `Direct`. Needs pyamg, the extra `fiberax[sparse]`.
+    Args:
+        tolerance: Size of the residual relative to the right-hand side.
+        max_steps: Largest number of iterations. Where the tolerance is not reached by then, as for an indefinite matrix, the
+            system is handed to `Direct`.
+
+    Needs pyamg, the extra `fiberax[sparse]`.
     """
 
     tolerance: float = eqx.field(static=True, default=1e-10)

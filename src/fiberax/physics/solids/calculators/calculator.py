@@ -29,15 +29,18 @@ from fiberax.physics.solids.crystal.ellipticity import acoustic_margin, stabilit
 class CalculatorCrystal(AbstractEnergy):
     """A crystal whose energy is an ASE calculator's; condition, state and response as those of `Crystal`, in eV and Å.
 
-    `atoms`: periodic ASE Atoms, the undeformed cell. `calculator`: an ASE calculator, or a function without arguments that
-    makes one; every worker has its own. `executor`: any `concurrent.futures.Executor`; None computes one condition in this
-    process and batches on a pool of processes, one per core, which lives until `close()` or the end of the program. `step`: of
-    central differences, in A itself and for shifts times the edge of the volume per atom. Noise η of the calculator's stress
-    makes an error η/step in tangents: for calculators in single precision take 1e-3.
+    Args:
+        atoms: Periodic ASE Atoms, the undeformed cell.
+        calculator: An ASE calculator, or a function without arguments that makes one; every worker has its own.
+        executor: Any `concurrent.futures.Executor`. None computes one condition in this process, and batches on a pool of
+            processes, one per core, which exists until `close()` or the end of the program.
+        step: Step of central differences, in A itself and for shifts times the edge of the volume per atom. Noise η of the
+            calculator's stress makes an error η/step in tangents: for calculators in single precision use 1e-3.
+        allow_unstable: Go on at a saddle of the energy in the shifts, which otherwise is the failure `UNSTABLE` (checked for
+            up to nine atoms).
 
-    The tolerance of a solve bounds the last Newton step of the shifts, relative to the edge of the volume per atom. A saddle
-    of the energy in the shifts is the failure `UNSTABLE` unless `allow_unstable` (looked at for up to nine atoms). Where the
-    calculator fails, the result is `NONFINITE`, and `failures` tells what it said. Its parameters cannot be differentiated.
+    The tolerance of a solve bounds the last Newton step of the shifts, relative to the edge of the volume per atom. Where the
+    calculator fails, the result is `NONFINITE`, and `failures` holds its messages. Its parameters cannot be differentiated.
     """
 
     evaluator: Evaluator = eqx.field(static=True)

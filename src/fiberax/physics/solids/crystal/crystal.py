@@ -31,13 +31,25 @@ from fiberax.physics.solids.potentials.lattice_sum import Cells, cells_for
 
 
 class Crystal(AbstractEnergy):
-    """A crystal of atoms that interact by `potential`, held at a displacement gradient.
+    """A crystal of atoms that interact by `potential`, held at a displacement gradient (3.1)-(3.6).
 
-    `lattice` (d, d): lattice vectors as rows, d = 2 or 3. `basis` (n, d): atoms in fractions of them. `species`: n symbols.
-    `stretch`, `shift`: the neighbour lists hold for deformations whose smallest singular value is at least `stretch` and for
-    shifts between atoms of up to `shift` nearest distances; beyond, the fiber fails with `OUT_OF_RANGE` and gives NaN. Short
-    lists are used where they suffice: generous bounds cost little. `allow_unstable`: go on at a saddle of the energy in
-    the shifts, which else is the failure `UNSTABLE`. det F ≤ 0 gives NaN. Raises `BadInput`.
+    Condition A (d, d); state: shifts (n − 1, d), Cartesian, in the reference frame; response P (d, d).
+
+    Args:
+        lattice: Lattice vectors as rows, (d, d), d = 2 or 3, in the potential's unit of length.
+        basis: Atoms in fractions of them, (n, d).
+        species: n symbols.
+        potential: One of `fx.solids.potentials`.
+        stretch: The neighbour lists hold for deformations whose smallest singular value is at least this. Short lists are used
+            where they suffice, so generous bounds cost little.
+        shift: The same for shifts between atoms, in nearest distances. Beyond either bound the fiber fails with `OUT_OF_RANGE`
+            and gives NaN.
+        allow_unstable: Go on at a saddle of the energy in the shifts, which otherwise is the failure `UNSTABLE`.
+
+    det F ≤ 0 gives NaN.
+
+    Raises:
+        BadInput: Shapes, species or numbers that do not fit.
     """
 
     lattice: Float[Array, "d d"]
@@ -290,6 +302,15 @@ _tangent = _native(_moduli, _plain_tangent)
 
 
 def positions(crystal, state, A) -> Float[Array, "n d"]:
-    """Positions (n, d) of the atoms of the deformed cell of any crystal with shifts `state`; atom 0 is where F takes it."""
+    """Positions of the atoms of the deformed cell of any crystal.
+
+    Args:
+        crystal: The fiber.
+        state: Shifts, (n − 1, d).
+        A: Displacement gradient, (d, d).
+
+    Returns:
+        Positions (n, d); atom 0 is where F = I + A takes it.
+    """
     A, state = jnp.asarray(A, float), jnp.asarray(state, float)
     return (crystal.basis @ crystal.lattice + assembly.all_shifts(state)) @ assembly.gradient_of(A).T

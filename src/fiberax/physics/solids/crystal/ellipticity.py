@@ -28,10 +28,16 @@ _ROUNDS = 4
 
 
 class Stability(NamedTuple):
-    """Smallest eigenvalues and what they belong to.
+    """Smallest eigenvalues, and the modes they belong to, in the reference frame.
 
-    `internal`: of W_ξξ (infinite for a simple lattice), with `shift_mode` (n − 1, d). `acoustic`: of Λ(k) over all unit k, at
-    `direction` k, with `mode` m; all in the reference frame. `shifts`: the state looked at. `stable`: both are positive.
+    Attributes:
+        internal: Smallest eigenvalue of W_ξξ (infinite for a simple lattice).
+        shift_mode: Its eigenvector, (n − 1, d).
+        acoustic: Smallest eigenvalue of Λ(k) over all unit k.
+        direction: That k, (d,).
+        mode: Its eigenvector m, (d,).
+        shifts: The state that was looked at, (n − 1, d).
+        stable: Both eigenvalues are positive.
     """
 
     internal: float
@@ -192,11 +198,19 @@ def check_crystal(what: str, crystal) -> None:
 
 
 def stability(crystal: "Crystal | CalculatorCrystal", A: Float[Array, "d d"], state: Array | None = None) -> Stability:
-    """Smallest eigenvalue of W_ξξ and of the acoustic tensor over all directions, at A and the relaxed shifts.
+    """Smallest eigenvalue of W_ξξ and of the acoustic tensor over all directions.
 
-    `state`: shifts to look at instead, relaxed or not. The directions are searched on a fine grid, the best of which are
-    refined to round-off. For an ASE calculator all are as good as its finite differences. Raises `BadInput` where the crystal
-    has no state at A, and for a fiber that is no crystal.
+    Args:
+        crystal: The fiber.
+        A: Displacement gradient, (d, d).
+        state: Shifts to look at, relaxed or not, (n − 1, d); by default the relaxed ones.
+
+    Returns:
+        A `Stability`. The directions are searched on a fine grid, and the best are refined to round-off. For an ASE calculator
+        the accuracy is that of its finite differences.
+
+    Raises:
+        BadInput: The crystal has no state at A, or the fiber is no crystal.
     """
     check_crystal("stability", crystal)
     A = jnp.asarray(A, float)

@@ -21,9 +21,15 @@ _RANGE = 0.15  # of strain before the neighbour lists are made anew
 class Equilibrium(eqx.Module):
     """A crystal at rest.
 
-    `crystal`: with the scaled or relaxed lattice and its shifts taken into the basis; `deformation` (d, d): F from the given
-    lattice; `scale`: det F^(1/d). `energy`: per cell; `stress` (d, d): what is left of it. `elastic`, `elastic_unrelaxed`
-    (d, d, d, d): dP/dA with relaxed and with fixed shifts, the elastic constants where no stress is left.
+    Attributes:
+        crystal: With the scaled or relaxed lattice and its shifts taken into the basis.
+        deformation: F from the given lattice, (d, d).
+        scale: det F^(1/d).
+        energy: Per cell.
+        energy_per_atom: The same, over the number of atoms.
+        stress: What is left of it, (d, d).
+        elastic: dP/dA with relaxed shifts, (d, d, d, d): the elastic constants where no stress is left.
+        elastic_unrelaxed: The same with fixed shifts.
     """
 
     crystal: Crystal | CalculatorCrystal
@@ -98,11 +104,21 @@ def _constants(crystal: Crystal | CalculatorCrystal, A, state):
 
 
 def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolerance: float | None = None) -> Equilibrium:
-    """The crystal with its lattice scaled so that the mean stress vanishes; `full`: relaxed until all stress does.
+    """The crystal at rest, with its lattice scaled so that the mean stress vanishes.
 
-    `tolerance`: largest strain by which the answer may be off, by default 1e-11, and 1e-8 for ASE calculators (one in single
-    precision needs 1e-4). Elastic constants of a calculator, relaxed and unrelaxed, are finite differences of its stress and
-    forces. Raises `NotConverged` where no such lattice is found, and `BadInput` for a fiber that is no crystal.
+    Args:
+        crystal: The fiber, near its equilibrium.
+        full: Relax the lattice until all stress vanishes, not the mean alone.
+        tolerance: Largest strain by which the answer may be off, by default 1e-11, and 1e-8 for ASE calculators (one in single
+            precision needs 1e-4).
+
+    Returns:
+        An `Equilibrium`. Elastic constants of a calculator, relaxed and unrelaxed, are finite differences of its stress and
+        forces.
+
+    Raises:
+        NotConverged: No such lattice is found.
+        BadInput: The fiber is no crystal.
     """
     check_crystal("equilibrium", crystal)
     foreign = isinstance(crystal, CalculatorCrystal)

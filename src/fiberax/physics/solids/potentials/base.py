@@ -21,8 +21,10 @@ UNITS = {
 class AbstractPotential(eqx.Module):
     """An interatomic potential.
 
-    `cutoff`: a Python number; a neighbour at this distance or further contributes exactly nothing (masks are the potential's
-    own business, see `within`). None: no cutoff, then `lattice_energy` is asked. `units`: a key of `UNITS`.
+    Attributes:
+        cutoff: A Python number; a neighbour at this distance or further contributes exactly nothing. The potential masks them
+            itself, see `within`. None: no cutoff, then `lattice_energy` is asked.
+        units: A key of `UNITS`.
     """
 
     cutoff: eqx.AbstractVar[float | None]

@@ -119,8 +119,14 @@ def _onset(scheme: str, onset: float | None, cutoff: float | None) -> float | No
 class LennardJones(AbstractPair):
     """φ = 4ε ((σ/r)¹² − (σ/r)⁶).
 
-    `cutoff`: a length, in the unit of `sigma` (default 2.5, which is 2.5 σ for σ = 1); None: none, by converged lattice sums.
-    `scheme`: see the top of this module; `onset`: where the smooth scheme begins, by default 0.8 of the cutoff.
+    Args:
+        epsilon: ε, an energy.
+        sigma: σ, a length.
+        cutoff: A length, in the unit of `sigma` (default 2.5, which is 2.5 σ for σ = 1). None: no cutoff, by converged lattice
+            sums.
+        scheme: "truncated", "energy-shifted", "force-shifted" or "smooth", see the top of this module.
+        onset: Where the smooth scheme begins, by default 0.8 of the cutoff.
+        units: "metal" or "reduced".
     """
 
     epsilon: Number
@@ -146,7 +152,14 @@ class LennardJones(AbstractPair):
 
 
 class Morse(AbstractPair):
-    """φ = D ((1 − exp(−α (r − r0)))² − 1), of depth D at r0."""
+    """φ = D ((1 − exp(−α (r − r0)))² − 1), of depth D at r0.
+
+    Args:
+        depth: D, an energy.
+        alpha: α, one over a length.
+        r0: Distance of the minimum.
+        cutoff: As for `LennardJones`; so are `scheme`, `onset` and `units`.
+    """
 
     depth: Number
     alpha: Number
@@ -167,7 +180,14 @@ class Morse(AbstractPair):
 
 
 class Buckingham(AbstractPair):
-    """φ = A exp(−r/ρ) − C/r⁶. It falls without bound at short distances, as the form does."""
+    """φ = A exp(−r/ρ) − C/r⁶. As r → 0 this form tends to −∞.
+
+    Args:
+        A: An energy.
+        rho: ρ, a length.
+        C: An energy times a length to the sixth power.
+        cutoff: As for `LennardJones`; so are `scheme`, `onset` and `units`.
+    """
 
     A: Number
     rho: Number
@@ -205,9 +225,12 @@ class _Elementwise(eqx.Module):
 
 
 class Pair(AbstractPair):
-    """A potential of one's own: `function(r)`, the pair energy in JAX operations, elementwise.
+    """A pair potential of your own.
 
-    It may be a module with parameters; then it can be differentiated in them.
+    Args:
+        function: `function(r)`, the pair energy in JAX operations, elementwise. It may be a module with parameters; then it
+            can be differentiated with respect to them.
+        cutoff: As for `LennardJones`; so are `scheme`, `onset` and `units`.
     """
 
     function: Callable

@@ -58,11 +58,15 @@ _AGREE = 1e-4  # relative difference of what should be the same but was rounded
 class StillingerWeber(AbstractMomentPotential):
     """Stillinger-Weber for one species, or for several.
 
-    `parameters`: a name ("Si", "Ge"; see `NAMED` for their sources), a file in LAMMPS format, `Parameters` of one species, or a
-    dict from triples of species (centre, neighbour, neighbour) to `Parameters`. `species`: which species of the file or dict;
-    default all of them, of which those not in the crystal cost time for nothing. For `Parameters`: the symbol, default any.
-    Exponents p and q and the cutoffs a σ are fixed numbers; the rest, scalars for one species and else arrays by triple, can be
-    differentiated in. A file's `tol`, which shortens cutoffs where LAMMPS can afford it, is not used.
+    Args:
+        parameters: A name ("Si", "Ge"; see `NAMED` for their sources), a file in LAMMPS format, `Parameters` of one species,
+            or a dict from triples of species (centre, neighbour, neighbour) to `Parameters`.
+        species: Which species of the file or dict; default all of them. Those that are not in the crystal only cost time. For
+            `Parameters`: the symbol, default any.
+        units: "metal" or "reduced".
+
+    Exponents p and q and the cutoffs a σ are fixed numbers. Derivatives exist with respect to the rest, scalars for one
+    species and arrays by triple for several. A file's `tol`, which shortens cutoffs where LAMMPS can afford it, is not used.
     """
 
     epsilon: Float[Array, "*triple"]
