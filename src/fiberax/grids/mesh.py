@@ -1,4 +1,4 @@
-"""Unstructured meshes: points, cells of one kind, named boundaries and regions, and sides that are one and the same.
+"""Unstructured meshes: points, cells of one kind, named boundaries and regions, and sides that are identified.
 
 Cells are isoparametric (see `elements`): the order of the mesh is the order of the fields on it.
 """
@@ -21,14 +21,14 @@ class Mesh:
     Args:
         points: Coordinates (N, dim) of the nodes, in the user's unit of length.
         cells: Nodes of each cell (E, k), numbered as in VTK and meshio.
-        kind: "interval", "triangle", "quad", "tet" or "hex"; the number of nodes tells order 1 from order 2.
+        kind: "interval", "triangle", "quad", "tet" or "hex"; the number of nodes decides between order 1 and 2.
         boundaries: Name -> sides as rows of nodes (F, k), of order 1 or of the mesh's; or nodes (n,), for supports alone.
         regions: Name -> numbers of cells.
-        same: For each node the node whose unknowns it shares, itself where empty; periodic sides share theirs.
+        same: For each node the node whose unknowns it shares, for periodic sides. Empty: each node has its own.
 
     Raises:
-        BadInput: Shapes and numbers that do not fit, cells without volume, folded over themselves or lying over each
-            other; either sense of going around a cell will do.
+        BadInput: Shapes and numbers that do not fit; cells without volume, folded over themselves or overlapping. Both
+            orientations of a cell are accepted.
     """
 
     points: np.ndarray
@@ -65,7 +65,7 @@ class Mesh:
 
     @cached_property
     def representatives(self) -> np.ndarray:
-        """For each unknown the node that stands for it."""
+        """For each unknown the node that represents it."""
         return np.unique(self.same)
 
     def nodes(self, name: str) -> np.ndarray:
@@ -73,7 +73,7 @@ class Mesh:
         return np.unique(self._boundary(name))
 
     def facets(self, name: str) -> np.ndarray:
-        """Sides (F, k) of a boundary, with all their nodes. Raises `BadInput` where the name is unknown or has nodes alone."""
+        """Sides (F, k) of a boundary, with all their nodes. Raises `BadInput` where the name is unknown or has nodes only."""
         sides = self._boundary(name)
         if sides.ndim == 1:
             raise BadInput(f"The boundary {name!r} is a set of nodes; a traction needs its sides, an array (F, k) of nodes.")
@@ -156,7 +156,7 @@ def _quadratic(mesh: Mesh) -> Mesh:
 def _middle_keys(mesh: Mesh, nodes: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """New nodes, and rows that agree where they are the same: shared corners around them, each in the same direction.
 
-    The corners alone do not tell: where two cells go around, edges to the left and to the right of a corner have the same ends.
+    The corners alone are ambiguous: with two cells along a periodic axis, edges on both sides of a corner have the same ends.
     """
     tick = 1.2345e-6 * np.ptp(mesh.points, axis=0).max()
     everything, keys = [], []
