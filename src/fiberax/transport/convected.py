@@ -1,6 +1,6 @@
-"""States that ride with the motion of the macro model: ∂_t s + U·∇s = 0, the convection of (6.1)-(6.4).
+"""States carried by the motion of the macro model: ∂_t s + U·∇s = 0, the convection of (6.1)-(6.4).
 
-The advective form, so that a homogeneous section stays itself to round-off whatever the flow. Walls and outflow need no data.
+The advective form keeps a homogeneous section unchanged to round-off in any flow. Walls and outflow need no data.
 """
 
 import math
@@ -53,7 +53,7 @@ class Convected(AbstractTransport):
         macro, fiber = bundle.macro, bundle.fiber
         if not isinstance(macro, AbstractCarrier):
             raise Mismatch(
-                f"Convected moves states with the motion of an fx.AbstractCarrier; {type(macro).__name__} is none. "
+                f"Convected moves states with the motion of an fx.AbstractCarrier; {type(macro).__name__} is not one. "
                 "Use fx.Fixed(), or derive the macro model from fx.AbstractCarrier."
             )
         if fiber.unmixable:
@@ -107,7 +107,7 @@ class Convected(AbstractTransport):
         return eqx.filter_eval_shape(bundle.fiber.init, condition, jax.eval_shape(lambda: jax.random.key(0)))
 
     def _check_states(self, bundle, shapes) -> None:
-        """Raise for states that are no real numbers, and for inflow data that are no such states."""
+        """Raise for states that are not real numbers, and for inflow data of another shape."""
         kind, grid = type(bundle.fiber).__name__, bundle.macro.grid
         for path, leaf in jax.tree_util.tree_leaves_with_path(shapes):
             if not jnp.issubdtype(leaf.dtype, jnp.floating):
