@@ -31,7 +31,7 @@ from fiberax.physics.homogenization.krylov import Progress, bicgstab2, conjugate
 from fiberax.physics.homogenization.medium import AbstractMedium, inverse_symbol, medium, reference
 
 _ASYMMETRY = 1e-13
-_ROUNDS = 6  # of which the last only measures
+_ROUNDS = 6  # the last one only measures
 
 
 class Cell(AbstractFlow):
@@ -94,12 +94,12 @@ class Cell(AbstractFlow):
         """A cell whose pixels or voxels carry labels.
 
         Args:
-            labels: Integers (nx,), (nx, ny) or (nx, ny, nz), or the path of a .npy, .png or .tif file with them. The array is
-                taken as it is: its first axis is the first direction of A. Grey values and palette indices of a picture are
+            labels: Integers (nx,), (nx, ny) or (nx, ny, nz), or the path of a .npy, .png or .tif file with them. Its first
+                axis is the first direction of A. Grey values and palette indices of a picture are
                 its labels.
             values: For each label a number, a (d, d) array, or a function of U that gives one.
             discretisation: `FiniteElement()` by default.
-            symmetric: As for `Cell`; None finds out from numbers and arrays, and measures functions.
+            symmetric: As for `Cell`; None checks numbers and arrays, and measures functions.
             closed_form: As for `Cell`.
             max_steps: As for `Cell`.
 
@@ -204,7 +204,7 @@ class Cell(AbstractFlow):
         if self.declared is True and bool(is_asymmetric(jnp.asarray(a), self.d)):
             gap = np.abs(a - np.swapaxes(a, 0, 1)).max()
             raise BadInput(
-                f"Cell: symmetric=True, but a and its transpose differ by {gap:.3g}. Leave symmetric=None or say False."
+                f"Cell: symmetric=True, but a and its transpose differ by {gap:.3g}. Leave symmetric=None or set it to False."
             )
 
     def _medium(self, condition) -> AbstractMedium:
@@ -236,7 +236,7 @@ class Cell(AbstractFlow):
             r = problem.encode(residual if base is None else residual - shift * (candidate - base))
             scale = jnp.diag(energy(candidate, residual, flux))
             found = jnp.sqrt(jnp.max(ratio(system.dot(r, system.precondition(r)), scale)))
-            # At round-off a further round may lose what the one before it won.
+            # At round-off a further round may be worse than the one before.
             better = (rounds == 0) | (found < level)
             chi, level = jnp.where(better, candidate, chi), jnp.where(better, found, level)
             idle = (level <= tolerance) | ~better | (rounds == _ROUNDS - 1)  # the last round only measures

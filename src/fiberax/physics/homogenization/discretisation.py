@@ -1,4 +1,4 @@
-"""How a field on the periodic cell [0, 1)^d is differentiated, and how its flux is brought to balance.
+"""Discrete gradients on the periodic cell [0, 1)^d, their adjoints, and the balance of fluxes.
 
 Fields have the shape (..., *shape) with d = len(shape); the cell has the lengths 1, so that the spacings are 1/shape.
 ⟨·⟩ is the mean over the cell. Every discretisation keeps ⟨∇v·q⟩ = −⟨v div q⟩ exactly.
@@ -32,7 +32,7 @@ class AbstractDiscretisation(eqx.Module):
 
     @abc.abstractmethod
     def symbol(self, shape: tuple[int, ...], reference: Float[Array, "d d"], diagonal: bool) -> Float[Array, " *shape"]:
-        """Symbol of −div(reference ∇) in the layout of `fftn`, real, zero on what the gradient does not see.
+        """Symbol of −div(reference ∇) in the layout of `fftn`, real, zero on the modes without a gradient.
 
         `reference` is symmetric; with `diagonal` only its diagonal is read.
         """
@@ -61,7 +61,7 @@ def half_angles(shape):
 
 
 def null_mask(shape, nyquist: bool) -> Float[Array, " *shape"]:
-    """1 on the Fourier modes that the gradient does not see, else 0."""
+    """1 on the Fourier modes whose gradient vanishes, else 0."""
     zero, kept = jnp.ones(()), jnp.ones(())
     for k, n in enumerate(shape):
         view = tuple(n if l == k else 1 for l in range(len(shape)))
@@ -76,7 +76,7 @@ def transform(function, u, d: int, **options):
     """An `n`-dimensional transform of `jax.numpy.fft` over the last d axes.
 
     XLA on the CPU (jaxlib 0.10.0) fails at run time on transforms whose operand it has laid out transposed, which it does
-    around leading axes of length 1: they are taken off.
+    around leading axes of length 1: these are removed first.
     """
     lead = u.shape[: u.ndim - d]
     out = function(u.reshape((-1, *u.shape[-d:]) if math.prod(lead) > 1 else u.shape[-d:]), axes=axes(d), **options)
@@ -86,7 +86,7 @@ def transform(function, u, d: int, **options):
 def fourier_filter(u, factor):
     """The real fields u (m, *shape) multiplied by the real, even `factor` (*shape) in Fourier space.
 
-    Two fields ride in one complex transform as its real and imaginary part.
+    Two fields share one complex transform, as its real and imaginary part.
     """
     d = factor.ndim
     pairs = u.shape[0] // 2

@@ -1,4 +1,4 @@
-"""Krylov methods for several cell problems side by side, preconditioned by a Fourier multiplier.
+"""Krylov methods for several cell problems at once, preconditioned by a Fourier multiplier.
 
 The residual is measured in the norm ‖r‖_P = √⟨r, P r⟩ of the preconditioner P, that is, as the energy of the corrector
 that would balance it in a homogeneous reference medium. It does not change with the resolution.
@@ -32,7 +32,7 @@ class _Watch(NamedTuple):
     last: Float[Array, ""]
 
     def fruitful(self):
-        """Whether going on makes sense: not stuck, and not carried away by round-off."""
+        """Whether to continue: the residual still falls, and round-off does not make it grow."""
         return (self.since < PATIENCE) & ~(self.last > RUNAWAY * self.best)
 
 
