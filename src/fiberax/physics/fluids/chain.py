@@ -2,12 +2,12 @@
 
     dz_j = (κz_j − (1/4De) Σ_k R_jk f_k) dt + √(1/2De) (dB_{j+1} − dB_j),      τ = Σ_j ⟨f_j⊗z_j⟩
 
-B is the noise of the beads. The scheme is that of `dumbbell`, with the spring itself implicit, and the springs beside it taken
+B is the noise of the beads. The scheme is that of `dumbbell`, with the spring itself implicit, and its neighbours taken
 from the last guess (Somasi et al., J. Non-Newton. Fluid Mech. 108, 227, 2002): a first-order predictor, then two sweeps of the
 corrector. One sweep has weak order 2 already; with two, errors of long steps do not grow either: in the limit of stiff springs
 they multiply a mode by −1 + A² + A³, A = 1 − λ/2 between −1 and 1 for the eigenvalues λ of R, one sweep by −1 + A + A².
 
-More than five public methods: they are those of a stochastic fiber that a flow carries.
+It has more than five public methods: those of a stochastic fiber that a flow carries.
 """
 
 from typing import Any
@@ -131,7 +131,7 @@ class Chain(AbstractStochastic, AbstractSuspended):
         return standard_errors(term, self.dim, self.members)
 
     def restore(self, state, safe):
-        """Springs of an interpolation only where they keep away from their limit."""
+        """Springs of an interpolation only where they stay away from their maximal length."""
         one = lambda z, mean: not_beyond(jnp.swapaxes(z, 0, 1), jnp.swapaxes(mean, 0, 1), self.spring.limit)
         return jax.tree.map(lambda z, mean: jnp.swapaxes(one(z, mean), 0, 1), state, safe)
 

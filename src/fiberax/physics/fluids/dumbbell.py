@@ -3,10 +3,11 @@
     dz = (κz − f(z)/(2De)) dt + √(1/De) dW,      τ = ⟨f(z)⊗z⟩
 
 The scheme is Öttinger's semi-implicit predictor-corrector of weak order 2 (Stochastic Processes in Polymeric Fluids, 1996,
-section 4.3.2): half of the spring is implicit in the corrector, so that z stays within the reach of the spring at any step. The
-predictor, which only the flow sees, has its spring linearly implicit here: the same order, and bounded at any step.
+section 4.3.2): half of the spring is implicit in the corrector, so that z stays below the maximal length of the
+spring at any step. The predictor, which enters only the flow term, has its spring linearly implicit here: the same order, and
+bounded at any step.
 
-More than five public methods: they are those of a stochastic fiber that a flow carries.
+It has more than five public methods: those of a stochastic fiber that a flow carries.
 """
 
 from typing import Any
@@ -114,7 +115,7 @@ class Dumbbell(AbstractStochastic, AbstractSuspended):
         return standard_errors(term, self.dim, self.members)
 
     def restore(self, state, safe):
-        """Springs of an interpolation only where they keep away from their limit."""
+        """Springs of an interpolation only where they stay away from their maximal length."""
         return jax.tree.map(lambda z, mean: not_beyond(z, mean, self.spring.limit), state, safe)
 
     @property
@@ -123,7 +124,7 @@ class Dumbbell(AbstractStochastic, AbstractSuspended):
 
 
 def square(z: Float[Array, "dim ..."]) -> Float[Array, "..."]:
-    """|z|², written out: a reduction would not be fused into what surrounds it."""
+    """|z|², written out: XLA would not fuse a reduction with its surroundings."""
     return sum((z[k] * z[k] for k in range(1, z.shape[0])), start=z[0] * z[0])
 
 
@@ -141,7 +142,7 @@ def kramers(factor: Float[Array, "..."], z: Float[Array, "dim ..."]) -> Float[Ar
 
 
 def check_ensemble(who: str, dim: Any, members: Any, De: Any, noise: Any) -> None:
-    """Raise `BadInput` for an ensemble that cannot be."""
+    """Raise `BadInput` for an impossible ensemble."""
     if dim not in (2, 3):
         raise BadInput(f"{who}: dim must be 2 or 3; it is {dim!r}.")
     if not isinstance(members, int) or members < 1:

@@ -2,7 +2,8 @@
 
     ∂_t ψ = −∇·((κz − f/(2De)) ψ) + Δψ/(2De),      τ = ∫ f⊗z ψ dz
 
-FENE densities in ball polynomials (`ball.py`). A Gaussian density of Hookean dumbbells stays Gaussian: its covariance is all.
+FENE densities in ball polynomials (`ball.py`). A Gaussian density of Hookean dumbbells stays Gaussian: its
+covariance is the whole state.
 """
 
 import math
@@ -96,7 +97,7 @@ class DumbbellDensity(AbstractDensity):
         return self.stress @ self.full(state)
 
     def solve(self, condition, state, tolerance):
-        """The steady density by one dense solve, to round-off whatever the tolerance."""
+        """The steady density by one dense solve, to round-off for any tolerance."""
         matrix, source = self._system(condition)
         new = jnp.linalg.solve(matrix, -source)
         residual = trees.norm(matrix @ new + source) / jnp.maximum(trees.norm(matrix @ self.rest + source), trees.norm(source))

@@ -1,6 +1,6 @@
 """Mean fields of rods (6.2): Φ(m) = ∫ k(m·m') ψ(m') dm' in units of kT, force f = ∇_m Φ.
 
-A kernel of one's own is a class with `kernel`; the isotropic state is stable where every Legendre coefficient of even degree
+A kernel of your own is a class with `kernel`. The isotropic state is stable where every Legendre coefficient of even degree
 ½ ∫ k(x) P_l(x) dx is above −1.
 """
 
@@ -35,7 +35,7 @@ class AbstractMeanField(eqx.Module):
     def force(self, m: Float[Array, "3 members"]) -> Float[Array, "3 members"]:
         """The force ∇_m Φ on every rod, ψ being the ensemble itself; by default from all pairs, `members`² operations.
 
-        Only its part across m counts.
+        Only its part normal to m has an effect.
         """
         cosine = m.T @ m
         pull = self.slope(cosine) / m.shape[1]
@@ -85,7 +85,7 @@ class Onsager(AbstractMeanField):
         return self.N * jnp.sqrt(jnp.maximum(1.0 - cosine**2, 0.0))
 
     def slope(self, cosine):
-        # Parallel rods, and each one with itself, exert nothing on each other: |m×m'| has a kink there.
+        # Parallel rods, and each one with itself, exert no force on each other: |m×m'| has a kink there.
         square = 1.0 - cosine**2
         apart = square > 1e-12
         return jnp.where(apart, -self.N.astype(cosine.dtype) * cosine / jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0)
@@ -110,7 +110,7 @@ class Expanded(AbstractMeanField):
 
     def __init__(self, inner: AbstractMeanField, degree: int = 8):
         if not isinstance(inner, AbstractMeanField):
-            raise BadInput(f"Expanded: the mean field must be Onsager(N) or one's own; it is {inner!r}.")
+            raise BadInput(f"Expanded: the mean field must be Onsager(N) or one of your own; it is {inner!r}.")
         if not isinstance(degree, int) or degree % 2 or not 2 <= degree <= _HIGHEST:
             raise BadInput(f"Expanded: degree must be an even whole number from 2 to {_HIGHEST}; it is {degree!r}.")
         self.inner, self.degree = inner, degree
@@ -151,7 +151,7 @@ def _projection(degree: int) -> tuple[np.ndarray, np.ndarray]:
 def _moments(degree: int) -> tuple[np.ndarray, np.ndarray]:
     """Exponents (n, 3) of all monomials of an odd `degree`, and weights (powers, n, n).
 
-    On the sphere (m·m')^p = Σ weights[(p − 1)/2]_ab m^a m'^b for p = 1, 3, ..., `degree`; |m|² |m'|² makes up for the rest.
+    On the sphere (m·m')^p = Σ weights[(p − 1)/2]_ab m^a m'^b for p = 1, 3, ..., `degree`; |m|² |m'|² = 1 fills up the degree.
     """
     all_of = lambda d: [(i, j, d - i - j) for i in range(d, -1, -1) for j in range(d - i, -1, -1)]
     many = lambda a: math.factorial(sum(a)) / math.prod(map(math.factorial, a))

@@ -9,7 +9,7 @@ with cos θ = (1 − y − y²/2)/(1 + y + y²/2), y = |v|²/4. Every spherical 
 exp(−l(l+1)h); with t = (1 − cos θ)/2, P_l(cos θ) = 1 − l(l+1) t + l(l+1)(l(l+1) − 2) t²/4 − ... shows that this holds up to h²
 if ⟨t⟩ = h − h² and ⟨t²⟩ = 2h², and t = y − y²/2 + O(y³) with ⟨y⟩ = h, ⟨y²⟩ = 2h² does it.
 
-More than five public methods: they are those of a stochastic fiber that a flow carries.
+It has more than five public methods: those of a stochastic fiber that a flow carries.
 """
 
 from typing import Any

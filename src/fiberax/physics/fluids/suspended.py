@@ -1,4 +1,4 @@
-"""What a flow needs to know of the fibers that it carries (6.1)-(6.4)."""
+"""What a flow needs from the fibers that it carries (6.1)-(6.4)."""
 
 import equinox as eqx
 from jaxtyping import Array, Float
