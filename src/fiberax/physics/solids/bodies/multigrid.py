@@ -45,7 +45,7 @@ class Multigrid(AbstractSparseSolver):
                 strength=("symmetric", {"theta": 0.0}),
                 improve_candidates=None,
                 max_coarse=300,
-                coarse_solver="splu",  # the default, a pseudo-inverse, costs more than all the rest
+                coarse_solver="splu",  # the default, a pseudo-inverse, costs more than everything else
                 keep=False,
             )
             x, info = cg(matrix, rhs, rtol=self.tolerance, maxiter=self.max_steps, M=hierarchy.aspreconditioner())

@@ -1,7 +1,7 @@
-"""Crystals under uniaxial strain as one-dimensional fibers: what a plane wave sees of a crystal.
+"""Crystals under uniaxial strain as one-dimensional fibers, for plane waves.
 
-A longitudinal plane wave in the direction n strains every cell by A = ε n ⊗ n; the cells beside it hold it in place. More than
-five methods: all that the crystal or its electrons do in a way of their own is passed through.
+A longitudinal plane wave in the direction n strains every cell by A = ε n ⊗ n; the neighbouring cells prevent transverse
+strain. It has more than five methods: all that the crystal or its electrons do in a way of their own is passed through.
 """
 
 import jax.numpy as jnp

@@ -1,7 +1,7 @@
 """Any ASE calculator as a Cauchy-Born fiber (3.6), computed outside of JAX on an executor.
 
 Energies, forces and stress come from the calculator, exact for it; second derivatives are central differences of forces and
-stress. Both are made known to JAX, so that responses, steady states and relaxation work as for every energy fiber; a third
+stress. Both are registered with JAX, so that responses, steady states and relaxation work as for every energy fiber; a third
 derivative is refused. Geometry and sources: `calculator_worker.py`.
 
 More than five methods: a fiber's own solver, tangent and soundness come on top of its definition, and workers to end.
@@ -78,7 +78,7 @@ class CalculatorCrystal(AbstractEnergy):
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """The last conditions at which the calculator failed, and what it said."""
+        """The last conditions at which the calculator failed, and its messages."""
         return tuple(self.evaluator.failures)
 
     def init(self, condition, key):
@@ -102,9 +102,9 @@ class CalculatorCrystal(AbstractEnergy):
     def soundness(self, state, condition):
         """The smallest acoustic eigenvalue over the largest modulus; that of W_ss likewise where it is clearly negative.
 
-        It costs the second derivatives at one state, 6 (n + 2) evaluations for n atoms, none where `tangent` was there before.
-        Steady states and continuation look at it once for each state they accept, `fx.evolve` at save times only: explicit
-        steps never pay for it.
+        It costs the second derivatives at one state, 6 (n + 2) evaluations for n atoms, none where `tangent` was computed
+        before. Steady states and continuation check it once for each accepted state, `fx.evolve` at save times only: explicit
+        steps have no such cost.
         """
         state, condition = jax.lax.stop_gradient((state, condition))
         matrix, m = _jacobian(self.evaluator, state, condition), state.size
@@ -124,7 +124,7 @@ class CalculatorCrystal(AbstractEnergy):
         return stability(self, condition, state).in_words()
 
     def moved(self, lattice, positions) -> "CalculatorCrystal":
-        """The same atoms with another undeformed cell, rows (3, 3), and other places (n, 3) in it; workers are its own."""
+        """The same atoms in another undeformed cell, rows (3, 3), at other positions (n, 3), with workers of its own."""
         recipe = self.evaluator.recipe
         atoms = recipe.atoms.copy()
         atoms.set_cell(lattice)
@@ -132,14 +132,14 @@ class CalculatorCrystal(AbstractEnergy):
         return CalculatorCrystal(atoms, recipe.calculator, self.evaluator.executor, recipe.step, recipe.allow_unstable)
 
     def close(self) -> None:
-        """End the worker processes that the fiber started; an executor of the user's is left alone."""
+        """End the worker processes that the fiber started; an executor that was handed in keeps running."""
         self.evaluator.close()
 
 
 def crystal_from_ase(
     atoms: Any, potential: Any, executor: Executor | None = None, step: float = 1e-5, allow_unstable: bool = False
 ):
-    """A crystal from periodic ASE Atoms: `Crystal` where `potential` is one of ours, else `CalculatorCrystal`."""
+    """A crystal from periodic ASE Atoms: `Crystal` for a potential of fiberax, else `CalculatorCrystal`."""
     from fiberax.physics.solids.potentials.base import AbstractPotential
 
     if not isinstance(potential, AbstractPotential):
@@ -154,7 +154,7 @@ def crystal_from_ase(
 
 
 def _checked(atoms):
-    """A bare copy of `atoms`, periodic in three directions."""
+    """A copy of `atoms` without calculator, periodic in three directions."""
     try:
         from ase import Atoms
     except ImportError as error:
@@ -174,7 +174,7 @@ def _checked(atoms):
 
 
 def _able(calculator):
-    """The calculator, known to be one that gives stress, as far as it tells."""
+    """The calculator, checked to give stress as far as it declares this."""
     from ase.calculators.calculator import BaseCalculator
 
     if not isinstance(calculator, BaseCalculator) and not callable(calculator):
@@ -207,7 +207,7 @@ def _whole(shape) -> jax.ShapeDtypeStruct:
 
 
 def _converted(function, shapes):
-    """`function` of numpy arrays with any leading axes, its results in the types that JAX was told."""
+    """`function` of numpy arrays with any leading axes, its results in the declared types."""
     return lambda *args: jax.tree.map(lambda s, x: np.asarray(x, s.dtype), shapes, function(*map(np.asarray, args)))
 
 

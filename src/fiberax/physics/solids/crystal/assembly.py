@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def check_gradient(name: str, condition, d: int) -> None:
-    """Raise `Mismatch` unless `condition` has the shape of a displacement gradient; None is nobody's condition and passes."""
+    """Raise `Mismatch` unless `condition` has the shape of a displacement gradient; None (no condition) passes."""
     if condition is None:
         return
     leaves = jax.tree.leaves(condition)

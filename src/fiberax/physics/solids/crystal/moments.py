@@ -194,7 +194,7 @@ def _site(crystal: "Crystal", F, centre: int, weight, bonds, differences, order:
         if order == 0 and potential.pairwise and group.neighbour == centre:
             continue
         h = _radial(potential, name, crystal.species[group.neighbour], jnp.sum(r**2, axis=1), order)
-        # Computed once and kept: fused into the sums, exponentials and roots would be taken anew for each of them.
+        # Computed once and kept: fused into the sums, exponentials and roots would be computed again for each of them.
         r, h = jax.lax.optimization_barrier((r, h))
         groups.append((group, _Group(group.neighbour, R, r, *h)))
     if not groups:

@@ -15,7 +15,7 @@ from fiberax.physics.solids.crystal.ellipticity import check_crystal, second_der
 
 _STEPS = 60
 _LONGEST = 0.05  # longest step in strain
-_RANGE = 0.15  # of strain before the neighbour lists are made anew
+_RANGE = 0.15  # of strain before the neighbour lists are made again
 
 
 class Equilibrium(eqx.Module):
@@ -136,9 +136,7 @@ def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolera
         matrix = np.einsum("aij,ijkl,bkl->ab", basis, C, basis)
         values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
         if not np.abs(values).max() > 0.0:
-            raise NotConverged(
-                "equilibrium: no forces between the atoms are left; the potential does not hold this lattice together."
-            )
+            raise NotConverged("equilibrium: there are no forces between the atoms; the potential does not bind this lattice.")
         # Uphill where the energy bends down: |eigenvalues| keep the step a descent.
         move = -vectors @ ((vectors.T @ residual) / np.maximum(np.abs(values), 1e-12 * np.abs(values).max()))
         length = np.linalg.norm(move)

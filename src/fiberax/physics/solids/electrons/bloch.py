@@ -98,7 +98,7 @@ def waves(points: Table, lattice: np.ndarray, F: Float[Array, "3 3"]) -> Float[A
 
 
 def to_grid(points: Table, c: Coefficients) -> Complex[Array, "k bands n"]:
-    """√Ω ψ e^{−2πi k·y} at all grid points, flat; one k after another, so that each stays near the processor."""
+    """√Ω ψ e^{−2πi k·y} at all grid points, flat; one k after another, so that each stays in the cache."""
     return jax.lax.map(lambda x: spread(points, *x), (c, jnp.asarray(points.place)))
 
 

@@ -1,4 +1,4 @@
-"""What one asks of electrons: density, chemical potential, levels and bands, localised orbitals."""
+"""Results of electronic fibers: density, chemical potential, levels and bands, localised orbitals."""
 
 from typing import Any, NamedTuple
 
@@ -43,7 +43,7 @@ def _bare(who: str, fiber: AbstractFiber, kinds: tuple[type, ...]) -> Any:
         fiber = fiber.inner
     if not isinstance(fiber, kinds):
         names = " or ".join(f"fx.solids.{kind.__name__}" for kind in kinds)
-        raise Mismatch(f"{who} is of an {names}; this is a {type(fiber).__name__}.")
+        raise Mismatch(f"{who} needs a fiber {names}; this is a {type(fiber).__name__}.")
     return fiber
 
 

@@ -46,15 +46,15 @@ class ThomasFermi(AbstractEnergy):
         lattice: Rows are lattice vectors, bohr.
         ions: One ion at the origin, or a list of (ion, fractional position); see `fx.solids.ions`.
         electrons: n per cell; neutral cells have the sum of the ions' charges.
-        grid: Points along the three lattice vectors. Odd numbers waste nothing; fields are spectrally accurate.
+        grid: Points along the three lattice vectors. Odd numbers use every mode; fields are spectrally accurate.
         weizsaecker: λ_W, 1 or 1/5 or 1/9.
         xc: Exchange and correlation of the local density approximation, or None.
-        convention: Of the Coulomb energy, see above; the "paper" one needs a neutral cell to make sense.
+        convention: Of the Coulomb energy, see above; the "paper" one is meaningful for neutral cells only.
         units: "atomic" (hartree, bohr), or "paper", with C_TF = 1 and C_W = `weizsaecker` in (3.11).
-        relax_positions: Whether ions move to rest with the density; the first stays.
+        relax_positions: Whether ions relax with the density; the first is fixed.
 
     W is in hartree per bohr³ of the reference. The state is u (n1, n2, n3), or `Relaxed`. Where det(I + A) ≤ 0, and where a
-    solve ends in a state with nodes, the outcome says so. Raises `BadInput`.
+    solve ends in a state with nodes, the outcome has a failure code. Raises `BadInput`.
     """
 
     lattice: tuple[tuple[float, ...], ...] = eqx.field(static=True)
@@ -161,8 +161,8 @@ class ThomasFermi(AbstractEnergy):
     def solve(self, condition, state, tolerance):
         """Conjugate gradients on the sphere to a residual of `tolerance` times the kinetic potential of the mean density.
 
-        Ions come to rest by quasi-Newton steps, until their shifts are as good as `tolerance`, in fractions of the lattice. A
-        solve that fails begins anew with shorter steps, once.
+        Ions relax by quasi-Newton steps, until their shifts are as good as `tolerance`, in fractions of the lattice. A
+        solve that fails is repeated once with shorter steps.
         """
         if not self.relax_positions:
             return self._ground(condition, state, tolerance)

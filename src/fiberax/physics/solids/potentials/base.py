@@ -32,7 +32,7 @@ class AbstractPotential(eqx.Module):
 
     @property
     def elements(self) -> tuple[str, ...] | None:
-        """The species that the potential knows; None where any will do."""
+        """The species that the potential has parameters for; None for any."""
         return None
 
     @property
@@ -101,7 +101,7 @@ def moment(f: Float[Array, "n *batch"], unit: Float[Array, "d n *batch"], rank: 
 
 
 def within(function, r: Float[Array, "*any"], cutoff) -> Float[Array, "*any"]:
-    """`function(r)` for r < cutoff and 0 beyond, free of NaN in every derivative though the function be singular there."""
+    """`function(r)` for r < cutoff and 0 beyond, free of NaN in every derivative, even if the function is singular there."""
     inside = r < cutoff
     return jnp.where(inside, function(jnp.where(inside, r, 0.75 * cutoff)), 0.0)
 

@@ -36,7 +36,7 @@ def _number(value) -> Array:
 
 
 class AbstractPair(AbstractMomentPotential):
-    """A potential of distances alone; the same for every pair of species."""
+    """A potential of distances only; the same for every pair of species."""
 
     scheme: eqx.AbstractVar[Scheme]
     onset: eqx.AbstractVar[float | None]
@@ -84,7 +84,7 @@ def _switch(square, begin, end):
 
 
 def _check(potential: AbstractPair, **positive) -> None:
-    """Raise `BadInput` for parameters that make no sense; values under tracing are not looked at."""
+    """Raise `BadInput` for impossible parameters; traced values are not checked."""
     name, scheme = type(potential).__name__, potential.scheme
     cutoff, onset = potential.cutoff, 0.0 if potential.onset is None else potential.onset
     check_units(name, potential.units)
@@ -207,7 +207,7 @@ class Buckingham(AbstractPair):
 
 
 def _free(function: Callable) -> Any:
-    """`function` with traced values that it closes over taken into the open, so that they can be differentiated in."""
+    """`function` with the traced values that it closes over made explicit, so that it can be differentiated in them."""
     if isinstance(function, eqx.Module):
         return function
     converted = eqx.filter_closure_convert(function, jnp.zeros((), jnp.result_type(float)))

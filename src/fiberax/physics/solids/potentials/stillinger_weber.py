@@ -52,7 +52,7 @@ NAMED: dict[str, tuple[str, Parameters]] = {
 }
 
 
-_AGREE = 1e-4  # relative difference of what should be the same but was rounded
+_AGREE = 1e-4  # relative difference of values that should agree but were rounded
 
 
 class StillingerWeber(AbstractMomentPotential):
