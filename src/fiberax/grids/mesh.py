@@ -69,18 +69,48 @@ class Mesh:
         return np.unique(self.same)
 
     def nodes(self, name: str) -> np.ndarray:
-        """Nodes of a boundary. Raises `BadInput` for a name that the mesh does not have."""
+        """Nodes of a boundary.
+
+        Args:
+            name: The boundary.
+
+        Returns:
+            Numbers of nodes, (n,).
+
+        Raises:
+            BadInput: The mesh has no such boundary.
+        """
         return np.unique(self._boundary(name))
 
     def facets(self, name: str) -> np.ndarray:
-        """Sides (F, k) of a boundary, with all their nodes. Raises `BadInput` where the name is unknown or has nodes only."""
+        """Sides of a boundary.
+
+        Args:
+            name: The boundary.
+
+        Returns:
+            All nodes of each side, (F, k).
+
+        Raises:
+            BadInput: The name is unknown or has nodes only.
+        """
         sides = self._boundary(name)
         if sides.ndim == 1:
             raise BadInput(f"The boundary {name!r} is a set of nodes; a traction needs its sides, an array (F, k) of nodes.")
         return sides
 
     def of_order(self, order: int) -> "Mesh":
-        """The mesh with cells of order 1 (corners alone) or 2 (nodes added in the middle of straight cells)."""
+        """The same mesh with cells of another order.
+
+        Args:
+            order: 1 (corners only) or 2 (nodes added in the middle of straight cells).
+
+        Returns:
+            The mesh.
+
+        Raises:
+            BadInput: Another order.
+        """
         if order not in (1, 2):
             raise BadInput(f"Meshes have the order 1 or 2; order = {order!r}.")
         if order == self.order:
@@ -88,7 +118,14 @@ class Mesh:
         return _linear(self) if order == 1 else _quadratic(self)
 
     def mapped(self, function: Callable[[np.ndarray], np.ndarray]) -> "Mesh":
-        """The mesh with its points (N, dim) moved by `function`; nodes of order 2 move too, so that sides become curved."""
+        """The mesh with its points moved.
+
+        Args:
+            function: From points (N, dim) to points (N, dim). Nodes of order 2 move too, so that sides become curved.
+
+        Returns:
+            The mesh.
+        """
         return replace(self, points=np.asarray(function(self.points), float))
 
     def _boundary(self, name: str) -> np.ndarray:

@@ -41,7 +41,8 @@ class Wall(AbstractSide):
         velocity: Of the wall along itself, towards the growing coordinate: a number or a function (s, t) of the coordinate
             along the wall (a channel's is one point, s = 0) and the time, for arrays s.
 
-    Raises `BadInput`.
+    Raises:
+        BadInput: A velocity that is not a finite number or a function (s, t).
     """
 
     velocity: Float[Array, ""] | Callable
@@ -62,7 +63,8 @@ class Inflow(AbstractSide):
     Args:
         velocity: Into the domain (negative: out of it), a number or a function (s, t) as for `Wall`.
 
-    Raises `BadInput`.
+    Raises:
+        BadInput: A velocity that is not a finite number or a function (s, t).
     """
 
     velocity: Float[Array, ""] | Callable

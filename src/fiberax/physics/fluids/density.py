@@ -47,7 +47,18 @@ class AbstractDensity(AbstractFlow, AbstractSuspended):
         """Basis functions (points, n) at `points` (points, dim)."""
 
     def density(self, state, points) -> Float[Array, " points"]:
-        """ψ at `points` (points, dim)."""
+        """The density of a state.
+
+        Args:
+            state: Coefficients, (n − 1,).
+            points: Where to take it, (points, dim).
+
+        Returns:
+            ψ, (points,).
+
+        Raises:
+            BadInput: Points of another shape.
+        """
         points = np.asarray(points, float)
         dim = self.grid.points.shape[1]
         if points.ndim != 2 or points.shape[1] != dim:

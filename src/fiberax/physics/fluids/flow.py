@@ -144,9 +144,15 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
         return max(2, self.box.dim)
 
     def start(self, t: Any = 0.0, velocity: Callable | None = None) -> Velocity:
-        """An initial macrostate at `t`: at rest except for what the boundary moves, or `velocity`, made divergence-free.
+        """An initial macrostate, divergence-free.
 
-        `velocity`: a function x (..., dim) -> (..., dim); in a channel y (n,) -> (n,).
+        Args:
+            t: Time, for boundary values.
+            velocity: A function x (..., dim) -> (..., dim); in a channel y (n,) -> (n,). By default at rest except for what
+                the boundary moves.
+
+        Returns:
+            The velocity in the form of the discretisation.
         """
         time = jnp.asarray(t, jnp.result_type(float))
         return self.within(time, self.sample(jnp.zeros_like if velocity is None else velocity))

@@ -48,7 +48,10 @@ class Elasticity(AbstractInertial):
 
     In equilibria, a prescribed displacement g enters Newton's method as a residual w (g − u). Its weight w is far above any
     stiffness, so that a step that obeys the supports is never refused because of the forces. g − u counts as zero at
-    round-off; from then on the norm is that of the forces. Raises `BadInput`.
+    round-off; from then on the norm is that of the forces.
+
+    Raises:
+        BadInput: Mesh, names, supports or loads that do not fit.
     """
 
     mesh: Mesh = eqx.field(static=True)
@@ -164,7 +167,15 @@ class Elasticity(AbstractInertial):
         return Moving(shape, shape)
 
     def start(self, displacement: Any = None, velocity: Any = None, t: float = 0.0) -> Moving:
-        """A macrostate: displacement and velocity, each an array (nodes, dim) or a function of x; zero by default.
+        """An initial macrostate.
+
+        Args:
+            displacement: An array (nodes, dim) or a function of x; zero by default.
+            velocity: The same for the velocity.
+            t: Time or load parameter.
+
+        Returns:
+            `Moving(position, velocity)`, both (nodes, dim).
 
         Nodes whose displacement is prescribed by a function begin at its value and its rate at `t`. Constants are not imposed,
         because a jump at the boundary is a bad start; equilibria reach them anyway.
@@ -181,13 +192,34 @@ class Elasticity(AbstractInertial):
         return Moving(position, speed)
 
     def energy(self, macro: Moving, energies: Float[Array, " sites"], t: float = 0.0) -> Float[Array, ""]:
-        """Kinetic energy, plus the energies of the fibers (`sol.energy`), minus the potential of dead loads at `t`."""
+        """Total energy.
+
+        Args:
+            macro: The macrostate.
+            energies: Energies of the fibers per reference volume, (sites,), such as `sol.energy[k]`.
+            t: Time or load parameter.
+
+        Returns:
+            Kinetic energy, plus the energies of the fibers, minus the potential of dead loads at `t`.
+        """
         kinetic = 0.5 * jnp.sum(self.mass[:, None] * macro.velocity**2)
         stored = jnp.sum(self.weights.ravel() * energies)
         return kinetic + stored - jnp.sum(self._applied(jnp.asarray(t, self.mass.dtype)) * macro.position)
 
     def reaction(self, response: Float[Array, "sites dim dim"], name: str, t: float = 0.0) -> Float[Array, " dim"]:
-        """Force of the support of the boundary `name` on a body at rest, without the loads at `t`."""
+        """Force of a support on a body at rest.
+
+        Args:
+            response: P of all sites, (sites, dim, dim).
+            name: The boundary.
+            t: Load parameter; the loads at `t` are not part of the force.
+
+        Returns:
+            The force, (dim,).
+
+        Raises:
+            BadInput: The mesh has no such boundary.
+        """
         forces = self._internal(response) - self._applied(jnp.asarray(t, self.mass.dtype))
         return jnp.sum(forces[np.unique(self.mesh.unknowns[self.mesh.nodes(name)])], axis=0)
 

@@ -26,7 +26,10 @@ class Uniaxial(AbstractEnergy):
         direction: n (d,), of any length but zero, in the frame of the crystal; the first axis by default.
 
     Together with `fx.solids.Wave` it makes a longitudinal plane wave, which a crystal carries where n is a direction of pure
-    longitudinal waves, as its axes of symmetry are. Transverse stresses do no work. Raises `BadInput`.
+    longitudinal waves, as its axes of symmetry are. Transverse stresses do no work.
+
+    Raises:
+        BadInput: No crystal, or a direction that is none.
     """
 
     crystal: Solid

@@ -71,9 +71,17 @@ class Wave(AbstractInertial):
         self.strain = jnp.asarray(strain, jnp.result_type(float, strain))
 
     def start(self, strain, velocity=0.0) -> Moving:
-        """The macrostate with the strain A (n,) at the centres and the velocity ∂_t u (n,) at the nodes; numbers spread out.
+        """An initial macrostate.
 
-        In the displacement form the mean of A must be the model's own A₀. Raises `BadInput`.
+        Args:
+            strain: A at the centres, (n,) or a number.
+            velocity: ∂_t u at the nodes, (n,) or a number.
+
+        Returns:
+            `Moving`, in the form of the model.
+
+        Raises:
+            BadInput: In the displacement form, a mean of A that is not the model's A₀.
         """
         n = self.grid.cells
         strain = jnp.broadcast_to(jnp.asarray(strain, float), n)
@@ -109,9 +117,14 @@ class Wave(AbstractInertial):
         return jnp.linalg.solve(jax.vmap(apply, out_axes=1)(jnp.eye(n, dtype=residual.dtype)), residual)
 
     def energy(self, macro: Moving, fiber_energies: Float[Array, " n"]) -> Float[Array, ""]:
-        """∫ (½ϱ|∂_t u|² + W) dx, W (n,) the fibers' energies such as `solution.energy[k]`.
+        """Total energy ∫ (½ϱ|∂_t u|² + W) dx.
 
-        In the strain form ∂_t u is the velocity of mean zero with ∂_x ∂_t u = ∂_t A.
+        Args:
+            macro: The macrostate.
+            fiber_energies: W of the fibers, (n,), such as `solution.energy[k]`.
+
+        Returns:
+            The energy. In the strain form ∂_t u is the velocity of mean zero with ∂_x ∂_t u = ∂_t A.
         """
         velocity = self._integrate(macro.velocity) if self.form == "strain" else macro.velocity
         return self.grid.volume * jnp.sum(0.5 * self.density * velocity**2 + fiber_energies)

@@ -94,9 +94,21 @@ class Crystal(AbstractEnergy):
     def from_ase(
         atoms: Any, potential: Any, executor: Executor | None = None, step: float = 1e-5, allow_unstable: bool = False
     ):
-        """A crystal from periodic ASE Atoms; `potential`: ours, or any ASE calculator, which makes it a `CalculatorCrystal`.
+        """A crystal from periodic ASE Atoms.
 
-        `executor` and `step` are for ASE calculators, see there. Raises `BadInput`, and `MissingExtra` without ase.
+        Args:
+            atoms: The undeformed cell.
+            potential: One of `fx.solids.potentials`, or any ASE calculator.
+            executor: For ASE calculators, see `CalculatorCrystal`.
+            step: For ASE calculators, see `CalculatorCrystal`.
+            allow_unstable: As for `Crystal`.
+
+        Returns:
+            A `Crystal`, or with an ASE calculator a `CalculatorCrystal`.
+
+        Raises:
+            BadInput: Atoms or potential that make no crystal.
+            MissingExtra: ase is not installed.
         """
         from fiberax.physics.solids.calculators.calculator import crystal_from_ase
 

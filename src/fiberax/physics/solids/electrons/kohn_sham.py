@@ -63,7 +63,10 @@ class KohnSham(AbstractEnergy):
     W is in hartree per bohr³ of the reference. The state of insulators is the array of coefficients times √w_k
     (k, bands, g, 2), real and imaginary parts last; that of metals `Occupied`; with `relax_positions`, either in a `Relaxed`. A
     solve that fails is repeated once with shorter steps. The tangent of metals is found by differences of P; other
-    derivatives of their response are NaN. Raises `BadInput`.
+    derivatives of their response are NaN.
+
+    Raises:
+        BadInput: Options that do not fit each other, the ions or the number of electrons.
     """
 
     lattice: tuple[tuple[float, ...], ...] = eqx.field(static=True)

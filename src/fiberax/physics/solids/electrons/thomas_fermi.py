@@ -54,7 +54,10 @@ class ThomasFermi(AbstractEnergy):
         relax_positions: Whether ions relax with the density; the first is fixed.
 
     W is in hartree per bohr³ of the reference. The state is u (n1, n2, n3), or `Relaxed`. Where det(I + A) ≤ 0, and where a
-    solve ends in a state with nodes, the outcome has a failure code. Raises `BadInput`.
+    solve ends in a state with nodes, the outcome has a failure code.
+
+    Raises:
+        BadInput: Options that do not fit each other or the ions.
     """
 
     lattice: tuple[tuple[float, ...], ...] = eqx.field(static=True)

@@ -144,10 +144,20 @@ class SuttonChen(AbstractMomentPotential):
     def named(
         cls, element: str, cutoff: float | Literal["2a"] | None = None, scheme: Scheme | None = None, onset=None
     ) -> "SuttonChen":
-        """The published set of an element (Ni, Cu, Rh, Pd, Ag, Ir, Pt, Au, Pb, Al), for that alone; `cutoff` in Å.
+        """The published set of an element, for that element only.
 
-        By default none: the lattice constants are then the published ones (to their 1e-5). "2a" is faster and takes any cell;
-        with the smooth scheme the lattice constants are 0.0003 to 0.0013 Å less (Al: 0.005 Å).
+        Args:
+            element: Ni, Cu, Rh, Pd, Ag, Ir, Pt, Au, Pb or Al.
+            cutoff: In Å. None (default): the lattice constants are the published ones (to their 1e-5). "2a" is faster and
+                allows any cell; with the smooth scheme the lattice constants are 0.0003 to 0.0013 Å less (Al: 0.005 Å).
+            scheme: As for `SuttonChen`.
+            onset: As for `SuttonChen`.
+
+        Returns:
+            The potential, in eV and Å.
+
+        Raises:
+            BadInput: There is no published set for the element.
         """
         if element not in SUTTON_CHEN:
             raise BadInput(f"SuttonChen: no published set for {element!r}, only for {', '.join(SUTTON_CHEN)}.")

@@ -52,19 +52,48 @@ class EAMTables:
 
 
 def read_sw(path: str | os.PathLike) -> dict[Triple, dict[str, float]]:
-    """Entries of a Stillinger-Weber file by their three elements; the keys of an entry are `SW`."""
+    """Read a Stillinger-Weber file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Entries by their three elements; the keys of an entry are `SW`.
+
+    Raises:
+        BadInput: The file is missing or damaged; with the line, what was expected and what was found.
+    """
     return _entries(path, SW, "Stillinger-Weber")
 
 
 def read_tersoff(path: str | os.PathLike) -> dict[Triple, dict[str, float]]:
-    """Entries of a Tersoff file by their three elements; the keys of an entry are `TERSOFF`."""
+    """Read a Tersoff file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Entries by their three elements; the keys of an entry are `TERSOFF`.
+
+    Raises:
+        BadInput: The file is missing or damaged; with the line, what was expected and what was found.
+    """
     return _entries(path, TERSOFF, "Tersoff")
 
 
 def read_eam(path: str | os.PathLike, kind: Kind = "auto") -> EAMTables:
-    """Tables of a `setfl` (`eam.alloy`), `fs` (`eam.fs`) or `funcfl` file.
+    """Read a `setfl` (`eam.alloy`), `fs` (`eam.fs`) or `funcfl` file.
 
-    "auto": `fs` where the name ends in ".fs", else `setfl` where line 4 is a number of elements and their names, else `funcfl`.
+    Args:
+        path: The file.
+        kind: The format. "auto": `fs` where the name ends in ".fs", else `setfl` where line 4 is a number of elements and their
+            names, else `funcfl`.
+
+    Returns:
+        The tables.
+
+    Raises:
+        BadInput: The file is missing or damaged; with the line, what was expected and what was found.
     """
     if kind not in get_args(Kind):
         raise BadInput(f"kind={kind!r} is not one of {', '.join(map(repr, get_args(Kind)))}.")
