@@ -26,7 +26,7 @@ _QUADRATIC = 6  # harmonics up to degree 2
 _LARGEST = 40
 _ITERATIONS = 60  # of ψ ∝ exp(−Φ)
 _SMALL = 1e-6  # part of the density below which residuals need not be known
-_FLAT = 1e-12  # curvature, relative, below which a direction is taken for free
+_FLAT = 1e-12  # relative curvature below which a direction counts as free
 
 
 class RodDensity(AbstractDensity):
@@ -68,7 +68,7 @@ class RodDensity(AbstractDensity):
         check_density("RodDensity", De, degree)
         if not (potential is None or isinstance(potential, AbstractMeanField)):
             raise BadInput(
-                f"RodDensity: the potential must be MaierSaupe(N), Onsager(N), one's own or None; it is {potential!r}."
+                f"RodDensity: the potential must be MaierSaupe(N), Onsager(N), one of your own or None; it is {potential!r}."
             )
         if director is not None and not (np.shape(director) == (3,) and 0.0 < np.linalg.norm(director) < np.inf):
             raise BadInput(f"RodDensity: the director must be three numbers, not all zero, or None; it is {director!r}.")
@@ -117,7 +117,7 @@ class RodDensity(AbstractDensity):
 
     @property
     def _flow_by_column(self):
-        """(n, 9 (n − 1)): states of a batch then stand in the rows of a product, twice as fast as in its columns."""
+        """(n, 9 (n − 1)): states of a batch are then rows of a product, twice as fast as columns."""
         return self.flow[:, :, 1:].reshape(-1, self.flow.shape[-1]).T
 
     def link(self, state, condition):
@@ -131,7 +131,7 @@ class RodDensity(AbstractDensity):
         return elastic + 0.5 * self.De * viscous
 
     def solve(self, condition, state, tolerance):
-        """Newton's method with steps of least length: at rest any director will do. Residuals are in terms of diffusion."""
+        """Newton's method with steps of least length: at rest any director is a solution. Residuals are relative to diffusion."""
         rest = lambda v: self.rate(v, condition)
         spread = self.laplacian[1:] / self.De
 

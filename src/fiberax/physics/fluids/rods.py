@@ -7,7 +7,7 @@ One step is half a step of the drift (midpoint rule), a step of Brownian motion 
 drift: weak order 2. The Brownian step h = dt/De is along a great circle in the direction of v = √(2h) (I − mm)ξ by the angle θ
 with cos θ = (1 − y − y²/2)/(1 + y + y²/2), y = |v|²/4. Every spherical harmonic of degree l must lose the factor
 exp(−l(l+1)h); with t = (1 − cos θ)/2, P_l(cos θ) = 1 − l(l+1) t + l(l+1)(l(l+1) − 2) t²/4 − ... shows that this holds up to h²
-if ⟨t⟩ = h − h² and ⟨t²⟩ = 2h², and t = y − y²/2 + O(y³) with ⟨y⟩ = h, ⟨y²⟩ = 2h² does it.
+if ⟨t⟩ = h − h² and ⟨t²⟩ = 2h², which t = y − y²/2 + O(y³) with ⟨y⟩ = h, ⟨y²⟩ = 2h² satisfies.
 
 It has more than five public methods: those of a stochastic fiber that a flow carries.
 """
@@ -75,7 +75,7 @@ class Rod(AbstractStochastic, AbstractSuspended):
         return 3
 
     def init(self, condition, key) -> Float[Array, "3 members"] | Controlled:
-        """Rods in all directions alike."""
+        """Rods uniformly in all directions."""
         check_condition("Rod", condition, 3)
         rods = _unit(jax.random.normal(key, (3, self.members))).astype(self._type)
         return Controlled(rods, rods) if self.control else rods
@@ -113,7 +113,7 @@ class Rod(AbstractStochastic, AbstractSuspended):
     def stderr(self, state, condition):
         """Standard error of the stress over the members, as if these were independent: their mean field correlates them.
 
-        That is exact for dilute rods, and too small the nearer order is to setting in; averages over time show the whole.
+        This is exact for dilute rods, and too small near the transition to order; averages over time give the full error.
         """
         parts = jax.tree.map(
             lambda m: (m, *self._torques(m, condition)), state, is_leaf=lambda x: not isinstance(x, Controlled)
@@ -126,7 +126,7 @@ class Rod(AbstractStochastic, AbstractSuspended):
         return standard_errors(term, 3, self.members)
 
     def align(self, state, reference):
-        """Rods are the same head to tail: each in the sense that is nearer to that of its reference."""
+        """Head and tail of a rod are equivalent: each in the sense closer to that of its reference."""
         return jax.tree.map(lambda m, other: jnp.where(_dot(m, other) < 0.0, -m, m), state, reference)
 
     def restore(self, state, safe):
@@ -144,7 +144,7 @@ class Rod(AbstractStochastic, AbstractSuspended):
         return stress if self.potential is None else stress + _mean(pull, m)
 
     def _drift(self, m, flow, dt, De):
-        """The midpoint rule; `flow` None is none at all."""
+        """The midpoint rule; `flow` None means no flow."""
         if flow is None and self.potential is None:
             return m
 

@@ -1,6 +1,6 @@
 """Flow in a rectangle with walls, inflow and outflow, staggered (Harlow, Welch, Phys. Fluids 8, 1965, 2182).
 
-More than five public methods: those of a fluid, and what figures ask for, pressure and stream function.
+It has more than five public methods: those of a fluid, and pressure and stream function for figures.
 """
 
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from fiberax.physics.fluids.flow import AbstractFluid, Parameters, evaluate
 
 
 class Staggered(NamedTuple):
-    """Velocity on the faces, and along the sides of the box, where it belongs to what lies there (zero on open sides)."""
+    """Velocity on the faces, and along the sides of the box, where it is that of the boundary (zero on open sides)."""
 
     u: Float[Array, "nx1 ny"]  # component x on the faces normal to x; along a periodic axis the last is the first
     v: Float[Array, "nx ny1"]
@@ -95,7 +95,7 @@ class StaggeredFlow(AbstractFluid):
         return given._replace(u=faces[0], v=faces[1])
 
     def _constrained(self, t, velocity: Staggered) -> tuple[Staggered, Array]:
-        """The velocity within the constraints of `t`, and the p of which the gradient was taken off for that."""
+        """The velocity within the constraints of `t`, and the p whose gradient was subtracted for it."""
         given, faces = self._given(t), []
         for axis, (u, pair) in enumerate(zip(velocity.faces, self.solver.ends)):
             if pair is None:
@@ -137,7 +137,7 @@ class StaggeredFlow(AbstractFluid):
         )
 
     def convection(self, t, velocity):
-        """∇·(V V) with means on the sides of the faces' own cells: no energy is made or lost, V being free of divergence."""
+        """∇·(V V) with means on the sides of the faces' own cells: energy is conserved for divergence-free V."""
         (hx, hy), (u, v), to_faces = self.box.spacing, velocity.faces, self.solver.to_faces
         uc, vc = jnp.moveaxis(self.centred(velocity), -1, 0)
         mixed = jnp.multiply(*self.solver.corners(velocity.faces, velocity.walls))
@@ -157,7 +157,7 @@ class StaggeredFlow(AbstractFluid):
         return given._replace(u=faces[0], v=faces[1])
 
     def precondition(self, residual, macro, response, shift):
-        """The Stokes problem in place of J, with all of the viscosity, since fibers in equilibrium bring theirs."""
+        """The Stokes problem in place of J, with the whole viscosity, because fibers in equilibrium contribute theirs."""
         moving = shift > 0.0
         fixed = jax.tree.map(lambda r: jnp.where(moving, -r, 0.0) / jnp.where(moving, shift, 1.0), residual)
         faces, _, _ = self.solver.solve(

@@ -76,8 +76,8 @@ def inverse_symbol(
 def krylov_symbol(discretisation: AbstractDiscretisation, tensor, shape, diagonal: bool, shift: Float[Array, ""] | float = 0.0):
     """Symbol of the pseudo-inverse of −div(tensor ∇) + shift on the modes with a gradient.
 
-    Round-off that the gradient does not see stays in a residual for ever; a Krylov method that saw it would be led astray by it
-    once the rest is small.
+    Round-off in the modes without a gradient stays in a residual; a Krylov method that took part of it would diverge once the
+    rest is small.
     """
     null = null_mask(shape, isinstance(discretisation, Spectral))
     return (1.0 - null) / (discretisation.symbol(shape, tensor, diagonal) + null + shift)

@@ -84,7 +84,7 @@ class Crystal(AbstractEnergy):
         length = shift * self.nearest
         if potential.cutoff is None:
             self.cells = cells_for(lattice, basis, stretch, length)
-            # Only to hear now from a potential that has no lattice sums.
+            # A potential without lattice sums raises here, and not in the first solve.
             jax.eval_shape(lambda: potential.lattice_energy(self.lattice, self.basis @ self.lattice, species, self.cells))
         else:
             pairwise = potential.pairwise

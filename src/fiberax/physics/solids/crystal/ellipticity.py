@@ -1,7 +1,7 @@
-"""Where the Cauchy-Born rule keeps its ground: W_ξξ positive definite, and the acoustic tensor for every direction.
+"""Validity of the Cauchy-Born rule: W_ξξ positive definite, and the acoustic tensor for every direction.
 
 Λ(k)_ij = C_iJjL k_J k_L, C the relaxed moduli dP/dA in the reference frame, k a unit vector; a mode m with m·Λ(k) m ≤ 0 is a
-lost ellipticity (docs: mathematics, Elastic solids from atoms).
+loss of ellipticity (docs: mathematics, Elastic solids from atoms).
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -53,7 +53,7 @@ class Stability(NamedTuple):
         return self.internal > 0.0 and self.acoustic > 0.0
 
     def in_words(self) -> str:
-        """What is lost or holds, ellipticity and, for crystals with shifts, W_pp."""
+        """Ellipticity, and W_pp for crystals with shifts, in words."""
         verdict = "is lost" if not self.acoustic > 0.0 else "holds"
         words = (
             f"Ellipticity {verdict}: smallest acoustic eigenvalue {self.acoustic:.3g} in direction "
@@ -89,7 +89,7 @@ def _acoustic(moduli, k):
 
 
 def _smallest(moduli, rounds: int):
-    """Smallest eigenvalue of Λ(k) over all k (*batch): coarse directions, then ever smaller stars around the best one."""
+    """Smallest eigenvalue of Λ(k) over all k (*batch): coarse directions, then a pattern search around the best one."""
     d, batch = moduli.shape[0], moduli.shape[4:]
     grid = jnp.asarray(directions(d, _COARSE[d])).reshape((d, _COARSE[d]) + (1,) * len(batch))
     values = _acoustic(moduli, grid)
@@ -122,7 +122,7 @@ def soundness(crystal: "Crystal", A, shifts):
     if inner.shape[0]:
         _, pivot = solve_symmetric(inner, inner[:, 0])
         result = jnp.minimum(result, pivot / jnp.max(jnp.abs(inner), axis=(0, 1)))
-        # Second derivatives that no shift can be solved from, as where no bond is left, hold no ground.
+        # Where W_ξξ is singular, as where no bond is left, the rule does not hold.
         result = jnp.where(jnp.isnan(result) & jnp.isfinite(jnp.sum(matrix, axis=(0, 1))), 0.0, result)
     return jnp.where(crystal.valid(A, shifts) == 0, result, jnp.nan)
 
@@ -151,7 +151,7 @@ def eigenvalues(
 
 
 def _lowest(moduli: np.ndarray, k: np.ndarray, m: np.ndarray):
-    """Local minimum of the biquadratic form C_iJkL m_i k_J m_k k_L over unit vectors, by turns; it never rises."""
+    """Local minimum of the biquadratic form C_iJkL m_i k_J m_k k_L over unit vectors, alternately in m and k, never rising."""
     value = np.inf
     for _ in range(2000):
         by_k = np.einsum("iJkL,J,L->ik", moduli, k, k)
