@@ -131,7 +131,7 @@ class RodDensity(AbstractDensity):
         return elastic + 0.5 * self.De * viscous
 
     def solve(self, condition, state, tolerance):
-        """Newton's method with steps of least length: at rest any director is a solution. Residuals are relative to diffusion."""
+        """Newton with steps of least length: at rest any director is a solution. Residuals are relative to diffusion."""
         rest = lambda v: self.rate(v, condition)
         spread = self.laplacian[1:] / self.De
 
