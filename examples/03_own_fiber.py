@@ -1,4 +1,4 @@
-"""A microstructure of one's own: two unlike bonds in a row, stretched together, and the limit of vanishing friction.
+"""A microstructure of your own: two unlike bonds in a row, stretched together, and the limit of vanishing friction.
 
 The fiber has two bond lengths p = (p1, p2) and the constraint p1 + p2 = 1 + A, where A is the macroscopic strain (the chain of
 two atoms, (4.9), without elimination). Its response is the force, by the generalised Hellmann-Feynman theorem (4.6). The

@@ -1,8 +1,8 @@
-"""A fast variable beside a slow one, and the clock that slows the fast one down.
+"""A fast and a slow variable, and the clock that slows the fast one down.
 
 dU/dt = -u, eta du/dt = U - u with eta = 1e-6: physically u = U and U = exp(-t), but a million steps would be needed to
-follow u. With the clock M the fiber relaxes in the time tau = M eta instead, and a few hundred steps do. The coupled
-system is linear, so the price is known exactly: the solution belongs to tau, and tends to exp(-t) at first order in tau.
+follow u. With the clock M the fiber relaxes in the time tau = M eta instead, and a few hundred steps suffice. The coupled
+system is linear, so the error is known exactly: the solution belongs to tau, and tends to exp(-t) at first order in tau.
 """
 
 import jax

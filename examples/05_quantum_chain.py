@@ -1,8 +1,8 @@
-"""A chain of electrons that relax as it vibrates, after Car and Parrinello: equations (4.13)-(4.20).
+"""A vibrating chain whose electrons relax as it moves, after Car and Parrinello: equations (4.13)-(4.20).
 
-At every point of a vibrating chain live its electrons, one wave function with inertia m. The chain and its electrons are
+Every point of the chain has electrons, one wave function with inertia m. The chain and its electrons are
 advanced together; the electrons are never relaxed to their ground state. As m goes to zero the chain moves as if they were in
-it, with an error of the order of m, while the energy of both together is constant all along.
+it, with an error of the order of m, while the total energy is constant at all times.
 """
 
 import jax

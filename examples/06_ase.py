@@ -1,7 +1,7 @@
-"""ASE in and out: any ASE calculator as a finite-deformation material, and a fiberax potential in ASE's own tools.
+"""To and from ASE: any ASE calculator as a finite-deformation material, and a fiberax potential in ASE's own tools.
 
 In: copper by ASE's effective medium theory, four atoms in a cell; P, W and the tangent with relaxed shifts for a batch of
-displacement gradients A, worked on by two threads. Out: silicon by Stillinger and Weber, whose cell ASE relaxes with its own
+displacement gradients A, computed by two threads. Out: silicon by Stillinger and Weber, whose cell ASE relaxes with its own
 optimiser. Needs `fiberax[atoms]`.
 """
 
@@ -39,7 +39,7 @@ P = np.linalg.det(F) * cell.get_stress(voigt=False) @ np.linalg.inv(F).T
 assert np.all(r.result == 0)
 assert np.allclose(r.value[1], P, rtol=0, atol=1e-12)
 
-# Out: our potential in ASE, and the deformed, relaxed cell of a crystal as Atoms.
+# Out: a fiberax potential in ASE, and the deformed, relaxed cell of a crystal as Atoms.
 potential = fx.solids.potentials.StillingerWeber("Si")
 silicon = bulk("Si", a=5.3)
 silicon.calc = fx.interop.ase.Calculator(potential)

@@ -1,4 +1,4 @@
-"""A potential of one's own as a crystal: equilibrium, elastic constants and the stress under a large stretch.
+"""A potential of your own as a crystal: equilibrium, elastic constants and the stress under a large stretch.
 
 phi(r) is a spring between nearest neighbours of an fcc lattice, k (r - r0)^2 / 2. Its elastic constants are known: with the
 volume V = r0^3 / sqrt(2) and the twelve directions n, C_ijkl is k r0^2 / 2V times the sum of n_i n_j n_k n_l, hence
@@ -16,7 +16,7 @@ jax.config.update("jax_enable_x64", True)
 k, r0 = 3.0, 1.1
 
 
-# The potential in five lines; any JAX function of the distance will do.
+# The potential in five lines; any JAX function of the distance is possible.
 def phi(r):
     return 0.5 * k * (r - r0) ** 2 - 0.5 * k * (1.3 - r0) ** 2
 

@@ -1,9 +1,9 @@
 """A strip of atoms that swings: elastodynamics of a finite body whose stress comes from a potential.
 
-A strip of a triangular Lennard-Jones crystal is clamped on the left and set in motion. Its period is compared with that
-of a slender cantilever (Euler and Bernoulli), from which a strip of 6 to 1 differs by a few per cent for its shear. Kinetic and
-elastic energy add up to a constant. Explicit central differences (`fx.Verlet`) need one stress a step and crystal, and no
-constitutive law.
+A strip of a triangular Lennard-Jones crystal is clamped on the left and set in motion. Its period is compared with that of a
+slender cantilever (Euler and Bernoulli), from which a strip of 6 to 1 differs by a few per cent because of its shear. Kinetic
+and elastic energy add up to a constant. Explicit central differences (`fx.Verlet`) need one stress per step and crystal, and
+no constitutive law.
 """
 
 import jax
@@ -21,7 +21,7 @@ length, height = 60.0, 10.0
 mesh = fx.grids.quads((0.0, 0.0), (length, height), cells=(6, 1), order=2)
 
 body = fx.solids.Elasticity(mesh, density, fixed={"left": True})
-shape = lambda s: s**2 * (6 - 4 * s + s**2) / 3  # near to the first mode of a beam
+shape = lambda s: s**2 * (6 - 4 * s + s**2) / 3  # close to the first mode of a beam
 start = body.start(velocity=lambda x: np.array([0.0, 5e-3]) * shape(x[0] / length))
 bundle = fx.Bundle(body, crystal)
 

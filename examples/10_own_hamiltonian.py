@@ -1,8 +1,8 @@
-"""Diffusion coefficient of interacting spins from nothing but their Hamiltonian (E and Lu, section 5).
+"""Diffusion coefficient of interacting spins from their Hamiltonian (5.1)-(5.7).
 
 The lattice of Guo, Papanicolaou and Varadhan, H = (κ/2) Σ (φ_i − φ_j)² + Σ V(φ_i), diffuses by its own interaction,
 ∂_t U = ΔA(U). A(U) is the long-time average of ½V'(φ) on a lattice held at the mean U. The script draws it with its error
-bars into runs/own_hamiltonian.png, beside the exact answer of the infinite chain by its transfer operator.
+bars into runs/own_hamiltonian.png, with the exact answer of the infinite chain by its transfer operator.
 """
 
 from pathlib import Path

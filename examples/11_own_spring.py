@@ -1,7 +1,7 @@
-"""A spring law of one's own in a rheometer: shear-thinning of dumbbells from five lines (spec section 8).
+"""A spring law of your own in a rheometer: shear-thinning of dumbbells from five lines (6.3).
 
-The inverse Langevin spring of Cohen, h = (1 − s/3b)/(1 − s/b) with s = |z|², stands between FENE and a freely jointed chain.
-Its start-up of shear and its steady viscosity come with error bars. One thing is known exactly for every spring: τ_yy = 1 at
+The inverse Langevin spring of Cohen, h = (1 − s/3b)/(1 − s/b) with s = |z|², is between FENE and a freely jointed chain.
+Its start-up of shear and its steady viscosity have error bars. One thing is known exactly for every spring: τ_yy = 1 at
 all shear rates. The script draws runs/own_spring.png.
 """
 

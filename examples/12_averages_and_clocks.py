@@ -1,9 +1,9 @@
-"""How to feed a noisy microstructure to a macro model: averages (7.1) and clocks compared (spec sections 7 and 10).
+"""How to feed a noisy microstructure to a macro model: averages (7.1) and clocks compared.
 
 The mean spin U of 400 lattices rises at a constant speed, and each answers with one of its spins, whose mean is U as well. That
-answer is noisy: averages over the last t₀ make it quiet, by the factor that theory gives for its correlation time, but all
-except one lag behind. A slower clock saves micro steps and makes the noise last longer, so that the same average does less; the
-library's figure of scale separation, relaxation time over macro time, says how far one may go.
+answer is noisy: averages over the last t₀ reduce the noise, by the factor that theory gives for its correlation time, but
+all except one lag behind. A slower clock saves micro steps and makes the noise last longer, so that the same average is less
+effective. The library's measure of scale separation, relaxation time over macro time, shows how slow the clock may be.
 The script draws runs/averages_and_clocks.png.
 """
 
@@ -44,7 +44,7 @@ def main(folder=Path("runs")):
         ("zero lag, clock 10", 10.0, fx.ZeroLag(T0)),
     ):
         sol = fx.evolve(bundle, fx.Seamless(clock=clock, average=average, separation=1.0), jnp.zeros(SITES), t1=1.0, dt=0.002)
-        bias = float(np.mean(sol.response)) - (1.0 - 0.001)  # fibers live half a step before the macrostate
+        bias = float(np.mean(sol.response)) - (1.0 - 0.001)  # fibers are half a step before the macrostate
         spread = float(np.std(sol.response))
         still = spread if average is None else still
         theory = still if average is None else still * float(average.variance_factor(T0 / (TAU * clock))) ** 0.5

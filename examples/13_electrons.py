@@ -1,8 +1,8 @@
 """A metal from its electrons: an ion fitted to one number, and what follows from it.
 
-Sodium with electrons of Thomas, Fermi and von Weizsäcker. Its ion is a Gaussian charge, as wide as puts the body-centred
-lattice at rest at the measured constant, 8.107 bohr; the width is found by Newton's method with derivatives of the pressure
-through the ground state. The bulk modulus follows, and is near the measured 6.8 GPa.
+Sodium with electrons of Thomas, Fermi and von Weizsäcker. Its ion is a Gaussian charge, with the width for which the
+body-centred lattice is at rest at the measured constant, 8.107 bohr. The width is found by Newton's method with derivatives of
+the pressure through the ground state. The bulk modulus follows, and is near the measured 6.8 GPa.
 """
 
 import jax

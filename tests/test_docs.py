@@ -1,5 +1,6 @@
 """Every Python block of the README and of the documentation runs, page by page and in order."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ WITH_CODE = [name for name, page in PAGES.items() if BLOCK.search(page.read_text
 
 
 def test_the_pages_that_should_show_code_do():
-    assert {"README.md", "index.md", "write-your-own-fiber.md"} <= set(WITH_CODE)
+    assert {"README.md", "index.md", "write-your-own-fiber.md", "write-your-own-macro.md"} <= set(WITH_CODE)
 
 
 @pytest.mark.parametrize("name", WITH_CODE)
@@ -33,3 +34,23 @@ def test_local_links_and_images_exist(name):
     targets = re.findall(r"\]\((?!https?:|mailto:|#)([^)#]+)", page.read_text(encoding="utf-8"))
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize(("page", "most"), [("write-your-own-fiber.md", 15), ("write-your-own-macro.md", 10)])
+def test_models_of_your_own_are_short(page, most):
+    """Lines that are not blank, of every macro model on its page and of every fiber."""
+    blocks = "\n".join(BLOCK.findall(PAGES[page].read_text(encoding="utf-8")))
+    classes = [
+        node for node in ast.walk(ast.parse(blocks)) if isinstance(node, ast.ClassDef) and "Abstract" in ast.unparse(node)
+    ]
+    kinds = {
+        node.name: "fiber" if any(getattr(part, "name", "") == "init" for part in node.body) else "macro" for node in classes
+    }
+    lines = blocks.split("\n")
+    counts = {
+        node.name: sum(bool(line.strip()) for line in lines[node.lineno - 1 : node.end_lineno])
+        for node in classes
+        if kinds[node.name] in page
+    }
+    assert len(counts) >= 2
+    assert max(counts.values()) <= most, counts

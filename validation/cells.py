@@ -220,7 +220,7 @@ def _spectral_gradient(u):
 
 
 def derivative(out):
-    """dA/dU of the library, central differences of A, and the adjoint formula of spec section 2."""
+    """dA/dU of the library, central differences of A, and the adjoint formula (docs: mathematics, Homogenization)."""
     columns = ("coefficient", "entry", "against", "dA/dU", "reference")
     table = Table("derivative", "dA/dU: largest difference relative to the largest entry", columns)
     twist = jnp.array([[0.0, 1.0], [-1.0, 0.0]])

@@ -140,7 +140,7 @@ def test_gmsh_files_keep_named_groups_and_drop_z(tmp_path, kind, order):
 
 def test_files_that_are_no_meshes_are_named(tmp_path, capsys):
     read = fx.grids.Mesh.from_meshio
-    with pytest.raises(BadInput, match="is not there"):
+    with pytest.raises(BadInput, match="does not exist"):
         read(tmp_path / "none.msh")
     (tmp_path / "empty.msh").touch()
     with pytest.raises(BadInput, match="is empty"):

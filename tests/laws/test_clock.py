@@ -1,4 +1,6 @@
-"""The law of clocks (spec section 10): fibers slowed by M give the same macro run while scales stay separated.
+"""The law of clocks: fibers slowed by M give the same macro run while scales stay separated.
+
+See docs: mathematics, Averages, clocks and units.
 
 The library's own figure of the separation is looked at beside it: it grows with M, and says when the ground is lost.
 """

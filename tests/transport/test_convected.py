@@ -328,7 +328,7 @@ def test_refusals():
         fx.Convected(inflow=3.0)
     with pytest.raises(fx.Mismatch, match=r"a crystal is no mean of crystals\. Use fx\.Fixed"):
         fx.Bundle(carrier, Unmixable())
-    with pytest.raises(fx.Mismatch, match=r"fx\.AbstractCarrier; Homogeneous is none"):
+    with pytest.raises(fx.Mismatch, match=r"fx\.AbstractCarrier; Homogeneous is not one"):
         fx.Bundle(fx.fluids.Homogeneous(np.zeros((2, 2))), passive(), transport=fx.Convected())
     with pytest.raises(fx.Mismatch, match=r"state\['count'\] of Integers is int32"):
         fx.Bundle(Example(box, faces), Integers())

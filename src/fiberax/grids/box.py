@@ -32,7 +32,7 @@ class Box(eqx.Module):
         lower: Lower corner, (dim,), in the user's unit of length. A number is an interval.
         upper: Upper corner, (dim,).
         cells: Number of cells along each axis, (dim,).
-        periodic: Whether opposite sides are one and the same; one value for all axes, or one for each.
+        periodic: Whether opposite sides are identified; one value for all axes, or one for each.
 
     Arrays over cells have the shape `cells`; flattened, the last axis runs fastest.
 

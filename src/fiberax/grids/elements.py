@@ -85,7 +85,7 @@ def skfem():
 
 
 def from_skfem_order(kind: str, order: int) -> np.ndarray:
-    """Numbers of the nodes in scikit-fem's element, for each of ours."""
+    """Numbers of the nodes in scikit-fem's element, for each node of this module."""
     theirs = np.asarray(getattr(skfem(), SKFEM[kind, order])().doflocs, float)
     distance = np.abs(reference_nodes(kind, order)[:, None] - theirs[None]).max(axis=-1)
     return distance.argmin(axis=1)
@@ -143,6 +143,6 @@ def raise_order(points: np.ndarray, families: list[tuple[str, np.ndarray]]) -> t
 
 
 def check_kind(kind: str, where: str) -> None:
-    """Raise `BadInput` for a kind of cell that is none of ours."""
+    """Raise `BadInput` for an unknown kind of cell."""
     if kind not in FACETS:
-        raise BadInput(f"{where}: cells of the kind {kind!r} are not known. Kinds: {', '.join(FACETS)}, of order 1 or 2.")
+        raise BadInput(f"{where}: cells of the kind {kind!r} are unknown. Kinds: {', '.join(FACETS)}, of order 1 or 2.")

@@ -20,27 +20,82 @@ _SIMPLEX = {1: "interval", 2: "triangle", 3: "tet"}
 
 
 def interval(lower: float = 0.0, upper: float = 1.0, cells: int = 16, periodic: bool = False, order: int = 1) -> Mesh:
-    """The interval from `lower` to `upper` in equal cells."""
+    """The interval from `lower` to `upper` in equal cells.
+
+    Args:
+        lower: Left end, in the user's unit of length.
+        upper: Right end.
+        cells: Number of cells.
+        periodic: Whether the ends are the same point.
+        order: 1, or 2 for quadratic elements.
+
+    Returns:
+        The mesh, with the boundaries "left" and "right" where it is not periodic.
+    """
     return _box("interval", lower, upper, cells, periodic, order)
 
 
 def triangles(lower=(0.0, 0.0), upper=(1.0, 1.0), cells=(16, 16), periodic=False, order: int = 1) -> Mesh:
-    """A rectangle in triangles, two to each of `cells` rectangles; `periodic` for both axes or one value each."""
+    """A rectangle in triangles, two for each of `cells` rectangles.
+
+    Args:
+        lower: Lower corner, (2,), in the user's unit of length.
+        upper: Upper corner, (2,).
+        cells: Number of rectangles along each axis, (2,).
+        periodic: Whether opposite sides are the same; one value for all axes, or one for each.
+        order: 1, or 2 for quadratic elements.
+
+    Returns:
+        The mesh, with the boundaries "left", "right", "bottom", "top" of its axes that are not periodic.
+    """
     return _box("triangle", lower, upper, cells, periodic, order)
 
 
 def quads(lower=(0.0, 0.0), upper=(1.0, 1.0), cells=(16, 16), periodic=False, order: int = 1) -> Mesh:
-    """A rectangle in equal rectangles."""
+    """A rectangle in equal rectangles.
+
+    Args:
+        lower: Lower corner, (2,), in the user's unit of length.
+        upper: Upper corner, (2,).
+        cells: Number of rectangles along each axis, (2,).
+        periodic: Whether opposite sides are the same; one value for all axes, or one for each.
+        order: 1, or 2 for quadratic elements.
+
+    Returns:
+        The mesh, with the boundaries "left", "right", "bottom", "top" of its axes that are not periodic.
+    """
     return _box("quad", lower, upper, cells, periodic, order)
 
 
 def tets(lower=(0.0, 0.0, 0.0), upper=(1.0, 1.0, 1.0), cells=(8, 8, 8), periodic=False, order: int = 1) -> Mesh:
-    """A block in tetrahedra, six to each of `cells` blocks."""
+    """A block in tetrahedra, six for each of `cells` blocks.
+
+    Args:
+        lower: Lower corner, (3,), in the user's unit of length.
+        upper: Upper corner, (3,).
+        cells: Number of blocks along each axis, (3,).
+        periodic: Whether opposite sides are the same; one value for all axes, or one for each.
+        order: 1, or 2 for quadratic elements.
+
+    Returns:
+        The mesh, with the boundaries "left", "right", "bottom", "top", "front", "back" of its axes that are not periodic.
+    """
     return _box("tet", lower, upper, cells, periodic, order)
 
 
 def hexes(lower=(0.0, 0.0, 0.0), upper=(1.0, 1.0, 1.0), cells=(8, 8, 8), periodic=False, order: int = 1) -> Mesh:
-    """A block in equal blocks."""
+    """A block in equal blocks.
+
+    Args:
+        lower: Lower corner, (3,), in the user's unit of length.
+        upper: Upper corner, (3,).
+        cells: Number of blocks along each axis, (3,).
+        periodic: Whether opposite sides are the same; one value for all axes, or one for each.
+        order: 1, or 2 for quadratic elements.
+
+    Returns:
+        The mesh, with the boundaries "left", "right", "bottom", "top", "front", "back" of its axes that are not periodic.
+    """
     return _box("hex", lower, upper, cells, periodic, order)
 
 
@@ -54,9 +109,19 @@ def holed(
 ) -> Mesh:
     """A plate (width, height) or block (width, height, depth) around the origin with a round hole through its middle.
 
-    `cells`: along a quarter of the hole, from the hole to the side, and through the depth. `kind`: "quad" or "triangle", "hex"
-    or "tet". With order 2 the hole is curved. `grading` > 1 makes cells at the hole smaller. The hole is named "hole". The
-    depth runs from 0. Raises `BadInput`.
+    Args:
+        size: Width and height, and depth of a block; the depth runs from 0.
+        radius: Radius of the hole.
+        cells: Cells along a quarter of the hole, from the hole to the side, and through the depth.
+        kind: "quad" or "triangle", "hex" or "tet"; by default the first of each.
+        order: 1, or 2, with which the hole is curved.
+        grading: Above 1, cells at the hole are smaller.
+
+    Returns:
+        The mesh; the boundary of the hole is named "hole".
+
+    Raises:
+        BadInput: Sizes or numbers that do not fit.
     """
     extent = _floats("holed", "size", size)
     dim = len(extent)
@@ -104,7 +169,20 @@ def notched(
 ) -> Mesh:
     """A rectangle or block with a smooth notch across the middle of its top: depth·cos²(π(x − middle)/width) for |x| < width/2.
 
-    `kind` as in `holed`; the notch belongs to the boundary "top". Raises `BadInput`.
+    Args:
+        lower: Lower corner, (2,) or (3,).
+        upper: Upper corner.
+        cells: Number of cells along each axis.
+        depth: Depth of the notch.
+        width: Its width at the top.
+        kind: As for `holed`.
+        order: 1, or 2, with which the notch is curved.
+
+    Returns:
+        The mesh; the notch belongs to the boundary "top".
+
+    Raises:
+        BadInput: Sizes or numbers that do not fit.
     """
     low, up = _floats("notched", "lower", lower), _floats("notched", "upper", upper)
     kind = _kind(kind, len(low), "notched")

@@ -1,4 +1,4 @@
-"""Unstructured meshes: points, cells of one kind, named boundaries and regions, and sides that are one and the same.
+"""Unstructured meshes: points, cells of one kind, named boundaries and regions, and sides that are identified.
 
 Cells are isoparametric (see `elements`): the order of the mesh is the order of the fields on it.
 """
@@ -21,14 +21,14 @@ class Mesh:
     Args:
         points: Coordinates (N, dim) of the nodes, in the user's unit of length.
         cells: Nodes of each cell (E, k), numbered as in VTK and meshio.
-        kind: "interval", "triangle", "quad", "tet" or "hex"; the number of nodes tells order 1 from order 2.
+        kind: "interval", "triangle", "quad", "tet" or "hex"; the number of nodes decides between order 1 and 2.
         boundaries: Name -> sides as rows of nodes (F, k), of order 1 or of the mesh's; or nodes (n,), for supports alone.
         regions: Name -> numbers of cells.
-        same: For each node the node whose unknowns it shares, itself where empty; periodic sides share theirs.
+        same: For each node the node whose unknowns it shares, for periodic sides. Empty: each node has its own.
 
     Raises:
-        BadInput: Shapes and numbers that do not fit, cells without volume, folded over themselves or lying over each
-            other; either sense of going around a cell will do.
+        BadInput: Shapes and numbers that do not fit; cells without volume, folded over themselves or overlapping. Both
+            orientations of a cell are accepted.
     """
 
     points: np.ndarray
@@ -65,22 +65,52 @@ class Mesh:
 
     @cached_property
     def representatives(self) -> np.ndarray:
-        """For each unknown the node that stands for it."""
+        """For each unknown the node that represents it."""
         return np.unique(self.same)
 
     def nodes(self, name: str) -> np.ndarray:
-        """Nodes of a boundary. Raises `BadInput` for a name that the mesh does not have."""
+        """Nodes of a boundary.
+
+        Args:
+            name: The boundary.
+
+        Returns:
+            Numbers of nodes, (n,).
+
+        Raises:
+            BadInput: The mesh has no such boundary.
+        """
         return np.unique(self._boundary(name))
 
     def facets(self, name: str) -> np.ndarray:
-        """Sides (F, k) of a boundary, with all their nodes. Raises `BadInput` where the name is unknown or has nodes alone."""
+        """Sides of a boundary.
+
+        Args:
+            name: The boundary.
+
+        Returns:
+            All nodes of each side, (F, k).
+
+        Raises:
+            BadInput: The name is unknown or has nodes only.
+        """
         sides = self._boundary(name)
         if sides.ndim == 1:
             raise BadInput(f"The boundary {name!r} is a set of nodes; a traction needs its sides, an array (F, k) of nodes.")
         return sides
 
     def of_order(self, order: int) -> "Mesh":
-        """The mesh with cells of order 1 (corners alone) or 2 (nodes added in the middle of straight cells)."""
+        """The same mesh with cells of another order.
+
+        Args:
+            order: 1 (corners only) or 2 (nodes added in the middle of straight cells).
+
+        Returns:
+            The mesh.
+
+        Raises:
+            BadInput: Another order.
+        """
         if order not in (1, 2):
             raise BadInput(f"Meshes have the order 1 or 2; order = {order!r}.")
         if order == self.order:
@@ -88,7 +118,14 @@ class Mesh:
         return _linear(self) if order == 1 else _quadratic(self)
 
     def mapped(self, function: Callable[[np.ndarray], np.ndarray]) -> "Mesh":
-        """The mesh with its points (N, dim) moved by `function`; nodes of order 2 move too, so that sides become curved."""
+        """The mesh with its points moved.
+
+        Args:
+            function: From points (N, dim) to points (N, dim). Nodes of order 2 move too, so that sides become curved.
+
+        Returns:
+            The mesh.
+        """
         return replace(self, points=np.asarray(function(self.points), float))
 
     def _boundary(self, name: str) -> np.ndarray:
@@ -156,7 +193,7 @@ def _quadratic(mesh: Mesh) -> Mesh:
 def _middle_keys(mesh: Mesh, nodes: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """New nodes, and rows that agree where they are the same: shared corners around them, each in the same direction.
 
-    The corners alone do not tell: where two cells go around, edges to the left and to the right of a corner have the same ends.
+    The corners alone are ambiguous: with two cells along a periodic axis, edges on both sides of a corner have the same ends.
     """
     tick = 1.2345e-6 * np.ptp(mesh.points, axis=0).max()
     everything, keys = [], []

@@ -37,15 +37,15 @@ def from_meshio(source: Any) -> Mesh:
         return _convert(source, "the mesh")
     path = Path(source)
     if not path.is_file():
-        raise BadInput(f"The mesh file {path} is not there.")
+        raise BadInput(f"The mesh file {path} does not exist.")
     if path.stat().st_size == 0:
         raise BadInput(f"The mesh file {path} is empty.")
     try:
-        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):  # meshio talks
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):  # meshio prints
             mesh = meshio.read(path)
     except SystemExit as error:  # meshio ends the process where it does not know a format
         raise BadInput(f"The mesh file {path} has a format that meshio does not read.") from error
-    except Exception as error:  # its readers raise whatever a damaged file makes them stumble over
+    except Exception as error:  # its readers raise errors of any type on a damaged file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadInput(
             f"The mesh file {path} cannot be read: {reason}. It may be damaged or cut short; write it again."
@@ -67,7 +67,7 @@ def _convert(mesh, where: str) -> Mesh:
             f"{where.capitalize()} mixes {' and '.join(kinds)}; a mesh has cells of one kind. Mesh with one of them."
         )
     if dim == 0:
-        raise BadInput(f"{where.capitalize()} holds points alone, no cells.")
+        raise BadInput(f"{where.capitalize()} holds points only, no cells.")
     kind, order = _KINDS[kinds[0]]
     points = np.asarray(mesh.points, float)
     if dim < points.shape[1] and np.ptp(points[:, dim:], axis=0).max() > 1e-9 * max(np.ptp(points), 1e-300):

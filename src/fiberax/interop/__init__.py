@@ -1,4 +1,4 @@
-"""Bridges to other packages; each needs its extra and is imported where it is used."""
+"""Adapters to other packages; each needs its extra and is imported where it is used."""
 
 import importlib
 from typing import Any

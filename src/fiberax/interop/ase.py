@@ -1,4 +1,4 @@
-"""ASE out: our potentials as an ASE Calculator, and crystals as ASE Atoms. The way in is `Crystal.from_ase`.
+"""From fiberax to ASE: potentials as an ASE calculator, crystals as ASE Atoms. The other direction is `Crystal.from_ase`.
 
 ASE's conventions: energies in eV and lengths in Å (potentials in reduced units keep their own), cell rows are lattice vectors,
 stress is (1/V) ∂E/∂ε as a Voigt vector (xx, yy, zz, yz, xz, xy), positive in tension.
@@ -23,16 +23,22 @@ try:
 except ImportError as error:
     raise MissingExtra("fx.interop.ase needs ase: install `fiberax[atoms]`.") from error
 
-_SLACK = 1.3  # room for more neighbours than there are now, so that a moving cell does not compile again
+_SLACK = 1.3  # capacity for more neighbours than there are now, so that a moving cell does not compile again
 _VOIGT = ((0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1))
 
 
 class Calculator(_ase.Calculator):
-    """A potential of `fx.solids.potentials` (or that of a crystal) for ASE: energy, free_energy, energies, forces, stress.
+    """A potential of fiberax as an ASE calculator: energy, free_energy, energies, forces, stress.
 
-    For any Atoms of its species, periodic or not, of any size: the neighbours are found anew in the actual cell, images
-    included, so that none is lost. Cell and positions are traced; a new list of species, or a third more neighbours, compiles
-    again. Stress needs three lattice vectors. Raises `BadInput` for a potential without cutoff and for unknown species.
+    Args:
+        potential: One of `fx.solids.potentials`, or a crystal, whose potential is taken.
+
+    For any Atoms of its species, periodic or not, of any size: the neighbours are found again in the actual cell, images
+    included, so that none is missed. Cell and positions are traced; a new list of species, or a third more neighbours,
+    compiles again. Stress needs three lattice vectors.
+
+    Raises:
+        BadInput: A potential without cutoff, or unknown species.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
@@ -60,7 +66,9 @@ class Calculator(_ase.Calculator):
         known = self.potential.elements
         foreign = sorted(set(names) - set(names if known is None else known))
         if foreign:
-            raise BadInput(f"Calculator: {type(self.potential).__name__} knows {known}, not {', '.join(foreign)}.")
+            raise BadInput(
+                f"Calculator: {type(self.potential).__name__} has parameters for {known}, not for {', '.join(foreign)}."
+            )
         shells = self._neighbours(atoms, names)
         energies, forces, virial = _evaluate(
             self.potential, names, jnp.asarray(atoms.positions), jnp.asarray(atoms.cell.array), shells
@@ -76,7 +84,7 @@ class Calculator(_ase.Calculator):
             self.results["stress"] = np.asarray(virial)[_VOIGT] / atoms.get_volume()
 
     def _neighbours(self, atoms, names) -> dict[tuple[str, str], tuple[jax.Array, jax.Array, jax.Array]]:
-        """For each pair of species: neighbours (N, centres), their cells (N, centres, 3), and which of them there are."""
+        """For each pair of species: neighbours (N, centres), their cells (N, centres, 3), and which entries are neighbours."""
         i, j, cells = primitive_neighbor_list(
             "ijS", atoms.pbc, atoms.cell.array, atoms.positions, self.potential.cutoff, self_interaction=False
         )
@@ -108,7 +116,7 @@ def _evaluate(potential, names: tuple[str, ...], positions, cell, shells):
         index, shift, there = (jnp.concatenate([shells[centre, other][k] for other in kinds]) for k in range(3))
         around = tuple(other for other in kinds for _ in range(shells[centre, other][0].shape[0]))
         vectors = jnp.moveaxis(positions[index] + shift @ cell - positions[of], -1, 0)
-        # Places without a neighbour are filled beyond the cutoff, where the potential is exactly nothing.
+        # Places without a neighbour are filled beyond the cutoff, where the potential is exactly zero.
         vectors = jnp.where(there, vectors, away[:, :, None])
         value, pull = jax.vjp(lambda r, centre=centre, around=around: potential.site_energy(centre, around, r), vectors)
         slope = jnp.where(there, pull(jnp.ones_like(value))[0], 0.0)
@@ -119,9 +127,18 @@ def _evaluate(potential, names: tuple[str, ...], positions, cell, shells):
 
 
 def atoms(crystal: Any, state: Any, condition: Any) -> Atoms:
-    """The deformed cell of a crystal with shifts `state` under the displacement gradient `condition`, as ASE Atoms.
+    """The deformed cell of a crystal as ASE Atoms.
 
-    Lattice vectors and atoms are moved by F = I + A. A plane crystal lies in z = 0, periodic in its own two directions.
+    Args:
+        crystal: The fiber.
+        state: Shifts of one site, (n − 1, dim).
+        condition: Displacement gradient A of that site, (dim, dim); lattice vectors and atoms are moved by F = I + A.
+
+    Returns:
+        Atoms with n positions in the unit of the crystal. A plane crystal lies in z = 0, periodic in its own two directions.
+
+    Raises:
+        BadInput: State or condition of another shape.
     """
     lattice, basis = np.asarray(crystal.lattice, float), np.asarray(crystal.basis, float)
     dim = lattice.shape[0]

@@ -1,6 +1,6 @@
-"""States that ride with the motion of the macro model: ∂_t s + U·∇s = 0, the convection of spec sections 8 and 9.
+"""States carried by the motion of the macro model: ∂_t s + U·∇s = 0, the convection of (6.1)-(6.4).
 
-The advective form, so that a homogeneous section stays itself to round-off whatever the flow. Walls and outflow need no data.
+The advective form keeps a homogeneous section unchanged to round-off in any flow. Walls and outflow need no data.
 """
 
 import math
@@ -29,9 +29,12 @@ class Convected(AbstractTransport):
     its Courant number demands, and have no reverse-mode gradients. Fibers with bounds fall back where a state of high order
     leaves them, on a convex mean of neighbours (`AbstractMixing.limit`). Beside the section there is one copy of it.
 
-    `inflow`: what enters. None is the fiber's `init` at a condition of zeros, the same at all times. Or a dict from the sides
-    "left", "right", "bottom", "top", "front", "back" to states with a leading axis over the cells of that side in C order;
-    sides that are not named take the former. Raises `BadInput`, and `Mismatch` where a bundle's states cannot be carried.
+    Where a state of high order leaves the bounds of a fiber, a convex mean of neighbours is taken instead. Transport needs
+    memory for one copy of the section.
+
+    Raises:
+        BadInput: Unknown scheme, or inflow that does not fit.
+        Mismatch: The states of a bundle cannot be carried.
     """
 
     scheme: Scheme = eqx.field(static=True)

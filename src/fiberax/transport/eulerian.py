@@ -1,7 +1,7 @@
 """Transport on the cells in explicit steps of bounded Courant number: upwind, and WENO of third order.
 
 Upwind is ds/dt = −Σ_faces (velocity outwards) (s_face − s)/(cell), the flux form less s times the divergence: a convex
-combination of neighbours, constants kept whatever the flow, and totals too where it is incompressible. WENO takes the
+combination of neighbours. It keeps constants in any flow, and totals in incompressible flow. WENO takes the
 derivatives themselves from weighted upwind differences, as for Hamilton-Jacobi equations (Jiang and Peng, SIAM J. Sci. Comput.
 21, 2000) but of third order, with the weights of Yamaleev and Carpenter (J. Comput. Phys. 228, 2009), and Heun's
 strong-stability-preserving steps.
@@ -95,7 +95,7 @@ def _weno_part(grid: Any, shift, sides: Sides) -> Part:
     """Rows two and one upwind and one downwind of every cell, Courant numbers, and the coefficients of the differences.
 
     With rows a, b, c and the home state s: da = C0 (b − a) + C1 db, db = C2 (s − b) + C3 (c − s), dc = C4 (c − s) + C5 db. One
-    of each pair is mostly 0: a difference across a wall is replaced by the one beside it (the state goes on linearly), and one
+    of each pair is mostly 0: a difference across a wall is replaced by the one next to it (linear extrapolation), and one
     to an inflow face is over half a cell (da then is extrapolated to where it belongs).
     """
     rows, weights, coefficients = [], [], []
@@ -127,7 +127,7 @@ def _weno_part(grid: Any, shift, sides: Sides) -> Part:
 
 
 def _weno(hooks: Any, state: Any, inflow: Any, part: Part) -> Any:
-    """Heun's step as a mean of two of Euler's, each beside its upwind counterpart as what is safe."""
+    """Heun's step as a mean of two of Euler's, each with its upwind counterpart as the safe value."""
 
     def euler(take, home, part):
         new = safe = home

@@ -1,4 +1,4 @@
-"""Semi-Lagrangian transport: the state at a cell centre is the one that was where its material comes from.
+"""Semi-Lagrangian transport: the new state at a cell centre is the old one at the departure point of its material.
 
 Departure points by the midpoint rule, of second order; there a tensor product of cubic Lagrange interpolants between cell
 centres (Staniforth and Côté, Mon. Weather Rev. 119, 1991). No bound on the step. Where a path crosses an inflow face it ends
@@ -48,7 +48,7 @@ def carried(hooks: Any, state: Any, inflow: Any, grid: Any, shift: tuple[Float[A
     cubic = math.prod(axis.node.shape[1] for axis in axes)
 
     def combine(take, home, part):
-        # Deviations from the home state: constants stay what they are to the last digit.
+        # Deviations from the home state are averaged, so that constants stay unchanged to the last digit.
         def add(total, rows, weights):
             for row, weight in zip(rows.T, weights.T):
                 other = hooks.align(take(row), home)
@@ -71,7 +71,7 @@ def carried(hooks: Any, state: Any, inflow: Any, grid: Any, shift: tuple[Float[A
 
 
 def departure(grid: Any, shift: tuple[Float[Array, "..."], ...], sides: Sides) -> Float[Array, "dim sites"]:
-    """Where the material of each cell centre comes from, within the box: on the face itself where it came in there."""
+    """Departure points of all cell centres, within the box; on the face where the material entered through it."""
     start = jnp.stack([jnp.asarray(x.ravel()) for x in np.meshgrid(*map(np.arange, grid.cells), indexing="ij")]).astype(float)
     middle = start - 0.5 * _motion(grid, shift, start)
     path = -_motion(grid, shift, _within(grid, middle))
@@ -79,7 +79,7 @@ def departure(grid: Any, shift: tuple[Float[Array, "..."], ...], sides: Sides) -
     for axis, end in boundaries(grid):
         wall = grid.cells[axis] - 0.5 if end else -0.5
         outward = path[axis] if end else -path[axis]
-        share = jnp.abs(wall - start[axis]) / jnp.maximum(outward, 0.25)  # no centre is so near to a wall
+        share = jnp.abs(wall - start[axis]) / jnp.maximum(outward, 0.25)  # no centre is this close to a wall
         crosses = (share < 1.0) & _at(grid, sides.open[axis, end], axis, start + jnp.minimum(share, 1.0) * path)
         part = jnp.where(crosses, jnp.minimum(part, share), part)
     return _within(grid, start + part * path)
@@ -110,7 +110,7 @@ def _motion(grid: Any, shift, points):
                 pairs.append(((low % n, 1.0 - (x - low)), ((low + 1) % n, x - low)))
             elif n == 1:
                 pairs.append(((jnp.zeros_like(low), 1.0),))
-            else:  # beyond the last centre the line goes on to the wall
+            else:  # beyond the last centre the line is extrapolated to the wall
                 low = jnp.clip(low, 0, n - 2)
                 pairs.append(((low, 1.0 - (x - low)), (low + 1, x - low)))
         total = 0.0
@@ -178,7 +178,7 @@ def _product(grid: Any, sides: Sides, axes: tuple[Axis, ...]) -> Part:
 
 
 def _row(grid: Any, sides: Sides, nodes: list) -> Int[Array, "chunk ..."]:
-    """Row numbers of products of nodes, which broadcast; a ghost where nothing flows in is the cell beside it."""
+    """Row numbers of products of nodes, which broadcast; a ghost where nothing flows in is the cell next to it."""
     inside = [node if periodic else jnp.clip(node, 0, n - 1) for node, n, periodic in zip(nodes, grid.cells, grid.periodic)]
     row = jnp.int32(0)
     for i, n in zip(inside, grid.cells):

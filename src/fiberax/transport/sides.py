@@ -40,7 +40,7 @@ def boundaries(grid: Any) -> list[tuple[int, int]]:
 def openings(grid: Any, shift: tuple[Float[Array, "..."], ...], given: tuple[str, ...]) -> Sides:
     """Sides of `grid` under a motion by `shift` (cells per step, on faces); sides with data of their own are `given` in order.
 
-    Data are one row for whatever is not given, then the cells of each given side.
+    Data are one row for all sides that are not given, then the cells of each given side.
     """
     fastest = jnp.max(jnp.stack([jnp.max(jnp.abs(s)) for s in shift]))
     count = math.prod(grid.cells)
@@ -60,5 +60,5 @@ def openings(grid: Any, shift: tuple[Float[Array, "..."], ...], given: tuple[str
 
 
 def anywhere(sides: Sides) -> Bool[Array, ""]:
-    """Whether anything flows in at all."""
+    """Whether there is any inflow."""
     return jnp.any(jnp.stack([jnp.any(x) for x in jax.tree.leaves(sides.open)]))

@@ -1,8 +1,8 @@
 """One pass over a section, each new state a combination of a few old ones: a sparse matrix times the ensemble.
 
 Sites are walked in chunks, and within a chunk in blocks of a few KiB, a site or so, whose stencils are gathered row by row, so
-that the cost is near that of the memory traffic. The loops are there to keep apart what a compiler would fuse: row numbers
-computed for every entry of a state, and combinations computed anew for everyone who uses them, cost several times the rest.
+that the cost is near that of the memory traffic. The loops keep the compiler from fusing: row numbers computed for every entry
+of a state, and combinations computed again for every use, would cost several times the rest.
 A row number below the number of sites means that site's state, a larger one inflow data.
 """
 
@@ -28,7 +28,7 @@ def sweep(combine: Callable, finish: Callable, state: Any, inflow: Any, stencil:
         inflow: Inflow data (rows, ...) of the same structure, or None where nothing can flow in.
         stencil: A tree of arrays with a leading site axis.
         rows: `rows(stencil of a chunk)` gives the `part` for `combine`; all row numbers are (chunk, k) in `part.rows`.
-        into: States that are read at their own sites alone, as `old`, and given up for the result.
+        into: States that are read only at their own sites, as `old`, and overwritten by the result.
     """
     count = jax.tree.leaves(state)[0].shape[0]
     bytes_per_site = max(1, sum(x.nbytes // count for x in jax.tree.leaves(state)))

@@ -370,7 +370,7 @@ Wall, Inflow, Outflow = fx.fluids.Wall, fx.fluids.Inflow, fx.fluids.Outflow
         (lambda: parse_sides(ROOM, {"left": Inflow(1.0), "right": Inflow(lambda s, t: -1.0 - t)}), "at t = 0.37"),
         (
             lambda: fx.Bundle(channel(8, viscosity_ratio=0.5), fx.testing.LinearFlow(np.eye(2), np.ones(2), np.ones(2))),
-            "does not say its De",
+            "has no De. Give De",
         ),
         (lambda: fx.Bundle(channel(8, viscosity_ratio=0.5, dim=2), gaussian(dim=3)), "has dim = 3"),
         (lambda: fx.Bundle(square(4, dim=3), gaussian(dim=2)), "Use fibers of dim = 3"),

@@ -1,6 +1,6 @@
 """Interacting diffusion from a Hamiltonian: A(U) and D(U) of the Ginzburg-Landau lattice, and the density that it carries.
 
-D = A' by fluctuation (spec section 7): with v the mean of V'(φ) over the sites of one lattice, N of them, and the mean of φ
+D = A' by fluctuation (5.7): with v the mean of V'(φ) over the sites of one lattice, N of them, and the mean of φ
 held at U, D = ½ (⟨V''⟩ − βN Var v). The variance is taken over the replicas of one instant, which are independent: so the
 estimate is without bias and linear in averages over time, and its error is that of any other average. In one dimension the
 transfer operator gives both exactly, for the ring of N spins and for N → ∞, and the macro model with the ring's A(U) is solved

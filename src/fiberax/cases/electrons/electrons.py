@@ -1,4 +1,4 @@
-"""A crystal whose stress comes from its electrons, orbital-free or in orbitals, along a deformation (spec sections 4, 5)."""
+"""A crystal whose stress comes from its electrons, orbital-free or in orbitals, along a deformation (3.8)-(3.22)."""
 
 import dataclasses
 import enum

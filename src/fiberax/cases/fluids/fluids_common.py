@@ -1,4 +1,4 @@
-"""What cases of complex fluids share: dumbbells, chains and rods by their options (spec sections 8 and 9)."""
+"""What cases of complex fluids share: dumbbells, chains and rods by their options (6.1)-(6.4)."""
 
 import enum
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A rheometer: material functions of dumbbells, chains and rods in a prescribed flow (spec sections 8 and 9).
+"""A rheometer: material functions of dumbbells, chains and rods in a prescribed flow (6.1)-(6.4).
 
 Conventions of the Society of Rheology: in shear N1 = τ_xx − τ_yy and N2 = τ_yy − τ_zz, x being the direction of the flow and y
 that of its gradient; the stretching direction of extension is x.

@@ -1,4 +1,4 @@
-"""Heat flow through a composite: macro ∂_t U = ∇·(A(U)∇U), fiber the cell problem on an image (spec section 2)."""
+"""Heat flow through a composite: macro ∂_t U = ∇·(A(U)∇U), fiber the cell problem on an image (2.2)-(2.4)."""
 
 import enum
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The table A(U), dA/dU of a cell (spec section 2)."""
+"""The table A(U), dA/dU of a cell (2.3), (2.4)."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Steady nonlinear conduction: ∇·(A(U)∇U) = 0 between hot and cold sides (spec section 2)."""
+"""Steady nonlinear conduction: ∇·(A(U)∇U) = 0 between hot and cold sides (2.2)-(2.4)."""
 
 from dataclasses import dataclass
 from pathlib import Path

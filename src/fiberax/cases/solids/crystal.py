@@ -1,4 +1,4 @@
-"""A crystal at rest, its elastic constants, and how it answers to a growing deformation (spec section 3)."""
+"""A crystal at rest, its elastic constants, and how it answers to a growing deformation (3.1)-(3.6)."""
 
 import enum
 from dataclasses import dataclass

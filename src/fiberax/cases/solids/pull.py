@@ -1,4 +1,4 @@
-"""A block of crystal with a hole or a notch under tension: steady states along the load (spec section 3)."""
+"""A block of crystal with a hole or a notch under tension: steady states along the load (3.1)-(3.7)."""
 
 import enum
 from dataclasses import dataclass

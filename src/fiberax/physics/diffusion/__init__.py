@@ -1,4 +1,4 @@
-"""Interacting diffusion: lattices of Ginzburg-Landau type as fibers, their density as the macro model (spec section 7)."""
+"""Interacting diffusion: lattices of Ginzburg-Landau type as fibers, their density as the macro model (5.1)-(5.7)."""
 
 from fiberax.physics.diffusion.density import Density
 from fiberax.physics.diffusion.lattice import GinzburgLandau, Lattice

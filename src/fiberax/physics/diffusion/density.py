@@ -1,4 +1,4 @@
-"""The density of a conserved quantity that diffuses by its own interaction, (5.3) (spec section 7)."""
+"""The density of a conserved quantity that diffuses by its own interaction (5.3)."""
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,14 @@ from fiberax.grids.box import Box
 class Density(AbstractMacro):
     """∂_t U = Δ A(U) on a box by finite volumes; nothing passes through sides that are not periodic.
 
-    The macrostate is U (*cells), the condition the U of a cell, the response A (), A' = D(U) the diffusion coefficient. Second
-    order in the spacing; the sum over cells is kept to round-off. Raises `BadInput`.
+    Args:
+        grid: The box.
+
+    The macrostate is U (*cells), the condition the U of a cell, the response A (), with A' = D(U) the diffusion coefficient.
+    Second order in the spacing; the sum over cells is kept to round-off.
+
+    Raises:
+        BadInput: The grid is no box.
     """
 
     grid: Box

@@ -1,4 +1,6 @@
-"""The Ginzburg-Landau lattice of Guo, Papanicolaou and Varadhan as a fiber, (5.1)-(5.7) as mended in spec sections 7 and 12.
+"""The Ginzburg-Landau lattice of Guo, Papanicolaou and Varadhan as a fiber, (5.1)-(5.7).
+
+The equations are the mended ones (docs: mathematics, Interacting diffusion).
 
 H = (κ/2) Σ_bonds |φ_i − φ_j|² + Σ_i V(φ_i) on a periodic lattice, held at the mean φ̄ = U. With μ = ∂H/∂φ, mobility 1/(2η):
 
@@ -36,14 +38,25 @@ class Lattice(NamedTuple):
 
 
 class GinzburgLandau(AbstractStochastic, AbstractEnsemble):
-    """Lattices of `sites`^`dim` continuous spins; condition U (), the mean of every replica at all times; response A(U) ().
+    """Lattices of `sites`^`dim` continuous spins (5.1)-(5.7).
 
-    `V`: energy of one site, any elementwise function of φ that JAX can differentiate. `beta`: inverse temperature, in units of
-    1/H. `coupling`: κ; 2 is the paper's sum over ordered pairs. `friction`: η, time in units of η. `replicas`: independent
-    lattices, over which the response ½⟨∂H/∂φ⟩ = ½⟨V'(φ)⟩ is averaged. `dynamics`: "global" (default) or "exchange", see above;
-    A is the same. `noise`: "gaussian" or "three-point". Raises `BadInput`.
+    Condition U (), the mean of every replica at all times; state `Lattice`; response A(U) ().
 
-    At low temperature in a V of two wells the lattice may not mix within any affordable time; `fx.sample` says so.
+    Args:
+        V: Energy of one site, any elementwise function of φ that JAX can differentiate.
+        sites: Sites along each axis.
+        dim: Number of axes.
+        beta: Inverse temperature, in units of 1/H.
+        coupling: κ; 2 is the paper's sum over ordered pairs.
+        friction: η; time is in units of η.
+        replicas: Independent lattices, over which the response ½⟨∂H/∂φ⟩ = ½⟨V'(φ)⟩ is averaged.
+        dynamics: "global" (default) or "exchange", see the top of this module; A is the same.
+        noise: "gaussian" or "three-point".
+
+    At low temperature in a V of two wells the lattice may not mix within any affordable time; `fx.sample` reports this.
+
+    Raises:
+        BadInput: A number out of range.
     """
 
     V: Callable

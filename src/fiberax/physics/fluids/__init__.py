@@ -1,4 +1,4 @@
-"""Complex fluids: dumbbells, chains and rods as fibers, and the flows that carry them (spec sections 8 and 9)."""
+"""Complex fluids: dumbbells, chains and rods as fibers, and the flows that carry them (6.1)-(6.4)."""
 
 from fiberax.physics.fluids.boundary import Inflow, Outflow, Wall
 from fiberax.physics.fluids.chain import Chain

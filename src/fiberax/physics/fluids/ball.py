@@ -1,6 +1,6 @@
 """Densities in a ball, ψ(x) = (1 − |x|²)^σ × even polynomial, and the Galerkin matrices of FENE dumbbells over them (numpy).
 
-x = z/√b is the spring over its greatest length, M = (1 − |x|²)^{b/2} its equilibrium density, and for every even polynomial φ
+x = z/√b is the spring over its maximal length, M = (1 − |x|²)^{b/2} its equilibrium density, and for every even polynomial φ
 
     d/dt ∫φψ = ∫ ∇φ·(κx ψ − M∇(ψ/M)/(2 De b)) = Σ_ij κ_ij flow_ij(φ, ψ) + diffusion(φ, ψ)/De,
 
@@ -36,7 +36,7 @@ def size(dim: int, degree: int) -> int:
 
 
 def natural_weight(b: float) -> float:
-    """σ, so that b/2 − σ is whole and 2 ≤ σ < 3 where b allows: polynomials then have the least to do at large flow rates."""
+    """σ, so that b/2 − σ is whole and 2 ≤ σ < 3 where b allows: polynomials then converge fastest at large flow rates."""
     return 0.5 * b - max(float(np.floor(0.5 * b - 2.0)), 0.0)
 
 

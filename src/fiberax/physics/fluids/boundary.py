@@ -1,4 +1,4 @@
-"""What bounds a flow: walls, inflow and outflow at the sides of a box, by name."""
+"""Boundary conditions of a flow: walls, inflow and outflow at the sides of a box, by name."""
 
 import abc
 from collections.abc import Callable
@@ -19,7 +19,7 @@ SIDES = {
     1: {"bottom": (0, 0), "top": (0, 1)},
     2: {"left": (0, 0), "right": (0, 1), "bottom": (1, 0), "top": (1, 1)},
 }
-_TIMES = (0.0, 0.37, 1.0)  # when the balance of inflow is looked at
+_TIMES = (0.0, 0.37, 1.0)  # when the balance of inflow is checked
 
 
 class AbstractSide(eqx.Module):
@@ -35,13 +35,14 @@ class AbstractSide(eqx.Module):
 
 
 class Wall(AbstractSide):
-    """A tight wall that fluid sticks to.
+    """A tight wall with no slip.
 
     Args:
         velocity: Of the wall along itself, towards the growing coordinate: a number or a function (s, t) of the coordinate
             along the wall (a channel's is one point, s = 0) and the time, for arrays s.
 
-    Raises `BadInput`.
+    Raises:
+        BadInput: A velocity that is not a finite number or a function (s, t).
     """
 
     velocity: Float[Array, ""] | Callable
@@ -62,7 +63,8 @@ class Inflow(AbstractSide):
     Args:
         velocity: Into the domain (negative: out of it), a number or a function (s, t) as for `Wall`.
 
-    Raises `BadInput`.
+    Raises:
+        BadInput: A velocity that is not a finite number or a function (s, t).
     """
 
     velocity: Float[Array, ""] | Callable
@@ -78,7 +80,7 @@ class Inflow(AbstractSide):
 
 
 class Outflow(AbstractSide):
-    """Fluid leaves freely: no traction is put on the side ("do nothing"). Its velocity is not given; `inward` is zero."""
+    """Fluid leaves freely: no traction acts on the side ("do nothing"). Its velocity is not given; `inward` is zero."""
 
     def inward(self, s, t):
         return jnp.zeros_like(s)
@@ -96,7 +98,7 @@ def parse_sides(grid: Box, boundary: Any) -> Sides:
     `boundary`: None, one `AbstractSide` for all sides, or a dict by the names in `SIDES`.
 
     Raises:
-        BadInput: Unknown names, sides of a periodic axis, values that do not fit, inflow that finds no way out.
+        BadInput: Unknown names, sides of a periodic axis, values that do not fit, inflow without outflow.
     """
     names = {name: place for name, place in SIDES.get(grid.dim, {}).items() if not grid.periodic[place[0]]}
     if isinstance(boundary, AbstractSide):
@@ -167,7 +169,7 @@ def _check_values(name: str, side: AbstractSide) -> None:
 
 
 def _check_balance(grid: Box, sides: Sides) -> None:
-    """Raise `BadInput` where more flows in than out, as far as this can be told before a run."""
+    """Raise `BadInput` where more flows in than out, as far as can be checked before a run."""
     if any(isinstance(side, Outflow) for side in sides.values()):
         return
     if not any(isinstance(side, Inflow) for side in sides.values()):

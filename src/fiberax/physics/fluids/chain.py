@@ -1,13 +1,13 @@
-"""Bead-spring chains in a homogeneous flow, spec section 8 with the Rouse matrix R = tridiag(−1, 2, −1).
+"""Bead-spring chains in a homogeneous flow (6.1), (6.3), with the Rouse matrix R = tridiag(−1, 2, −1).
 
     dz_j = (κz_j − (1/4De) Σ_k R_jk f_k) dt + √(1/2De) (dB_{j+1} − dB_j),      τ = Σ_j ⟨f_j⊗z_j⟩
 
-B is the noise of the beads. The scheme is that of `dumbbell`, with the spring itself implicit, and the springs beside it taken
+B is the noise of the beads. The scheme is that of `dumbbell`, with the spring itself implicit, and its neighbours taken
 from the last guess (Somasi et al., J. Non-Newton. Fluid Mech. 108, 227, 2002): a first-order predictor, then two sweeps of the
 corrector. One sweep has weak order 2 already; with two, errors of long steps do not grow either: in the limit of stiff springs
 they multiply a mode by −1 + A² + A³, A = 1 − λ/2 between −1 and 1 for the eigenvalues λ of R, one sweep by −1 + A + A².
 
-More than five public methods: they are those of a stochastic fiber that a flow carries.
+It has more than five public methods: those of a stochastic fiber that a flow carries.
 """
 
 from typing import Any
@@ -33,11 +33,23 @@ _SWEEPS = 2
 
 
 class Chain(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
-    """`members` chains of `springs` springs (springs, dim, members); condition κ (dim, dim); response τ, springs·I at rest.
+    """Bead-spring chains by an ensemble of Brownian members.
 
-    `spring`: `Hookean()` (Rouse chains), `FENE(b)` or one's own; b is that of each spring. `De`: relaxation time of a single
-    spring in units of the flow's time; the longest time of the stress is De/(2 sin²(π/(2 springs + 2))). `noise`, `dtype`,
-    `control` as for `Dumbbell`. Raises `BadInput`.
+    Condition κ (dim, dim); state: springs (springs, dim, members); response τ (dim, dim), springs·I at rest.
+
+    Args:
+        spring: `Hookean()` (Rouse chains), `FENE(b)` or an `AbstractSpring` of your own; b is that of each spring.
+        springs: Springs of a chain.
+        dim: Dimension of the springs, 2 or 3.
+        members: Size of the ensemble.
+        De: Relaxation time of a single spring in units of the flow's time. The longest time of the stress is De/(2 sin²(π/(2
+            springs + 2))).
+        noise: As for `Dumbbell`.
+        dtype: As for `Dumbbell`.
+        control: As for `Dumbbell`.
+
+    Raises:
+        BadInput: A number out of range.
     """
 
     spring: AbstractSpring

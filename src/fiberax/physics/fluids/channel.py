@@ -1,6 +1,6 @@
-"""Flow along a channel: the profile U(y) of the velocity along x, everything else being constant along x.
+"""Flow along a channel: the profile U(y) of the velocity along x; nothing depends on x.
 
-Velocities stand on nodes, the walls among them, and fibers in the cells between: κ_xy is a difference over a cell, and the
+Velocities are on nodes, including the walls, and fibers in the cells between: κ_xy is a difference over a cell, and the
 divergence of the stress is minus its adjoint, so that power is exchanged exactly. Of second order in the spacing.
 """
 

@@ -1,4 +1,4 @@
-"""What the Fokker-Planck fibers of dumbbells and rods share: ψ as a sum of basis functions of which the first carries the mass.
+"""Base of the Fokker-Planck fibers of dumbbells and rods: ψ as a sum of basis functions of which the first has all the mass.
 
 The state holds the other coefficients, so that the mass is 1 exactly, at all times. A spectral density that is not resolved
 turns negative somewhere; how much of it does is the fiber's `stability_margin`, and `explain` says where.
@@ -19,11 +19,11 @@ from fiberax.numerics import trees
 from fiberax.numerics.result import Result
 from fiberax.physics.fluids.suspended import AbstractSuspended
 
-NEGATIVE = 0.25  # negative mass at which a density is given up; stresses up to there were within 0.1 % in trials
+NEGATIVE = 0.25  # negative mass at which a density is rejected; below it stresses were within 0.1 % in trials
 
 
 class Grid(eqx.Module):
-    """Points (points, dim) that cover one half of an even density, weights of the whole and basis functions (points, n)."""
+    """Points (points, dim) over one half of an even density, weights for the whole, and basis functions (points, n)."""
 
     points: Float[Array, "points dim"]
     weights: Float[Array, " points"]
@@ -31,9 +31,9 @@ class Grid(eqx.Module):
 
 
 class AbstractDensity(AbstractFlow, AbstractMonitored, AbstractSuspended):
-    """An even probability density; the state (n − 1,) are its coefficients but for the first, which is `constant`.
+    """An even probability density; the state (n − 1,) holds its coefficients except the first, which is `constant`.
 
-    More than five public methods: they are those of a flow, and `density`.
+    It has more than five public methods: those of a flow fiber, and `density`.
     """
 
     grid: eqx.AbstractVar[Grid]
@@ -45,7 +45,18 @@ class AbstractDensity(AbstractFlow, AbstractMonitored, AbstractSuspended):
         """Basis functions (points, n) at `points` (points, dim)."""
 
     def density(self, state, points) -> Float[Array, " points"]:
-        """ψ at `points` (points, dim)."""
+        """The density of a state.
+
+        Args:
+            state: Coefficients, (n − 1,).
+            points: Where to take it, (points, dim).
+
+        Returns:
+            ψ, (points,).
+
+        Raises:
+            BadInput: Points of another shape.
+        """
         points = np.asarray(points, float)
         dim = self.grid.points.shape[1]
         if points.ndim != 2 or points.shape[1] != dim:
@@ -78,7 +89,7 @@ class AbstractDensity(AbstractFlow, AbstractMonitored, AbstractSuspended):
 
 
 def check_density(who: str, De: Any, degree: Any) -> None:
-    """Raise `BadInput` for numbers that make no density."""
+    """Raise `BadInput` for impossible numbers."""
     if not isinstance(degree, int) or degree < 4 or degree % 2:
         raise BadInput(f"{who}: degree must be an even whole number, at least 4; it is {degree!r}.")
     if not trees.is_tracer(De) and not 0.0 < float(De) < float("inf"):

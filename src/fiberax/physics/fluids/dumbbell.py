@@ -1,12 +1,13 @@
-"""Dumbbells in a homogeneous flow, the Brownian form (6.3) of spec section 9.
+"""Dumbbells in a homogeneous flow, the Brownian form (6.3).
 
     dz = (κz − f(z)/(2De)) dt + √(1/De) dW,      τ = ⟨f(z)⊗z⟩
 
 The scheme is Öttinger's semi-implicit predictor-corrector of weak order 2 (Stochastic Processes in Polymeric Fluids, 1996,
-section 4.3.2): half of the spring is implicit in the corrector, so that z stays within the reach of the spring at any step. The
-predictor, which only the flow sees, has its spring linearly implicit here: the same order, and bounded at any step.
+section 4.3.2): half of the spring is implicit in the corrector, so that z stays below the maximal length of the
+spring at any step. The predictor, which enters only the flow term, has its spring linearly implicit here: the same order, and
+bounded at any step.
 
-More than five public methods: they are those of a stochastic fiber that a flow carries.
+It has more than five public methods: those of a stochastic fiber that a flow carries.
 """
 
 from typing import Any
@@ -30,14 +31,23 @@ _RESOLVED = 0.2  # time step times the fastest rate of spring and flow
 
 
 class Dumbbell(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
-    """`members` springs (dim, members); condition κ (dim, dim), κ_ij = ∂U_i/∂x_j; response τ = ⟨f⊗z⟩ (dim, dim), I at rest.
+    """Dumbbells by an ensemble of Brownian members (6.3).
 
-    `spring`: `Hookean()`, `FENE(b)` or one's own. `De`: relaxation time in units of the flow's time. `noise`: "three-point"
-    (weak order 2, the default) or "gaussian". `dtype`: of the springs; `jnp.float32` halves time and memory, the response is
-    of full precision in any case. `control`: carry as many springs at rest, driven by the same noise, whose stress is I; the
-    state is then a pair. The standard error of the shear stress falls by the factor √(1 + 1/(3 Wi²)) for Hookean springs (6 at
-    Wi = 0.1) and similarly for others; nothing is gained beyond Wi = 1, where a step costs the more all the same. Raises
-    `BadInput`.
+    Condition κ (dim, dim), κ_ij = ∂U_i/∂x_j; state: springs (dim, members); response τ = ⟨f⊗z⟩ (dim, dim), I at rest.
+
+    Args:
+        spring: `Hookean()`, `FENE(b)` or an `AbstractSpring` of your own; default Hookean.
+        dim: Dimension of the springs, 2 or 3.
+        members: Size of the ensemble.
+        De: Relaxation time in units of the flow's time.
+        noise: "three-point" (weak order 2, the default) or "gaussian".
+        dtype: Type of the springs. `jnp.float32` halves time and memory; the response has full precision in any case.
+        control: Carry as many springs at rest, driven by the same noise, whose stress is I, as control variates. The state is
+            then a pair. The standard error of the shear stress falls by the factor √(1 + 1/(3 Wi²)) for Hookean springs (6 at
+            Wi = 0.1) and similarly for others. Nothing is gained beyond Wi = 1, while a step costs more.
+
+    Raises:
+        BadInput: A number out of range.
     """
 
     spring: AbstractSpring
@@ -121,7 +131,7 @@ class Dumbbell(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
 
 
 def square(z: Float[Array, "dim ..."]) -> Float[Array, "..."]:
-    """|z|², written out: a reduction would not be fused into what surrounds it."""
+    """|z|², written out: XLA would not fuse a reduction with its surroundings."""
     return sum((z[k] * z[k] for k in range(1, z.shape[0])), start=z[0] * z[0])
 
 
@@ -139,7 +149,7 @@ def kramers(factor: Float[Array, "..."], z: Float[Array, "dim ..."]) -> Float[Ar
 
 
 def check_ensemble(who: str, dim: Any, members: Any, De: Any, noise: Any) -> None:
-    """Raise `BadInput` for an ensemble that cannot be."""
+    """Raise `BadInput` for an impossible ensemble."""
     if dim not in (2, 3):
         raise BadInput(f"{who}: dim must be 2 or 3; it is {dim!r}.")
     if not isinstance(members, int) or members < 1:

@@ -1,8 +1,9 @@
-"""Dumbbells by their Fokker-Planck equation (6.1), in a homogeneous flow (spec section 8).
+"""Dumbbells by their Fokker-Planck equation (6.1), in a homogeneous flow.
 
     ∂_t ψ = −∇·((κz − f/(2De)) ψ) + Δψ/(2De),      τ = ∫ f⊗z ψ dz
 
-FENE densities in ball polynomials (`ball.py`). A Gaussian density of Hookean dumbbells stays Gaussian: its covariance is all.
+FENE densities in ball polynomials (`ball.py`). A Gaussian density of Hookean dumbbells stays Gaussian: its
+covariance is the whole state.
 """
 
 import math
@@ -30,13 +31,23 @@ _LARGEST = 2500  # basis functions; their matrices then take 1/2 GB
 
 
 class DumbbellDensity(AbstractDensity, AbstractTangent):
-    """ψ(z) of FENE dumbbells; condition κ (dim, dim), κ_ij = ∂U_i/∂x_j; response τ = ⟨f⊗z⟩ (dim, dim), I at rest.
+    """FENE dumbbells by their density ψ(z) (6.1).
 
-    `spring`: `FENE(b)`, with b a plain number. `De`: relaxation time in units of the flow's time, which is also the fiber's.
-    `degree`: total degree of the polynomials, even; by default 24 in two dimensions (169 basis functions), 16 in three (525).
-    In shear at Wi = 10 these give the shear stress of b = 10 to 1e-5 and of b = 50 to 1e-4 and 1e-3. Extension beyond De ε = 1
-    needs more (40 for De ε = 2, b = 50). A density that is not resolved turns negative, and solves end with
-    `Result.OUT_OF_RANGE` where its negative mass exceeds 1/4. Raises `BadInput`.
+    Condition κ (dim, dim), κ_ij = ∂U_i/∂x_j; state: coefficients of ψ; response τ = ⟨f⊗z⟩ (dim, dim), I at rest.
+
+    Args:
+        spring: `FENE(b)`, with b a plain number.
+        dim: 2 or 3.
+        De: Relaxation time in units of the flow's time, which is also the fiber's.
+        degree: Total degree of the polynomials, even; by default 24 in two dimensions (169 basis functions), 16 in three
+            (525).
+
+    In shear at Wi = 10 the default degrees give the shear stress of b = 10 to 1e-5 and of b = 50 to 1e-4 and 1e-3. Extension
+    beyond De ε = 1 needs more (40 for De ε = 2, b = 50). A density that is not resolved turns negative; solves end with
+    `Result.OUT_OF_RANGE` where its negative mass exceeds 1/4.
+
+    Raises:
+        BadInput: A number out of range.
     """
 
     b: float = eqx.field(static=True)
@@ -125,10 +136,19 @@ class _Dense(Newton):
 
 
 class GaussianDensity(AbstractPropagated, AbstractMonitored, AbstractSuspended):
-    """ψ(z) of Hookean dumbbells that start from a Gaussian: its covariance c (dim, dim) is state and response (Oldroyd-B).
+    """Hookean dumbbells that start from a Gaussian, by their covariance c: exact, the Oldroyd-B fluid.
 
-    Condition, `De` and `dim` as for `DumbbellDensity`. Exact. There is no steady state for De ε ≥ 1/2 in extension: the solve
-    then ends in a c that is no covariance, with `Result.OUT_OF_RANGE`. Raises `BadInput`.
+    Condition κ (dim, dim); state and response c (dim, dim).
+
+    Args:
+        dim: 2 or 3.
+        De: Relaxation time in units of the flow's time, which is also the fiber's.
+
+    There is no steady state for De ε ≥ 1/2 in extension: the c that a solve finds is then no covariance, and the result is
+    `Result.OUT_OF_RANGE`.
+
+    Raises:
+        BadInput: A number out of range.
     """
 
     dim: int = eqx.field(static=True)

@@ -1,8 +1,8 @@
-"""Incompressible flow under the stress of its fibers (spec section 8): `Flow`, which chooses a discretisation, and their base.
+"""Incompressible flow under the stress of its fibers (6.1): `Flow`, which chooses a discretisation, and their base.
 
     Re (∂_t U + U·∇U) = −∇P + ν ΔU + ((1 − ν)/De) ∇·τ + F,    ∇·U = 0,    κ_ij = ∂U_i/∂x_j,    (∇·τ)_i = Σ_j ∂τ_ij/∂x_j
 
-A macro model is asked for more than five things, and a discretisation for those of `AbstractFluid` besides.
+Classes have more than five public methods: those of a macro model, and those of a discretisation (`AbstractFluid`).
 """
 
 import abc
@@ -46,7 +46,7 @@ class Parameters(eqx.Module):
             raise BadInput("Flow: Re = 0 with viscosity_ratio = 0 leaves nothing to solve for. Give one of them a value > 0.")
         self.De = None if De is None else _number("De", De, 0.0, np.inf)
         if De is not None and not trees.is_tracer(De) and float(De) == 0.0:
-            raise BadInput("Flow: De = 0; it must be positive. It may be left out: it is then the fiber's.")
+            raise BadInput("Flow: De = 0; it must be positive. Without it, that of the fiber is taken.")
         if dim not in (None, 2, 3):
             raise BadInput(f"Flow: dim is the number of rows of the fibers' velocity gradient, 2 or 3; it is {dim!r}.")
         self.force = force if force is None or callable(force) else jnp.asarray(force, jnp.result_type(float))
@@ -67,7 +67,7 @@ class Parameters(eqx.Module):
             if dim != fiber.dim:
                 raise BadInput(f"Flow: dim = {dim}, but {type(fiber).__name__} has dim = {fiber.dim}. Leave dim out.")
         elif De is None and not self.newtonian:
-            raise BadInput(f"Flow: {type(fiber).__name__} does not say its De. Give De, the fiber's relaxation time, to Flow.")
+            raise BadInput(f"Flow: {type(fiber).__name__} has no De. Give De, the fiber's relaxation time, to Flow.")
         return Parameters(self.Re, self.viscosity_ratio, self.force, De, dim)
 
 
@@ -145,9 +145,15 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
         return max(2, self.box.dim)
 
     def start(self, t: Any = 0.0, velocity: Callable | None = None) -> Velocity:
-        """A macrostate to begin with at `t`: at rest but for what the boundary moves, or `velocity`, made divergence-free.
+        """An initial macrostate, divergence-free.
 
-        `velocity`: a function x (..., dim) -> (..., dim); in a channel y (n,) -> (n,).
+        Args:
+            t: Time, for boundary values.
+            velocity: A function x (..., dim) -> (..., dim); in a channel y (n,) -> (n,). By default at rest except for what
+                the boundary moves.
+
+        Returns:
+            The velocity in the form of the discretisation.
         """
         time = jnp.asarray(t, jnp.result_type(float))
         return self.within(time, self.sample(jnp.zeros_like if velocity is None else velocity))
@@ -167,7 +173,7 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
         if p.newtonian:
             return force
         if p.De is None:
-            raise BadInput("Flow: De is not known. Give it to Flow, or put the flow in a Bundle with fibers that say theirs.")
+            raise BadInput("Flow: De is not known. Give it to Flow, or put the flow in a Bundle with fibers that have one.")
         stress = (1.0 - p.viscosity_ratio) / p.De * response[:, :d, :d]
         return trees.axpy(1.0, self.divergence(stress.reshape(*self.box.cells, d, d)), force)
 
@@ -185,7 +191,7 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
         return self.stokes(t, known, shift, self.parameters.viscosity_ratio / self.parameters.Re)
 
     def rate(self, t, macro, response):
-        """The whole right-hand side, projected; what the boundary moves, moves with it."""
+        """The whole right-hand side, projected; boundary values move as prescribed."""
         time, p = jnp.asarray(t, jnp.result_type(float)), self.parameters
         free = trees.axpy(p.viscosity_ratio / p.Re, self.laplacian(time, macro), self.explicit(time, macro, response))
         near, moved = jax.jvp(self.within, (time, macro), (jnp.ones_like(time), free))
@@ -227,7 +233,7 @@ class Creeping(AbstractInertialess, AbstractCarrier):
     def start(self, t: Any = 0.0, velocity: Callable | None = None) -> Inertialess:
         """The Stokes flow under isotropic stress at `t`, or `velocity` as for a flow with inertia."""
         time = jnp.asarray(t, jnp.result_type(float))
-        # isotropic stress pushes nothing
+        # isotropic stress has no effect
         value = self._stokes(time, self.inner.force(time)) if velocity is None else self.inner.start(time, velocity)
         return Inertialess(value, value)
 

@@ -1,4 +1,4 @@
-"""Real harmonics of even degree on the circle and on the sphere, with the matrices that flows and forces need (numpy).
+"""Real harmonics of even degree on the circle and on the sphere, and the matrices for flows and forces (numpy).
 
 They are orthonormal. The degree in front is that of the polynomial; quadrature is exact for what is integrated.
 """

@@ -1,4 +1,4 @@
-"""A prescribed homogeneous flow: the rheometer (spec section 8 with U = κ(t) x)."""
+"""A prescribed homogeneous flow: the rheometer U = κ(t) x."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,13 +13,18 @@ from fiberax.numerics import trees
 
 
 class Homogeneous(AbstractMacro):
-    """One site in the flow κ(t) (dim, dim), κ_ij = ∂U_i/∂x_j, whatever its stress; or many, each in its own (sites, dim, dim).
+    """A prescribed homogeneous flow, for one site or for many.
 
-    `kappa`: an array or a function of time.
+    Args:
+        kappa: Velocity gradient κ (dim, dim), κ_ij = ∂U_i/∂x_j, for one site, or (sites, dim, dim) with a flow for each; an
+            array or a function of time.
 
-    Conditions follow from the macrostate alone, so that the time is the macrostate: dt/dt = 1, `macro0` the time at which the
-    flow begins, mostly 0.0. The response of the site is the stress. The flow is prescribed: `fx.Seamless(separation=inf)`
-    spares the run the comparison of its time scale with the fiber's. Raises `BadInput`.
+    Conditions follow from the macrostate alone, so the macrostate is the time: dt/dt = 1, and `macro0` is the time at which
+    the flow begins, usually 0.0. The response of a site is its stress, which does not act on the flow. Because the flow is
+    prescribed, there is no time scale to compare the fiber's with: use `fx.Seamless(separation=inf)`.
+
+    Raises:
+        BadInput: A κ of another shape, or one that is not finite.
     """
 
     kappa: Callable | Float[Array, "*sites dim dim"]

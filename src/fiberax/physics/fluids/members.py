@@ -1,4 +1,4 @@
-"""Averages over the members of an ensemble: their errors, and a second ensemble at rest that takes most of the noise away.
+"""Averages over the members of an ensemble: their errors, and a second ensemble at rest as control variate.
 
 With f⊗z = I known at rest, ⟨f⊗z⟩ is I + ⟨f⊗z − f₀⊗z₀⟩, z₀ being driven by the noise of z without the flow (parallel process
 simulation; Öttinger, van den Brule and Hulsen, J. Non-Newton. Fluid Mech. 70, 255, 1997).
@@ -32,6 +32,6 @@ def standard_errors(term: Callable, dim: int, members: int) -> Float[Array, "dim
 
 
 def not_beyond(state: Float[Array, "dim ..."], safe: Float[Array, "dim ..."], limit) -> Float[Array, "dim ..."]:
-    """`state` where |z|² is below `limit` by at least half of what `safe` is, else `safe`: forces have a pole at `limit`."""
+    """`state` where |z|² is below `limit` by at least half of what `safe` is, else `safe`: forces are singular at `limit`."""
     square = lambda z: jnp.sum(z * z, axis=0)
     return jnp.where(square(state) <= 0.5 * (limit + square(safe)), state, safe)

@@ -1,6 +1,6 @@
-"""Mean fields of rods, spec section 8: Φ(m) = ∫ k(m·m') ψ(m') dm' in units of kT, force f = ∇_m Φ.
+"""Mean fields of rods (6.2): Φ(m) = ∫ k(m·m') ψ(m') dm' in units of kT, force f = ∇_m Φ.
 
-A kernel of one's own is a class with `kernel`; the isotropic state is stable where every Legendre coefficient of even degree
+A kernel of your own is a class with `kernel`. The isotropic state is stable where every Legendre coefficient of even degree
 ½ ∫ k(x) P_l(x) dx is above −1.
 """
 
@@ -35,7 +35,7 @@ class AbstractMeanField(eqx.Module):
     def force(self, m: Float[Array, "3 members"]) -> Float[Array, "3 members"]:
         """The force ∇_m Φ on every rod, ψ being the ensemble itself; by default from all pairs, `members`² operations.
 
-        Only its part across m counts.
+        Only its part normal to m has an effect.
         """
         cosine = m.T @ m
         pull = self.slope(cosine) / m.shape[1]
@@ -43,7 +43,14 @@ class AbstractMeanField(eqx.Module):
 
 
 class MaierSaupe(AbstractMeanField):
-    """Φ = −(3/2) N m·⟨mm⟩·m; the isotropic state is unstable above N = 5. Raises `BadInput`."""
+    """Φ = −(3/2) N m·⟨mm⟩·m; the isotropic state is unstable above N = 5.
+
+    Args:
+        N: Strength, in kT.
+
+    Raises:
+        BadInput: N is negative or not finite.
+    """
 
     N: Float[Array, ""]
 
@@ -60,7 +67,13 @@ class MaierSaupe(AbstractMeanField):
 class Onsager(AbstractMeanField):
     """Φ = N ⟨|m×m'|⟩, hard rods; the isotropic state is unstable above N = 32/π.
 
-    A step of an ensemble takes `members`² operations; `Expanded` spares them. Raises `BadInput`.
+    Args:
+        N: Strength, in kT.
+
+    A step of an ensemble takes `members`² operations; `Expanded` avoids this.
+
+    Raises:
+        BadInput: N is negative or not finite.
     """
 
     N: Float[Array, ""]
@@ -72,17 +85,24 @@ class Onsager(AbstractMeanField):
         return self.N * jnp.sqrt(jnp.maximum(1.0 - cosine**2, 0.0))
 
     def slope(self, cosine):
-        # Parallel rods, and each one with itself, exert nothing on each other: |m×m'| has a kink there.
+        # Parallel rods, and each one with itself, exert no force on each other: |m×m'| has a kink there.
         square = 1.0 - cosine**2
         apart = square > 1e-12
         return jnp.where(apart, -self.N.astype(cosine.dtype) * cosine / jnp.sqrt(jnp.where(apart, square, 1.0)), 0.0)
 
 
 class Expanded(AbstractMeanField):
-    """The kernel of `inner` by its Legendre polynomials up to `degree`, even, which is what a `RodDensity` of that degree sees.
+    """The kernel of `inner` by its Legendre polynomials up to an even degree, as a `RodDensity` of that degree has it.
 
-    Forces on an ensemble then come from its moments, 36 of them at degree 8, and cost some 300 operations for each member. The
-    isotropic state loses its stability where it did. Raises `BadInput`.
+    Args:
+        inner: The mean field to expand.
+        degree: Highest degree, even.
+
+    Forces on an ensemble are computed from its moments, 36 of them at degree 8, and cost about 300 operations per member. The
+    isotropic state loses stability at the same N as with `inner`.
+
+    Raises:
+        BadInput: The degree is odd or out of range, or `inner` is of a kind that has no expansion.
     """
 
     inner: AbstractMeanField
@@ -90,7 +110,7 @@ class Expanded(AbstractMeanField):
 
     def __init__(self, inner: AbstractMeanField, degree: int = 8):
         if not isinstance(inner, AbstractMeanField):
-            raise BadInput(f"Expanded: the mean field must be Onsager(N) or one's own; it is {inner!r}.")
+            raise BadInput(f"Expanded: the mean field must be Onsager(N) or one of your own; it is {inner!r}.")
         if not isinstance(degree, int) or degree % 2 or not 2 <= degree <= _HIGHEST:
             raise BadInput(f"Expanded: degree must be an even whole number from 2 to {_HIGHEST}; it is {degree!r}.")
         self.inner, self.degree = inner, degree
@@ -131,7 +151,7 @@ def _projection(degree: int) -> tuple[np.ndarray, np.ndarray]:
 def _moments(degree: int) -> tuple[np.ndarray, np.ndarray]:
     """Exponents (n, 3) of all monomials of an odd `degree`, and weights (powers, n, n).
 
-    On the sphere (m·m')^p = Σ weights[(p − 1)/2]_ab m^a m'^b for p = 1, 3, ..., `degree`; |m|² |m'|² makes up for the rest.
+    On the sphere (m·m')^p = Σ weights[(p − 1)/2]_ab m^a m'^b for p = 1, 3, ..., `degree`; |m|² |m'|² = 1 fills up the degree.
     """
     all_of = lambda d: [(i, j, d - i - j) for i in range(d, -1, -1) for j in range(d - i, -1, -1)]
     many = lambda a: math.factorial(sum(a)) / math.prod(map(math.factorial, a))

@@ -1,4 +1,4 @@
-"""Rods by their Fokker-Planck equation on the sphere (6.2), in a homogeneous flow (spec sections 8 and 12).
+"""Rods by their Fokker-Planck equation on the sphere (6.2), in a homogeneous flow (docs: mathematics, kinetic form).
 
     ∂_t ψ = (1/De) (Δ_S ψ + ∇_S·(ψ ∇_S Φ)) − ∇_S·(ψ (I − mm) κm),      Φ(m) = ∫ K(m·m') ψ(m') dm'
 
@@ -27,7 +27,7 @@ _QUADRATIC = 6  # harmonics up to degree 2
 _LARGEST = 40
 _ITERATIONS = 60  # of ψ ∝ exp(−Φ)
 _SMALL = 1e-6  # part of the density below which residuals need not be known
-_FLAT = 1e-12  # curvature, relative, below which a direction is taken for free
+_FLAT = 1e-12  # relative curvature below which a direction counts as free
 
 
 class _LeastLength(Newton):
@@ -51,16 +51,25 @@ class _LeastLength(Newton):
 
 
 class RodDensity(AbstractDensity):
-    """ψ(m) of rods; condition κ (3, 3), κ_ij = ∂U_i/∂x_j; response the full stress τ (3, 3), 0 at rest.
+    """Rods by their density ψ(m) on the sphere (6.2).
 
         τ = ⟨3mm − I⟩ + ⟨((I − mm) ∇Φ) m⟩ + (De/2) ⟨mmmm⟩:κ
 
-    `potential`: `MaierSaupe(N)`, `Onsager(N)`, one's own or None for dilute rods. `De`: 1/De is the rotational diffusion in
-    units of the flow's time, which is also the fiber's. `degree`: of the harmonics, even; 16 makes 153. `init` is isotropic, or
-    with a `director`, three numbers, in equilibrium at rest and ordered along it (isotropic where there is no order).
-    Above N = 4.49 (Maier-Saupe) there are nematic states beside the isotropic one, unstable above 5; a steady state that a
-    solve finds need not be stable, and where rods tumble there is none: `fx.relax` follows them in time. A density that is not
-    resolved turns negative, and solves end with `Result.OUT_OF_RANGE` where its negative mass exceeds 1/4. Raises `BadInput`.
+    Condition κ (3, 3), κ_ij = ∂U_i/∂x_j; state: coefficients of ψ; response the full stress τ (3, 3), 0 at rest.
+
+    Args:
+        potential: `MaierSaupe(N)`, `Onsager(N)`, an `AbstractMeanField` of your own, or None for dilute rods.
+        De: 1/De is the rotational diffusion in units of the flow's time, which is also the fiber's.
+        degree: Degree of the harmonics, even; 16 makes 153 of them.
+        director: None: `init` is isotropic. Three numbers: `init` is the equilibrium at rest that is ordered along them
+            (isotropic where there is no order).
+
+    Above N = 4.49 (Maier-Saupe) there are nematic states as well as the isotropic one, which is unstable above 5. A steady
+    state that a solve finds need not be stable, and where rods tumble there is none: `fx.relax` follows them in time. A
+    density that is not resolved turns negative; solves end with `Result.OUT_OF_RANGE` where its negative mass exceeds 1/4.
+
+    Raises:
+        BadInput: A number out of range.
     """
 
     potential: AbstractMeanField | None
@@ -80,7 +89,7 @@ class RodDensity(AbstractDensity):
         check_density("RodDensity", De, degree)
         if not (potential is None or isinstance(potential, AbstractMeanField)):
             raise BadInput(
-                f"RodDensity: the potential must be MaierSaupe(N), Onsager(N), one's own or None; it is {potential!r}."
+                f"RodDensity: the potential must be MaierSaupe(N), Onsager(N), one of your own or None; it is {potential!r}."
             )
         if director is not None and not (np.shape(director) == (3,) and 0.0 < np.linalg.norm(director) < np.inf):
             raise BadInput(f"RodDensity: the director must be three numbers, not all zero, or None; it is {director!r}.")
@@ -129,7 +138,7 @@ class RodDensity(AbstractDensity):
 
     @property
     def _flow_by_column(self):
-        """(n, 9 (n − 1)): states of a batch then stand in the rows of a product, twice as fast as in its columns."""
+        """(n, 9 (n − 1)): states of a batch are then rows of a product, twice as fast as columns."""
         return self.flow[:, :, 1:].reshape(-1, self.flow.shape[-1]).T
 
     def link(self, state, condition):

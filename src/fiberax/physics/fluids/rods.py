@@ -1,4 +1,4 @@
-"""Rods in a homogeneous flow, the Brownian form (6.4) as mended in spec sections 9 and 12 (Stratonovich).
+"""Rods in a homogeneous flow, the Brownian form (6.4), mended (docs: mathematics, Brownian form), Stratonovich.
 
     dm = (I − mm)(κm − f/De) dt + √(2/De) (I − mm)∘dW,      f = ∇_m Φ of the own ensemble
     τ = ⟨3mm − I⟩ + ⟨((I − mm)f) m⟩ + (De/2) ⟨mmmm⟩:κ
@@ -7,9 +7,9 @@ One step is half a step of the drift (midpoint rule), a step of Brownian motion 
 drift: weak order 2. The Brownian step h = dt/De is along a great circle in the direction of v = √(2h) (I − mm)ξ by the angle θ
 with cos θ = (1 − y − y²/2)/(1 + y + y²/2), y = |v|²/4. Every spherical harmonic of degree l must lose the factor
 exp(−l(l+1)h); with t = (1 − cos θ)/2, P_l(cos θ) = 1 − l(l+1) t + l(l+1)(l(l+1) − 2) t²/4 − ... shows that this holds up to h²
-if ⟨t⟩ = h − h² and ⟨t²⟩ = 2h², and t = y − y²/2 + O(y³) with ⟨y⟩ = h, ⟨y²⟩ = 2h² does it.
+if ⟨t⟩ = h − h² and ⟨t²⟩ = 2h², which t = y − y²/2 + O(y³) with ⟨y⟩ = h, ⟨y²⟩ = 2h² satisfies.
 
-More than five public methods: they are those of a stochastic fiber that a flow carries.
+It has more than five public methods: those of a stochastic fiber that a flow carries.
 """
 
 from typing import Any
@@ -32,14 +32,24 @@ _RESOLVED = 0.15  # time step times the fastest rate of rotation, mean field and
 
 
 class Rod(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
-    """`members` unit vectors (3, members); condition κ (3, 3), κ_ij = ∂U_i/∂x_j; response the full stress τ (3, 3), 0 at rest.
+    """Rods by an ensemble of Brownian members (6.4).
 
-    `potential`: `MaierSaupe(N)`, `Onsager(N)`, one's own, or None for a dilute suspension. `De`: 1/De is the rotational
-    diffusion in units of the flow's time. The mean field of a finite ensemble has a bias of order 1/members. `noise`:
-    "three-point" (weak order 2, the default) or "gaussian". `dtype`: of the rods; the response is of full precision.
-    `control`: carry as many rods at rest, driven by the same noise, whose stress is known by symmetry; the state is then a
-    pair. The standard error of the stress of dilute rods is then De κ √(log 1/(De κ)) of what it was, about, since two rods in
-    the same noise come together but mildly in the mean square; nothing is gained beyond De κ = 5. Raises `BadInput`.
+    Condition κ (3, 3), κ_ij = ∂U_i/∂x_j; state: unit vectors (3, members); response the full stress τ (3, 3), 0 at rest.
+
+    Args:
+        potential: `MaierSaupe(N)`, `Onsager(N)`, an `AbstractMeanField` of your own, or None for a dilute suspension. The mean
+            field of a finite ensemble has a bias of order 1/members.
+        members: Size of the ensemble.
+        De: 1/De is the rotational diffusion in units of the flow's time.
+        noise: "three-point" (weak order 2, the default) or "gaussian".
+        dtype: Type of the rods; the response has full precision.
+        control: Carry as many rods at rest, driven by the same noise, whose stress is known by symmetry, as control variates.
+            The state is then a pair. The standard error of the stress of dilute rods falls by about the factor De κ √(log
+            1/(De κ)). Two rods in the same noise approach each other only slowly in the mean square, so nothing is gained
+            beyond De κ = 5.
+
+    Raises:
+        BadInput: A number out of range.
     """
 
     potential: AbstractMeanField | None
@@ -67,7 +77,7 @@ class Rod(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
         return 3
 
     def init(self, condition, key) -> Float[Array, "3 members"] | Controlled:
-        """Rods in all directions alike."""
+        """Rods uniformly in all directions."""
         check_condition("Rod", condition, 3)
         rods = _unit(jax.random.normal(key, (3, self.members))).astype(self._type)
         return Controlled(rods, rods) if self.control else rods
@@ -105,7 +115,7 @@ class Rod(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
     def standard_error(self, state, condition):
         """Standard error of the stress over the members, as if these were independent: their mean field correlates them.
 
-        That is exact for dilute rods, and too small the nearer order is to setting in; averages over time show the whole.
+        This is exact for dilute rods, and too small near the transition to order; averages over time give the full error.
         """
         parts = jax.tree.map(
             lambda m: (m, *self._torques(m, condition)), state, is_leaf=lambda x: not isinstance(x, Controlled)
@@ -133,7 +143,7 @@ class Rod(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
         return stress if self.potential is None else stress + _mean(pull, m)
 
     def _drift(self, m, flow, dt, De):
-        """The midpoint rule; `flow` None is none at all."""
+        """The midpoint rule; `flow` None means no flow."""
         if flow is None and self.potential is None:
             return m
 

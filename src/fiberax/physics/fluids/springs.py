@@ -1,6 +1,6 @@
-"""Springs of dumbbells and chains, spec section 8: the force is f(z) = h(|z|²) z, with h = 1 for short ones.
+"""Springs of dumbbells and chains (6.1): the force is f(z) = h(|z|²) z, with h = 1 for short ones.
 
-Equilibrium has the density exp(−V) with V = ½ ∫ h d|z|². A law of one's own is a class with `factor`, and `limit` if it ends:
+Equilibrium has the density exp(−V) with V = ½ ∫ h d|z|². A law of your own is a class with `factor`, and `limit` if bounded:
 
     class Cubic(fx.fluids.AbstractSpring):
         def factor(self, square):
@@ -19,7 +19,7 @@ from fiberax.core.errors import BadInput
 from fiberax.numerics import trees
 
 _NODES = 4096  # of the table of lengths in equilibrium
-_ITERATIONS = 30  # halvings of the bracket that Newton's method may fall back on
+_ITERATIONS = 30  # halvings of the bracket, the fallback of Newton's method
 _NEWTON = 3  # from a guess within 10 %: 5e-8 at worst over all inputs, 3e-11 at usual steps
 
 
@@ -32,7 +32,7 @@ class AbstractSpring(eqx.Module):
 
     @property
     def limit(self) -> Float[Array, ""] | float:
-        """|z|² that the spring never reaches; infinity by default."""
+        """Upper bound of |z|², never reached; infinity by default."""
         return float("inf")
 
     def shorten(self, square: Float[Array, "..."], weight: Float[Array, ""]) -> Float[Array, "..."]:
@@ -72,7 +72,7 @@ class AbstractSpring(eqx.Module):
 
 
 class Hookean(AbstractSpring):
-    """f = z: dumbbells of it are the Oldroyd-B fluid."""
+    """f = z: Hookean dumbbells are the Oldroyd-B fluid."""
 
     def factor(self, square):
         return jnp.ones_like(square)
@@ -85,7 +85,14 @@ class Hookean(AbstractSpring):
 
 
 class FENE(AbstractSpring):
-    """f = z/(1 − |z|²/b), finitely extensible: |z|² < b. `b`: above 2, below which the ends are reached. Raises `BadInput`."""
+    """f = z/(1 − |z|²/b), finitely extensible: |z|² < b.
+
+    Args:
+        b: Above 2; for smaller b the springs reach their maximal length.
+
+    Raises:
+        BadInput: b is 2 or less.
+    """
 
     b: Float[Array, ""]
 
@@ -104,7 +111,7 @@ class FENE(AbstractSpring):
     def shorten(self, square, weight):
         """Newton's method on q + weight q/(1 − q²) = ρ in units of √b, convex and increasing.
 
-        It begins above the root, where 1 + q in (1 − q)(1 + q) is replaced by 2, and comes down without ever passing it.
+        It starts above the root, with 1 + q in (1 − q)(1 + q) replaced by 2, and decreases monotonically to it.
         """
         rho = jnp.sqrt(square / self.b.astype(square.dtype))
         double = 0.5 * (1.0 + 0.5 * weight + rho)

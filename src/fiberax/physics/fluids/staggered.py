@@ -1,6 +1,6 @@
-"""Flow in a rectangle with walls, inflow and outflow, staggered (spec section 8; Harlow, Welch, Phys. Fluids 8, 1965, 2182).
+"""Flow in a rectangle with walls, inflow and outflow, staggered (Harlow, Welch, Phys. Fluids 8, 1965, 2182).
 
-More than five public methods: those of a fluid, and what figures ask for, pressure and stream function.
+It has more than five public methods: those of a fluid, and pressure and stream function for figures.
 """
 
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from fiberax.physics.fluids.flow import AbstractFluid, Parameters, evaluate
 
 
 class Staggered(NamedTuple):
-    """Velocity on the faces, and along the sides of the box, where it belongs to what lies there (zero on open sides)."""
+    """Velocity on the faces, and along the sides of the box, where it is that of the boundary (zero on open sides)."""
 
     u: Float[Array, "nx1 ny"]  # component x on the faces normal to x; along a periodic axis the last is the first
     v: Float[Array, "nx ny1"]
@@ -40,15 +40,22 @@ class Staggered(NamedTuple):
 
 
 class StaggeredFlow(AbstractFluid):
-    """Incompressible flow in a rectangle, of second order: what `fx.fluids.Flow` makes of a 2D box that is not all periodic.
+    """Incompressible flow in a rectangle, of second order: made by `fx.fluids.Flow` for a 2D box that is not all periodic.
 
-    Velocities sit on faces, pressures and fibers at cell centres, and the divergence is zero to round-off. Convection is the
-    central difference that conserves energy: exact enough where the cell Reynolds number |U| Re h is below about 2 or the flow
-    is smooth, as in complex fluids; beyond it layers ring, and the grid should be refined. An open side (`Outflow`) has
-    ν ∂U/∂n − P n = 0, and the stress of the fibers goes on through it as it is; fluid should leave there, not enter. Where no
-    side is open, what given velocities let in too much by their sampling on the faces is taken off them in proportion.
+    Args:
+        grid: The box.
+        parameters: Re, ν, De and force, as given to `fx.fluids.Flow`.
+        boundary: As for `fx.fluids.Flow`.
 
-    Raises `BadInput`.
+    Velocities are on faces, pressures and fibers at cell centres, and the divergence is zero to round-off. Convection is the
+    central difference that conserves energy. It is accurate where the cell Reynolds number |U| Re h is below about 2 or the
+    flow is smooth, as in complex fluids; beyond that layers oscillate, and the grid should be refined. An open side
+    (`Outflow`) has ν ∂U/∂n − P n = 0, and the stress of the fibers acts on it unchanged; fluid should leave there, not enter.
+    Where no side is open, the excess of inflow that sampling on the faces leaves in given velocities is subtracted from them
+    in proportion.
+
+    Raises:
+        BadInput: Grid, boundary or parameters do not fit.
     """
 
     solver: Stokes
@@ -88,7 +95,7 @@ class StaggeredFlow(AbstractFluid):
         return given._replace(u=faces[0], v=faces[1])
 
     def _constrained(self, t, velocity: Staggered) -> tuple[Staggered, Array]:
-        """The velocity within the constraints of `t`, and the p of which the gradient was taken off for that."""
+        """The velocity within the constraints of `t`, and the p whose gradient was subtracted for it."""
         given, faces = self._given(t), []
         for axis, (u, pair) in enumerate(zip(velocity.faces, self.solver.ends)):
             if pair is None:
@@ -130,7 +137,7 @@ class StaggeredFlow(AbstractFluid):
         )
 
     def convection(self, t, velocity):
-        """∇·(V V) with means on the sides of the faces' own cells: no energy is made or lost, V being free of divergence."""
+        """∇·(V V) with means on the sides of the faces' own cells: energy is conserved for divergence-free V."""
         (hx, hy), (u, v), to_faces = self.box.spacing, velocity.faces, self.solver.to_faces
         uc, vc = jnp.moveaxis(self.centred(velocity), -1, 0)
         mixed = jnp.multiply(*self.solver.corners(velocity.faces, velocity.walls))
@@ -150,7 +157,7 @@ class StaggeredFlow(AbstractFluid):
         return given._replace(u=faces[0], v=faces[1])
 
     def precondition(self, residual, macro, response, shift):
-        """The Stokes problem in place of J, with all of the viscosity, since fibers in equilibrium bring theirs."""
+        """The Stokes problem in place of J, with the whole viscosity, because fibers in equilibrium contribute theirs."""
         moving = shift > 0.0
         fixed = jax.tree.map(lambda r: jnp.where(moving, -r, 0.0) / jnp.where(moving, shift, 1.0), residual)
         faces, _, _ = self.solver.solve(

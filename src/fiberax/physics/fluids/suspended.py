@@ -1,4 +1,4 @@
-"""What a flow needs to know of the fibers that it carries (spec section 8)."""
+"""What a flow needs from the fibers that it carries (6.1)-(6.4)."""
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -9,7 +9,8 @@ from fiberax.core.fiber import AbstractFiber
 class AbstractSuspended(AbstractFiber):
     """A fiber in a fluid: condition κ (dim, dim), κ_ij = ∂U_i/∂x_j, response its stress τ (dim, dim).
 
-    `De`: its relaxation time in units of the flow's time; the stress in the momentum equation is ((1 − ν)/De) τ.
+    Attributes:
+        De: Relaxation time in units of the flow's time; the stress in the momentum equation is ((1 − ν)/De) τ.
     """
 
     De: eqx.AbstractVar[Float[Array, ""]]

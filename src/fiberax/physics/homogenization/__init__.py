@@ -1,4 +1,4 @@
-"""Homogenization of diffusion in periodic media: cell problems as fibers, diffusion as the macro model (spec section 2)."""
+"""Homogenization of diffusion in periodic media: cell problems as fibers, diffusion as the macro model (2.1)-(2.4)."""
 
 from fiberax.physics.homogenization.boundary import Dirichlet, Neumann
 from fiberax.physics.homogenization.cell import Cell

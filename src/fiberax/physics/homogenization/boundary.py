@@ -1,4 +1,4 @@
-"""What happens at the sides of a box: values, fluxes, or nothing because opposite sides are one."""
+"""Conditions at the sides of a box: values, fluxes, or periodicity."""
 
 import itertools
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def parse_boundary(grid: Box, boundary: Any, owner: str) -> Sides:
     """For each axis None (periodic) or the conditions on its lower and upper side.
 
     `boundary` is None (all axes periodic), one condition for all sides, or a tuple with an entry for each axis: None where the
-    axis is periodic, one condition for both sides, or a pair (lower, upper). In one dimension the pair itself will do.
+    axis is periodic, one condition for both sides, or a pair (lower, upper). In one dimension the pair alone is accepted.
 
     Raises:
         BadInput: An entry that does not fit the grid.
@@ -199,7 +199,7 @@ def invert_laplacian(residual, grid: Box, sides: Sides, conductivity, shift):
     """(Σ_k D_k ∂_kk − shift)⁻¹ residual for constant D (dim,), exactly as the finite volumes discretise it.
 
     The box is reflected across its sides to a periodic one, with odd symmetry at given values and even at given fluxes;
-    there the Fourier modes diagonalise the operator. Where the operator has the constants in its kernel (shift = 0 and no
+    there the Fourier modes diagonalise the operator. Where the constants are in the kernel of the operator (shift = 0 and no
     given value), they are treated like the slowest other mode.
     """
     extended, lengths = residual, []

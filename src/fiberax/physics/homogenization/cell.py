@@ -1,9 +1,10 @@
-"""The linear cell problem of homogenization, (2.2)-(2.4), in one, two and three dimensions (spec section 2).
+"""The linear cell problem of homogenization, (2.2)-(2.4), in one, two and three dimensions.
 
     ∇_z·( a(U,z) (∇_z χ_j + e_j) ) = 0,   ⟨χ_j⟩ = 0,   A_ij(U) = ⟨ e_i · a(U,z) (∇_z χ_j + e_j) ⟩
 
 The cell is Γ = [0, 1)^d; ⟨·⟩ is the mean over it; (∇χ)_kj = ∂_k χ_j, a contracts its second index and the divergence acts
-on its first (spec section 12). `Cell` has more public methods than other classes because the contract of a flow fiber has.
+on its first (docs: mathematics, Slips in the paper).
+`Cell` has more public methods than other classes because the contract of a flow fiber has.
 """
 
 from collections.abc import Callable
@@ -97,12 +98,12 @@ class Cell(AbstractStationary, AbstractFlow):
         """A cell whose pixels or voxels carry labels.
 
         Args:
-            labels: Integers (nx,), (nx, ny) or (nx, ny, nz), or the path of a .npy, .png or .tif file with them. The array is
-                taken as it is: its first axis is the first direction of A. Grey values and palette indices of a picture are
+            labels: Integers (nx,), (nx, ny) or (nx, ny, nz), or the path of a .npy, .png or .tif file with them. Its first
+                axis is the first direction of A. Grey values and palette indices of a picture are
                 its labels.
             values: For each label a number, a (d, d) array, or a function of U that gives one.
             discretisation: `FiniteElement()` by default.
-            symmetric: As for `Cell`; None finds out from numbers and arrays, and measures functions.
+            symmetric: As for `Cell`; None checks numbers and arrays, and measures functions.
             closed_form: As for `Cell`.
             max_steps: As for `Cell`.
 
@@ -140,7 +141,8 @@ class Cell(AbstractStationary, AbstractFlow):
     def rate(self, state, condition):
         """∇·(a(∇χ_j + e_j)) − Πχ_j, with Π the mean (and, for `Spectral` on even grids, the modes at n/2).
 
-        Πχ starts at zero and stays there, so the relaxation is the one of spec section 2; with it the Jacobian is invertible.
+        Πχ starts at zero and stays there, so the relaxation is η ∂_t χ_j = ∇·(a(∇χ_j + e_j)); with it the Jacobian
+        is invertible.
         """
         residual, _ = self._medium(condition).balance(state)
         return residual - self.discretisation.unseen(state, self.d)
@@ -193,7 +195,7 @@ class Cell(AbstractStationary, AbstractFlow):
         if self.declared is True and bool(is_asymmetric(jnp.asarray(a), self.d)):
             gap = np.abs(a - np.swapaxes(a, 0, 1)).max()
             raise BadInput(
-                f"Cell: symmetric=True, but a and its transpose differ by {gap:.3g}. Leave symmetric=None or say False."
+                f"Cell: symmetric=True, but a and its transpose differ by {gap:.3g}. Leave symmetric=None or set it to False."
             )
 
     def _medium(self, condition) -> AbstractMedium:
@@ -225,7 +227,7 @@ class Cell(AbstractStationary, AbstractFlow):
             r = problem.encode(residual if base is None else residual - shift * (candidate - base))
             scale = jnp.diag(energy(candidate, residual, flux))
             found = jnp.sqrt(jnp.max(ratio(system.dot(r, system.precondition(r)), scale)))
-            # At round-off a further round may lose what the one before it won.
+            # At round-off a further round may be worse than the one before.
             better = (rounds == 0) | (found < level)
             chi, level = jnp.where(better, candidate, chi), jnp.where(better, found, level)
             idle = (level <= tolerance) | ~better | (rounds == _ROUNDS - 1)  # the last round only measures

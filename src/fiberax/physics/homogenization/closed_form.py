@@ -1,4 +1,4 @@
-"""The one-dimensional cell problem without iteration: a(χ' + 1) is constant, so A is the harmonic mean (spec section 2)."""
+"""The one-dimensional cell problem without iteration: a(χ' + 1) is constant, so A is the harmonic mean (2.3)."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +11,7 @@ def corrector_1d(discretisation: AbstractDiscretisation, a: Float[Array, " n"]) 
     """The χ (n,) that solves the discrete cell problem exactly, with mean zero.
 
     Elements and differences: χ' = A/a − 1 on each pixel, A the harmonic mean of the pixels.
-    Spectral, odd n: the same at the nodes. Even n: the divergence does not see (−1)^i, so the flux is A + β(−1)^i, and β
+    Spectral, odd n: the same at the nodes. Even n: the divergence of (−1)^i vanishes, so the flux is A + β(−1)^i, and β
     follows from χ' having no such part either; then A = 1/(⟨1/a⟩ − ⟨(−1)^i/a⟩²/⟨1/a⟩), the harmonic mean to spectral accuracy.
     """
     n = a.shape[0]

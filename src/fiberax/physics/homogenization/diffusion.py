@@ -1,4 +1,4 @@
-"""Diffusion on the macroscale, (2.1) homogenized (spec section 2).
+"""Diffusion on the macroscale, (2.1) homogenized to (2.2).
 
 ∂_t U = ∇·(A(U)∇U) + source,   or   ∂_t U = ∇·Q(U, ∇U) + source,   by conservative finite volumes
 """

@@ -1,4 +1,4 @@
-"""How a field on the periodic cell [0, 1)^d is differentiated, and how its flux is brought to balance.
+"""Discrete gradients on the periodic cell [0, 1)^d, their adjoints, and the balance of fluxes.
 
 Fields have the shape (..., *shape) with d = len(shape); the cell has the lengths 1, so that the spacings are 1/shape.
 ⟨·⟩ is the mean over the cell. Every discretisation keeps ⟨∇v·q⟩ = −⟨v div q⟩ exactly.
@@ -32,7 +32,7 @@ class AbstractDiscretisation(eqx.Module):
 
     @abc.abstractmethod
     def symbol(self, shape: tuple[int, ...], reference: Float[Array, "d d"], diagonal: bool) -> Float[Array, " *shape"]:
-        """Symbol of −div(reference ∇) in the layout of `fftn`, real, zero on what the gradient does not see.
+        """Symbol of −div(reference ∇) in the layout of `fftn`, real, zero on the modes without a gradient.
 
         `reference` is symmetric; with `diagonal` only its diagonal is read.
         """
@@ -61,7 +61,7 @@ def half_angles(shape):
 
 
 def null_mask(shape, nyquist: bool) -> Float[Array, " *shape"]:
-    """1 on the Fourier modes that the gradient does not see, else 0."""
+    """1 on the Fourier modes whose gradient vanishes, else 0."""
     zero, kept = jnp.ones(()), jnp.ones(())
     for k, n in enumerate(shape):
         view = tuple(n if l == k else 1 for l in range(len(shape)))
@@ -76,7 +76,7 @@ def transform(function, u, d: int, **options):
     """An `n`-dimensional transform of `jax.numpy.fft` over the last d axes.
 
     XLA on the CPU (jaxlib 0.10.0) fails at run time on transforms whose operand it has laid out transposed, which it does
-    around leading axes of length 1: they are taken off.
+    around leading axes of length 1: these are removed first.
     """
     lead = u.shape[: u.ndim - d]
     out = function(u.reshape((-1, *u.shape[-d:]) if math.prod(lead) > 1 else u.shape[-d:]), axes=axes(d), **options)
@@ -86,7 +86,7 @@ def transform(function, u, d: int, **options):
 def fourier_filter(u, factor):
     """The real fields u (m, *shape) multiplied by the real, even `factor` (*shape) in Fourier space.
 
-    Two fields ride in one complex transform as its real and imaginary part.
+    Two fields share one complex transform, as its real and imaginary part.
     """
     d = factor.ndim
     pairs = u.shape[0] // 2
@@ -112,11 +112,11 @@ def _pixel_centres(shape):
 
 
 class Spectral(AbstractDiscretisation):
-    """Fourier pseudo-spectral: for smooth coefficients, error below any power of the spacing.
+    """Fourier pseudo-spectral: for smooth coefficients, with an error below any power of the spacing.
 
-    The coefficient is sampled at the nodes i/n. The state holds trigonometric polynomials of degree below n/2 along
-    each axis: on even grids the modes at n/2 have no derivative that the nodes can show, and are left out.
-    At jumps of the coefficient the fields ring; take `FiniteElement` there.
+    The coefficient is sampled at the nodes i/n. The state holds trigonometric polynomials of degree below n/2 along each axis.
+    On even grids the modes at n/2 are left out, because their derivative vanishes at all nodes. At jumps of the coefficient
+    the fields oscillate; use `FiniteElement` there.
     """
 
     def points(self, shape):
@@ -172,9 +172,9 @@ class Spectral(AbstractDiscretisation):
 class FiniteElement(AbstractDiscretisation):
     """Multilinear elements on the pixels or voxels, integrated exactly: for coefficients with jumps.
 
-    The coefficient is sampled at the pixel centre and constant on the pixel; the state lives on the pixel corners, entry
-    i at the corner i/n. Second order where the coefficient is smooth or jumps along pixel faces; no ringing and no
-    checkerboard modes. For a nonlinear law the quadrature points are the 2^d Gauss points of the pixel.
+    The coefficient is sampled at the pixel centre and constant on the pixel. The state is on the pixel corners, entry i at the
+    corner i/n. Second order where the coefficient is smooth or jumps along pixel faces; no oscillations and no checkerboard
+    modes. For a nonlinear law the quadrature points are the 2^d Gauss points of the pixel.
     """
 
     def points(self, shape):
@@ -225,8 +225,8 @@ class FiniteElement(AbstractDiscretisation):
 class FiniteDifference(AbstractDiscretisation):
     """Forward differences, one tensor for each pixel: the cheapest iteration.
 
-    The coefficient is sampled at the pixel centre while the k-th difference sits on a pixel edge: first order in the
-    spacing, exact for laminates along an axis and in one dimension. Take `FiniteElement` where accuracy counts.
+    The coefficient is sampled at the pixel centre while the k-th difference belongs to a pixel edge: first order in the
+    spacing, exact for laminates along an axis and in one dimension. Use `FiniteElement` where accuracy matters.
     """
 
     def points(self, shape):

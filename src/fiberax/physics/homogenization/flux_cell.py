@@ -1,4 +1,6 @@
-"""The cell problem of a nonlinear flux law (spec section 2): the fiber takes (U, G), the response is the mean flux.
+"""The cell problem of a nonlinear flux law (docs: mathematics, Homogenization).
+
+The fiber takes (U, G), the response is the mean flux.
 
     ∇_z·q(U, G + ∇_z χ, z) = 0,   ⟨χ⟩ = 0,   Q(U, G) = ⟨q(U, G + ∇_z χ, z)⟩
 

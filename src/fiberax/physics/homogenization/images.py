@@ -44,7 +44,7 @@ def _read(path: Path) -> np.ndarray:
         return reader(path)
     except (BadInput, MissingExtra):
         raise
-    # A damaged file makes its reader raise whatever it stumbles over.
+    # The readers raise errors of any type on a damaged file.
     except Exception as error:
         raise BadInput(f"{path}: the file is damaged or not what its ending says ({error}).") from error
 
@@ -166,11 +166,11 @@ class Phases(eqx.Module):
 
 
 def _value(value, label: int, place, d: int, source: str):
-    """A value as it is stored, or BadInput."""
+    """A value in the form in which it is stored. Raises `BadInput`."""
     if callable(value):
         return value
     if is_tracer(value) and value.shape in ((), (d, d)):
-        return value  # a number being differentiated has no value to look at
+        return value  # a traced number has no value to check
     what = f"{source}: the value of label {label} (first pixel {place})"
     try:
         array = np.asarray(value, dtype=float)

@@ -1,4 +1,4 @@
-"""Krylov methods for several cell problems side by side, preconditioned by a Fourier multiplier.
+"""Krylov methods for several cell problems at once, preconditioned by a Fourier multiplier.
 
 The residual is measured in the norm ‖r‖_P = √⟨r, P r⟩ of the preconditioner P, that is, as the energy of the corrector
 that would balance it in a homogeneous reference medium. It does not change with the resolution.
@@ -14,7 +14,7 @@ from fiberax.physics.homogenization.medium import System
 
 PATIENCE = 150  # iterations without a smaller residual before the method gives up
 RUNAWAY = 1e8  # growth of the squared residual over the smallest one that ends a round
-FLOOR = 1e-16  # no method is asked for a relative residual below round-off
+FLOOR = 1e-16  # relative residuals below round-off are not attempted
 
 
 class Progress(NamedTuple):
@@ -32,7 +32,7 @@ class _Watch(NamedTuple):
     last: Float[Array, ""]
 
     def fruitful(self):
-        """Whether going on makes sense: not stuck, and not carried away by round-off."""
+        """Whether to continue: the residual still falls, and round-off does not make it grow."""
         return (self.since < PATIENCE) & ~(self.last > RUNAWAY * self.best)
 
 
@@ -58,7 +58,7 @@ def _over(scalars, like):
 def conjugate_gradients(system: System, r, scale, tolerance, max_steps, falling: bool = False) -> Progress:
     """Solve K x = r from x = 0 for symmetric K, until ‖residual_j‖_P ≤ tolerance·√scale_j for each j.
 
-    With `falling`, `scale` is the energy ⟨(e+∇χ)·a(e+∇χ)⟩ of each system, and goes down as the method lowers it.
+    With `falling`, `scale` is the energy ⟨(e+∇χ)·a(e+∇χ)⟩ of each system, and falls as the method lowers it.
     """
     tolerance = jnp.maximum(tolerance, FLOOR)
 
@@ -120,7 +120,7 @@ def bicgstab2(system: System, r, scale, tolerance, max_steps) -> Progress:
             return jnp.where(active, ratio(a, b), 0.0)
 
         def half(j, carry):
-            """One BiCG step; rows of r and u beyond j + 1 hold nothing yet."""
+            """One BiCG step; rows of r and u beyond j + 1 are not set yet."""
             x, r, u, rho, alpha = carry
             rho_new = dot(r[j], shadow)
             u = r - _over(share(alpha * rho_new, rho), x) * u

@@ -1,7 +1,7 @@
 """A sampled coefficient on a periodic grid: the linear operator −div(a∇), its preconditioner and its means.
 
-The coefficient a is an array (*shape) for an isotropic medium, or (d, d, *shape); its second index meets the gradient
-(spec section 2, section 12 on (2.3)).
+The coefficient a is an array (*shape) for an isotropic medium, or (d, d, *shape); its second index is contracted with
+the gradient (2.3) (docs: mathematics, Slips in the paper).
 """
 
 import abc
@@ -29,7 +29,7 @@ from fiberax.physics.homogenization.discretisation import (
 
 
 class System(NamedTuple):
-    """A linear operator as a Krylov method sees it; its vectors are arrays (m, ...), m systems side by side."""
+    """A linear operator for a Krylov method; its vectors are arrays (m, ...), m systems at once."""
 
     apply: Callable  # K
     precondition: Callable  # P ≈ K⁻¹, symmetric positive definite
@@ -68,16 +68,16 @@ def reference(a, d: int):
 def inverse_symbol(
     discretisation: AbstractDiscretisation, tensor, shape, diagonal: bool, shift: Float[Array, ""] | float = 0.0
 ):
-    """Symbol (*shape) of (−div(tensor ∇) + Π + shift)⁻¹, Π the projection on what the gradient does not see."""
+    """Symbol (*shape) of (−div(tensor ∇) + Π + shift)⁻¹, Π the projection on the modes without a gradient."""
     null = null_mask(shape, isinstance(discretisation, Spectral))
     return 1.0 / (discretisation.symbol(shape, tensor, diagonal) + null + shift)
 
 
 def krylov_symbol(discretisation: AbstractDiscretisation, tensor, shape, diagonal: bool, shift: Float[Array, ""] | float = 0.0):
-    """Symbol of the pseudo-inverse of −div(tensor ∇) + shift on what the gradient sees.
+    """Symbol of the pseudo-inverse of −div(tensor ∇) + shift on the modes with a gradient.
 
-    Round-off that the gradient does not see stays in a residual for ever; a Krylov method that saw it would be led astray by it
-    once the rest is small.
+    Round-off in the modes without a gradient stays in a residual; a Krylov method that took part of it would diverge once the
+    rest is small.
     """
     null = null_mask(shape, isinstance(discretisation, Spectral))
     return (1.0 - null) / (discretisation.symbol(shape, tensor, diagonal) + null + shift)
@@ -239,7 +239,7 @@ class SpectralMedium(AbstractMedium):
         half = self._shape[-1] // 2 + 1
         inverse = krylov_symbol(self.discretisation, *self._reference(), shift)[..., :half]
         count = self.a[(0,) * (self.a.ndim - self.d)].size
-        # Columns other than the first (and the last, on even grids) stand for two conjugate modes.
+        # Columns other than the first (and the last, on even grids) represent two conjugate modes.
         twice = jnp.full((half,), 2.0).at[0].set(1.0)
         twice = (twice.at[-1].set(1.0) if self._shape[-1] % 2 == 0 else twice) / count**2
 

@@ -1,4 +1,4 @@
-"""Solids from atoms and electrons as fibers, elasticity and waves as macro models (spec sections 3 to 6)."""
+"""Solids from atoms and electrons as fibers, elasticity and waves as macro models (3.1)-(4.20)."""
 
 import importlib
 from typing import Any

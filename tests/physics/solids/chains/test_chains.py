@@ -96,7 +96,10 @@ K = float(jax.grad(jax.grad(morse))(0.5))  # V'' at rest
 
 
 def roots(q2, mass, friction):
-    """s of e^{st} in s² = −q²V''(1 − V''/(2V'' + ηs + ms²)), spec section 6 with ω = is, exact in time and on the grid."""
+    """s of e^{st} in s² = −q²V''(1 − V''/(2V'' + ηs + ms²)) with ω = is, exact in time and on the grid.
+
+    See docs: mathematics, Relaxation and forces.
+    """
     fiber = np.poly1d([mass, friction, 2.0 * K])
     return (np.poly1d([1.0, 0.0, 0.0]) * fiber + q2 * K * (fiber - K)).roots
 

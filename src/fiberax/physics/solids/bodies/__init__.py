@@ -1,1 +1,1 @@
-"""Elastic bodies and waves: macro models of solids, and what a plane wave sees of a crystal."""
+"""Elastic bodies and waves: macro models of solids, and crystals under uniaxial strain."""

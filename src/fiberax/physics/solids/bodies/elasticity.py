@@ -1,9 +1,9 @@
-"""Elastic bodies on a mesh: ϱ ∂_tt u = ∇·P(∇u) + f, at rest or in motion (spec section 3, (3.7)).
+"""Elastic bodies on a mesh: ϱ ∂_tt u = ∇·P(∇u) + f, at rest or in motion (3.7).
 
 Isoparametric finite elements in the reference configuration; sites are quadrature points, the condition of a fiber is ∇u, its
 response the first Piola-Kirchhoff stress P. The mass is lumped: row sums for order 1, scaled diagonals for order 2 (Hinton,
-Rock and Zienkiewicz, Earthq. Eng. Struct. Dyn. 4, 1976). More public methods than five: eight are the contract of macro
-models, four serve the user.
+Rock and Zienkiewicz, Earthq. Eng. Struct. Dyn. 4, 1976). It has more public methods than five: eight are the contract of
+macro models, four are for users.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,9 +46,12 @@ class Elasticity(AbstractInertial):
         order: 1 or 2; that of the mesh by default.
         solver: `fx.solids.Direct()`, or `fx.solids.Multigrid()` for large 3D bodies.
 
-    In equilibria, a prescribed displacement g takes part in Newton's method as a residual w (g − u). Its weight w is far above
-    any stiffness, so that a step which obeys the supports is never refused for the forces it meets, and g − u counts as zero
-    at round-off, so that from then on the norm is that of the forces. Raises `BadInput`.
+    In equilibria, a prescribed displacement g enters Newton's method as a residual w (g − u). Its weight w is far above any
+    stiffness, so that a step that obeys the supports is never refused because of the forces. g − u counts as zero at
+    round-off; from then on the norm is that of the forces.
+
+    Raises:
+        BadInput: Mesh, names, supports or loads that do not fit.
     """
 
     mesh: Mesh = eqx.field(static=True)
@@ -139,7 +142,7 @@ class Elasticity(AbstractInertial):
         parts = jnp.einsum("eab,eb->ea", blocks, held[self.cells].reshape(len(self.cells), -1))
         rest = -self.mass[:, None] * residual - self._collect(parts.reshape(*self.cells.shape, self.mesh.dim))
         diagonal = shift * jnp.repeat(self.mass, self.mesh.dim)[self.free]
-        # A translation that nothing holds: a spring at one node, which stays at rest as the forces have no sum.
+        # A translation that nothing holds: a spring at one node, which stays at rest because the forces sum to zero.
         spring = jnp.where(shift > 0.0, 0.0, jnp.max(jnp.abs(blocks)))
         diagonal = diagonal.at[self.pins].add(spring)
         found = solve(self.pattern, blocks, diagonal, rest.ravel()[self.free], self.solver)
@@ -164,10 +167,18 @@ class Elasticity(AbstractInertial):
         return Moving(shape, shape)
 
     def start(self, displacement: Any = None, velocity: Any = None, t: float = 0.0) -> Moving:
-        """A macrostate: displacement and velocity, each an array (nodes, dim) or a function of x; zero by default.
+        """An initial macrostate.
 
-        Nodes whose displacement is prescribed by a function begin at its value and its rate at `t`. Constants are not imposed:
-        a jump at the boundary is no place to begin from, and equilibria find their way to them.
+        Args:
+            displacement: An array (nodes, dim) or a function of x; zero by default.
+            velocity: The same for the velocity.
+            t: Time or load parameter.
+
+        Returns:
+            `Moving(position, velocity)`, both (nodes, dim).
+
+        Nodes whose displacement is prescribed by a function begin at its value and its rate at `t`. Constants are not imposed,
+        because a jump at the boundary is a bad start; equilibria reach them anyway.
         """
         position, speed = self._field(displacement, "displacement"), self._field(velocity, "velocity")
         t_ = jnp.asarray(t, self.mass.dtype)
@@ -181,13 +192,34 @@ class Elasticity(AbstractInertial):
         return Moving(position, speed)
 
     def energy(self, macro: Moving, energies: Float[Array, " sites"], t: float = 0.0) -> Float[Array, ""]:
-        """Kinetic energy, plus the energies of the fibers (`sol.energy`), minus the potential of dead loads at `t`."""
+        """Total energy.
+
+        Args:
+            macro: The macrostate.
+            energies: Energies of the fibers per reference volume, (sites,), such as `sol.energy[k]`.
+            t: Time or load parameter.
+
+        Returns:
+            Kinetic energy, plus the energies of the fibers, minus the potential of dead loads at `t`.
+        """
         kinetic = 0.5 * jnp.sum(self.mass[:, None] * macro.velocity**2)
         stored = jnp.sum(self.weights.ravel() * energies)
         return kinetic + stored - jnp.sum(self._applied(jnp.asarray(t, self.mass.dtype)) * macro.position)
 
     def reaction(self, response: Float[Array, "sites dim dim"], name: str, t: float = 0.0) -> Float[Array, " dim"]:
-        """Force that what holds the boundary `name` exerts on a body at rest; loads at `t` apart."""
+        """Force of a support on a body at rest.
+
+        Args:
+            response: P of all sites, (sites, dim, dim).
+            name: The boundary.
+            t: Load parameter; the loads at `t` are not part of the force.
+
+        Returns:
+            The force, (dim,).
+
+        Raises:
+            BadInput: The mesh has no such boundary.
+        """
         forces = self._internal(response) - self._applied(jnp.asarray(t, self.mass.dtype))
         return jnp.sum(forces[np.unique(self.mesh.unknowns[self.mesh.nodes(name)])], axis=0)
 
@@ -279,7 +311,7 @@ def _slots(cells: np.ndarray, count: int) -> np.ndarray:
 
 
 def _pattern(mesh: Mesh, cells: np.ndarray, held: np.ndarray) -> tuple[Pattern, Array]:
-    """The sparse system of the free unknowns, and those of them that pin translations which nothing holds."""
+    """The sparse system of the free unknowns, and those that pin otherwise free translations."""
     count, dim = held.shape
     number = np.full(count * dim, -1)
     free = np.flatnonzero(~held)

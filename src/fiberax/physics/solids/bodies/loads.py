@@ -1,4 +1,4 @@
-"""What holds and drives a body: prescribed displacements, dead tractions and body forces, read from the user's words.
+"""Supports and loads of a body: prescribed displacements, dead tractions and body forces, as the user gives them.
 
 Functions are called with the position x (dim,) of ONE reference point and the time or load parameter t.
 """
@@ -82,7 +82,7 @@ def loads(mesh: Mesh, traction: Mapping | None, body_force: Any) -> tuple[Load, 
     kind = elements.FACET_KIND[mesh.kind]
     for name, what in _items(traction, "traction"):
         facets = mesh.facets(name)
-        # Twice the degree: a load varies along a side as it likes.
+        # Twice the degree: a load may vary in any way along a side.
         table = elements.table(kind, mesh.order, 2 * mesh.order + 1) if kind != "point" else elements.table(kind, mesh.order)
         corners = mesh.points[facets]
         tangents = np.einsum("fki,qkj->fqij", corners, table.gradients)
@@ -140,7 +140,7 @@ def _probe(function: Callable, point: np.ndarray, where: str, shapes: set | None
 
 
 def _numbers(value, where: str) -> Array:
-    """An array of finite numbers; what is being differentiated is taken as it is."""
+    """An array of finite numbers; traced values are not checked."""
     try:
         array = jnp.asarray(value, float)
     except (TypeError, ValueError):

@@ -12,8 +12,12 @@ from fiberax.numerics.sparse import AbstractSparseSolver, Direct
 class Multigrid(AbstractSparseSolver):
     """Conjugate gradients, preconditioned by smoothed aggregation over rigid-body modes; for symmetric definite matrices.
 
-    `tolerance` is relative to the right-hand side. Where it is not reached in `max_steps`, as for an indefinite matrix, the
-    system is handed to `Direct`. Needs pyamg, the extra `fiberax[sparse]`.
+    Args:
+        tolerance: Size of the residual relative to the right-hand side.
+        max_steps: Largest number of iterations. Where the tolerance is not reached by then, as for an indefinite matrix, the
+            system is handed to `Direct`.
+
+    Needs pyamg, the extra `fiberax[sparse]`.
     """
 
     tolerance: float = eqx.field(static=True, default=1e-10)
@@ -41,7 +45,7 @@ class Multigrid(AbstractSparseSolver):
                 strength=("symmetric", {"theta": 0.0}),
                 improve_candidates=None,
                 max_coarse=300,
-                coarse_solver="splu",  # the default, a pseudo-inverse, costs more than all the rest
+                coarse_solver="splu",  # the default, a pseudo-inverse, costs more than everything else
                 keep=False,
             )
             x, info = cg(matrix, rhs, rtol=self.tolerance, maxiter=self.max_steps, M=hierarchy.aspreconditioner())

@@ -1,14 +1,14 @@
-"""Waves in a chain, the macro model of (4.12) and (4.20): ϱ ∂_tt A = ∂_xx F(A), periodic (spec section 3).
+"""Waves in a chain, the macro model of (4.12) and (4.20): ϱ ∂_tt A = ∂_xx F(A), periodic.
 
 In terms of the displacement u, A = A₀ + ∂_x u, it is ϱ ∂_tt u = ∂_x F(A₀ + ∂_x u). On a staggered grid (A, F at the cell
-centres, u and the velocity ∂_t u at the nodes x_j = lower + j h, left of cell j) both forms are one and the same scheme,
+centres, u and the velocity ∂_t u at the nodes x_j = lower + j h, left of cell j) both forms are the same scheme,
 
     (Df)_j = Σ_k a_k (f_{j+1+k} − f_{j−k})/h     nodes -> centres,        −Dᵀ     centres -> nodes,
 
 with a = (1) for order 2 and (27, −1)/24 for order 4. The total energy h Σ (½ϱ|∂_t u|² + W(A, u)) is constant along exact
 solutions of the semi-discrete equations with fibers in equilibrium, or with fibers that relax without friction.
 
-`Wave` has more than five public methods because it answers all that the library may ask a macro model.
+`Wave` has more than five public methods: those of the contract of macro models.
 """
 
 from typing import Any, Literal
@@ -40,10 +40,10 @@ class Wave(AbstractInertial):
         order: Of the differences in space, 2 or 4.
         strain: The mean strain A₀ of the displacement form; in the strain form the mean belongs to the macrostate.
 
-    Use `fx.Verlet()` or `fx.Newmark()`; `start` makes a macrostate from strains and velocities, `energy` adds the energy up.
+    Use `fx.Verlet()` or `fx.Newmark()`; `start` makes a macrostate from strains and velocities, `energy` sums the energy.
 
     Raises:
-        BadInput: The grid is not a periodic interval with enough cells, or an option is none of its choices.
+        BadInput: The grid is not a periodic interval with enough cells, or an option is not one of its choices.
     """
 
     grid: Box
@@ -71,9 +71,17 @@ class Wave(AbstractInertial):
         self.strain = jnp.asarray(strain, jnp.result_type(float, strain))
 
     def start(self, strain, velocity=0.0) -> Moving:
-        """The macrostate with the strain A (n,) at the centres and the velocity ∂_t u (n,) at the nodes; numbers spread out.
+        """An initial macrostate.
 
-        In the displacement form the mean of A must be the model's own A₀. Raises `BadInput`.
+        Args:
+            strain: A at the centres, (n,) or a number.
+            velocity: ∂_t u at the nodes, (n,) or a number.
+
+        Returns:
+            `Moving`, in the form of the model.
+
+        Raises:
+            BadInput: In the displacement form, a mean of A that is not the model's A₀.
         """
         n = self.grid.cells
         strain = jnp.broadcast_to(jnp.asarray(strain, float), n)
@@ -83,7 +91,7 @@ class Wave(AbstractInertial):
         mean = float(jnp.mean(strain))
         if abs(mean - float(self.strain)) > 1e-12 * (1.0 + abs(mean)):
             raise BadInput(
-                f"Wave: the mean of the strain is {mean:g}. Say so when the model is made: Wave(..., strain={mean!r})."
+                f"Wave: the mean of the strain is {mean:g}. Give it when the model is made: Wave(..., strain={mean!r})."
             )
         return Moving(self._integrate(strain), velocity)
 
@@ -109,9 +117,14 @@ class Wave(AbstractInertial):
         return jnp.linalg.solve(jax.vmap(apply, out_axes=1)(jnp.eye(n, dtype=residual.dtype)), residual)
 
     def energy(self, macro: Moving, fiber_energies: Float[Array, " n"]) -> Float[Array, ""]:
-        """∫ (½ϱ|∂_t u|² + W) dx, W (n,) the fibers' energies such as `solution.energy[k]`.
+        """Total energy ∫ (½ϱ|∂_t u|² + W) dx.
 
-        In the strain form ∂_t u is the velocity of mean zero with ∂_x ∂_t u = ∂_t A.
+        Args:
+            macro: The macrostate.
+            fiber_energies: W of the fibers, (n,), such as `solution.energy[k]`.
+
+        Returns:
+            The energy. In the strain form ∂_t u is the velocity of mean zero with ∂_x ∂_t u = ∂_t A.
         """
         velocity = self._integrate(macro.velocity) if self.form == "strain" else macro.velocity
         return self.grid.volume * jnp.sum(0.5 * self.density * velocity**2 + fiber_energies)

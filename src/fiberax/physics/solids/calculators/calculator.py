@@ -1,7 +1,7 @@
-"""Any ASE calculator as a Cauchy-Born fiber (spec section 3), computed outside of JAX on an executor.
+"""Any ASE calculator as a Cauchy-Born fiber (3.6), computed outside of JAX on an executor.
 
 Energies, forces and stress come from the calculator, exact for it; second derivatives are central differences of forces and
-stress. Both are made known to JAX, so that responses, steady states and relaxation work as for every energy fiber; a third
+stress. Both are registered with JAX, so that responses, steady states and relaxation work as for every energy fiber; a third
 derivative is refused. Geometry and sources: `calculator_worker.py`.
 
 More than five methods: a fiber's own solver, moduli and stability margin come on top of its definition, and workers to end.
@@ -30,15 +30,18 @@ from fiberax.physics.solids.crystal.ellipticity import acoustic_margin, stabilit
 class CalculatorCrystal(AbstractAssembled, AbstractMonitored):
     """A crystal whose energy is an ASE calculator's; condition, state and response as those of `Crystal`, in eV and Å.
 
-    `atoms`: periodic ASE Atoms, the undeformed cell. `calculator`: an ASE calculator, or a function without arguments that
-    makes one; every worker has its own. `executor`: any `concurrent.futures.Executor`; None computes one condition in this
-    process and batches on a pool of processes, one per core, which lives until `close()` or the end of the program. `step`: of
-    central differences, in A itself and for shifts times the edge of the volume per atom. Noise η of the calculator's stress
-    makes an error η/step in tangents: for calculators in single precision take 1e-3.
+    Args:
+        atoms: Periodic ASE Atoms, the undeformed cell.
+        calculator: An ASE calculator, or a function without arguments that makes one; every worker has its own.
+        executor: Any `concurrent.futures.Executor`. None computes one condition in this process, and batches on a pool of
+            processes, one per core, which exists until `close()` or the end of the program.
+        step: Step of central differences, in A itself and for shifts times the edge of the volume per atom. Noise η of the
+            calculator's stress makes an error η/step in tangents: for calculators in single precision use 1e-3.
+        allow_unstable: Go on at a saddle of the energy in the shifts, which otherwise is the failure `UNSTABLE` (checked for
+            up to nine atoms).
 
-    The tolerance of a solve bounds the last Newton step of the shifts, relative to the edge of the volume per atom. A saddle
-    of the energy in the shifts is the failure `UNSTABLE` unless `allow_unstable` (looked at for up to nine atoms). Where the
-    calculator fails, the result is `NONFINITE`, and `failures` tells what it said. Its parameters cannot be differentiated.
+    The tolerance of a solve bounds the last Newton step of the shifts, relative to the edge of the volume per atom. Where the
+    calculator fails, the result is `NONFINITE`, and `failures` holds its messages. Its parameters cannot be differentiated.
     """
 
     evaluator: Evaluator = eqx.field(static=True)
@@ -76,7 +79,7 @@ class CalculatorCrystal(AbstractAssembled, AbstractMonitored):
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """The last conditions at which the calculator failed, and what it said."""
+        """The last conditions at which the calculator failed, and its messages."""
         return tuple(self.evaluator.failures)
 
     def init(self, condition, key):
@@ -120,7 +123,7 @@ class CalculatorCrystal(AbstractAssembled, AbstractMonitored):
         return stability(self, condition, state).in_words()
 
     def moved(self, lattice, positions) -> "CalculatorCrystal":
-        """The same atoms with another undeformed cell, rows (3, 3), and other places (n, 3) in it; workers are its own."""
+        """The same atoms in another undeformed cell, rows (3, 3), at other positions (n, 3), with workers of its own."""
         recipe = self.evaluator.recipe
         atoms = recipe.atoms.copy()
         atoms.set_cell(lattice)
@@ -128,14 +131,14 @@ class CalculatorCrystal(AbstractAssembled, AbstractMonitored):
         return CalculatorCrystal(atoms, recipe.calculator, self.evaluator.executor, recipe.step, recipe.allow_unstable)
 
     def close(self) -> None:
-        """End the worker processes that the fiber started; an executor of the user's is left alone."""
+        """End the worker processes that the fiber started; an executor that was handed in keeps running."""
         self.evaluator.close()
 
 
 def crystal_from_ase(
     atoms: Any, potential: Any, executor: Executor | None = None, step: float = 1e-5, allow_unstable: bool = False
 ):
-    """A crystal from periodic ASE Atoms: `Crystal` where `potential` is one of ours, else `CalculatorCrystal`."""
+    """A crystal from periodic ASE Atoms: `Crystal` for a potential of fiberax, else `CalculatorCrystal`."""
     from fiberax.physics.solids.potentials.base import AbstractPotential
 
     if not isinstance(potential, AbstractPotential):
@@ -150,7 +153,7 @@ def crystal_from_ase(
 
 
 def _checked(atoms):
-    """A bare copy of `atoms`, periodic in three directions."""
+    """A copy of `atoms` without calculator, periodic in three directions."""
     try:
         from ase import Atoms
     except ImportError as error:
@@ -170,7 +173,7 @@ def _checked(atoms):
 
 
 def _able(calculator):
-    """The calculator, known to be one that gives stress, as far as it tells."""
+    """The calculator, checked to give stress as far as it declares this."""
     from ase.calculators.calculator import BaseCalculator
 
     if not isinstance(calculator, BaseCalculator) and not callable(calculator):
@@ -214,7 +217,7 @@ def _whole(shape) -> jax.ShapeDtypeStruct:
 
 
 def _converted(function, shapes):
-    """`function` of numpy arrays with any leading axes, its results in the types that JAX was told."""
+    """`function` of numpy arrays with any leading axes, its results in the declared types."""
     return lambda *args: jax.tree.map(lambda s, x: np.asarray(x, s.dtype), shapes, function(*map(np.asarray, args)))
 
 

@@ -1,4 +1,4 @@
-"""The host's side of `calculator.py`: whole batches handed to a `concurrent.futures.Executor`, and their answers remembered."""
+"""The host's side of `calculator.py`: whole batches handed to a `concurrent.futures.Executor`, and a cache of their answers."""
 
 import multiprocessing
 import os
@@ -13,14 +13,16 @@ import numpy as np
 from fiberax.core.errors import BadInput
 from fiberax.physics.solids.calculators.calculator_worker import Recipe, Relaxed, prepare, work
 
-_MEMORY = 2**14  # evaluations remembered: links and energies ask again for what a relaxation ended with
-_PIECES = 64  # a batch is cut into as many tasks at most, so that one recipe travels with many conditions
+_MEMORY = 2**14  # cached evaluations: links and energies need the last state of a relaxation again
+_PIECES = 64  # largest number of tasks of a batch, so that one recipe is sent with many conditions
 _FAILURES = 100
-_JACOBIANS = 2**25  # bytes of second derivatives remembered: soundness asks at the states whose tangents were taken
+_JACOBIANS = (
+    2**25
+)  # bytes of second derivatives remembered: stability margins are asked for at the states whose tangents were taken
 
 
 class Evaluator:
-    """Evaluates and relaxes batches of conditions of one cell. Arrays come with any leading axes and go with the same.
+    """Evaluates and relaxes batches of conditions of one cell. Arrays may have any leading axes; results have the same.
 
     `executor` None: one condition alone is computed in this process, several on processes that are started when first needed.
     """
@@ -88,7 +90,7 @@ class Evaluator:
         return relaxed.reshape(*relaxed.shape[:-2], 3, 3, 3, 3)
 
     def close(self) -> None:
-        """End our own worker processes; the next batch would start new ones. A user's executor is left alone."""
+        """End the worker processes of this pool; the next batch would start new ones. A user's executor keeps running."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
@@ -135,7 +137,7 @@ class Evaluator:
     def _own_pool(self) -> ProcessPoolExecutor:
         with self._lock:
             if self._pool is None:
-                context = multiprocessing.get_context("spawn")  # a fork would copy the threads of XLA half-way
+                context = multiprocessing.get_context("spawn")  # a fork would not copy the threads of XLA
                 self._pool = ProcessPoolExecutor(_cores(), context, initializer=prepare, initargs=(self.recipe,))
             return self._pool
 

@@ -1,8 +1,8 @@
-"""What a worker process does for `calculator.py`: one crystal cell under an ASE calculator, evaluated and relaxed.
+"""Worker process of `calculator.py`: one crystal cell under an ASE calculator, evaluated and relaxed.
 
-Nothing here imports jax, so that a spawned worker starts with numpy and ASE alone. With F = I + A, reference volume V0, Cauchy
+Nothing here imports jax, so that a spawned worker loads only numpy and ASE. With F = I + A, reference volume V0, Cauchy
 stress σ and forces f (ASE's; cell rows are lattice vectors, so the deformed cell is cell0 Fᵀ), shifts s pulled back by F:
-W = E/V0, ∂W/∂s_j = −Fᵀ f_j / V0, and P = ∂W/∂A at fixed s = J σ F⁻ᵀ, since pulled-back shifts ride with the cell.
+W = E/V0, ∂W/∂s_j = −Fᵀ f_j / V0, and P = ∂W/∂A at fixed s = J σ F⁻ᵀ, since pulled-back shifts move with the cell.
 """
 
 import copy
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SUCCESS, MAX_STEPS, NONFINITE, STALLED, UNSTABLE = 0, 1, 2, 3, 5  # as fiberax.numerics.result.Result, whose module brings jax
+SUCCESS, MAX_STEPS, NONFINITE, STALLED, UNSTABLE = 0, 1, 2, 3, 5  # as fiberax.numerics.result.Result, whose module imports jax
 MAX_ITERATIONS = 100
 _DENSE = 24  # unknowns up to which the Hessian is differenced at the start of a relaxation
 FREE = 1e-6  # of the largest curvature: noise of finite differences about a direction without stiffness
@@ -80,7 +80,7 @@ class _Cell:
             if not all(np.all(np.isfinite(x)) for x in point[:3]):
                 raise FloatingPointError("energy, forces or stress are not finite")
             return point
-        except Exception as error:  # whatever a foreign calculator raises is the fate of this fiber alone
+        except Exception as error:  # an error of a calculator, of any type, is a failure of this fiber only
             shape = (len(self.atoms) - 1, 3)
             return Point(np.nan, np.full(shape, np.nan), np.full((3, 3), np.nan), f"{type(error).__name__}: {error}")
 
@@ -106,7 +106,7 @@ class _Cell:
 
 
 def _calculator(recipe: Recipe):
-    """A calculator that nobody else uses; one that works by files gets a folder of its own."""
+    """A calculator for this thread only; one that works with files gets a folder of its own."""
     from ase.calculators.calculator import BaseCalculator, FileIOCalculator
     from ase.calculators.genericfileio import GenericFileIOCalculator
 
@@ -122,7 +122,7 @@ _cells = threading.local()
 
 
 def prepare(recipe: Recipe) -> None:
-    """Start of a worker of our own pool: the recipe comes once, and tasks name it."""
+    """Start of a worker: the recipe is sent once, and tasks refer to it."""
     _recipes[recipe.token] = recipe
 
 
@@ -199,7 +199,7 @@ def _positive(hessian) -> bool:
 
 
 def _direction(hessian, gradient) -> np.ndarray:
-    """Newton step, downhill also where the Hessian is not positive; directions without stiffness are left alone."""
+    """Newton step, downhill also where the Hessian is not positive; directions without stiffness are left out."""
     values, vectors = np.linalg.eigh(hessian)
     components = vectors.T @ gradient.ravel()
     stiff = np.abs(values) > 1e-10 * np.abs(values).max()

@@ -1,8 +1,8 @@
-"""The one-dimensional diatomic chain (4.9)-(4.12) (spec sections 3 and 6).
+"""The one-dimensional diatomic chain (4.9)-(4.12).
 
     W(A, p) = { V(p) + V₂(ℓ(1 + A) − p) } / ℓ        per reference length; ℓ = 1 and V₂ = V in the paper
 
-The response F = dW/dA comes from the library's Hellmann-Feynman link (4.6); no formula for it stands here.
+The response F = dW/dA comes from the library's Hellmann-Feynman link (4.6); it has no formula here.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class DiatomicChain(AbstractMonitored, AbstractEnergy):
 
     The state p is the length of the first bond, a number. `init` is the middle, p = (1 + A)ℓ/2, the equilibrium of equal bonds
     up to the strain where V'' changes sign and a saddle beyond it. There one bond breaks: the minimiser goes on to the unequal
-    pair, and `stability_margin` is negative on both branches. The tolerance of solves bounds the residual relative to the one at
+    pair, and `stability_margin` is negative on both branches. The tolerance of solves bounds the residual relative to that of
     a state 0.1 % off the middle. For A ≤ −1, a cell turned inside out, the fiber is not defined: `NONFINITE`, and NaN.
 
     Raises:
@@ -76,7 +76,7 @@ class _Chain(Minimise):
 
 
 class _Leaning(DiatomicChain):
-    """The chain with an `init` off the equilibrium, whose residual is a measure for tolerances."""
+    """The chain with an `init` off the equilibrium, whose residual is the reference of tolerances."""
 
     def init(self, condition, key):
         return (1.0 - _LEAN) * super().init(condition, key)

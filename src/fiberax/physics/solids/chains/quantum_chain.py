@@ -1,11 +1,11 @@
-"""The one-dimensional quantum chain (4.13)-(4.20), mended (spec sections 6 and 12).
+"""The one-dimensional quantum chain (4.13)-(4.20), mended (docs: mathematics, Relaxation and forces).
 
 In the pulled-back coordinate y = z/(1 + A) and with ϕ = √(1 + A) ψ the constraint does not move with A:
 
     W(A, ϕ) = ∫₀¹ { |ϕ_y|²/(1 + A)² + (1 + A) V(ϕ²/(1 + A)) + v(y) ϕ² } dy,     ∫₀¹ ϕ² dy = 1
 
 An external potential v is fixed to the chain: it is a function of y and moves with the deformation, as the potential of its
-ions would. The response dW/dA comes from the library's Hellmann-Feynman link (4.6); no formula for it stands here. At
+ions would. The response dW/dA comes from the library's Hellmann-Feynman link (4.6); it has no formula here. At
 equilibrium it is (1/(1 + A)) ∫ {−|ψ_z|² + V(ψ²) + v ψ² − λψ²} dz, with v = 0 the constant integrand itself.
 
 Relaxation: δW/δϕ is twice the right-hand side of (4.15), so `fx.relax(chain, mass, friction)` takes twice the paper's m and η,
@@ -43,9 +43,9 @@ class QuantumChain(AbstractEnergy):
     The state is ϕ (n,) at y = j/n. Its metric is the cell volume 1/n, so that friction and mass mean the same on every grid.
     `init` is the lowest of the constant state and single lobes of several widths, centred in the middle of the cell (with an
     external potential: at its minimum); where the constant is stable and the lowest it is returned as it is. The equilibrium
-    is the minimum below that start. Without an external potential a modulated state may stand anywhere in the cell; response
-    and tangent do not depend on where. For A ≤ −1 the fiber is not defined: `NONFINITE`, and NaN. Where more than half of the
-    norm sits in one grid cell the wave function is not resolved, and with an energy that falls without bound as it narrows
+    is the minimum below that start. Without an external potential a modulated state may be anywhere in the cell; response
+    and tangent do not depend on the place. For A ≤ −1 the fiber is not defined: `NONFINITE`, and NaN. Where more than half of
+    the norm is in one grid cell the wave function is not resolved, and with an energy that falls without bound as it narrows
     (V falling as s³ or faster) it never will be: `OUT_OF_RANGE`.
 
     Raises:
@@ -72,7 +72,7 @@ class QuantumChain(AbstractEnergy):
 
     def init(self, condition, key):
         energies = jax.vmap(self.energy, (0, None))(self._guesses(), condition)
-        # A constant that is no minimum is no place to start from, even where it lies below all lobes at hand.
+        # A constant that is no minimum is a bad start, even where its energy is below that of all lobes.
         best = jnp.argmin(energies.at[0].set(jnp.where(self._softest(condition) >= 0.0, energies[0], jnp.inf)))
         return self._guesses()[best]
 
@@ -99,7 +99,7 @@ class QuantumChain(AbstractEnergy):
         return -waves @ ((waves.T @ residual) / (stiffness + stiffness[1] + shift))
 
     def _softest(self, condition):
-        """κ₁, the smallest κ_k of the constant state where V'' does not hold it up; −∞ with an external potential."""
+        """κ₁, the smallest κ_k of the constant state where V'' < 0 lowers it; −∞ with an external potential."""
         if self.external is not None:
             return -jnp.inf
         s = 1.0 / (1.0 + condition)
@@ -128,8 +128,8 @@ class _Waves(Minimise):
 def _waves(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Orthonormal sines and cosines on the grid as columns (n, n), and their 2πk (n,).
 
-    The shortest wave of an even n counts in ∫|ϕ_y|² with its 2πk, or it would cost nothing. Matrices and not FFTs: for so few
-    points they are as fast, and jaxlib 0.10.0 fails on transforms that it has laid out transposed.
+    The shortest wave of an even n counts in ∫|ϕ_y|² with its 2πk, else it would have no energy. Matrices and not FFTs: for so
+    few points they are as fast, and jaxlib 0.10.0 fails on transforms that it has laid out transposed.
     """
     k = (np.arange(n) + 1) // 2
     phase = 2.0 * np.pi * np.outer(np.arange(n), k) / n

@@ -1,13 +1,13 @@
-"""Energy of a crystal's cell and its derivatives in A and the shifts, for many fibers at once (spec section 3).
+"""Energy of a crystal's cell and its derivatives in A and the shifts, for many fibers at once.
 
 All arrays carry the batch of fibers in trailing axes. With D_b = R_b + ξ_j − ξ_i, r_b = F D_b and g_b = ∂E/∂r_b:
 
     P = Σ_b g_b ⊗ D_b / V,        ∂W/∂ξ_j = Fᵀ Σ_b g_b / V   (bonds ending in j; minus those beginning there)
 
 For a potential in moment form only scalar functions of the squared distance are differentiated, twice; the rest are sums
-over bonds with the constant weights 1, R_b and R_b ⊗ R_b, plus Ψ'' of the moments: spec section 3, facts of `moment` in
-potentials/base.py. W and the gradient have a shorter way where only distances enter, central.py. Other potentials are
-differentiated as they are, in as many directions as are needed.
+over bonds with the constant weights 1, R_b and R_b ⊗ R_b, plus Ψ'' of the moments, see `moment` in potentials/base.py. Where
+only distances enter, central.py computes W and the gradient in a shorter way. Other potentials are differentiated as they are,
+in as many directions as are needed.
 """
 
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def check_gradient(name: str, condition, d: int) -> None:
-    """Raise `Mismatch` unless `condition` has the shape of a displacement gradient; None is nobody's condition and passes."""
+    """Raise `Mismatch` unless `condition` has the shape of a displacement gradient; None (no condition) passes."""
     if condition is None:
         return
     leaves = jax.tree.leaves(condition)

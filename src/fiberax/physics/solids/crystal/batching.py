@@ -1,8 +1,8 @@
-"""The batched native step slot: functions that want the fibers last, called on one fiber at a time.
+"""Kernels that have the batch of fibers last, behind functions of one fiber.
 
 Fibers are mapped with the site axis first; kernels of few components run fastest with it last, in chunks that stay in the
 cache. `trailing` gives a function of one fiber whose `jax.vmap` moves the axis to the end and calls the kernel once. It works
-under jit, loops, shard_map and nested vmap; derivatives are the caller's business (a custom rule around it).
+under jit, loops, shard_map and nested vmap; derivatives are left to the caller (a custom rule around it).
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""W and its gradient for potentials of distances alone (pairs, embedded atoms), through the metric C = FᵀF (spec section 3).
+"""W and its gradient for potentials of distances only (pairs, embedded atoms), through the metric C = FᵀF.
 
 With D_b = R_b + δ, δ = ξ_j − ξ_i the same for all bonds of a group, squared distances are linear in a few numbers q of the
 group with constant coefficients M, and the other way so are the sums of w_b = ∂E/∂s_b that the gradient needs:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _coefficients(R, shifted: bool):
-    """M (n, c) for reference vectors R (d, n); products off the diagonal stand for two entries of C."""
+    """M (n, c) for reference vectors R (d, n); products off the diagonal represent two entries of C."""
     d = R.shape[0]
     rows = [R[i] * R[j] * (1.0 if i == j else 2.0) for i in range(d) for j in range(i, d)]
     if shifted:
@@ -57,7 +57,7 @@ def central_gradient(crystal: "Crystal", F, moved, near: bool):
     C = jnp.sum(F[:, :, None] * F[:, None], axis=0)
     upper = jnp.stack([C[i, j] for i in range(d) for j in range(i, d)])
     energy, products, by_shift = jnp.zeros(batch, F.dtype), jnp.zeros_like(upper), [jnp.zeros_like(F[0])] * moved.shape[0]
-    dyads = jnp.zeros_like(F)  # what Σ w D ⊗ D has beside Σ w R ⊗ R
+    dyads = jnp.zeros_like(F)  # the terms of Σ w D ⊗ D other than Σ w R ⊗ R
     for centre, weight in shells.centres:
         name, terms = crystal.species[centre], []
         for number, group in shells.of(centre):

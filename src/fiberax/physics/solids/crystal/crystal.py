@@ -1,4 +1,4 @@
-"""Crystals as fibers: the Cauchy-Born rule for simple and complex lattices (3.1)-(3.7), spec section 3.
+"""Crystals as fibers: the Cauchy-Born rule for simple and complex lattices (3.1)-(3.7).
 
 The condition is the displacement gradient A (d, d), the state the shifts ξ (n − 1, d) of all atoms but the first, Cartesian, in
 the reference frame: atom j sits at F (x_j + ξ_j), F = I + A, so that a uniform deformation leaves the shifts zero. The
@@ -32,13 +32,25 @@ from fiberax.physics.solids.potentials.lattice_sum import Cells, cells_for
 
 
 class Crystal(AbstractAssembled, AbstractMonitored):
-    """A crystal of atoms that interact by `potential`, held at a displacement gradient.
+    """A crystal of atoms that interact by `potential`, held at a displacement gradient (3.1)-(3.6).
 
-    `lattice` (d, d): lattice vectors as rows, d = 2 or 3. `basis` (n, d): atoms in fractions of them. `species`: n symbols.
-    `stretch`, `shift`: the neighbour lists hold for deformations whose smallest singular value is at least `stretch` and for
-    shifts between atoms of up to `shift` nearest distances; beyond, the fiber fails with `OUT_OF_RANGE` and gives NaN. Short
-    lists are used where they suffice: generous bounds cost little. `allow_unstable`: go on at a saddle of the energy in
-    the shifts, which else is the failure `UNSTABLE`. det F ≤ 0 gives NaN. Raises `BadInput`.
+    Condition A (d, d); state: shifts (n − 1, d), Cartesian, in the reference frame; response P (d, d).
+
+    Args:
+        lattice: Lattice vectors as rows, (d, d), d = 2 or 3, in the potential's unit of length.
+        basis: Atoms in fractions of them, (n, d).
+        species: n symbols.
+        potential: One of `fx.solids.potentials`.
+        stretch: The neighbour lists hold for deformations whose smallest singular value is at least this. Short lists are used
+            where they suffice, so generous bounds cost little.
+        shift: The same for shifts between atoms, in nearest distances. Beyond either bound the fiber fails with `OUT_OF_RANGE`
+            and gives NaN.
+        allow_unstable: Go on at a saddle of the energy in the shifts, which otherwise is the failure `UNSTABLE`.
+
+    det F ≤ 0 gives NaN.
+
+    Raises:
+        BadInput: Shapes, species or numbers that do not fit.
     """
 
     lattice: Float[Array, "d d"]
@@ -73,7 +85,7 @@ class Crystal(AbstractAssembled, AbstractMonitored):
         length = shift * self.nearest
         if potential.cutoff is None:
             self.cells = cells_for(lattice, basis, stretch, length)
-            # Only to hear now from a potential that has no lattice sums.
+            # A potential without lattice sums raises here, and not in the first solve.
             jax.eval_shape(lambda: potential.lattice_energy(self.lattice, self.basis @ self.lattice, species, self.cells))
         else:
             pairwise = potential.pairwise
@@ -83,9 +95,21 @@ class Crystal(AbstractAssembled, AbstractMonitored):
     def from_ase(
         atoms: Any, potential: Any, executor: Executor | None = None, step: float = 1e-5, allow_unstable: bool = False
     ):
-        """A crystal from periodic ASE Atoms; `potential`: ours, or any ASE calculator, which makes it a `CalculatorCrystal`.
+        """A crystal from periodic ASE Atoms.
 
-        `executor` and `step` are for ASE calculators, see there. Raises `BadInput`, and `MissingExtra` without ase.
+        Args:
+            atoms: The undeformed cell.
+            potential: One of `fx.solids.potentials`, or any ASE calculator.
+            executor: For ASE calculators, see `CalculatorCrystal`.
+            step: For ASE calculators, see `CalculatorCrystal`.
+            allow_unstable: As for `Crystal`.
+
+        Returns:
+            A `Crystal`, or with an ASE calculator a `CalculatorCrystal`.
+
+        Raises:
+            BadInput: Atoms or potential that make no crystal.
+            MissingExtra: ase is not installed.
         """
         from fiberax.physics.solids.calculators.calculator import crystal_from_ase
 
@@ -302,6 +326,15 @@ _tangent = _native(_moduli, _plain_tangent)
 
 
 def positions(crystal, state, A) -> Float[Array, "n d"]:
-    """Positions (n, d) of the atoms of the deformed cell of any crystal with shifts `state`; atom 0 is where F takes it."""
+    """Positions of the atoms of the deformed cell of any crystal.
+
+    Args:
+        crystal: The fiber.
+        state: Shifts, (n − 1, d).
+        A: Displacement gradient, (d, d).
+
+    Returns:
+        Positions (n, d); atom 0 is where F = I + A takes it.
+    """
     A, state = jnp.asarray(A, float), jnp.asarray(state, float)
     return (crystal.basis @ crystal.lattice + assembly.all_shifts(state)) @ assembly.gradient_of(A).T

@@ -1,7 +1,7 @@
-"""Where the Cauchy-Born rule keeps its ground: W_ξξ positive definite, and the acoustic tensor for every direction.
+"""Validity of the Cauchy-Born rule: W_ξξ positive definite, and the acoustic tensor for every direction.
 
 Λ(k)_ij = C_iJjL k_J k_L, C the relaxed moduli dP/dA in the reference frame, k a unit vector; a mode m with m·Λ(k) m ≤ 0 is a
-lost ellipticity (spec section 3).
+loss of ellipticity (docs: mathematics, Elastic solids from atoms).
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,10 +29,16 @@ _ROUNDS = 4
 
 
 class Stability(NamedTuple):
-    """Smallest eigenvalues and what they belong to.
+    """Smallest eigenvalues, and the modes they belong to, in the reference frame.
 
-    `internal`: of W_ξξ (infinite for a simple lattice), with `shift_mode` (n − 1, d). `acoustic`: of Λ(k) over all unit k, at
-    `direction` k, with `mode` m; all in the reference frame. `shifts`: the state looked at. `stable`: both are positive.
+    Attributes:
+        internal: Smallest eigenvalue of W_ξξ (infinite for a simple lattice).
+        shift_mode: Its eigenvector, (n − 1, d).
+        acoustic: Smallest eigenvalue of Λ(k) over all unit k.
+        direction: That k, (d,).
+        mode: Its eigenvector m, (d,).
+        shifts: The state that was looked at, (n − 1, d).
+        stable: Both eigenvalues are positive.
     """
 
     internal: float
@@ -48,7 +54,7 @@ class Stability(NamedTuple):
         return self.internal > 0.0 and self.acoustic > 0.0
 
     def in_words(self) -> str:
-        """What is lost or holds, ellipticity and, for crystals with shifts, W_pp."""
+        """Ellipticity, and W_pp for crystals with shifts, in words."""
         verdict = "is lost" if not self.acoustic > 0.0 else "holds"
         words = (
             f"Ellipticity {verdict}: smallest acoustic eigenvalue {self.acoustic:.3g} in direction "
@@ -84,7 +90,7 @@ def _acoustic(moduli, k):
 
 
 def _smallest(moduli, rounds: int):
-    """Smallest eigenvalue of Λ(k) over all k (*batch): coarse directions, then ever smaller stars around the best one."""
+    """Smallest eigenvalue of Λ(k) over all k (*batch): coarse directions, then a pattern search around the best one."""
     d, batch = moduli.shape[0], moduli.shape[4:]
     grid = jnp.asarray(directions(d, _COARSE[d])).reshape((d, _COARSE[d]) + (1,) * len(batch))
     values = _acoustic(moduli, grid)
@@ -117,7 +123,7 @@ def stability_margin(crystal: "Crystal", A, shifts):
     if inner.shape[0]:
         _, pivot = solve_symmetric(inner, inner[:, 0])
         result = jnp.minimum(result, pivot / jnp.max(jnp.abs(inner), axis=(0, 1)))
-        # Second derivatives that no shift can be solved from, as where no bond is left, hold no ground.
+        # Where W_ξξ is singular, as where no bond is left, the rule does not hold.
         result = jnp.where(jnp.isnan(result) & jnp.isfinite(jnp.sum(matrix, axis=(0, 1))), 0.0, result)
     return jnp.where(crystal.valid(A, shifts) == 0, result, jnp.nan)
 
@@ -146,7 +152,7 @@ def eigenvalues(
 
 
 def _lowest(moduli: np.ndarray, k: np.ndarray, m: np.ndarray):
-    """Local minimum of the biquadratic form C_iJkL m_i k_J m_k k_L over unit vectors, by turns; it never rises."""
+    """Local minimum of the biquadratic form C_iJkL m_i k_J m_k k_L over unit vectors, alternately in m and k, never rising."""
     value = np.inf
     for _ in range(2000):
         by_k = np.einsum("iJkL,J,L->ik", moduli, k, k)
@@ -193,11 +199,19 @@ def check_crystal(what: str, crystal) -> None:
 
 
 def stability(crystal: "Crystal | CalculatorCrystal", A: Float[Array, "d d"], state: Array | None = None) -> Stability:
-    """Smallest eigenvalue of W_ξξ and of the acoustic tensor over all directions, at A and the relaxed shifts.
+    """Smallest eigenvalue of W_ξξ and of the acoustic tensor over all directions.
 
-    `state`: shifts to look at instead, relaxed or not. The directions are searched on a fine grid, the best of which are
-    refined to round-off. For an ASE calculator all are as good as its finite differences. Raises `BadInput` where the crystal
-    has no state at A, and for a fiber that is no crystal.
+    Args:
+        crystal: The fiber.
+        A: Displacement gradient, (d, d).
+        state: Shifts to look at, relaxed or not, (n − 1, d); by default the relaxed ones.
+
+    Returns:
+        A `Stability`. The directions are searched on a fine grid, and the best are refined to round-off. For an ASE calculator
+        the accuracy is that of its finite differences.
+
+    Raises:
+        BadInput: The crystal has no state at A, or the fiber is no crystal.
     """
     check_crystal("stability", crystal)
     A = jnp.asarray(A, float)

@@ -1,4 +1,4 @@
-"""Derivatives of the cell energy of a potential in moment form, assembled from scalar ones (spec section 3).
+"""Derivatives of the cell energy of a potential in moment form, assembled from scalar ones.
 
 With h_k(s) = f_k(r)/r^rank, s = r², every moment is S_k = Σ_b h_k(s_b) T_k(r_b), T = 1, r or r⊗r. At fixed slopes a = ∂Ψ/∂S the
 energy of a bond is φ = Σ_k h_k X_k with the polynomials X_k = a_k : T_k, so that
@@ -194,7 +194,7 @@ def _site(crystal: "Crystal", F, centre: int, weight, bonds, differences, order:
         if order == 0 and potential.pairwise and group.neighbour == centre:
             continue
         h = _radial(potential, name, crystal.species[group.neighbour], jnp.sum(r**2, axis=1), order)
-        # Computed once and kept: fused into the sums, exponentials and roots would be taken anew for each of them.
+        # Computed once and kept: fused into the sums, exponentials and roots would be computed again for each of them.
         r, h = jax.lax.optimization_barrier((r, h))
         groups.append((group, _Group(group.neighbour, R, r, *h)))
     if not groups:

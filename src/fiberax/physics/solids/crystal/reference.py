@@ -1,5 +1,7 @@
 """The stress-free reference of a crystal, and its elastic constants there."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -16,15 +18,21 @@ from fiberax.physics.solids.crystal.ellipticity import check_crystal, second_der
 
 _STEPS = 60
 _LONGEST = 0.05  # longest step in strain
-_RANGE = 0.15  # of strain before the neighbour lists are made anew
+_RANGE = 0.15  # of strain before the neighbour lists are made again
 
 
 class Equilibrium(eqx.Module):
     """A crystal at rest.
 
-    `crystal`: with the scaled or relaxed lattice and its shifts taken into the basis; `deformation` (d, d): F from the given
-    lattice; `scale`: det F^(1/d). `energy`: per cell; `stress` (d, d): what is left of it. `elastic`, `elastic_unrelaxed`
-    (d, d, d, d): dP/dA with relaxed and with fixed shifts, the elastic constants where no stress is left.
+    Attributes:
+        crystal: With the scaled or relaxed lattice and its shifts taken into the basis.
+        deformation: F from the given lattice, (d, d).
+        scale: det F^(1/d).
+        energy: Per cell.
+        energy_per_atom: The same, over the number of atoms.
+        stress: What is left of it, (d, d).
+        elastic: dP/dA with relaxed shifts, (d, d, d, d): the elastic constants where no stress is left.
+        elastic_unrelaxed: The same with fixed shifts.
     """
 
     crystal: Crystal | CalculatorCrystal
@@ -94,16 +102,26 @@ def _look(crystal: Crystal | CalculatorCrystal, A, shifts, tolerance: float):
 
 
 @eqx.filter_jit
-def _constants(crystal: Crystal | CalculatorCrystal, A, state):
+def _constants(crystal: Crystal | CalculatorCrystal, A, state) -> tuple[Any, ...]:
     return crystal.assemble(state, A, 2)
 
 
 def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolerance: float | None = None) -> Equilibrium:
-    """The crystal with its lattice scaled so that the mean stress vanishes; `full`: relaxed until all stress does.
+    """The crystal at rest, with its lattice scaled so that the mean stress vanishes.
 
-    `tolerance`: largest strain by which the answer may be off, by default 1e-11, and 1e-8 for ASE calculators (one in single
-    precision needs 1e-4). Elastic constants of a calculator, relaxed and unrelaxed, are finite differences of its stress and
-    forces. Raises `NotConverged` where no such lattice is found, and `BadInput` for a fiber that is no crystal.
+    Args:
+        crystal: The fiber, near its equilibrium.
+        full: Relax the lattice until all stress vanishes, not the mean alone.
+        tolerance: Largest strain by which the answer may be off, by default 1e-11, and 1e-8 for ASE calculators (one in single
+            precision needs 1e-4).
+
+    Returns:
+        An `Equilibrium`. Elastic constants of a calculator, relaxed and unrelaxed, are finite differences of its stress and
+        forces.
+
+    Raises:
+        NotConverged: No such lattice is found.
+        BadInput: The fiber is no crystal.
     """
     check_crystal("equilibrium", crystal)
     foreign = isinstance(crystal, CalculatorCrystal)
@@ -121,9 +139,7 @@ def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolera
         matrix = np.einsum("aij,ijkl,bkl->ab", basis, C, basis)
         values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
         if not np.abs(values).max() > 0.0:
-            raise NotConverged(
-                "equilibrium: no forces between the atoms are left; the potential does not hold this lattice together."
-            )
+            raise NotConverged("equilibrium: there are no forces between the atoms; the potential does not bind this lattice.")
         # Uphill where the energy bends down: |eigenvalues| keep the step a descent.
         move = -vectors @ ((vectors.T @ residual) / np.maximum(np.abs(values), 1e-12 * np.abs(values).max()))
         length = np.linalg.norm(move)
@@ -138,9 +154,9 @@ def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolera
     state = np.asarray(_look(current, jnp.asarray(A), jnp.asarray(state), inner)[0])
     found, whole = _rebuilt(current, A, state), (np.eye(d) + A) @ whole
     A, state = jnp.zeros((d, d)), jnp.zeros(state.shape)
-    W, P, C = _constants(found, A, state)
+    energy_density, P, C = _constants(found, A, state)[:3]
     fixed = jnp.asarray(second_derivatives(found, A, state)[0][: d * d, : d * d].reshape(d, d, d, d))
-    energy = float(W * found.volume)
+    energy = float(energy_density * found.volume)
     scale = float(np.linalg.det(whole) ** (1.0 / d))
     return Equilibrium(found, jnp.asarray(whole), scale, energy, energy / len(crystal.species), P, C, fixed)
 

@@ -1,4 +1,4 @@
-"""Newton for the shifts of a crystal, on the branch that begins at the undeformed state (spec section 3).
+"""Newton for the shifts of a crystal, on the branch that begins at the undeformed state (3.6).
 
 Plain Newton from the carried shifts, its steps bounded, finds the branch in four or five steps; where it does not converge, the
 deformation is applied in parts from the undeformed crystal on. Near a solution the error after a step is about the square of it

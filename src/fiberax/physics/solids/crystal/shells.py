@@ -118,7 +118,7 @@ def shells(lattice, basis, species, cutoff: float, stretch: float, shift: float,
     if pairwise:
         centres = tuple((i, 2.0) for i in range(len(basis)))
     elif len(basis) == 2 and species[0] == species[1]:
-        centres = ((0, 2.0),)  # the other atom sees the same neighbours inverted, at every F and shift
+        centres = ((0, 2.0),)  # the other atom has the same neighbours inverted, at every F and shift
     else:
         centres = tuple((i, 1.0) for i in range(len(basis)))
     groups, bonds, outside = [], [], []

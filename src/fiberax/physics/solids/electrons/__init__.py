@@ -1,1 +1,1 @@
-"""Parts of the electronic fibers: plane waves, Ewald sums, ions, exchange and correlation (spec sections 4 and 5)."""
+"""Parts of the electronic fibers: plane waves, Ewald sums, ions, exchange and correlation (3.8)-(3.22)."""

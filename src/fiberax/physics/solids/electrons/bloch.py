@@ -1,4 +1,4 @@
-"""Bloch orbitals in plane waves of a fixed table of integers (spec section 5).
+"""Bloch orbitals in plane waves of a fixed table of integers (3.17)-(3.22).
 
 ψ_k(y) = Ω^{−1/2} Σ_m c_m e^{2πi (k + m)·y} in reference coordinates y: orthonormal orbitals have orthonormal coefficients in
 every deformed cell, the kinetic energy is ½|q|², q = 2π F^{−T} L^{−1}(k + m), and nΩ = Σ_k w_k Σ_b f_b |ψ|² does not contain A.
@@ -98,7 +98,7 @@ def waves(points: Table, lattice: np.ndarray, F: Float[Array, "3 3"]) -> Float[A
 
 
 def to_grid(points: Table, c: Coefficients) -> Complex[Array, "k bands n"]:
-    """√Ω ψ e^{−2πi k·y} at all grid points, flat; one k after another, so that each stays near the processor."""
+    """√Ω ψ e^{−2πi k·y} at all grid points, flat; one k after another, so that each stays in the cache."""
     return jax.lax.map(lambda x: spread(points, *x), (c, jnp.asarray(points.place)))
 
 

@@ -1,4 +1,4 @@
-"""A deformed cell with its ions, as the density of the electrons sees it (spec section 4)."""
+"""A deformed cell with its ions, as it enters the equations of the density (3.11)."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

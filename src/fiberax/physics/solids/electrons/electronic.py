@@ -1,4 +1,4 @@
-"""What one asks of electrons: density, chemical potential, levels and bands, localised orbitals."""
+"""Results of electronic fibers: density, chemical potential, levels and bands, localised orbitals."""
 
 from typing import Any, NamedTuple
 
@@ -22,9 +22,14 @@ _TOLERANCE = 1e-10
 
 
 class Levels(NamedTuple):
-    """Points k in fractions of the reciprocal lattice, their weights, energies and occupations of bands, and μ (hartree).
+    """Bands at the points k of a fiber.
 
-    μ of an insulator is its highest level.
+    Attributes:
+        k: Points in fractions of the reciprocal lattice.
+        weights: Their weights.
+        energies: Energies of the bands, in hartree.
+        occupations: Their occupations.
+        chemical_potential: μ in hartree; that of an insulator is its highest occupied level.
     """
 
     k: Float[Array, "k 3"]
@@ -39,7 +44,7 @@ def _bare(who: str, fiber: AbstractFiber, kinds: tuple[type, ...]) -> Any:
         fiber = fiber.inner
     if not isinstance(fiber, kinds):
         names = " or ".join(f"fx.solids.{kind.__name__}" for kind in kinds)
-        raise Mismatch(f"{who} is of an {names}; this is a {type(fiber).__name__}.")
+        raise Mismatch(f"{who} needs a fiber {names}; this is a {type(fiber).__name__}.")
     return fiber
 
 
@@ -49,14 +54,35 @@ def _solved(fiber: Any, A: Any, state: Any) -> tuple[Array, Any]:
 
 
 def density(fiber: AbstractFiber, state: Any, A: Float[Array, "3 3"]) -> Float[Array, "n1 n2 n3"]:
-    """ρ (electrons per bohr³ of the deformed cell) at the grid points. Raises `Mismatch`."""
+    """The density of the electrons at the grid points.
+
+    Args:
+        fiber: A `ThomasFermi` or `KohnSham`, or a fiber over one of them.
+        state: A state of the fiber.
+        A: Displacement gradient, (3, 3).
+
+    Returns:
+        ρ (n1, n2, n3) in electrons per bohr³ of the deformed cell.
+
+    Raises:
+        Mismatch: The fiber has no electrons.
+    """
     return _bare("density", fiber, (ThomasFermi, KohnSham)).density(state, jnp.asarray(A, float))
 
 
 def chemical_potential(fiber: AbstractFiber, A: Float[Array, "3 3"], state: Any = None) -> Float[Array, ""]:
-    """μ = ∂E/∂n in hartree at displacement gradient `A`, at `state` or else in the ground state; see `Levels` for insulators.
+    """μ = ∂E/∂n, the chemical potential of the electrons; see `Levels` for insulators.
 
-    Raises `Mismatch`.
+    Args:
+        fiber: A `ThomasFermi` or `KohnSham`, or a fiber over one of them.
+        A: Displacement gradient, (3, 3).
+        state: Where to take it; by default the ground state.
+
+    Returns:
+        μ in hartree.
+
+    Raises:
+        Mismatch: The fiber has no electrons.
     """
     bare = _bare("chemical_potential", fiber, (ThomasFermi, KohnSham))
     if isinstance(bare, KohnSham):
@@ -73,7 +99,19 @@ def _potential(bare: KohnSham, A: Array, state: Any) -> tuple[h.Setting, Array]:
 
 
 def levels(fiber: AbstractFiber, A: Float[Array, "3 3"], state: Any = None) -> Levels:
-    """Energies of the orbitals of `state`, or else of the ground state. Raises `Mismatch`."""
+    """Energies of the orbitals.
+
+    Args:
+        fiber: A `KohnSham`, or a fiber over one.
+        A: Displacement gradient, (3, 3).
+        state: Whose orbitals; by default the ground state.
+
+    Returns:
+        `Levels`, energies in hartree.
+
+    Raises:
+        Mismatch: The fiber has no orbitals.
+    """
     bare = _bare("levels", fiber, (KohnSham,))
     A, state = _solved(bare, A, state)
     s, potential = _potential(bare, A, state)
@@ -90,9 +128,21 @@ def levels(fiber: AbstractFiber, A: Float[Array, "3 3"], state: Any = None) -> L
 def bands(
     fiber: AbstractFiber, A: Float[Array, "3 3"], path: Float[Array, "n 3"], count: int | None = None, state: Any = None
 ) -> Float[Array, "n count"]:
-    """The lowest `count` levels (hartree) in the potential of `state`, at points of `path`, fractions of reciprocal vectors.
+    """The lowest levels in the potential of a state, along a path.
 
-    `count`: by default four more than are filled. One dense eigenvalue problem for each point. Raises `BadInput`, `Mismatch`.
+    Args:
+        fiber: A `KohnSham`, or a fiber over one.
+        A: Displacement gradient, (3, 3).
+        path: Points in fractions of reciprocal vectors, (n, 3).
+        count: Number of levels; by default four more than are filled.
+        state: Whose potential; by default the ground state.
+
+    Returns:
+        Levels (n, count) in hartree. Each point is one dense eigenvalue problem.
+
+    Raises:
+        BadInput: A path or a count that does not fit.
+        Mismatch: The fiber has no orbitals.
     """
     import scipy.linalg
 
@@ -117,10 +167,19 @@ def bands(
 
 
 def wannier(fiber: AbstractFiber, state: Any) -> Complex[Array, "bands n1 n2 n3"]:
-    """Orbitals w_b = N_k^{−1/2} Σ_k ψ_kb, localised on the crystal of N_k cells (3.21), at the grid points of that crystal.
+    """Orbitals w_b = N_k^{−1/2} Σ_k ψ_kb, localised on the crystal of N_k cells (3.21).
 
-    Their translates by lattice vectors are orthonormal, mean(w̄_a(y) w_b(y − R)) = δ_ab δ_R0, whatever the phases of ψ_kb.
-    Raises `BadInput`, `Mismatch`.
+    Args:
+        fiber: A `KohnSham`, or a fiber over one.
+        state: A state of the fiber.
+
+    Returns:
+        Orbitals (bands, n1, n2, n3) at the grid points of that crystal. Their translates by lattice vectors are orthonormal,
+        mean(w̄_a(y) w_b(y − R)) = δ_ab δ_R0, whatever the phases of ψ_kb.
+
+    Raises:
+        BadInput: Points k that are no full grid.
+        Mismatch: The fiber has no orbitals.
     """
     bare = _bare("wannier", fiber, (KohnSham,))
     if any(bare.shift):

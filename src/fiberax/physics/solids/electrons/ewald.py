@@ -1,7 +1,7 @@
 """Energy of point charges in a uniform background, by Ewald's sums (P. P. Ewald, Ann. Phys. 369 (1921) 253).
 
-The vectors that are summed are a table made for the undeformed cell, with room for strains: the sums are complete to 1e-13 for
-principal stretches between 0.6 and 1.7. Everything may be differentiated in the deformation and in the positions.
+The vectors that are summed are a table made for the undeformed cell, with a margin for strains: the sums are complete to 1e-13
+for principal stretches between 0.6 and 1.7. Everything may be differentiated in the deformation and in the positions.
 """
 
 import itertools

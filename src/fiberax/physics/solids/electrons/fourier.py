@@ -2,7 +2,7 @@
 
 A field has its values at y = j/n in [0, 1)³, at z = Lᵀy of the reference cell (rows of L: lattice vectors), and its waves
 are e^{2πi m·y} with the integers m of a fixed table. The deformed cell has the wave vectors G = 2π F^{−T} L^{−1} m. Fields are
-real, so that half of the table will do; the Nyquist waves of even grids, which have no derivative, are left out of it.
+real, so that half of the table suffices; the Nyquist waves of even grids, which have no derivative, are left out of it.
 """
 
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ def checked_grid(who: str, grid) -> tuple[int, int, int]:
 
 
 def deformation(condition: Float[Array, "3 3"]) -> tuple[Float[Array, "3 3"], Float[Array, ""]]:
-    """F = I + A and J = det F; NaN where J ≤ 0, which is no deformation."""
+    """F = I + A and J = det F; NaN where J ≤ 0."""
     F = jnp.eye(3) + condition
     J = jnp.linalg.det(F)
     return F, jnp.where(J > 0.0, J, jnp.nan)
@@ -56,13 +56,13 @@ def integers(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def kept(shape: tuple[int, int, int]) -> np.ndarray:
-    """Which of the waves are no Nyquist waves."""
+    """Which of the waves are not Nyquist waves."""
     good = [2 * np.abs(m) != n for m, n in zip(integers(shape), shape)]
     return good[0] & good[1] & good[2]
 
 
 def weights(shape: tuple[int, int, int]) -> np.ndarray:
-    """How often each wave of the half table stands in the whole one, 0 for Nyquist waves: mean(a b) = Σ w Re(a* b)."""
+    """How often each wave of the half table is in the whole one, 0 for Nyquist waves: mean(a b) = Σ w Re(a* b)."""
     twice = np.full((1, 1, shape[2] // 2 + 1), 2.0)
     twice[..., 0] = 1.0
     return np.where(kept(shape), twice, 0.0)

@@ -1,7 +1,7 @@
 """Parameters of the separable pseudopotentials of Goedecker, Teter and Hutter for LDA, hartree and bohr.
 
 S. Goedecker, M. Teter, J. Hutter, Phys. Rev. B 54 (1996) 1703; C. Hartwigsen, S. Goedecker, J. Hutter, Phys. Rev. B 58 (1998)
-3641; table of M. Krack, Theor. Chem. Acc. 114 (2005) 145. A symbol may say its valence, as "Ga-q3".
+3641; table of M. Krack, Theor. Chem. Acc. 114 (2005) 145. A symbol may contain its valence, as "Ga-q3".
 """
 
 from typing import NamedTuple

@@ -15,7 +15,7 @@ _SHAKES = 20
 
 
 class Setting(NamedTuple):
-    """What does not change while orbitals do. `there`: plane waves that are in the basis at this deformation."""
+    """What stays constant while orbitals change. `there`: plane waves that are in the basis at this deformation."""
 
     points: Table
     xc: lda.Functional | None
@@ -101,9 +101,10 @@ def spanning(c: Coefficients) -> Coefficients:
 
 
 def held(c: Coefficients, weights: Any) -> Any:
-    """Zero, with the gradient of a spring (of DEEP hartree) that holds c, without which c is free to turn in its span.
+    """Zero, with the gradient of a spring (of DEEP hartree) that holds c, which could otherwise rotate within its span.
 
-    Orthonormal c feel nothing. Linear solvers at the minimum need it: round-off grows along what costs no energy.
+    The spring exerts no force on orthonormal c. Linear solvers at the minimum need it: round-off grows along directions
+    without stiffness.
     """
     eye = jnp.eye(c.shape[1])
     off = inner(jax.lax.stop_gradient(c), c) - eye

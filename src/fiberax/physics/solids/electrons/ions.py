@@ -1,4 +1,4 @@
-"""Ions as local charges that attract electrons: m^a of (3.11), never deformed (spec section 4).
+"""Ions as local charges that attract electrons: m^a of (3.11), never deformed.
 
 An ion is given by the Fourier transform m(|G|) of its charge density, m(0) = Z; the potential of one electron in it is
 v(|G|) = −4π m(|G|)/|G|². What is left of v at G = 0 without the Coulomb tail, lim (v + 4πZ/|G|²), is `at_zero`.
@@ -45,7 +45,12 @@ class Ion(eqx.Module):
 
 
 class Gaussian(Ion):
-    """The charge density Z (α/π)^{3/2} exp(−α r²); `alpha` in 1/bohr²."""
+    """The charge density Z (α/π)^{3/2} exp(−α r²).
+
+    Args:
+        Z: Charge, in electrons.
+        alpha: α in 1/bohr².
+    """
 
     charge: float
     alpha: float
@@ -65,10 +70,13 @@ class Gaussian(Ion):
 
 
 class GTHLocal(Ion):
-    """Local part of the pseudopotential of Goedecker, Teter and Hutter for LDA, of `symbol` ("Al", or "Ga-q13" to choose).
+    """Local part of the pseudopotential of Goedecker, Teter and Hutter for LDA (Phys. Rev. B 54, 1996, 1703, eq. 1).
 
-    Phys. Rev. B 54 (1996) 1703, eq. 1. `symbol` may be an `ions.Parameters` of your own. Raises `BadInput` for an element that
-    is not in the table, and for parameters that are none.
+    Args:
+        symbol: An element ("Al"), or an element with its valence charge ("Ga-q13"), or an `ions.Parameters` of your own.
+
+    Raises:
+        BadInput: An element that is not in the table, or parameters that are none.
     """
 
     charge: float
@@ -96,7 +104,11 @@ class GTHLocal(Ion):
 
 
 class GTH(GTHLocal):
-    """The whole pseudopotential, with its separable part, for `fx.solids.KohnSham`."""
+    """The whole pseudopotential, with its separable part, for `fx.solids.KohnSham`.
+
+    Args:
+        symbol: As for `GTHLocal`.
+    """
 
     separable: Projectors = eqx.field(static=True)
 
@@ -113,7 +125,11 @@ class GTH(GTHLocal):
 class Tabulated(Ion):
     """A charge density from a text file of two columns, |G| (1/bohr) from 0 on and m(G) (electrons); # begins a comment.
 
-    A natural cubic spline in |G| that is level at 0. Raises `BadInput` for a file that is missing or holds something else.
+    Args:
+        file: The file. Values between its rows are those of a natural cubic spline in |G| that is level at 0.
+
+    Raises:
+        BadInput: The file is missing, or holds something else.
     """
 
     charge: float

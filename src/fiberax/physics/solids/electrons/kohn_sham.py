@@ -1,10 +1,10 @@
-"""Solids from Kohn-Sham electrons (3.17)-(3.22): local density approximation, plane waves, Bloch orbitals; spec sections 5, 6.
+"""Solids from Kohn-Sham electrons (3.17)-(3.22): local density approximation, plane waves, Bloch orbitals.
 
 Per cell, in hartree and bohr,
 
     E = Σ_k w_k Σ_b f_kb ⟨ψ_kb| −½∇² + V_nl |ψ_kb⟩ + Coulomb + ∫ρ ε_xc(ρ) − T S,    W = E/Ω₀,
 
-in the convention of electronic-structure codes. `electrons/bloch.py` says how A enters: through wave vectors alone, so that
+in the convention of electronic-structure codes. A enters through wave vectors alone (see `bloch.py`), so that
 with the fixed basis P = ∂W/∂A at fixed coefficients and occupations is the exact derivative of the discrete W at its minimum.
 
 W of insulators is that of the orbitals' span, whose gradient Hc − cΛ needs no multipliers. In motion they are held orthonormal:
@@ -38,7 +38,7 @@ from fiberax.physics.solids.electrons.stiefel import minimum
 
 Basis = Literal["fixed", "cutoff"]
 
-_ROOM = 1.2  # largest stretch of a cell that basis="cutoff" bears
+_ROOM = 1.2  # largest stretch of a cell that basis="cutoff" allows
 _STEP, _FINE = 1e-4, 1e-9  # of A for tangents of metals, and the tolerance of their electrons
 
 
@@ -60,12 +60,15 @@ class KohnSham(AbstractAssembled):
             as other codes do at each cell; W jumps where a wave enters, and P, which is the Hellmann-Feynman stress without
             Pulay's term, differs from the slope of W by (2/3)(E_cut/Ω) dE/dE_cut: much at low cutoff.
         shift: Of the k-grid, in fractions of its step.
-        relax_positions: Whether ions come to rest with the electrons; the first stays. In motion they move together.
+        relax_positions: Whether ions relax with the electrons; the first is fixed. In motion they move together.
 
     W is in hartree per bohr³ of the reference. The state of insulators is the array of coefficients times √w_k
     (k, bands, g, 2), real and imaginary parts last; that of metals `Occupied`; with `relax_positions`, either in a `Relaxed`. A
-    solve that fails begins anew with shorter steps, once. The tangent of metals is found by differences of P; other
-    derivatives of their response are NaN. Raises `BadInput`.
+    solve that fails is repeated once with shorter steps. The tangent of metals is found by differences of P; other
+    derivatives of their response are NaN.
+
+    Raises:
+        BadInput: Options that do not fit each other, the ions or the number of electrons.
     """
 
     lattice: tuple[tuple[float, ...], ...] = eqx.field(static=True)
@@ -265,7 +268,7 @@ class KohnSham(AbstractAssembled):
     def relaxed(self, state, condition, tolerance):
         """Direct minimisation, or self-consistency where occupations are fractional, to a residual of `tolerance` hartree.
 
-        Ions come to rest by quasi-Newton steps, until their shifts are as good as `tolerance`, in fractions of the lattice.
+        Ions relax by quasi-Newton steps, until their shifts are as good as `tolerance`, in fractions of the lattice.
         """
         if not self.relax_positions:
             return self._ground(condition, state, tolerance)

@@ -18,7 +18,7 @@ _LEAST = 1e-20  # electrons per bohr³; below, ε is that of this density, and c
 def energy(density: Float[Array, "..."], functional: Functional) -> Float[Array, "..."]:
     """ε_xc(ρ) in hartree per electron, of ρ in electrons per bohr³; smooth down to ρ = 0."""
     rho = jnp.maximum(density, _LEAST)
-    log_rs = (jnp.log(3.0 / (4.0 * jnp.pi)) - jnp.log(rho)) / 3.0  # in less time than a power, and of use below
+    log_rs = (jnp.log(3.0 / (4.0 * jnp.pi)) - jnp.log(rho)) / 3.0  # faster than a power, and used below
     rs = jnp.exp(log_rs)
     if functional == "lda_pz":
         return _EXCHANGE / rs + _perdew_zunger(rs, log_rs)

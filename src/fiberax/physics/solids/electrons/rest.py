@@ -1,4 +1,4 @@
-"""Ions that come to rest with their electrons, and electrons that get a second chance."""
+"""Ions that relax with their electrons, and a second attempt for electrons that failed."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -71,7 +71,7 @@ class _Carry(NamedTuple):
 
 
 def together(ground: Callable, energy: Callable, state: Relaxed, stiff: Any, tolerance: float) -> tuple[Relaxed, Outcome]:
-    """Shifts of least energy by quasi-Newton steps (BFGS), electrons in their ground state at each.
+    """Shifts of minimal energy by quasi-Newton steps (BFGS), electrons in their ground state at each.
 
     `ground(shifts, electrons, tolerance)` gives electrons and an outcome, `energy(electrons, shifts)` hartree per cell, whose
     slope at fixed electrons is the force of Hellmann and Feynman. The residual of shifts is that slope over `stiff`.

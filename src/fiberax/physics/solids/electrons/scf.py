@@ -32,7 +32,7 @@ class Occupied(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """Functions: coefficients, kinetic and nonlocal part of H, all of H in the potential at hand."""
+    """Functions: coefficients, kinetic and nonlocal part of H, all of H in the present potential."""
 
     c: Any
     bare: Any
@@ -46,7 +46,7 @@ class _Carry(NamedTuple):
     share: Any
     heat: Any
     density: Any
-    tried: Any  # the last densities and what came out less what went in, (depth, n1, n2, n3)
+    tried: Any  # the last densities and their residuals, output minus input, (depth, n1, n2, n3)
     missed: Any
     norm: Any
     step: Any
@@ -120,7 +120,7 @@ def _lowest(s: Setting, potential, x: _Carry) -> tuple[Frame, Frame, Any]:
 
 
 def _ritz(overlap, energy, bands: int):
-    """Lowest levels in a space, and the combinations that have them; what is nearly dependent is left out."""
+    """Lowest levels in a space, and the combinations that have them; nearly dependent vectors are left out."""
     values, vectors = jnp.linalg.eigh(overlap)
     null = values < _NULL
     scaled = vectors * jnp.where(null, 0.0, jnp.where(null, 1.0, values) ** -0.5)[:, None]

@@ -1,4 +1,4 @@
-"""Orbitals of few plane waves as eigenvectors of a dense matrix: where solvers begin, and bands along a path."""
+"""Orbitals of few plane waves as eigenvectors of a dense matrix: starts of solvers, and bands along a path."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +9,7 @@ from fiberax.physics.solids.electrons import hamiltonian as h
 from fiberax.physics.solids.electrons.bloch import Coefficients
 
 _FEW = 60  # plane waves of the dense problem from which orbitals begin
-_ABSENT = 1e4  # hartree, of waves that are not there
+_ABSENT = 1e4  # hartree, of waves that are not in the basis
 
 
 def matrix(s: h.Setting, potential: Float[Array, "n1 n2 n3"], few: int) -> Complex[Array, "k few few"]:

@@ -1,7 +1,7 @@
 """Ground states ϕ of (−½λ_W ∇² + V(ϕ²)) ϕ = μ ϕ with a norm that is held: conjugate gradients on the sphere mean(u²) = 1.
 
 Directions are preconditioned waves by waves, the step along a great circle comes from the exact second derivative, bounded
-where the energy is not convex, and a step that raises the energy is taken back. −½λ_W∇²u is carried along with u, so that an
+where the energy is not convex, and a step that raises the energy is taken back. −½λ_W∇²u is updated together with u, so that an
 iteration costs seven transforms.
 """
 

@@ -2,7 +2,7 @@
 
 T. A. Arias, M. C. Payne, J. D. Joannopoulos, Phys. Rev. Lett. 69 (1992) 1077; A. Edelman, T. A. Arias, S. T. Smith, SIAM J.
 Matrix Anal. Appl. 20 (1998) 303. The step along a direction comes from the exact second derivative of the energy; orbitals on
-the grid are carried along, so that an iteration costs two transforms of each. A step that raises the energy is taken back.
+the grid are updated as well, so that an iteration costs two transforms of each. A step that raises the energy is taken back.
 """
 
 from typing import Any, NamedTuple
@@ -139,7 +139,7 @@ def _turned(share, psi, moved, t, root) -> tuple[Any, Any]:
 
 
 def _inverse_root(small):
-    """(1 + S)^{−1/2} for Hermitian S below 1, by Newton's iteration: matrices are too small for anything else."""
+    """(1 + S)^{−1/2} for Hermitian S below 1, by Newton's iteration: other methods do not pay off for such small matrices."""
     eye = jnp.eye(small.shape[-1])
     found = jnp.broadcast_to(eye, small.shape).astype(small.dtype)
     for _ in range(6):

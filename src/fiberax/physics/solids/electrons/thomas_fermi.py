@@ -1,4 +1,4 @@
-"""Solids from orbital-free electrons: the Thomas-Fermi-von Weizsäcker fiber (3.8)-(3.16), spec sections 4 and 6.
+"""Solids from orbital-free electrons: the Thomas-Fermi-von Weizsäcker fiber (3.8)-(3.16).
 
 With the density pulled back, ρ = (n/(JΩ₀)) u², mean(u²) = 1, the constraint does not contain A, and P = ∂W/∂A at fixed u is
 the whole Hellmann-Feynman stress; u lives on a grid in reference coordinates, and A enters through the metric alone, so that P
@@ -47,15 +47,18 @@ class ThomasFermi(AbstractAssembled):
         lattice: Rows are lattice vectors, bohr.
         ions: One ion at the origin, or a list of (ion, fractional position); see `fx.solids.ions`.
         electrons: n per cell; neutral cells have the sum of the ions' charges.
-        grid: Points along the three lattice vectors. Odd numbers waste nothing; fields are spectrally accurate.
+        grid: Points along the three lattice vectors. Odd numbers use every mode; fields are spectrally accurate.
         weizsaecker: λ_W, 1 or 1/5 or 1/9.
         xc: Exchange and correlation of the local density approximation, or None.
-        convention: Of the Coulomb energy, see above; the "paper" one needs a neutral cell to make sense.
+        convention: Of the Coulomb energy, see above; the "paper" one is meaningful for neutral cells only.
         units: "atomic" (hartree, bohr), or "paper", with C_TF = 1 and C_W = `weizsaecker` in (3.11).
-        relax_positions: Whether ions move to rest with the density; the first stays.
+        relax_positions: Whether ions relax with the density; the first is fixed.
 
     W is in hartree per bohr³ of the reference. The state is u (n1, n2, n3), or `Relaxed`. Where det(I + A) ≤ 0, and where a
-    solve ends in a state with nodes, the outcome says so. Raises `BadInput`.
+    solve ends in a state with nodes, the outcome has a failure code.
+
+    Raises:
+        BadInput: Options that do not fit each other or the ions.
     """
 
     lattice: tuple[tuple[float, ...], ...] = eqx.field(static=True)
@@ -170,8 +173,8 @@ class ThomasFermi(AbstractAssembled):
     def relaxed(self, state, condition, tolerance):
         """Conjugate gradients on the sphere to a residual of `tolerance` times the kinetic potential of the mean density.
 
-        Ions come to rest by quasi-Newton steps, until their shifts are as good as `tolerance`, in fractions of the lattice. A
-        solve that fails begins anew with shorter steps, once.
+        Ions relax by quasi-Newton steps, until their shifts are as good as `tolerance`, in fractions of the lattice. A
+        solve that fails is repeated once with shorter steps.
         """
         if not self.relax_positions:
             return self._ground(condition, state, tolerance)

@@ -1,4 +1,4 @@
-"""Interatomic potentials (spec section 3)."""
+"""Interatomic potentials, the V of (3.1)-(3.4)."""
 
 import importlib
 from typing import Any

@@ -1,4 +1,4 @@
-"""What an interatomic potential is to a crystal: a sum of site energies, at best in moment form (spec section 3).
+"""What an interatomic potential is to a crystal: a sum of site energies, at best in moment form.
 
 Arrays are structures of arrays: components first, neighbours second, any batch of fibers LAST, since sums over leading axes
 vectorise over the fibers. The energy of a crystal is the sum of the site energies of its basis atoms.
@@ -21,8 +21,10 @@ UNITS = {
 class AbstractPotential(eqx.Module):
     """An interatomic potential.
 
-    `cutoff`: a Python number; a neighbour at this distance or further contributes exactly nothing (masks are the potential's
-    own business, see `within`). None: no cutoff, then `lattice_energy` is asked. `units`: a key of `UNITS`.
+    Attributes:
+        cutoff: A Python number; a neighbour at this distance or further contributes exactly nothing. The potential masks them
+            itself, see `within`. None: no cutoff, then `lattice_energy` is asked.
+        units: A key of `UNITS`.
     """
 
     cutoff: eqx.AbstractVar[float | None]
@@ -30,7 +32,7 @@ class AbstractPotential(eqx.Module):
 
     @property
     def elements(self) -> tuple[str, ...] | None:
-        """The species that the potential knows; None where any will do."""
+        """The species that the potential has parameters for; None for any."""
         return None
 
     @property
@@ -99,7 +101,7 @@ def moment(f: Float[Array, "n *batch"], unit: Float[Array, "d n *batch"], rank: 
 
 
 def within(function, r: Float[Array, "*any"], cutoff) -> Float[Array, "*any"]:
-    """`function(r)` for r < cutoff and 0 beyond, free of NaN in every derivative though the function be singular there."""
+    """`function(r)` for r < cutoff and 0 beyond, free of NaN in every derivative, even if the function is singular there."""
     inside = r < cutoff
     return jnp.where(inside, function(jnp.where(inside, r, 0.75 * cutoff)), 0.0)
 

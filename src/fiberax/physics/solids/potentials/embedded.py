@@ -22,8 +22,8 @@ class EAM(AbstractMomentPotential):
     """Embedded-atom potential from a DYNAMO table, units "metal" (M. S. Daw, M. I. Baskes, Phys. Rev. B 29, 6443 (1984)).
 
     Interpolated as LAMMPS does: the cubic Hermite spline of `tables.py` through F(ρ), ρ(r) and r φ(r) (of `funcfl`:
-    27.2·0.529 Z²). Exactly zero from the cutoff of the file on, though the table go further; where the table ends before,
-    the last value stays up to the cutoff. F goes on as a straight line above the table, and as its first cubic below zero.
+    27.2·0.529 Z²). Exactly zero from the cutoff of the file on, even if the table is longer. Where the table is shorter,
+    the last value is used up to the cutoff. F is extrapolated linearly above the table, and by its first cubic below zero.
     LAMMPS puts a `funcfl` table on a grid of its own, which is that of the file less its last point: the slopes within the last
     steps, where a table is zero as a rule, differ.
 
@@ -45,7 +45,7 @@ class EAM(AbstractMomentPotential):
 
     def __init__(self, path: str | os.PathLike, kind: Kind = "auto"):
         tables = read_eam(path, kind)
-        # In a row the cubics of r φ and of ρ stand side by side: one gather finds both.
+        # The cubics of r φ and of ρ are in one row: one gather finds both.
         density = np.swapaxes(tables.density, 0, 1)
         self.rows = jnp.asarray(np.concatenate([coefficients(tables.pair), coefficients(density)], axis=-1))
         self.embedding = jnp.asarray(coefficients(tables.embedding))
@@ -93,7 +93,7 @@ class SuttonChen(AbstractMomentPotential):
         n: Exponent of the repulsion.
         m: Exponent of the density, below n.
         cutoff: A length, in the unit of `a`. None: none, by converged lattice sums, for crystals of one atom per cell. The
-            published parameters belong to the full sums: those alone are in equilibrium at the published lattice constants.
+            published parameters belong to the full sums: only those are in equilibrium at the published lattice constants.
         scheme: How both powers are cut off, see `pair.py`; by default "smooth".
         onset: Where the smooth scheme begins, by default 0.8 of the cutoff.
         units: "metal" for the published sets.
@@ -144,10 +144,20 @@ class SuttonChen(AbstractMomentPotential):
     def named(
         cls, element: str, cutoff: float | Literal["2a"] | None = None, scheme: Scheme | None = None, onset=None
     ) -> "SuttonChen":
-        """The published set of an element (Ni, Cu, Rh, Pd, Ag, Ir, Pt, Au, Pb, Al), for that alone; `cutoff` in Å.
+        """The published set of an element, for that element only.
 
-        By default none: the lattice constants are then the published ones (to their 1e-5). "2a" is faster and takes any cell;
-        with the smooth scheme the lattice constants are 0.0003 to 0.0013 Å less (Al: 0.005 Å).
+        Args:
+            element: Ni, Cu, Rh, Pd, Ag, Ir, Pt, Au, Pb or Al.
+            cutoff: In Å. None (default): the lattice constants are the published ones (to their 1e-5). "2a" is faster and
+                allows any cell; with the smooth scheme the lattice constants are 0.0003 to 0.0013 Å less (Al: 0.005 Å).
+            scheme: As for `SuttonChen`.
+            onset: As for `SuttonChen`.
+
+        Returns:
+            The potential, in eV and Å.
+
+        Raises:
+            BadInput: There is no published set for the element.
         """
         if element not in SUTTON_CHEN:
             raise BadInput(f"SuttonChen: no published set for {element!r}, only for {', '.join(SUTTON_CHEN)}.")

@@ -1,7 +1,7 @@
 """Files of interatomic potentials: LAMMPS's `.sw` and `.tersoff`, DYNAMO's tables `setfl`, `fs` and `funcfl`, all in eV and Å.
 
 Formats: pages pair_sw, pair_tersoff and pair_eam of the LAMMPS manual; Daw, Foiles, Baskes, Mater. Sci. Rep. 9, 251 (1993).
-Whatever is wrong with a file gives one `BadInput` with its name, the line, what was expected and what stands there.
+Any fault of a file gives one `BadInput` with its name, the line, what was expected and what was found.
 """
 
 import math
@@ -28,7 +28,7 @@ _SYMBOLS = (
     "Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi "
     "Po At Rn Fr Ra Ac Th Pa U Np Pu"
 )
-# Fewer points do not carry the five-point slopes of `tables.py`.
+# The five-point slopes of `tables.py` need as many points.
 MIN_POINTS = 5
 
 
@@ -52,19 +52,48 @@ class EAMTables:
 
 
 def read_sw(path: str | os.PathLike) -> dict[Triple, dict[str, float]]:
-    """Entries of a Stillinger-Weber file by their three elements; the keys of an entry are `SW`."""
+    """Read a Stillinger-Weber file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Entries by their three elements; the keys of an entry are `SW`.
+
+    Raises:
+        BadInput: The file is missing or damaged; with the line, what was expected and what was found.
+    """
     return _entries(path, SW, "Stillinger-Weber")
 
 
 def read_tersoff(path: str | os.PathLike) -> dict[Triple, dict[str, float]]:
-    """Entries of a Tersoff file by their three elements; the keys of an entry are `TERSOFF`."""
+    """Read a Tersoff file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Entries by their three elements; the keys of an entry are `TERSOFF`.
+
+    Raises:
+        BadInput: The file is missing or damaged; with the line, what was expected and what was found.
+    """
     return _entries(path, TERSOFF, "Tersoff")
 
 
 def read_eam(path: str | os.PathLike, kind: Kind = "auto") -> EAMTables:
-    """Tables of a `setfl` (`eam.alloy`), `fs` (`eam.fs`) or `funcfl` file.
+    """Read a `setfl` (`eam.alloy`), `fs` (`eam.fs`) or `funcfl` file.
 
-    "auto": `fs` where the name ends in ".fs", else `setfl` where line 4 is a number of elements and their names, else `funcfl`.
+    Args:
+        path: The file.
+        kind: The format. "auto": `fs` where the name ends in ".fs", else `setfl` where line 4 is a number of elements and their
+            names, else `funcfl`.
+
+    Returns:
+        The tables.
+
+    Raises:
+        BadInput: The file is missing or damaged; with the line, what was expected and what was found.
     """
     if kind not in get_args(Kind):
         raise BadInput(f"kind={kind!r} is not one of {', '.join(map(repr, get_args(Kind)))}.")
@@ -75,7 +104,7 @@ def read_eam(path: str | os.PathLike, kind: Kind = "auto") -> EAMTables:
 
 
 class _Text:
-    """The words of a file with their lines; `number` and its like take the next word or say what they missed."""
+    """The words of a file with their lines; `number` and others take the next word, or raise with what they expected."""
 
     def __init__(self, path, comments: bool = False):
         self.path = Path(path)
@@ -94,7 +123,7 @@ class _Text:
         return self._lines[number - 1].split() if number <= len(self._lines) else []
 
     def rest(self, start: int) -> None:
-        """Go on with the first word of line `start`."""
+        """Continue with the first word of line `start`."""
         self._words = [(k, word) for k, line in enumerate(self._lines[start - 1 :], start) for word in line.split()]
         self._next = 0
 
@@ -110,11 +139,11 @@ class _Text:
         return self._next < len(self._words)
 
     def continues(self) -> bool:
-        """Whether the line of the word taken last goes on."""
+        """Whether the line has more words after the last one taken."""
         return self.more() and self._words[self._next][0] == self._words[self._next - 1][0]
 
     def fail(self, expected: str) -> NoReturn:
-        """Complain about the word taken last."""
+        """Raise `BadInput` about the word taken last."""
         line, word = self._words[self._next - 1]
         raise BadInput(f"{self.path}, line {line}: expected {expected}, found {word!r}.")
 
@@ -195,7 +224,7 @@ def _setfl(text: _Text, pairwise_density: bool) -> EAMTables:
     for a, name in enumerate(names):
         text.count(f"the atomic number of {name}", 0)
         masses.append(text.number(f"the mass of {name}"))
-        # LAMMPS asks for number and mass alone, and some files leave out what follows.
+        # LAMMPS reads number and mass only, and some files leave out the rest.
         constant = text.number(f"the lattice constant of {name}") if text.continues() else 0.0
         lattices.append((constant, text.take(f"the lattice of {name}") if text.continues() else ""))
         embedding.append(text.table(nrho, f"the embedding function of {name}"))

@@ -1,4 +1,4 @@
-"""Pair potentials E = ½ Σ_{i≠j} φ(r_ij) and the ways to cut them off (spec section 3).
+"""Pair potentials E = ½ Σ_{i≠j} φ(r_ij) and the ways to cut them off (3.3), each pair once.
 
 With φ given and r_c the cutoff, the schemes are, for r < r_c and zero beyond:
 
@@ -36,7 +36,7 @@ def _number(value) -> Array:
 
 
 class AbstractPair(AbstractMomentPotential):
-    """A potential of distances alone; the same for every pair of species."""
+    """A potential of distances only; the same for every pair of species."""
 
     scheme: eqx.AbstractVar[Scheme]
     onset: eqx.AbstractVar[float | None]
@@ -84,7 +84,7 @@ def _switch(square, begin, end):
 
 
 def _check(potential: AbstractPair, **positive) -> None:
-    """Raise `BadInput` for parameters that make no sense; values under tracing are not looked at."""
+    """Raise `BadInput` for impossible parameters; traced values are not checked."""
     name, scheme = type(potential).__name__, potential.scheme
     cutoff, onset = potential.cutoff, 0.0 if potential.onset is None else potential.onset
     check_units(name, potential.units)
@@ -119,8 +119,14 @@ def _onset(scheme: str, onset: float | None, cutoff: float | None) -> float | No
 class LennardJones(AbstractPair):
     """φ = 4ε ((σ/r)¹² − (σ/r)⁶).
 
-    `cutoff`: a length, in the unit of `sigma` (default 2.5, which is 2.5 σ for σ = 1); None: none, by converged lattice sums.
-    `scheme`: see the top of this module; `onset`: where the smooth scheme begins, by default 0.8 of the cutoff.
+    Args:
+        epsilon: ε, an energy.
+        sigma: σ, a length.
+        cutoff: A length, in the unit of `sigma` (default 2.5, which is 2.5 σ for σ = 1). None: no cutoff, by converged lattice
+            sums.
+        scheme: "truncated", "energy-shifted", "force-shifted" or "smooth", see the top of this module.
+        onset: Where the smooth scheme begins, by default 0.8 of the cutoff.
+        units: "metal" or "reduced".
     """
 
     epsilon: Number
@@ -146,7 +152,14 @@ class LennardJones(AbstractPair):
 
 
 class Morse(AbstractPair):
-    """φ = D ((1 − exp(−α (r − r0)))² − 1), of depth D at r0."""
+    """φ = D ((1 − exp(−α (r − r0)))² − 1), of depth D at r0.
+
+    Args:
+        depth: D, an energy.
+        alpha: α, one over a length.
+        r0: Distance of the minimum.
+        cutoff: As for `LennardJones`; so are `scheme`, `onset` and `units`.
+    """
 
     depth: Number
     alpha: Number
@@ -167,7 +180,14 @@ class Morse(AbstractPair):
 
 
 class Buckingham(AbstractPair):
-    """φ = A exp(−r/ρ) − C/r⁶. It falls without bound at short distances, as the form does."""
+    """φ = A exp(−r/ρ) − C/r⁶. As r → 0 this form tends to −∞.
+
+    Args:
+        A: An energy.
+        rho: ρ, a length.
+        C: An energy times a length to the sixth power.
+        cutoff: As for `LennardJones`; so are `scheme`, `onset` and `units`.
+    """
 
     A: Number
     rho: Number
@@ -187,7 +207,7 @@ class Buckingham(AbstractPair):
 
 
 def _free(function: Callable) -> Any:
-    """`function` with traced values that it closes over taken into the open, so that they can be differentiated in."""
+    """`function` with the traced values that it closes over made explicit, so that it can be differentiated in them."""
     if isinstance(function, eqx.Module):
         return function
     converted = eqx.filter_closure_convert(function, jnp.zeros((), jnp.result_type(float)))
@@ -205,9 +225,12 @@ class _Elementwise(eqx.Module):
 
 
 class Pair(AbstractPair):
-    """A potential of one's own: `function(r)`, the pair energy in JAX operations, elementwise.
+    """A pair potential of your own.
 
-    It may be a module with parameters; then it can be differentiated in them.
+    Args:
+        function: `function(r)`, the pair energy in JAX operations, elementwise. It may be a module with parameters; then it
+            can be differentiated with respect to them.
+        cutoff: As for `LennardJones`; so are `scheme`, `onset` and `units`.
     """
 
     function: Callable

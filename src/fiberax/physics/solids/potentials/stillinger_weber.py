@@ -3,12 +3,12 @@
     E = Σ_{i<j} φ2(r_ij) + Σ_i Σ_{j<k} λε (cos θ_jik − c0)² g(r_ij) g(r_ik),       r < aσ
     φ2 = Aε (B (σ/r)^p − (σ/r)^q) exp(σ/(r − aσ)),    g = exp(γσ/(r − aσ))
 
-The triples need no triple sum: with the moments over the neighbours of one species s, M_s = Σ g u⊗u, v_s = Σ g u, G_s = Σ g, u
+No sum over triples is needed: with the moments over the neighbours of one species s, M_s = Σ g u⊗u, v_s = Σ g u, G_s = Σ g, u
 the unit vectors to the neighbours, and K_st = λε, c_st of the triples with neighbours of species s and t,
 
     Σ_{j<k} = ½ Σ_st K_st [ M_s:M_t − 2 c_st v_s·v_t + c_st² G_s G_t ] − ½ Σ_j K_ss (1 − c_ss)² g_j²
 
-where the last term takes out j = k. As in LAMMPS's pair_sw, φ2 and g of a bond i-j have the parameters of the entry (i, j, j),
+where the last term removes j = k. As in LAMMPS's pair_sw, φ2 and g of a bond i-j have the parameters of the entry (i, j, j),
 and λ, ε and c0 of a triple those of its own entry (i, j, k); of (i, j, k) and (i, k, j), which should agree, the mean is taken.
 """
 
@@ -52,17 +52,21 @@ NAMED: dict[str, tuple[str, Parameters]] = {
 }
 
 
-_AGREE = 1e-4  # relative difference of what should be the same but was rounded
+_AGREE = 1e-4  # relative difference of values that should agree but were rounded
 
 
 class StillingerWeber(AbstractMomentPotential):
     """Stillinger-Weber for one species, or for several.
 
-    `parameters`: a name ("Si", "Ge"; see `NAMED` for their sources), a file in LAMMPS format, `Parameters` of one species, or a
-    dict from triples of species (centre, neighbour, neighbour) to `Parameters`. `species`: which species of the file or dict;
-    default all of them, of which those not in the crystal cost time for nothing. For `Parameters`: the symbol, default any.
-    Exponents p and q and the cutoffs a σ are fixed numbers; the rest, scalars for one species and else arrays by triple, can be
-    differentiated in. A file's `tol`, which shortens cutoffs where LAMMPS can afford it, is not used.
+    Args:
+        parameters: A name ("Si", "Ge"; see `NAMED` for their sources), a file in LAMMPS format, `Parameters` of one species,
+            or a dict from triples of species (centre, neighbour, neighbour) to `Parameters`.
+        species: Which species of the file or dict; default all of them. Those that are not in the crystal only cost time. For
+            `Parameters`: the symbol, default any.
+        units: "metal" or "reduced".
+
+    Exponents p and q and the cutoffs a σ are fixed numbers. Derivatives exist with respect to the rest, scalars for one
+    species and arrays by triple for several. A file's `tol`, which shortens cutoffs where LAMMPS can afford it, is not used.
     """
 
     epsilon: Float[Array, "*triple"]
@@ -166,7 +170,7 @@ def _power(x, exponent: float):
 
 
 def _check(p: Parameters, where: str) -> None:
-    """Raise `BadInput` for parameters of a pair that make no sense; values under tracing are not looked at."""
+    """Raise `BadInput` for impossible parameters of a pair; traced values are not checked."""
     for name in ("a", "p", "q"):
         if not isinstance(getattr(p, name), int | float):
             raise BadInput(f"StillingerWeber: {name} must be a Python number; it sets the neighbour lists or an exponent.")
@@ -179,7 +183,7 @@ def _check(p: Parameters, where: str) -> None:
 
 
 def _chosen(source, names: tuple[str, ...] | None) -> tuple[dict[Triple, Parameters], tuple[str, ...]]:
-    """The entries of a file or dict for the species `names` (None: for all), complete and the same from either side."""
+    """The entries of a file or dict for the species `names` (None: for all), complete and symmetric."""
     if isinstance(source, Mapping):
         entries, label = dict(source), "the given dict"
     else:

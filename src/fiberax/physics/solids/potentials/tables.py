@@ -1,4 +1,4 @@
-"""Functions tabulated on a uniform grid, interpolated by the cubic Hermite spline of DYNAMO, which LAMMPS took over.
+"""Functions tabulated on a uniform grid, interpolated by the cubic Hermite spline of DYNAMO, as in LAMMPS.
 
 Slopes at the points: the five-point formula (Abramowitz and Stegun 25.3.6) inside, central differences at the second point from
 either end, one-sided ones at the ends. So the interpolant is C1 and its second derivative jumps a little at the points (Wen et
@@ -28,9 +28,9 @@ def coefficients(values: np.ndarray) -> np.ndarray:
 
 
 def interpolate(rows: Float[Array, "m c"], x: Float[Array, "*any"]) -> tuple[Array, ...]:
-    """Values at `x`, in grid steps, of the c/4 functions whose cubics stand side by side in `rows`.
+    """Values at `x`, in grid steps, of the c/4 functions whose cubics are in `rows`.
 
-    Constant beyond the last point, the first cubic goes on below the first one.
+    Constant beyond the last point; the first cubic is used below the first point.
     """
     k, t = _place(rows, x)
     found = rows[k]

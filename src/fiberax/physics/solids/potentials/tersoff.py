@@ -126,7 +126,7 @@ def _range(r, centre, half):
 
 
 def _bond_order(beta, n, zeta):
-    """(1 + (βζ)^n)^(−1/2n), by way of logarithms so that no power overflows."""
+    """(1 + (βζ)^n)^(−1/2n), through logarithms, so that no power overflows."""
     bonded = (zeta > _ALONE) & (beta > 0)
     log = jnp.log(jnp.where(bonded, beta * zeta, 1.0))
     order = jnp.exp(-jax.nn.softplus(n * log) / jnp.where(bonded, 2.0 * n, 2.0))
