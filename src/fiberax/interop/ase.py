@@ -1,4 +1,4 @@
-"""ASE out: our potentials as an ASE Calculator, and crystals as ASE Atoms. The way in is `Crystal.from_ase`.
+"""ASE out: our potentials as an ASE Calculator, and crystals as ASE Atoms. The way in is `fx.solids.from_ase`.
 
 ASE's conventions: energies in eV and lengths in Å (potentials in reduced units keep their own), cell rows are lattice vectors,
 stress is (1/V) ∂E/∂ε as a Voigt vector (xx, yy, zz, yz, xz, xy), positive in tension.
