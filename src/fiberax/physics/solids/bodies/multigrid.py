@@ -1,6 +1,7 @@
 """Conjugate gradients with smoothed aggregation, for large 3D bodies (Vaněk, Mandel and Brezina, Computing 56, 1996)."""
 
 import importlib.util
+import warnings
 
 import equinox as eqx
 import numpy as np
@@ -13,7 +14,7 @@ class Multigrid(AbstractSparseSolver):
     """Conjugate gradients, preconditioned by smoothed aggregation over rigid-body modes; for symmetric definite matrices.
 
     `tolerance` is relative to the right-hand side. Where it is not reached in `max_steps`, as for an indefinite matrix, the
-    system is handed to `Direct`. Needs pyamg, the extra `fiberax[sparse]`.
+    system is handed to `Direct`, with a warning. Needs pyamg, the extra `fiberax[sparse]`.
     """
 
     tolerance: float = eqx.field(static=True, default=1e-10)
@@ -47,4 +48,8 @@ class Multigrid(AbstractSparseSolver):
             x, info = cg(matrix, rhs, rtol=self.tolerance, maxiter=self.max_steps, M=hierarchy.aspreconditioner())
             if info == 0 and np.linalg.norm(rhs - matrix @ x) <= 10.0 * self.tolerance * np.linalg.norm(rhs):
                 return x
+            why = f"conjugate gradients did not reach the tolerance {self.tolerance:g} in {self.max_steps} steps"
+        else:
+            why = "the matrix is not positive definite: its diagonal has entries that are not positive"
+        warnings.warn(f"Multigrid: {why}. Direct solves these {len(rhs)} unknowns, in more time and memory.", stacklevel=2)
         return Direct().solve(pattern, matrix, rhs, transpose)
