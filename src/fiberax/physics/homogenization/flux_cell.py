@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow
+from fiberax.numerics.conjugate_gradients import ratio
 from fiberax.numerics.result import Result, outcome
 from fiberax.physics.homogenization.cell import check_shape
 from fiberax.physics.homogenization.discretisation import (
@@ -23,7 +24,7 @@ from fiberax.physics.homogenization.discretisation import (
     axes,
     fourier_filter,
 )
-from fiberax.physics.homogenization.krylov import bicgstab2, conjugate_gradients, ratio
+from fiberax.physics.homogenization.krylov import bicgstab2, conjugate_gradients
 from fiberax.physics.homogenization.medium import System, inverse_symbol, krylov_symbol, real_system
 
 _ASYMMETRY = 1e-12
