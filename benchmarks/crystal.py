@@ -202,7 +202,7 @@ def lennard_jones():
     print(f"one-atom cell from four-atom cell: {np.abs(W1 - W4).max():.1e}")
     times = interleave({"C": c, "fiberax, four atoms": ours, "P alone": stress, "fiberax, one atom": small}, repeats=21)
     for name, crystal in (("C", None), ("fiberax, four atoms", four), ("P alone", four), ("fiberax, one atom", simple)):
-        count = len(pairs[0]) if crystal is None else sum(group.near for group in crystal.shells.groups)
+        count = len(pairs[0]) if crystal is None else sum(group.near for group in crystal.unit_cell.shells.groups)
         times[name] *= 1e9 / (512 * count)
         print(f"{name:20s} {times[name]:7.2f} ns of CPU per pair ({count} pairs)")
     for name in ("fiberax, four atoms", "P alone", "fiberax, one atom"):

@@ -23,7 +23,7 @@ GPA = 160.21766208  # one eV/A^3
 A = np.zeros((3, 3, 3))
 A[1, 0, 0], A[2, 0, 1] = 0.02, 0.02  # at rest, stretched, sheared
 with ThreadPoolExecutor(2) as threads:
-    copper = fx.solids.Crystal.from_ase(bulk("Cu", "fcc", a=3.59, cubic=True), EMT(), executor=threads)
+    copper = fx.solids.from_ase(bulk("Cu", "fcc", a=3.59, cubic=True), EMT(), executor=threads)
     r = fx.responses(copper, A, tangent=True)
     jax.block_until_ready(r)
 C11, C12, C44 = (GPA * r.tangent[0][index] for index in ((0, 0, 0, 0), (0, 0, 1, 1), (1, 2, 1, 2)))
@@ -48,7 +48,7 @@ a = np.cbrt(4 * silicon.get_volume())
 print(f"silicon, relaxed by ASE: a = {a:.5f} A, E = {silicon.get_potential_energy() / 2:.5f} eV per atom")
 assert abs(a - 5.43095) < 1e-4 and abs(silicon.get_potential_energy() / 2 + 4.3366) < 1e-4
 
-crystal = fx.solids.Crystal.from_ase(silicon, potential)
+crystal = fx.solids.from_ase(silicon, potential)
 sheared = fx.response(crystal, A[2])
 deformed = fx.interop.ase.atoms(crystal, sheared.state, A[2])
 deformed.calc = fx.interop.ase.Calculator(potential)

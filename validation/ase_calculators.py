@@ -46,7 +46,7 @@ def by_ase(cell, A, calculator):
 def fiber(cell, calculator, A):
     """Responses through the fiber, on two threads."""
     with ThreadPoolExecutor(2) as threads:
-        crystal = fx.solids.Crystal.from_ase(cell, calculator, executor=threads)
+        crystal = fx.solids.from_ase(cell, calculator, executor=threads)
         return jax.block_until_ready(fx.responses(crystal, A, tangent=True))
 
 
@@ -71,7 +71,7 @@ def ase_calculators(out):
         table.below(largest(got.energy, W), 1e-11, name, "ASE, BFGS", "W")
         table.below(largest(got.value, P), 1e-8, name, "ASE, BFGS", "P")
     potential = fx.solids.potentials.StillingerWeber("Si")
-    ours = fx.responses(fx.solids.Crystal.from_ase(bulk("Si"), potential), A, tangent=True)
+    ours = fx.responses(fx.solids.from_ase(bulk("Si"), potential), A, tangent=True)
     for quantity, bound, mine, theirs in (
         ("W", 1e-11, ours.energy, got.energy),
         ("P", 1e-11, ours.value, got.value),

@@ -39,7 +39,7 @@ def _compare(table, label, crystal, peer, bound, relaxed):
     rng = np.random.default_rng(len(label))
     A = SIZE * rng.uniform(-1, 1, (COUNT, 3, 3))
     n = len(crystal.species)
-    shifts = 0.06 * crystal.nearest * rng.uniform(-1, 1, (COUNT, n - 1, 3))
+    shifts = 0.06 * crystal.unit_cell.nearest * rng.uniform(-1, 1, (COUNT, n - 1, 3))
     parts = {"given shifts": shifts}
     if relaxed:
         found, out = jax.jit(jax.vmap(lambda A, s: crystal.solve(A, s, 1e-10)))(jnp.asarray(A), jnp.zeros(shifts.shape))

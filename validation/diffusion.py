@@ -6,23 +6,20 @@ it to runs/validation/NAME.csv, and fails where a number misses its bound.
 """
 
 import sys
-import time
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.interpolate import CubicSpline
-from table import Table
+from table import Table, run
 
 import fiberax as fx
 from fiberax.testing import ginzburg_landau_chain
 
 jax.config.update("jax_enable_x64", True)
 
-OUT = Path("runs/validation")
 SIGMAS = 4.0
 COUPLING = 1.0
 T = 0.02
@@ -159,21 +156,5 @@ def gaussian_modes(out):
 CASES = (gaussian_modes, coupled, many_spins)
 
 
-def main(names):
-    """Run the named cases; 0 where all rows keep their bounds, 1 where not, 2 for an unknown name."""
-    cases = {case.__name__: case for case in CASES}
-    unknown = [name for name in names if name not in cases]
-    if unknown:
-        print(f"unknown: {', '.join(unknown)}. Cases: {', '.join(cases)}", file=sys.stderr)
-        return 2
-    failures = []
-    for name in names or cases:
-        start = time.process_time()
-        failures += cases[name](OUT)
-        print(f"  {time.process_time() - start:.0f} s of CPU time", flush=True)
-    print("\n" + ("\n".join(failures) if failures else f"All rows keep their bounds. Tables: {OUT}"))
-    return 1 if failures else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(CASES, sys.argv[1:]))

@@ -6,8 +6,6 @@ runs/validation/NAME.csv, and fails where a number misses its bound.
 
 import csv
 import sys
-import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +13,13 @@ import numpy as np
 import plane_wave_codes as codes
 from dftpy_cell import Solver
 from electron_motion import coupled
-from table import Table
+from table import Table, run
 
 import fiberax as fx
 from fiberax.physics.solids.electrons import ewald
 
 jax.config.update("jax_enable_x64", True)
 
-OUT = Path("runs/validation")
 FCC = 0.5 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
 BCC = 0.5 * np.array([[-1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])
 SKEW = np.array([[0.01, 0.02, 0.0], [0.0, -0.01, 0.013], [0.004, 0.0, 0.006]])
@@ -175,21 +172,5 @@ def abinit_path(out):
 CASES = (orbital_free, plane_waves, published, pulay, abinit_path, coupled)
 
 
-def main(names):
-    """Run the named cases; 0 where all rows keep their bounds, 1 where not, 2 for an unknown name."""
-    cases = {case.__name__: case for case in CASES}
-    unknown = [name for name in names if name not in cases]
-    if unknown:
-        print(f"unknown: {', '.join(unknown)}. Cases: {', '.join(cases)}", file=sys.stderr)
-        return 2
-    failures = []
-    for name in names or cases:
-        start = time.process_time()
-        failures += cases[name](OUT)
-        print(f"  {time.process_time() - start:.0f} s of CPU time", flush=True)
-    print("\n" + ("\n".join(failures) if failures else f"All rows keep their bounds. Tables: {OUT}"))
-    return 1 if failures else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(CASES, sys.argv[1:]))

@@ -5,19 +5,16 @@ Each case prints a table, writes it to runs/validation/NAME.csv, and fails where
 """
 
 import sys
-import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from table import Table, fitted_order
+from table import Table, fitted_order, run
 
 import fiberax as fx
 
 jax.config.update("jax_enable_x64", True)
 
-OUT = Path("runs/validation")
 fluids = fx.fluids
 SEAMLESS = fx.Seamless(separation=np.inf)
 SIGMAS = 4.0
@@ -177,21 +174,5 @@ def weak_order(out):
 CASES = (oldroyd_b, steady_fene, start_up, steady_rods, weak_order)
 
 
-def main(names):
-    """Run the named cases; 0 where all rows keep their bounds, 1 where not, 2 for an unknown name."""
-    cases = {case.__name__: case for case in CASES}
-    unknown = [name for name in names if name not in cases]
-    if unknown:
-        print(f"unknown: {', '.join(unknown)}. Cases: {', '.join(cases)}", file=sys.stderr)
-        return 2
-    failures = []
-    for name in names or cases:
-        start = time.process_time()
-        failures += cases[name](OUT)
-        print(f"  {time.process_time() - start:.0f} s of CPU time", flush=True)
-    print("\n" + ("\n".join(failures) if failures else f"All rows keep their bounds. Tables: {OUT}"))
-    return 1 if failures else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run(CASES, sys.argv[1:]))

@@ -2,10 +2,15 @@
 
 import csv
 import math
+import sys
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
+OUT = Path("runs/validation")
 
 
 @dataclass
@@ -71,3 +76,19 @@ def orders(sizes, errors) -> np.ndarray:
 def fitted_order(sizes, errors) -> float:
     """Slope of log(error) over log(size)."""
     return float(np.polyfit(np.log(sizes), np.log(errors), 1)[0])
+
+
+def run(cases: Sequence[Callable[[Path], list[str]]], names: Sequence[str]) -> int:
+    """Run the named cases, all without a name; 0 where all rows keep their bounds, 1 where not, 2 for an unknown name."""
+    known = {case.__name__: case for case in cases}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        print(f"unknown: {', '.join(unknown)}. Cases: {', '.join(known)}", file=sys.stderr)
+        return 2
+    failures = []
+    for name in names or known:
+        start = time.process_time()
+        failures += known[name](OUT)
+        print(f"  {time.process_time() - start:.0f} s of CPU time", flush=True)
+    print("\n" + ("\n".join(failures) if failures else f"All rows keep their bounds. Tables: {OUT}"))
+    return 1 if failures else 0

@@ -100,7 +100,7 @@ def test_scikit_fem_meshes(name):
         theirs = skfem.MeshTri2.init_circle(3).with_subdomains({"right": lambda x: x[0] > 0})
     else:
         theirs = getattr(skfem, name)().refined(1).with_defaults().with_subdomains({"right": lambda x: x[0] > 0.5})
-    mesh = fx.grids.Mesh.from_skfem(theirs)
+    mesh = fx.grids.from_skfem(theirs)
     assert mesh.order == (2 if name == "MeshTri2" else 1)
     assert volume(mesh) == pytest.approx(np.pi if name == "MeshTri2" else 1.0, rel=1e-4)
     middle = mesh.points[mesh.cells[:, : mesh.dim + 1]].mean(axis=1)
@@ -124,7 +124,7 @@ def test_gmsh_files_keep_named_groups_and_drop_z(tmp_path, kind, order):
     data = {"gmsh:physical": tags, "gmsh:geometrical": tags}
     field = {name: np.array(value) for name, value in groups.items()}
     meshio.Mesh(points, cells, cell_data=data, field_data=field).write(tmp_path / "body.msh", "gmsh22", binary=False)
-    read = fx.grids.Mesh.from_meshio(tmp_path / "body.msh")
+    read = fx.grids.read(tmp_path / "body.msh")
     assert (read.kind, read.order, read.dim) == (kind, order, mesh.dim)
     np.testing.assert_allclose(read.points, mesh.points)
     np.testing.assert_array_equal(read.cells, mesh.cells)
@@ -135,11 +135,11 @@ def test_gmsh_files_keep_named_groups_and_drop_z(tmp_path, kind, order):
     for cut in (len(content) // 3, 2 * len(content) // 3):
         (tmp_path / "cut.msh").write_bytes(content[:cut])
         with pytest.raises(BadInput, match=r"cut\.msh"):
-            fx.grids.Mesh.from_meshio(tmp_path / "cut.msh")
+            fx.grids.read(tmp_path / "cut.msh")
 
 
 def test_files_that_are_no_meshes_are_named(tmp_path, capsys):
-    read = fx.grids.Mesh.from_meshio
+    read = fx.grids.read
     with pytest.raises(BadInput, match="does not exist"):
         read(tmp_path / "none.msh")
     (tmp_path / "empty.msh").touch()

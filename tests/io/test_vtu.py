@@ -31,7 +31,7 @@ def test_meshio_reads_back_the_mesh_and_its_fields(tmp_path, kind, order):
     stress = back.cell_data["P"][0].reshape(-1, 3, 3)
     np.testing.assert_allclose(stress[:, :2, :2], sites.reshape(-1, 2, 2, 2).mean(axis=1))
     assert np.all(stress[:, 2] == 0) and np.all(stress[:, :, 2] == 0)
-    again = fx.grids.Mesh.from_meshio(tmp_path / "a.vtu")
+    again = fx.grids.read(tmp_path / "a.vtu")
     assert (again.kind, again.order) == (kind, order)
 
 

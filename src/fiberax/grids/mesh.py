@@ -6,7 +6,6 @@ Cells are isoparametric (see `elements`): the order of the mesh is the order of 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -133,24 +132,6 @@ class Mesh:
             known = ", ".join(map(repr, sorted(self.boundaries))) or "none"
             raise BadInput(f"The mesh has no boundary {name!r}. Its boundaries: {known}.")
         return self.boundaries[name]
-
-    @classmethod
-    def from_meshio(cls, source: Any) -> "Mesh":
-        """A mesh of meshio's or the path of a file that it reads, such as Gmsh's `.msh`; physical groups give the names.
-
-        The third coordinate of plane meshes is dropped. Raises `BadInput` for files that are missing, damaged or hold cells
-        of unknown or mixed kinds, `MissingExtra` where meshio is absent.
-        """
-        from fiberax.grids import readers
-
-        return readers.from_meshio(source)
-
-    @classmethod
-    def from_skfem(cls, mesh: Any) -> "Mesh":
-        """A mesh of scikit-fem's, straight or of order 2, with its named boundaries and subdomains. Raises `BadInput`."""
-        from fiberax.grids import readers
-
-        return readers.from_skfem(mesh)
 
 
 def boundary_facets(kind: str, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -27,8 +27,18 @@ _KINDS = {
 _DIM = {"point": 0, "interval": 1, "triangle": 2, "quad": 2, "tet": 3, "hex": 3}
 
 
-def from_meshio(source: Any) -> Mesh:
-    """See `Mesh.from_meshio`."""
+def read(source: Any) -> Mesh:
+    """A mesh from a file that meshio reads, such as Gmsh's `.msh`; physical groups give the names.
+
+    The third coordinate of plane meshes is dropped.
+
+    Args:
+        source: The path of the file, or a mesh of meshio.
+
+    Raises:
+        BadInput: The file is missing or damaged, or holds cells of unknown or mixed kinds.
+        MissingExtra: meshio is absent.
+    """
     try:
         import meshio
     except ImportError as error:
@@ -110,10 +120,14 @@ def _groups(mesh, blocks, types: set[str]) -> dict[str, np.ndarray]:
 
 
 def from_skfem(mesh: Any) -> Mesh:
-    """See `Mesh.from_skfem`."""
+    """A mesh of scikit-fem, straight or of order 2, with its named boundaries and subdomains.
+
+    Raises:
+        BadInput: It is no such mesh, or its cells are of an unknown kind.
+    """
     skfem = elements.skfem()
     if not isinstance(mesh, skfem.Mesh):
-        raise BadInput(f"Mesh.from_skfem takes a mesh of scikit-fem; it got a {type(mesh).__name__}.")
+        raise BadInput(f"grids.from_skfem takes a mesh of scikit-fem; it got a {type(mesh).__name__}.")
     kind, order = _skfem_kind(mesh)
     dofs = np.asarray(mesh.dofs.element_dofs).T  # (E, k) in scikit-fem's order
     cells = dofs[:, elements.from_skfem_order(kind, order)]
@@ -132,4 +146,4 @@ def _skfem_kind(mesh: Any) -> tuple[str, int]:
     for (kind, order), known in elements.SKFEM.items():
         if name == known:
             return kind, order
-    raise BadInput(f"Mesh.from_skfem: {type(mesh).__name__} has cells {name}, which are not known (straight or of order 2).")
+    raise BadInput(f"grids.from_skfem: {type(mesh).__name__} has cells {name}, which are not known (straight or of order 2).")

@@ -1,4 +1,4 @@
-"""From fiberax to ASE: potentials as an ASE calculator, crystals as ASE Atoms. The other direction is `Crystal.from_ase`.
+"""From fiberax to ASE: potentials as an ASE calculator, crystals as ASE Atoms. The other direction is `fx.solids.from_ase`.
 
 ASE's conventions: energies in eV and lengths in Å (potentials in reduced units keep their own), cell rows are lattice vectors,
 stress is (1/V) ∂E/∂ε as a Voigt vector (xx, yy, zz, yz, xz, xy), positive in tension.

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fiberax.numerics.conjugate_gradients import conjugate_gradients
 from fiberax.numerics.separable import End, Ends, Separable, cell_modes, face_modes
 
 Velocity = tuple[Float[Array, "nx1 ny"], Float[Array, "nx ny1"]]
@@ -160,24 +161,9 @@ class Stokes(eqx.Module):
         def iterate(matrix, right):
             if self.closed:  # round-off must not ask for what no pressure can do
                 right = right - jnp.mean(right)
-            target = self.tolerance**2 * jnp.vdot(right, right)
-
-            def body(carry):
-                p, r, d, before, count = carry
-                z = precondition(r)
-                rz = jnp.vdot(r, z)
-                d = z + rz / before * d
-                q = matrix(d)
-                alpha = rz / jnp.vdot(d, q)
-                return p + alpha * d, r - alpha * q, d, rz, count + 1
-
-            def going(carry):
-                _, r, _, _, count = carry
-                return (jnp.vdot(r, r) > target) & (count < self.iterations)
-
-            zero = jnp.zeros_like(right)
-            start = (zero, right, zero, jnp.full((), jnp.inf, right.dtype), jnp.zeros((), jnp.int32))
-            p, *_, count = jax.lax.while_loop(going, body, start)
-            return p, count
+            found = conjugate_gradients(
+                matrix, precondition, jnp.vdot, right, jnp.vdot(right, right), self.tolerance, self.iterations, "residual"
+            )
+            return found.correction, found.steps
 
         return jax.lax.custom_linear_solve(matrix, right, iterate, iterate, symmetric=True, has_aux=True)

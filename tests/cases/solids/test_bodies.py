@@ -49,7 +49,7 @@ def test_margins_are_those_of_stability():
     crystal = fx.solids.equilibrium(Choice(Material.SI_SW, None, None, None, None, None).crystal()[0]).crystal
     A = 0.1 * np.random.default_rng(1).standard_normal((3, 3, 3))
     states = jax.vmap(lambda A: crystal.solve(A, crystal.init(A, None), 1e-10)[0])(A)
-    internal, acoustic = eigenvalues(crystal, A, states)
+    internal, acoustic = eigenvalues(crystal.unit_cell, A, states)
     for k, state in enumerate(states):
         exact = fx.solids.stability(crystal, A[k], state)
         assert internal[k] == pytest.approx(exact.internal, rel=1e-9)

@@ -7,7 +7,7 @@ import pytest
 
 import fiberax as fx
 from fiberax.physics.fluids.boundary import parse_sides
-from fiberax.physics.fluids.flow import Creeping
+from fiberax.physics.fluids.fluid import Creeping
 from fiberax.testing import check_bundle, observed_order
 
 DRIVER = fx.Seamless(separation=np.inf)

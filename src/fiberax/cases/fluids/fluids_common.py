@@ -108,10 +108,18 @@ class FluidOptions(Case):
             if isinstance(field, Onsager):  # whose forces are otherwise those of all pairs
                 field = Expanded(field)
             # Rods that see each other may order at rest as well, in some other direction: no help then.
-            return Rod(field, self.members, self.De, noise, control=self.control and field is None)
+            return Rod(potential=field, members=self.members, De=self.De, noise=noise, control=self.control and field is None)
         if self.model is Model.CHAIN:
-            return Chain(self.law(), self.springs, self.dim, self.members, self.De, noise, control=self.control)
-        return Dumbbell(self.law(), self.dim, self.members, self.De, noise, control=self.control)
+            return Chain(
+                spring=self.law(),
+                springs=self.springs,
+                dim=self.dim,
+                members=self.members,
+                De=self.De,
+                noise=noise,
+                control=self.control,
+            )
+        return Dumbbell(spring=self.law(), dim=self.dim, members=self.members, De=self.De, noise=noise, control=self.control)
 
     def law(self) -> AbstractSpring:
         """The law of the springs. Raises `BadInput`."""

@@ -77,6 +77,6 @@ def _energies(macro: Any, record: Any) -> dict[str, np.ndarray]:
 def _eigenvalues(crystal: Any, conditions: Any, state: Any) -> dict[str, np.ndarray]:
     from fiberax.physics.solids.crystal.ellipticity import eigenvalues
 
-    internal, acoustic = eigenvalues(crystal, conditions, state)
+    internal, acoustic = eigenvalues(crystal.unit_cell, conditions, state)
     found = {"acoustic": np.asarray(acoustic)}
     return found | {"internal": np.asarray(internal)} if state[0].size else found

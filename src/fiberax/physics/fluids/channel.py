@@ -12,7 +12,7 @@ import numpy as np
 
 from fiberax.core.errors import BadInput
 from fiberax.grids.box import Box
-from fiberax.physics.fluids.flow import AbstractFluid, Parameters, evaluate
+from fiberax.physics.fluids.fluid import AbstractFluid, Parameters, evaluate
 from fiberax.transport.fixed import Fixed
 
 _LEAST = 3  # cells

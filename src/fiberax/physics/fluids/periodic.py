@@ -13,7 +13,7 @@ import numpy as np
 
 from fiberax.core.errors import BadInput
 from fiberax.grids.box import Box
-from fiberax.physics.fluids.flow import AbstractFluid, Parameters, evaluate
+from fiberax.physics.fluids.fluid import AbstractFluid, Parameters, evaluate
 
 
 class PeriodicFlow(AbstractFluid):

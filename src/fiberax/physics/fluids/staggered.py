@@ -15,7 +15,7 @@ from fiberax.grids.box import Box
 from fiberax.numerics import trees
 from fiberax.numerics.stokes import Stokes, Walls, along
 from fiberax.physics.fluids.boundary import SIDES, Outflow, along_side, net_inflow
-from fiberax.physics.fluids.flow import AbstractFluid, Parameters, evaluate
+from fiberax.physics.fluids.fluid import AbstractFluid, Parameters, evaluate
 
 
 class Staggered(NamedTuple):

@@ -21,6 +21,7 @@ from fiberax.core.equilibrium import following
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow
 from fiberax.core.solvers import Newton
+from fiberax.numerics.conjugate_gradients import Progress, ratio
 from fiberax.numerics.result import Outcome, Result, outcome
 from fiberax.physics.homogenization.closed_form import corrector_1d
 from fiberax.physics.homogenization.discretisation import (
@@ -30,7 +31,7 @@ from fiberax.physics.homogenization.discretisation import (
     fourier_filter,
 )
 from fiberax.physics.homogenization.images import Phases, read_labels
-from fiberax.physics.homogenization.krylov import Progress, bicgstab2, conjugate_gradients, ratio
+from fiberax.physics.homogenization.krylov import bicgstab2, conjugate_gradients
 from fiberax.physics.homogenization.medium import AbstractMedium, inverse_symbol, medium, reference
 
 _ASYMMETRY = 1e-13

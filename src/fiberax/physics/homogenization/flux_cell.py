@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow
 from fiberax.core.solvers import Newton
+from fiberax.numerics.conjugate_gradients import ratio
 from fiberax.numerics.newton import backtrack
 from fiberax.numerics.result import Outcome, Result, outcome
 from fiberax.physics.homogenization.cell import check_shape
@@ -27,7 +28,7 @@ from fiberax.physics.homogenization.discretisation import (
     axes,
     fourier_filter,
 )
-from fiberax.physics.homogenization.krylov import bicgstab2, conjugate_gradients, ratio
+from fiberax.physics.homogenization.krylov import bicgstab2, conjugate_gradients
 from fiberax.physics.homogenization.medium import System, inverse_symbol, krylov_symbol, real_system
 
 _ASYMMETRY = 1e-12

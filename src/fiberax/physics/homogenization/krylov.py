@@ -10,49 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from fiberax.numerics import conjugate_gradients as cg
+from fiberax.numerics.conjugate_gradients import Progress, Watch, over, ratio
 from fiberax.physics.homogenization.medium import System
 
-PATIENCE = 150  # iterations without a smaller residual before the method gives up
-RUNAWAY = 1e8  # growth of the squared residual over the smallest one that ends a round
 FLOOR = 1e-16  # relative residuals below round-off are not attempted
-
-
-class Progress(NamedTuple):
-    """What a Krylov method found: the correction, and the applications of K it took."""
-
-    correction: Array
-    steps: Int[Array, ""]
-
-
-class _Watch(NamedTuple):
-    """Squared relative residual: the smallest so far, how long ago that was, and the last."""
-
-    best: Float[Array, ""]
-    since: Int[Array, ""]
-    last: Float[Array, ""]
-
-    def fruitful(self):
-        """Whether to continue: the residual still falls, and round-off does not make it grow."""
-        return (self.since < PATIENCE) & ~(self.last > RUNAWAY * self.best)
-
-
-def _watched(watch: _Watch, level) -> _Watch:
-    better = level < watch.best
-    return _Watch(jnp.where(better, level, watch.best), jnp.where(better, 0, watch.since + 1), level)
-
-
-def _start_watch() -> _Watch:
-    return _Watch(jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), jnp.zeros(()))
-
-
-def ratio(a, b):
-    """Quotient a / b, and 0 where b is 0."""
-    safe = jnp.where(b == 0, 1.0, b)
-    return jnp.where(b == 0, 0.0, a / safe)
-
-
-def _over(scalars, like):
-    return scalars.reshape(scalars.shape + (1,) * (like.ndim - 1))
 
 
 def conjugate_gradients(system: System, r, scale, tolerance, max_steps, falling: bool = False) -> Progress:
@@ -61,28 +23,9 @@ def conjugate_gradients(system: System, r, scale, tolerance, max_steps, falling:
     With `falling`, `scale` is the energy ⟨(e+∇χ)·a(e+∇χ)⟩ of each system, and falls as the method lowers it.
     """
     tolerance = jnp.maximum(tolerance, FLOOR)
-
-    def go_on(carry):
-        _, _, _, rz, scale, step, watch = carry
-        open_ = jnp.any(rz > tolerance**2 * scale)
-        return open_ & (step < max_steps) & watch.fruitful() & jnp.all(jnp.isfinite(rz))
-
-    def body(carry):
-        x, r, p, rz, scale, step, watch = carry
-        q = system.apply(p)
-        alpha = jnp.where(rz > tolerance**2 * scale, ratio(rz, system.dot(p, q)), 0.0)
-        x = x + _over(alpha, x) * p
-        r = r - _over(alpha, r) * q
-        z = system.precondition(r)
-        new = system.dot(r, z)
-        p = z + _over(ratio(new, rz), z) * p
-        scale = scale - alpha * rz if falling else scale
-        return x, r, p, new, scale, step + 1, _watched(watch, jnp.max(ratio(new, scale)))
-
-    z = system.precondition(r)
-    start = (jnp.zeros_like(r), r, z, system.dot(r, z), scale, jnp.zeros((), jnp.int32), _start_watch())
-    x, *_, step, _ = jax.lax.while_loop(go_on, body, start)
-    return Progress(x, step)
+    return cg.conjugate_gradients(
+        system.apply, system.precondition, system.dot, r, scale, tolerance, max_steps, falling=falling
+    )
 
 
 class _Bi(NamedTuple):
@@ -93,7 +36,7 @@ class _Bi(NamedTuple):
     alpha: Float[Array, " m"]
     omega: Float[Array, " m"]
     step: Int[Array, ""]
-    watch: _Watch
+    watch: Watch
 
 
 def bicgstab2(system: System, r, scale, tolerance, max_steps) -> Progress:
@@ -123,26 +66,26 @@ def bicgstab2(system: System, r, scale, tolerance, max_steps) -> Progress:
             """One BiCG step; rows of r and u beyond j + 1 are not set yet."""
             x, r, u, rho, alpha = carry
             rho_new = dot(r[j], shadow)
-            u = r - _over(share(alpha * rho_new, rho), x) * u
+            u = r - over(share(alpha * rho_new, rho), x) * u
             u = u.at[j + 1].set(apply(u[j]))
             alpha = share(rho_new, dot(u[j + 1], shadow))
-            r = r.at[:2].add(-_over(alpha, x) * u[1:])
+            r = r.at[:2].add(-over(alpha, x) * u[1:])
             r = r.at[j + 1].set(apply(r[j]))
-            return x + _over(alpha, x) * u[0], r, u, rho_new, alpha
+            return x + over(alpha, x) * u[0], r, u, rho_new, alpha
 
         x, r, u, rho, alpha = jax.lax.fori_loop(0, 2, half, (c.x, c.r, c.u, -c.omega * c.rho, c.alpha))
         # Minimise |r₀ − ω₁ r₁ − ω₂ r₂|.
         rs, mu, nu, tau, rt = dot(r[0], r[1]), dot(r[1], r[1]), dot(r[1], r[2]), dot(r[2], r[2]), dot(r[0], r[2])
         two = share(rt - ratio(nu * rs, mu), tau - ratio(nu * nu, mu))
         one = share(rs - nu * two, mu)
-        x = x + _over(one, x) * r[0] + _over(two, x) * r[1]
-        r = r.at[0].add(-_over(one, x) * r[1] - _over(two, x) * r[2])
-        u = u.at[0].add(-_over(one, x) * u[1] - _over(two, x) * u[2])
+        x = x + over(one, x) * r[0] + over(two, x) * r[1]
+        r = r.at[0].add(-over(one, x) * r[1] - over(two, x) * r[2])
+        u = u.at[0].add(-over(one, x) * u[1] - over(two, x) * u[2])
         level = jnp.max(ratio(dot(r[0], r[0]), scale))
-        return _Bi(x, r, u, rho, alpha, two, c.step + 4, _watched(c.watch, level))
+        return _Bi(x, r, u, rho, alpha, two, c.step + 4, c.watch.after(level))
 
     ones, zero = jnp.ones_like(scale), jnp.zeros_like(r)
     rows = jnp.stack([shadow, zero, zero])
-    start = _Bi(zero, rows, jnp.zeros_like(rows), ones, 0.0 * ones, ones, jnp.zeros((), jnp.int32), _start_watch())
+    start = _Bi(zero, rows, jnp.zeros_like(rows), ones, 0.0 * ones, ones, jnp.zeros((), jnp.int32), Watch.start())
     end = jax.lax.while_loop(go_on, body, start)
     return Progress(system.root(end.x), end.step)

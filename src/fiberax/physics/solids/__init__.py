@@ -18,6 +18,7 @@ _NAMES: dict[str, str] = {
     "positions": "crystal.crystal",
     "stability": "crystal.ellipticity",
     "CalculatorCrystal": "calculators.calculator",
+    "from_ase": "calculators.atoms",
     "KohnSham": "electrons.kohn_sham",
     "levels": "electrons.electronic",
     "wannier": "electrons.electronic",

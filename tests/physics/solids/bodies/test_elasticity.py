@@ -8,6 +8,7 @@ import pytest
 
 import fiberax as fx
 from fiberax.core.errors import BadInput
+from fiberax.numerics.sparse import Direct, Pattern
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bodies import NONE, NeoHooke, distance, equilibrium, manufactured, newton_step
@@ -161,13 +162,44 @@ def test_stiffness_is_the_derivative_of_the_forces_also_where_it_is_not_symmetri
         np.testing.assert_allclose(back[free], residual[free], rtol=1e-8, atol=1e-10)
 
 
-def test_multigrid_agrees_with_the_direct_solver():
+def test_multigrid_agrees_with_the_direct_solver(monkeypatch):
+    """And it is multigrid that solves."""
     mesh = fx.grids.tets(cells=(6, 3, 3))
     options = dict(fixed={"left": True}, displacement={"right": lambda x, t: (0.2 * x[1], None, -0.1)})
     direct = fx.solids.Elasticity(mesh, **options)
     multigrid = fx.solids.Elasticity(mesh, **options, solver=fx.solids.Multigrid())
-    one, other = (equilibrium(body, FIBER)[0] for body in (direct, multigrid))
+    one = equilibrium(direct, FIBER)[0]
+    calls = []
+    monkeypatch.setattr(Direct, "solve", lambda *arguments: calls.append(arguments))
+    other = equilibrium(multigrid, FIBER)[0]
+    assert not calls
     np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+@pytest.mark.parametrize(("kind", "modes"), [(fx.grids.interval, 1), (fx.grids.triangles, 3), (fx.grids.tets, 6)])
+def test_near_null_space_is_that_of_rigid_bodies(kind, modes):
+    """(x_a − x_b)·(m_a − m_b) = 0 for all pairs of nodes, to first order the distance between them; and there are no more."""
+    mesh = kind(cells=4) if kind is fx.grids.interval else kind(cells=(2, 3, 2)[: (modes + 3) // 3])
+    near_null = fx.solids.Elasticity(mesh).pattern.near_null
+    assert near_null.shape[1] == np.linalg.matrix_rank(near_null) == modes
+    apart = mesh.points[:, None] - mesh.points[None]
+    for mode in near_null.T.reshape(modes, *mesh.points.shape):
+        stretch = np.sum(apart * (mode[:, None] - mode[None]), axis=-1)
+        np.testing.assert_allclose(stretch, 0.0, atol=1e-13)
+
+
+@pytest.mark.parametrize(("diagonal", "message"), [(2.0, "did not reach the tolerance"), (-2.0, "not positive definite")])
+def test_multigrid_says_that_it_hands_on(diagonal, message):
+    """A matrix with fewer steps than it needs, and one that is negative: the answer is right, by the direct solver."""
+    size = 400
+    pattern = Pattern(np.stack([np.arange(size - 1), np.arange(1, size)], axis=1), size)
+    sign = np.sign(diagonal)
+    blocks = np.tile(sign * np.array([[1.0, -1.0], [-1.0, 1.0]]), (size - 1, 1, 1))
+    matrix = pattern.matrix(blocks, np.full(size, 1e-3 * sign))
+    rhs = np.random.default_rng(0).standard_normal(size)
+    with pytest.warns(UserWarning, match=rf"Multigrid: .*{message}.* Direct solves these 400 unknowns"):
+        found = fx.solids.Multigrid(max_steps=1).solve(pattern, matrix, rhs, False)
+    np.testing.assert_allclose(matrix @ found, rhs, atol=1e-9)
 
 
 def test_mass_is_that_of_the_body():

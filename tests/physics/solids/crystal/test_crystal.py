@@ -53,10 +53,10 @@ def test_energy_is_the_plain_sum(hcp):
 
 def test_every_neighbour_that_enters_is_seen():
     crystal = Crystal(1.55 * FCC, [[0, 0, 0]], ["Ar"], P.LennardJones(cutoff=2.5))
-    before = np.sum(np.linalg.norm(np.asarray(crystal.shells.bonds[0]), axis=0) < 2.5)
+    before = np.sum(np.linalg.norm(np.asarray(crystal.unit_cell.shells.bonds[0]), axis=0) < 2.5)
     for stretch in (0.72, 0.85, 0.93):
         A = (stretch - 1.0) * np.eye(3)
-        now = np.sum(stretch * np.linalg.norm(np.asarray(crystal.shells.bonds[0]), axis=0) < 2.5)
+        now = np.sum(stretch * np.linalg.norm(np.asarray(crystal.unit_cell.shells.bonds[0]), axis=0) < 2.5)
         assert now > before  # a shell has come in
         np.testing.assert_allclose(fx.response(crystal, A).energy, brute(crystal, A, np.zeros((0, 3)), 6), rtol=1e-13)
 

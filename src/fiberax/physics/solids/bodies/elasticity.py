@@ -20,6 +20,7 @@ from fiberax.core.errors import BadInput
 from fiberax.core.macro import AbstractInertial, Layout, Moving
 from fiberax.grids import elements
 from fiberax.grids.mesh import Mesh, jacobians
+from fiberax.numerics.small import determinant
 from fiberax.numerics.sparse import AbstractSparseSolver, Direct, Pattern, dissection, solve
 from fiberax.physics.solids.bodies import loads
 from fiberax.physics.solids.bodies.loads import Load, Prescribed
@@ -149,7 +150,8 @@ class Elasticity(AbstractInertial):
         return held.ravel().at[self.free].set(found).reshape(residual.shape)
 
     def admissible(self, macro):
-        return jnp.all(_determinant(self.conditions(macro) + jnp.eye(self.mesh.dim)) > 0.0)
+        deformation = self.conditions(macro) + jnp.eye(self.mesh.dim)
+        return jnp.all(determinant(jnp.moveaxis(deformation, (-2, -1), (0, 1))) > 0.0)
 
     def magnitude(self):
         return _SMALL * float(np.ptp(self.mesh.points, axis=0).max()) * len(self.mesh.representatives) ** 0.5
@@ -264,16 +266,6 @@ class Elasticity(AbstractInertial):
         tangent = tangents.reshape(*self.weights.shape, dim, dim, dim, dim) * self.weights[..., None, None, None, None]
         half = jnp.einsum("eqijkl,eqbl->eqijbk", tangent, self.gradients)
         return jnp.einsum("eqaj,eqijbk->eaibk", self.gradients, half).reshape(-1, size, size)
-
-
-def _determinant(matrix):
-    """Determinant of (..., d, d) in closed form."""
-    dim = matrix.shape[-1]
-    if dim == 1:
-        return matrix[..., 0, 0]
-    if dim == 2:
-        return matrix[..., 0, 0] * matrix[..., 1, 1] - matrix[..., 0, 1] * matrix[..., 1, 0]
-    return jnp.sum(matrix[..., 0] * jnp.cross(matrix[..., 1], matrix[..., 2]), axis=-1)
 
 
 def _lumped(mesh: Mesh, density) -> np.ndarray:

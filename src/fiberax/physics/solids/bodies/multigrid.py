@@ -1,6 +1,7 @@
 """Conjugate gradients with smoothed aggregation, for large 3D bodies (Vaněk, Mandel and Brezina, Computing 56, 1996)."""
 
 import importlib.util
+import warnings
 
 import equinox as eqx
 import numpy as np
@@ -15,7 +16,7 @@ class Multigrid(AbstractSparseSolver):
     Args:
         tolerance: Size of the residual relative to the right-hand side.
         max_steps: Largest number of iterations. Where the tolerance is not reached by then, as for an indefinite matrix, the
-            system is handed to `Direct`.
+            system is handed to `Direct`, with a warning.
 
     Needs pyamg, the extra `fiberax[sparse]`.
     """
@@ -51,4 +52,8 @@ class Multigrid(AbstractSparseSolver):
             x, info = cg(matrix, rhs, rtol=self.tolerance, maxiter=self.max_steps, M=hierarchy.aspreconditioner())
             if info == 0 and np.linalg.norm(rhs - matrix @ x) <= 10.0 * self.tolerance * np.linalg.norm(rhs):
                 return x
+            why = f"conjugate gradients did not reach the tolerance {self.tolerance:g} in {self.max_steps} steps"
+        else:
+            why = "the matrix is not positive definite: its diagonal has entries that are not positive"
+        warnings.warn(f"Multigrid: {why}. Direct solves these {len(rhs)} unknowns, in more time and memory.", stacklevel=2)
         return Direct().solve(pattern, matrix, rhs, transpose)

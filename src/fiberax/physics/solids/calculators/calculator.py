@@ -24,10 +24,11 @@ from fiberax.numerics.result import outcome
 from fiberax.physics.solids.calculators.calculator_pool import Evaluator
 from fiberax.physics.solids.calculators.calculator_worker import FREE, Recipe
 from fiberax.physics.solids.crystal.assembly import check_gradient
+from fiberax.physics.solids.crystal.base import AbstractCrystal
 from fiberax.physics.solids.crystal.ellipticity import acoustic_margin, stability
 
 
-class CalculatorCrystal(AbstractAssembled, AbstractMonitored):
+class CalculatorCrystal(AbstractAssembled, AbstractMonitored, AbstractCrystal):
     """A crystal whose energy is an ASE calculator's; condition, state and response as those of `Crystal`, in eV and Å.
 
     Args:
@@ -54,7 +55,7 @@ class CalculatorCrystal(AbstractAssembled, AbstractMonitored):
         step: float = 1e-5,
         allow_unstable: bool = False,
     ):
-        recipe = Recipe(_checked(atoms), _able(calculator), _positive(step), allow_unstable)
+        recipe = Recipe(checked(atoms), _able(calculator), _positive(step), allow_unstable)
         self.evaluator = Evaluator(recipe, executor)
 
     @property
@@ -122,6 +123,11 @@ class CalculatorCrystal(AbstractAssembled, AbstractMonitored):
         """What was lost where `stability_margin` is not positive, with its direction and mode."""
         return stability(self, condition, state).in_words()
 
+    def second_derivatives(self, state, condition):
+        matrix, moduli = self.evaluator.jacobians(state, condition), self.evaluator.tangents(state, condition)
+        order = np.roll(np.arange(len(matrix)), 9)
+        return (0.5 * (matrix + matrix.T))[np.ix_(order, order)], moduli
+
     def moved(self, lattice, positions) -> "CalculatorCrystal":
         """The same atoms in another undeformed cell, rows (3, 3), at other positions (n, 3), with workers of its own."""
         recipe = self.evaluator.recipe
@@ -135,25 +141,8 @@ class CalculatorCrystal(AbstractAssembled, AbstractMonitored):
         self.evaluator.close()
 
 
-def crystal_from_ase(
-    atoms: Any, potential: Any, executor: Executor | None = None, step: float = 1e-5, allow_unstable: bool = False
-):
-    """A crystal from periodic ASE Atoms: `Crystal` for a potential of fiberax, else `CalculatorCrystal`."""
-    from fiberax.physics.solids.potentials.base import AbstractPotential
-
-    if not isinstance(potential, AbstractPotential):
-        return CalculatorCrystal(atoms, potential, executor, step, allow_unstable)
-    if executor is not None:
-        raise BadInput(f"from_ase: executor is for ASE calculators; {type(potential).__name__} works inside JAX. Leave it out.")
-    from fiberax.physics.solids.crystal.crystal import Crystal
-
-    atoms = _checked(atoms)
-    basis, species = atoms.get_scaled_positions(wrap=False), atoms.get_chemical_symbols()
-    return Crystal(atoms.cell.array, basis, species, potential, allow_unstable=allow_unstable)
-
-
-def _checked(atoms):
-    """A copy of `atoms` without calculator, periodic in three directions."""
+def checked(atoms):
+    """A bare copy of `atoms`, periodic in three directions."""
     try:
         from ase import Atoms
     except ImportError as error:

@@ -10,8 +10,6 @@ only distances enter, central.py computes W and the gradient in a shorter way. O
 in as many directions as are needed.
 """
 
-from typing import TYPE_CHECKING
-
 import jax
 import jax.numpy as jnp
 
@@ -20,10 +18,8 @@ from fiberax.core.errors import Mismatch
 from fiberax.numerics.small import solve_symmetric
 from fiberax.physics.solids.crystal.central import central_gradient
 from fiberax.physics.solids.crystal.moments import moment_sums
+from fiberax.physics.solids.crystal.unit_cell import UnitCell, all_shifts, gradient_of
 from fiberax.physics.solids.potentials.base import AbstractMomentPotential
-
-if TYPE_CHECKING:
-    from fiberax.physics.solids.crystal.crystal import Crystal
 
 
 def check_gradient(name: str, condition, d: int) -> None:
@@ -42,24 +38,13 @@ def check_gradient(name: str, condition, d: int) -> None:
     raise Mismatch(f"{name}: the condition is a displacement gradient A ({d}, {d}); it has the shape {shape}. {advice}")
 
 
-def gradient_of(A):
-    """F = I + A, for A (d, d, *batch)."""
-    d = A.shape[0]
-    return A + jnp.eye(d, dtype=A.dtype).reshape((d, d) + (1,) * (A.ndim - 2))
-
-
-def all_shifts(shifts):
-    """Shifts of all atoms: atom 0 has none."""
-    return jnp.concatenate([jnp.zeros((1, *shifts.shape[1:]), shifts.dtype), shifts])
-
-
 def _stretched(constants, batch: int):
     return constants.reshape(constants.shape + (1,) * batch)
 
 
-def _bonds(crystal: "Crystal", F, shifts, centre: int, near: bool):
+def _bonds(cell: UnitCell, F, shifts, centre: int, near: bool):
     """For every group of bonds from `centre`: group, reference vectors (d, n), components of the deformed ones (n, *batch)."""
-    batch, shells = F.ndim - 2, crystal.shells
+    batch, shells = F.ndim - 2, cell.shells
     assert shells is not None
     found = []
     for number, group in shells.of(centre):
@@ -73,28 +58,28 @@ def _bonds(crystal: "Crystal", F, shifts, centre: int, near: bool):
     return found
 
 
-def energy(crystal: "Crystal", A, shifts, near: bool):
+def energy(cell: UnitCell, A, shifts, near: bool):
     """W (*batch)."""
     F, moved = gradient_of(A), all_shifts(shifts)
-    if crystal.shells is None:
-        return _by_lattice_sum(crystal, F, moved)
+    if cell.shells is None:
+        return _by_lattice_sum(cell, F, moved)
     total = jnp.zeros(A.shape[2:], A.dtype)
-    for centre, weight in crystal.shells.centres:
-        bonds = _bonds(crystal, F, moved, centre, near)
-        names = tuple(crystal.species[group.neighbour] for group, R, _ in bonds for _ in range(R.shape[1]))
+    for centre, weight in cell.shells.centres:
+        bonds = _bonds(cell, F, moved, centre, near)
+        names = tuple(cell.species[group.neighbour] for group, R, _ in bonds for _ in range(R.shape[1]))
         r = jnp.concatenate([jnp.stack(r) for _, _, r in bonds], axis=1) if bonds else jnp.zeros((A.shape[0], 0, *A.shape[2:]))
-        total = total + weight * crystal.potential.site_energy(crystal.species[centre], names, r)
-    return total / crystal.volume
+        total = total + weight * cell.potential.site_energy(cell.species[centre], names, r)
+    return total / cell.volume
 
 
-def _by_lattice_sum(crystal: "Crystal", F, moved):
+def _by_lattice_sum(cell: UnitCell, F, moved):
     def one(F, moved):
-        positions = (crystal.basis @ crystal.lattice + moved) @ F.T
-        return crystal.potential.lattice_energy(crystal.lattice @ F.T, positions, crystal.species, crystal.cells)
+        positions = (cell.basis @ cell.lattice + moved) @ F.T
+        return cell.potential.lattice_energy(cell.lattice @ F.T, positions, cell.species, cell.cells)
 
     for _ in range(F.ndim - 2):
         one = jax.vmap(one, in_axes=-1, out_axes=-1)
-    return one(F, moved) / crystal.volume
+    return one(F, moved) / cell.volume
 
 
 def _joined(A, shifts):
@@ -107,27 +92,27 @@ def _parted(q, d: int):
     return q[: d * d].reshape(d, d, *q.shape[1:]), q[d * d :].reshape(-1, d, *q.shape[1:])
 
 
-def gradient(crystal: "Crystal", A, shifts, near: bool):
+def gradient(cell: UnitCell, A, shifts, near: bool):
     """W (*batch) and its gradient (q, *batch)."""
-    if _central(crystal):
-        value, by_F, by_shifts = central_gradient(crystal, gradient_of(A), all_shifts(shifts), near)
+    if _central(cell):
+        value, by_F, by_shifts = central_gradient(cell, gradient_of(A), all_shifts(shifts), near)
         return value, _joined(by_F, by_shifts[1:])
-    if _assembled(crystal):
-        sums = _by_moments(crystal, A, shifts, near, 1)
+    if _assembled(cell):
+        sums = _by_moments(cell, A, shifts, near, 1)
         return sums.energy, sums.gradient
     d = A.shape[0]
 
     def total(q):
-        value = energy(crystal, *_parted(q, d), near)
+        value = energy(cell, *_parted(q, d), near)
         return jnp.sum(value), value
 
     slope, value = jax.grad(total, has_aux=True)(_joined(A, shifts))
     return value, slope
 
 
-def _hessian_columns(crystal, A, shifts, near, first: int):
+def _hessian_columns(cell: UnitCell, A, shifts, near, first: int):
     d, q = A.shape[0], _joined(A, shifts)
-    slope = jax.grad(lambda q: jnp.sum(energy(crystal, *_parted(q, d), near)))
+    slope = jax.grad(lambda q: jnp.sum(energy(cell, *_parted(q, d), near)))
     directions = jnp.eye(q.shape[0], dtype=q.dtype)[first:]
 
     def column(direction):
@@ -136,21 +121,21 @@ def _hessian_columns(crystal, A, shifts, near, first: int):
     return slope(q), jnp.moveaxis(jax.vmap(column)(directions)[:, first:], 0, 1)
 
 
-def shift_hessian(crystal: "Crystal", A, shifts, near: bool):
+def shift_hessian(cell: UnitCell, A, shifts, near: bool):
     """∂W/∂ξ (m, *batch) and ∂²W/∂ξ² (m, m, *batch), shifts in one row."""
-    if _assembled(crystal):
-        sums = _by_moments(crystal, A, shifts, near, 0)
+    if _assembled(cell):
+        sums = _by_moments(cell, A, shifts, near, 0)
         return sums.gradient, sums.hessian
     first = A.shape[0] ** 2
-    slope, matrix = _hessian_columns(crystal, A, shifts, near, first)
+    slope, matrix = _hessian_columns(cell, A, shifts, near, first)
     return slope[first:], matrix
 
 
-def hessian(crystal: "Crystal", A, shifts, near: bool):
+def hessian(cell: UnitCell, A, shifts, near: bool):
     """∂²W over A and shifts together (q, q, *batch)."""
-    if _assembled(crystal):
-        return _by_moments(crystal, A, shifts, near, 2).hessian
-    return _hessian_columns(crystal, A, shifts, near, 0)[1]
+    if _assembled(cell):
+        return _by_moments(cell, A, shifts, near, 2).hessian
+    return _hessian_columns(cell, A, shifts, near, 0)[1]
 
 
 def relaxed_moduli(hessian, A):
@@ -163,17 +148,17 @@ def relaxed_moduli(hessian, A):
     return moduli.reshape(d, d, d, d, *batch)
 
 
-def _by_moments(crystal: "Crystal", A, shifts, near: bool, order: int):
+def _by_moments(cell: UnitCell, A, shifts, near: bool, order: int):
     F, moved = gradient_of(A), all_shifts(shifts)
     differences = lambda group: moved[group.neighbour] - moved[group.centre]
-    bonds = lambda centre: [(g, R, jnp.stack(r, axis=1)) for g, R, r in _bonds(crystal, F, moved, centre, near)]
-    return moment_sums(crystal, A, bonds, differences, order)
+    bonds = lambda centre: [(g, R, jnp.stack(r, axis=1)) for g, R, r in _bonds(cell, F, moved, centre, near)]
+    return moment_sums(cell, A, bonds, differences, order)
 
 
-def _assembled(crystal: "Crystal") -> bool:
-    return isinstance(crystal.potential, AbstractMomentPotential) and crystal.shells is not None
+def _assembled(cell: UnitCell) -> bool:
+    return isinstance(cell.potential, AbstractMomentPotential) and cell.shells is not None
 
 
-def _central(crystal: "Crystal") -> bool:
-    potential = crystal.potential
-    return _assembled(crystal) and isinstance(potential, AbstractMomentPotential) and not any(potential.ranks)
+def _central(cell: UnitCell) -> bool:
+    potential = cell.potential
+    return _assembled(cell) and isinstance(potential, AbstractMomentPotential) and not any(potential.ranks)

@@ -10,15 +10,12 @@ Two products with a constant matrix for each group; nothing of the size of the b
 """
 
 import functools
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
+from fiberax.physics.solids.crystal.unit_cell import UnitCell
 from fiberax.physics.solids.potentials.base import AbstractMomentPotential
-
-if TYPE_CHECKING:
-    from fiberax.physics.solids.crystal.crystal import Crystal
 
 
 def _coefficients(R, shifted: bool):
@@ -50,21 +47,21 @@ def _radial(potential: AbstractMomentPotential, centre: str, neighbour: str, s):
     return jax.jvp(lambda s: potential.radial(centre, neighbour, jnp.sqrt(s)), (s,), (jnp.ones_like(s),))
 
 
-def central_gradient(crystal: "Crystal", F, moved, near: bool):
+def central_gradient(cell: UnitCell, F, moved, near: bool):
     """W (*batch) and its gradients in F (d, d, *batch) and in the shifts `moved` of all atoms (n, d, *batch)."""
-    shells, potential, d, batch = crystal.shells, crystal.potential, F.shape[0], F.shape[2:]
+    shells, potential, d, batch = cell.shells, cell.potential, F.shape[0], F.shape[2:]
     assert shells is not None and isinstance(potential, AbstractMomentPotential)
     C = jnp.sum(F[:, :, None] * F[:, None], axis=0)
     upper = jnp.stack([C[i, j] for i in range(d) for j in range(i, d)])
     energy, products, by_shift = jnp.zeros(batch, F.dtype), jnp.zeros_like(upper), [jnp.zeros_like(F[0])] * moved.shape[0]
     dyads = jnp.zeros_like(F)  # the terms of Σ w D ⊗ D other than Σ w R ⊗ R
     for centre, weight in shells.centres:
-        name, terms = crystal.species[centre], []
+        name, terms = cell.species[centre], []
         for number, group in shells.of(centre):
             delta = None if group.neighbour == centre else moved[group.neighbour] - moved[centre]
             M = _coefficients(shells.vectors(number, near), delta is not None)
             s = (M @ _numbers(C, upper, delta).reshape(M.shape[1], -1)).reshape(-1, *batch)
-            terms.append((group.neighbour, delta, M, *_radial(potential, name, crystal.species[group.neighbour], s)))
+            terms.append((group.neighbour, delta, M, *_radial(potential, name, cell.species[group.neighbour], s)))
         sums = tuple(sum(jnp.sum(h[k], axis=0) for *_, h, _ in terms) for k in range(len(potential.ranks)))
         site, pull = jax.vjp(functools.partial(potential.embed, name), sums)
         energy = energy + weight * site
@@ -82,4 +79,4 @@ def central_gradient(crystal: "Crystal", F, moved, near: bool):
             by_shift[neighbour] = by_shift[neighbour] + force
             by_shift[centre] = by_shift[centre] - force
     by_F = 2.0 * jnp.sum(F[:, :, None] * (_full(products, d) + dyads)[None], axis=1)
-    return energy / crystal.volume, by_F / crystal.volume, jnp.stack(by_shift) / crystal.volume
+    return energy / cell.volume, by_F / cell.volume, jnp.stack(by_shift) / cell.volume

@@ -8,30 +8,26 @@ More than five methods: a fiber's own solver, link, moduli and stability margin 
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from fiberax.core.capabilities import AbstractAssembled, AbstractMonitored
-from fiberax.core.errors import BadInput
 from fiberax.core.solvers import Minimise
 from fiberax.numerics.result import Outcome, Result, outcome
-from fiberax.numerics.small import determinant, smallest_eigenvalue
-from fiberax.physics.solids.crystal import assembly
+from fiberax.physics.solids.crystal import assembly, ellipticity
+from fiberax.physics.solids.crystal.base import AbstractCrystal
 from fiberax.physics.solids.crystal.batching import trailing
-from fiberax.physics.solids.crystal.ellipticity import stability, stability_margin
+from fiberax.physics.solids.crystal.ellipticity import second_derivatives, stability
 from fiberax.physics.solids.crystal.relaxation import newton_step, relax
-from fiberax.physics.solids.crystal.shells import Shells, nearest_distance, shells
+from fiberax.physics.solids.crystal.unit_cell import UnitCell, all_shifts, gradient_of
 from fiberax.physics.solids.potentials.base import AbstractPotential
-from fiberax.physics.solids.potentials.lattice_sum import Cells, cells_for
 
 
-class Crystal(AbstractAssembled, AbstractMonitored):
+class Crystal(AbstractAssembled, AbstractMonitored, AbstractCrystal):
     """A crystal of atoms that interact by `potential`, held at a displacement gradient (3.1)-(3.6).
 
     Condition A (d, d); state: shifts (n − 1, d), Cartesian, in the reference frame; response P (d, d).
@@ -53,16 +49,8 @@ class Crystal(AbstractAssembled, AbstractMonitored):
         BadInput: Shapes, species or numbers that do not fit.
     """
 
-    lattice: Float[Array, "d d"]
-    basis: Float[Array, "n d"]
-    species: tuple[str, ...] = eqx.field(static=True)
-    potential: AbstractPotential
-    stretch: float = eqx.field(static=True)
-    shift: float = eqx.field(static=True)
+    unit_cell: UnitCell
     allow_unstable: bool = eqx.field(static=True)
-    nearest: float = eqx.field(static=True)
-    shells: Shells | None
-    cells: Cells | None
 
     def __init__(
         self,
@@ -74,51 +62,33 @@ class Crystal(AbstractAssembled, AbstractMonitored):
         shift: float = 0.25,
         allow_unstable: bool = False,
     ):
-        lattice, basis, species = _checked(lattice, basis, species, potential)
-        if not 0.0 < stretch <= 1.0 or not 0.0 < shift < 1.0:
-            raise BadInput(f"Crystal: stretch={stretch!r} and shift={shift!r} must lie between 0 and 1.")
-        self.nearest = nearest_distance(lattice, basis)
-        self.lattice, self.basis = jnp.asarray(lattice), jnp.asarray(basis)
-        self.species, self.potential = species, potential
-        self.stretch, self.shift, self.allow_unstable = float(stretch), float(shift), allow_unstable
-        self.shells = self.cells = None
-        length = shift * self.nearest
-        if potential.cutoff is None:
-            self.cells = cells_for(lattice, basis, stretch, length)
-            # A potential without lattice sums raises here, and not in the first solve.
-            jax.eval_shape(lambda: potential.lattice_energy(self.lattice, self.basis @ self.lattice, species, self.cells))
-        else:
-            pairwise = potential.pairwise
-            self.shells = shells(lattice, basis, species, float(potential.cutoff), stretch, length, pairwise)
+        self.unit_cell = UnitCell(lattice, basis, species, potential, stretch, shift)
+        self.allow_unstable = allow_unstable
 
-    @staticmethod
-    def from_ase(
-        atoms: Any, potential: Any, executor: Executor | None = None, step: float = 1e-5, allow_unstable: bool = False
-    ):
-        """A crystal from periodic ASE Atoms.
+    @property
+    def lattice(self) -> Float[Array, "d d"]:
+        """Lattice vectors of the undeformed cell, as rows."""
+        return self.unit_cell.lattice
 
-        Args:
-            atoms: The undeformed cell.
-            potential: One of `fx.solids.potentials`, or any ASE calculator.
-            executor: For ASE calculators, see `CalculatorCrystal`.
-            step: For ASE calculators, see `CalculatorCrystal`.
-            allow_unstable: As for `Crystal`.
+    @property
+    def basis(self) -> Float[Array, "n d"]:
+        """Fractional coordinates of the undeformed atoms."""
+        return self.unit_cell.basis
 
-        Returns:
-            A `Crystal`, or with an ASE calculator a `CalculatorCrystal`.
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Symbols of the atoms."""
+        return self.unit_cell.species
 
-        Raises:
-            BadInput: Atoms or potential that make no crystal.
-            MissingExtra: ase is not installed.
-        """
-        from fiberax.physics.solids.calculators.calculator import crystal_from_ase
-
-        return crystal_from_ase(atoms, potential, executor, step, allow_unstable)
+    @property
+    def potential(self) -> AbstractPotential:
+        """What the atoms interact by."""
+        return self.unit_cell.potential
 
     @property
     def volume(self) -> Float[Array, ""]:
         """Volume of the reference cell (an area in two dimensions)."""
-        return jnp.abs(determinant(self.lattice))
+        return self.unit_cell.volume
 
     def init(self, condition, key) -> Float[Array, "m d"]:
         """No shifts: the undeformed state. Raises `Mismatch` for a condition of another shape than (d, d)."""
@@ -153,26 +123,8 @@ class Crystal(AbstractAssembled, AbstractMonitored):
         """What was lost where `stability_margin` is not positive, with its direction and mode."""
         return stability(self, condition, state).in_words()
 
-    def valid(self, A, shifts):
-        """Result code of condition and shifts (batch last): SUCCESS, NONFINITE where det F ≤ 0, or OUT_OF_RANGE."""
-        F = assembly.gradient_of(A)
-        moved = assembly.all_shifts(shifts)
-        if self.shells is not None:
-            good = self.shells.holds(F, moved, False)
-        else:
-            square = jnp.sum(F[:, :, None] * F[:, None, :], axis=0)
-            low, high = smallest_eigenvalue(square), -smallest_eigenvalue(-square)
-            good = (low >= self.stretch**2) & (high <= self.stretch**-2)
-            good = good & jnp.all(jnp.sum(moved**2, axis=1) <= (self.shift * self.nearest) ** 2, axis=0)
-        code = jnp.where(good, jnp.int32(Result.SUCCESS), jnp.int32(Result.OUT_OF_RANGE))
-        return jnp.where(determinant(F) > 0.0, code, jnp.int32(Result.NONFINITE))
-
-    def shortlisted(self, function: Callable, A, shifts, near):
-        """`function(crystal, A, shifts, near)` with the short lists where they hold for the whole batch."""
-        if near is not None or self.shells is None or all(g.near == g.count for g in self.shells.groups):
-            return function(self, A, shifts, bool(near))
-        enough = jnp.all(self.shells.holds(assembly.gradient_of(A), assembly.all_shifts(shifts), True))
-        return jax.lax.cond(enough, lambda: function(self, A, shifts, True), lambda: function(self, A, shifts, False))
+    def second_derivatives(self, state, condition):
+        return second_derivatives(self.unit_cell, condition, state)
 
 
 class _Shifts(Minimise):
@@ -196,39 +148,6 @@ _REMEDIES: dict[int, str] = {
 }
 
 
-def _checked(lattice, basis, species, potential):
-    lattice, basis = np.asarray(lattice, float), np.atleast_2d(np.asarray(basis, float))
-    if lattice.shape not in ((2, 2), (3, 3)):
-        raise BadInput(
-            f"Crystal: lattice must hold 2 or 3 lattice vectors as rows, (2, 2) or (3, 3); its shape is {lattice.shape}."
-        )
-    d = lattice.shape[0]
-    if basis.ndim != 2 or basis.shape[1] != d or basis.shape[0] == 0:
-        raise BadInput(f"Crystal: basis must be (atoms, {d}), fractions of the lattice vectors; its shape is {basis.shape}.")
-    for name, array in (("lattice", lattice), ("basis", basis)):
-        if not np.all(np.isfinite(array)):
-            raise BadInput(f"Crystal: {name} is not finite at index {np.argwhere(~np.isfinite(array))[0].tolist()}.")
-    if abs(np.linalg.det(lattice)) <= 1e-9 * np.prod(np.linalg.norm(lattice, axis=1)):
-        raise BadInput(f"Crystal: the lattice vectors {lattice.tolist()} are linearly dependent.")
-    if isinstance(species, str) or not all(isinstance(s, str) for s in species) or len(species) != len(basis):
-        raise BadInput(
-            f"Crystal: species must be a list of {len(basis)} symbols, one for each atom of the basis; it is {species!r}."
-        )
-    if not isinstance(potential, AbstractPotential):
-        raise BadInput(f"Crystal: potential must be one of fx.solids.potentials; it is {potential!r}.")
-    known = potential.elements
-    for s in species:
-        if known is not None and s not in known:
-            raise BadInput(f"Crystal: species {s!r} is unknown to {type(potential).__name__}, which knows {', '.join(known)}.")
-    gaps = basis[:, None] - basis[None]
-    distance = np.linalg.norm((gaps - np.round(gaps)) @ lattice, axis=-1)
-    np.fill_diagonal(distance, np.inf)
-    if len(basis) > 1 and distance.min() < 1e-6 * np.linalg.norm(lattice, axis=1).min():
-        i, j = np.unravel_index(np.argmin(distance), distance.shape)
-        raise BadInput(f"Crystal: atoms {i} and {j} of the basis are at the same place, {basis[i].tolist()}.")
-    return lattice, basis, tuple(species)
-
-
 @eqx.filter_jit
 def _run(crystal: Crystal, kernel: Callable, arrays, *settings):
     """`kernel(crystal, A, shifts, *settings)` on one fiber, native over batches of them; derivatives stop here."""
@@ -243,17 +162,22 @@ def _run(crystal: Crystal, kernel: Callable, arrays, *settings):
 
 def _where_valid(crystal, A, shifts, value):
     """`value`, NaN where the crystal is not defined."""
-    return jnp.where(crystal.valid(A, shifts) == 0, value, jnp.nan)
+    return jnp.where(crystal.unit_cell.valid(A, shifts) == 0, value, jnp.nan)
+
+
+def stability_margin(crystal, A, shifts):
+    """Kernel of `Crystal.stability_margin` over trailing batch axes."""
+    return ellipticity.stability_margin(crystal.unit_cell, A, shifts)
 
 
 def _energies_and_stresses(crystal, A, shifts):
-    value, slope = crystal.shortlisted(assembly.gradient, A, shifts, None)
+    value, slope = crystal.unit_cell.shortlisted(assembly.gradient, A, shifts, None)
     stress = slope[: A.shape[0] ** 2].reshape(A.shape)
     return _where_valid(crystal, A, shifts, value), _where_valid(crystal, A, shifts, stress)
 
 
 def _energies(crystal, A, shifts):
-    return _where_valid(crystal, A, shifts, crystal.shortlisted(assembly.energy, A, shifts, None))
+    return _where_valid(crystal, A, shifts, crystal.unit_cell.shortlisted(assembly.energy, A, shifts, None))
 
 
 def _stresses(crystal, A, shifts):
@@ -261,21 +185,22 @@ def _stresses(crystal, A, shifts):
 
 
 def _moduli(crystal, A, shifts):
-    return _where_valid(crystal, A, shifts, assembly.relaxed_moduli(crystal.shortlisted(assembly.hessian, A, shifts, None), A))
+    matrix = crystal.unit_cell.shortlisted(assembly.hessian, A, shifts, None)
+    return _where_valid(crystal, A, shifts, assembly.relaxed_moduli(matrix, A))
 
 
 def _relax(crystal, A, shifts, tolerance):
     if shifts.shape[0] == 0:
         zero = jnp.zeros(A.shape[2:], A.dtype)
-        return shifts, crystal.valid(A, shifts), jnp.zeros(A.shape[2:], jnp.int32), zero
-    return relax(crystal, A, shifts, tolerance)
+        return shifts, crystal.unit_cell.valid(A, shifts), jnp.zeros(A.shape[2:], jnp.int32), zero
+    return relax(crystal.unit_cell, A, shifts, tolerance, crystal.allow_unstable)
 
 
 def _one_step(crystal, A, shifts):
-    code, zero = crystal.valid(A, shifts), jnp.zeros(A.shape[2:], A.dtype)
+    code, zero = crystal.unit_cell.valid(A, shifts), jnp.zeros(A.shape[2:], A.dtype)
     if shifts.shape[0] == 0:
         return shifts, code, code * 0, zero
-    step = newton_step(crystal, A, shifts, None)
+    step = newton_step(crystal.unit_cell, A, shifts, None)
     good = jnp.isfinite(step.length)
     broken = jnp.where(step.singular, jnp.int32(Result.UNSTABLE), jnp.int32(Result.NONFINITE))
     code = jnp.where((code == 0) & ~good, broken, code)
@@ -286,8 +211,8 @@ def _one_step(crystal, A, shifts):
 
 def _plain_energy(crystal, state, condition):
     """W by plain operations, differentiable to any order in everything; its slopes are NaN where the crystal is not defined."""
-    good = crystal.valid(condition, state) == 0
-    return assembly.energy(crystal, condition, state, False) * jnp.where(good, 1.0, jnp.nan)
+    good = crystal.unit_cell.valid(condition, state) == 0
+    return assembly.energy(crystal.unit_cell, condition, state, False) * jnp.where(good, 1.0, jnp.nan)
 
 
 def _plain_link(crystal, state, condition):
@@ -337,4 +262,4 @@ def positions(crystal, state, A) -> Float[Array, "n d"]:
         Positions (n, d); atom 0 is where F = I + A takes it.
     """
     A, state = jnp.asarray(A, float), jnp.asarray(state, float)
-    return (crystal.basis @ crystal.lattice + assembly.all_shifts(state)) @ assembly.gradient_of(A).T
+    return (crystal.basis @ crystal.lattice + all_shifts(state)) @ gradient_of(A).T

@@ -4,7 +4,7 @@
 loss of ellipticity (docs: mathematics, Elastic solids from atoms).
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -17,11 +17,9 @@ from fiberax.core.solvers import solver_of
 from fiberax.numerics.result import Result, text_of
 from fiberax.numerics.small import smallest_eigenvalue, solve_symmetric
 from fiberax.physics.solids.crystal import assembly
+from fiberax.physics.solids.crystal.base import AbstractCrystal
 from fiberax.physics.solids.crystal.batching import trailing
-
-if TYPE_CHECKING:
-    from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
-    from fiberax.physics.solids.crystal.crystal import Crystal
+from fiberax.physics.solids.crystal.unit_cell import UnitCell
 
 _COARSE = {2: 24, 3: 96}
 _FINE = {2: 360, 3: 2000}
@@ -114,10 +112,10 @@ def acoustic_margin(moduli: Float[Array, "d d d d *batch"]) -> Float[Array, "*ba
     return _smallest(moduli, _ROUNDS) / jnp.where(largest == 0.0, 1.0, largest)
 
 
-def stability_margin(crystal: "Crystal", A, shifts):
-    """Kernel of `Crystal.stability_margin` over trailing batch axes."""
+def stability_margin(cell: UnitCell, A, shifts):
+    """The smaller of the smallest pivot of W_ξξ and the smallest acoustic eigenvalue, each over the largest entry; (*batch)."""
     d = A.shape[0]
-    matrix = crystal.shortlisted(assembly.hessian, A, shifts, None)
+    matrix = cell.shortlisted(assembly.hessian, A, shifts, None)
     result = acoustic_margin(assembly.relaxed_moduli(matrix, A))
     inner = matrix[d * d :, d * d :]
     if inner.shape[0]:
@@ -125,28 +123,28 @@ def stability_margin(crystal: "Crystal", A, shifts):
         result = jnp.minimum(result, pivot / jnp.max(jnp.abs(inner), axis=(0, 1)))
         # Where W_ξξ is singular, as where no bond is left, the rule does not hold.
         result = jnp.where(jnp.isnan(result) & jnp.isfinite(jnp.sum(matrix, axis=(0, 1))), 0.0, result)
-    return jnp.where(crystal.valid(A, shifts) == 0, result, jnp.nan)
+    return jnp.where(cell.valid(A, shifts) == 0, result, jnp.nan)
 
 
-def _eigenvalues(crystal: "Crystal", A, shifts):
+def _eigenvalues(cell: UnitCell, A, shifts):
     d = A.shape[0]
-    matrix = crystal.shortlisted(assembly.hessian, A, shifts, None)
+    matrix = cell.shortlisted(assembly.hessian, A, shifts, None)
     acoustic = _smallest(assembly.relaxed_moduli(matrix, A), 2 * _ROUNDS)
     inner = jnp.moveaxis(matrix[d * d :, d * d :], (0, 1), (-2, -1))
     internal = jnp.linalg.eigvalsh(inner)[..., 0] if inner.shape[-1] else jnp.full_like(acoustic, jnp.inf)
-    good = crystal.valid(A, shifts) == 0
+    good = cell.valid(A, shifts) == 0
     return jnp.where(good, internal, jnp.nan), jnp.where(good, acoustic, jnp.nan)
 
 
 @eqx.filter_jit
 def eigenvalues(
-    crystal: "Crystal", A: Float[Array, "sites d d"], states: Float[Array, "sites m d"]
+    cell: UnitCell, A: Float[Array, "sites d d"], states: Float[Array, "sites m d"]
 ) -> tuple[Float[Array, " sites"], Float[Array, " sites"]]:
     """`internal` and `acoustic` of `stability` at many A and their shifts at once, to 1e-4 of the largest modulus.
 
     NaN where the crystal is not defined.
     """
-    parameters, rest = eqx.partition(crystal, eqx.is_array)
+    parameters, rest = eqx.partition(cell, eqx.is_array)
     whole = trailing(lambda parameters, arrays: _eigenvalues(eqx.combine(parameters, rest), *arrays))
     return jax.vmap(lambda A, state: whole(parameters, (A, state)))(A, states)
 
@@ -168,37 +166,28 @@ def _lowest(moduli: np.ndarray, k: np.ndarray, m: np.ndarray):
 
 
 @eqx.filter_jit
-def _crystal_derivatives(crystal, A, state):
-    matrix = assembly.hessian(crystal, A, state, False)
+def _derivatives(cell: UnitCell, A, state):
+    matrix = assembly.hessian(cell, A, state, False)
     return matrix, assembly.relaxed_moduli(matrix, A)
 
 
-def second_derivatives(crystal: "Crystal | CalculatorCrystal", A, state) -> tuple[np.ndarray, np.ndarray]:
+def second_derivatives(cell: UnitCell, A, state) -> tuple[np.ndarray, np.ndarray]:
     """∂²W over (A, shifts), flattened, and the relaxed moduli (d, d, d, d)."""
-    from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
-
-    if not isinstance(crystal, CalculatorCrystal):
-        matrix, moduli = map(np.asarray, _crystal_derivatives(crystal, jnp.asarray(A), jnp.asarray(state)))
-        k = A.size
-        if np.all(np.isfinite(matrix)) and not np.all(np.isfinite(moduli)):  # W_ξξ is singular: free atoms do not follow
-            followed = matrix[:k, k:] @ np.linalg.pinv(matrix[k:, k:], hermitian=True) @ matrix[k:, :k]
-            moduli = (matrix[:k, :k] - followed).reshape(moduli.shape)
-        return matrix, moduli
-    matrix, moduli = crystal.evaluator.jacobians(state, A), crystal.evaluator.tangents(state, A)
-    order = np.roll(np.arange(len(matrix)), 9)
-    return (0.5 * (matrix + matrix.T))[np.ix_(order, order)], moduli
+    matrix, moduli = map(np.asarray, _derivatives(cell, jnp.asarray(A), jnp.asarray(state)))
+    k = A.size
+    if np.all(np.isfinite(matrix)) and not np.all(np.isfinite(moduli)):  # W_ξξ is singular: free atoms do not follow
+        followed = matrix[:k, k:] @ np.linalg.pinv(matrix[k:, k:], hermitian=True) @ matrix[k:, :k]
+        moduli = (matrix[:k, :k] - followed).reshape(moduli.shape)
+    return matrix, moduli
 
 
 def check_crystal(what: str, crystal) -> None:
     """Raise `BadInput` for a fiber that is no crystal."""
-    from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
-    from fiberax.physics.solids.crystal.crystal import Crystal  # both build on this module
-
-    if not isinstance(crystal, Crystal | CalculatorCrystal):
+    if not isinstance(crystal, AbstractCrystal):
         raise BadInput(f"{what}: a fx.solids.Crystal or CalculatorCrystal is needed; this is a {type(crystal).__name__}.")
 
 
-def stability(crystal: "Crystal | CalculatorCrystal", A: Float[Array, "d d"], state: Array | None = None) -> Stability:
+def stability(crystal: Any, A: Float[Array, "d d"], state: Array | None = None) -> Stability:
     """Smallest eigenvalue of W_ξξ and of the acoustic tensor over all directions.
 
     Args:
@@ -226,7 +215,7 @@ def stability(crystal: "Crystal | CalculatorCrystal", A: Float[Array, "d d"], st
         if code not in (Result.SUCCESS, Result.UNSTABLE):
             raise BadInput(f"stability: the crystal has no relaxed state at A = {np.asarray(A).tolist()}: {text_of(code)}.")
     d = A.shape[0]
-    matrix, moduli = second_derivatives(crystal, A, shifts)
+    matrix, moduli = crystal.second_derivatives(shifts, A)
     if not np.all(np.isfinite(matrix)):
         raise BadInput(f"stability: the energy of the crystal is not finite near A = {np.asarray(A).tolist()}.")
     internal, shift_mode = np.inf, np.zeros(shifts.shape)

@@ -11,15 +11,13 @@ of the weights 1, R_b and R_b ⊗ R_b: in these arrays the bonds come first, com
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from fiberax.physics.solids.crystal.unit_cell import UnitCell
 from fiberax.physics.solids.potentials.base import AbstractMomentPotential
-
-if TYPE_CHECKING:
-    from fiberax.physics.solids.crystal.crystal import Crystal
 
 
 class Sums(NamedTuple):
@@ -167,7 +165,7 @@ class _Blocks:
         return jnp.concatenate(rows)
 
 
-def moment_sums(crystal: "Crystal", A, bonds: Callable, differences: Callable, order: int) -> Sums:
+def moment_sums(cell: UnitCell, A, bonds: Callable, differences: Callable, order: int) -> Sums:
     """What is needed of the cell. `order` 0: gradient and Hessian in the shifts; 1: W and gradient; 2: Hessian, all in (A, ξ).
 
     `bonds(centre)` gives the bonds (group, R, r with bonds first); `differences(group)` gives ξ_j − ξ_i (d, *batch).
@@ -175,25 +173,25 @@ def moment_sums(crystal: "Crystal", A, bonds: Callable, differences: Callable, o
     d, batch = A.shape[0], A.shape[2:]
     F = A + jnp.eye(d).reshape((d, d) + (1,) * len(batch))
     sizes = {0: d * d} if order else {}
-    sizes |= {atom: d for atom in range(1, len(crystal.species))}
+    sizes |= {atom: d for atom in range(1, len(cell.species))}
     value, gradient, hessian = jnp.zeros(batch, A.dtype), _Blocks(), _Blocks()
-    assert crystal.shells is not None
-    for centre, weight in crystal.shells.centres:
-        value = value + weight * _site(crystal, F, centre, weight, bonds(centre), differences, order, sizes, gradient, hessian)
-    volume = crystal.volume
+    assert cell.shells is not None
+    for centre, weight in cell.shells.centres:
+        value = value + weight * _site(cell, F, centre, weight, bonds(centre), differences, order, sizes, gradient, hessian)
+    volume = cell.volume
     slope = gradient.vector(sizes, batch) / volume
     return Sums(value / volume, slope, None if order == 1 else hessian.matrix(sizes, batch) / volume)
 
 
-def _site(crystal: "Crystal", F, centre: int, weight, bonds, differences, order: int, sizes, gradient, hessian):
+def _site(cell: UnitCell, F, centre: int, weight, bonds, differences, order: int, sizes, gradient, hessian):
     """Energy of one site; its slopes and curvatures are added to `gradient` and `hessian`."""
-    potential, name = crystal.potential, crystal.species[centre]
+    potential, name = cell.potential, cell.species[centre]
     assert isinstance(potential, AbstractMomentPotential)
     groups = []
     for group, R, r in bonds:
         if order == 0 and potential.pairwise and group.neighbour == centre:
             continue
-        h = _radial(potential, name, crystal.species[group.neighbour], jnp.sum(r**2, axis=1), order)
+        h = _radial(potential, name, cell.species[group.neighbour], jnp.sum(r**2, axis=1), order)
         # Computed once and kept: fused into the sums, exponentials and roots would be computed again for each of them.
         r, h = jax.lax.optimization_barrier((r, h))
         groups.append((group, _Group(group.neighbour, R, r, *h)))

@@ -14,7 +14,7 @@ from fiberax.numerics import trees
 from fiberax.numerics.result import Result, text_of
 from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
 from fiberax.physics.solids.crystal.crystal import Crystal, positions
-from fiberax.physics.solids.crystal.ellipticity import check_crystal, second_derivatives
+from fiberax.physics.solids.crystal.ellipticity import check_crystal
 
 _STEPS = 60
 _LONGEST = 0.05  # longest step in strain
@@ -155,7 +155,7 @@ def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolera
     found, whole = _rebuilt(current, A, state), (np.eye(d) + A) @ whole
     A, state = jnp.zeros((d, d)), jnp.zeros(state.shape)
     energy_density, P, C = _constants(found, A, state)[:3]
-    fixed = jnp.asarray(second_derivatives(found, A, state)[0][: d * d, : d * d].reshape(d, d, d, d))
+    fixed = jnp.asarray(found.second_derivatives(state, A)[0][: d * d, : d * d].reshape(d, d, d, d))
     energy = float(energy_density * found.volume)
     scale = float(np.linalg.det(whole) ** (1.0 / d))
     return Equilibrium(found, jnp.asarray(whole), scale, energy, energy / len(crystal.species), P, C, fixed)
@@ -179,4 +179,5 @@ def _rebuilt(crystal: Crystal | CalculatorCrystal, A, state) -> Crystal | Calcul
     if isinstance(crystal, CalculatorCrystal):
         return crystal.moved(lattice, places)
     basis = places @ np.linalg.inv(lattice)
-    return Crystal(lattice, basis, crystal.species, crystal.potential, crystal.stretch, crystal.shift, crystal.allow_unstable)
+    cell = crystal.unit_cell
+    return Crystal(lattice, basis, cell.species, cell.potential, cell.stretch, cell.shift, crystal.allow_unstable)

@@ -5,7 +5,7 @@ deformation is applied in parts from the undeformed crystal on. Near a solution 
 (in nearest distances): the iteration ends with a step of the square root of what the tolerance asks for.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,7 @@ from jaxtyping import Array
 from fiberax.numerics.result import Result
 from fiberax.numerics.small import solve_symmetric
 from fiberax.physics.solids.crystal import assembly
-
-if TYPE_CHECKING:
-    from fiberax.physics.solids.crystal.crystal import Crystal
+from fiberax.physics.solids.crystal.unit_cell import UnitCell
 
 _PARTS = 8
 _TRIES = 20  # Newton steps for one part of the deformation
@@ -36,9 +34,9 @@ class Step(NamedTuple):
     singular: Array
 
 
-def newton_step(crystal: "Crystal", A, shifts, near) -> Step:
+def newton_step(cell: UnitCell, A, shifts, near) -> Step:
     """One bounded Newton step for ∂W/∂ξ = 0."""
-    slope, matrix = crystal.shortlisted(assembly.shift_hessian, A, shifts, near)
+    slope, matrix = cell.shortlisted(assembly.shift_hessian, A, shifts, near)
     if slope.shape[0] <= _UNROLLED:
         move, pivot = solve_symmetric(matrix, slope)
     else:
@@ -47,7 +45,7 @@ def newton_step(crystal: "Crystal", A, shifts, near) -> Step:
         pivot = jnp.linalg.eigvalsh(front(matrix, 2))[..., 0]
         move = jnp.moveaxis(move, -1, 0)
     move = -move.reshape(shifts.shape)
-    length = jnp.sqrt(jnp.max(jnp.sum(move**2, axis=1), axis=0)) / crystal.nearest
+    length = jnp.sqrt(jnp.max(jnp.sum(move**2, axis=1), axis=0)) / cell.nearest
     singular = ~jnp.isfinite(length) & jnp.isfinite(jnp.sum(matrix, axis=(0, 1)))
     return Step(shifts + move * jnp.minimum(1.0, _BOUND / jnp.where(length > 0.0, length, 1.0)), length, pivot > 0.0, singular)
 
@@ -63,14 +61,14 @@ class _Carry(NamedTuple):
     result: Array  # -1 while running
 
 
-def relax(crystal: "Crystal", A, shifts, tolerance: float):
+def relax(cell: UnitCell, A, shifts, tolerance: float, allow_unstable: bool):
     """Shifts at ∂W/∂ξ = 0, result code, steps, and the last step's length squared, all over the batch."""
     batch = A.shape[2:]
     small = max(min(1e-2 * tolerance**0.5, 1e-6), 10.0 * float(jnp.finfo(A.dtype).eps) ** 0.5)
 
     def body(c: _Carry):
         load = A * (c.part / _PARTS)
-        step = newton_step(crystal, load, c.shifts, None)
+        step = newton_step(cell, load, c.shifts, None)
         finite = jnp.isfinite(step.length)
         there = finite & (step.length <= small)
         done = there & (c.part == _PARTS)
@@ -88,7 +86,7 @@ def relax(crystal: "Crystal", A, shifts, tolerance: float):
         return jax.tree.map(lambda a, b: jnp.where(running, a, b), new, c)
 
     whole = jnp.zeros(batch, jnp.int32)
-    valid = crystal.valid(A, jnp.zeros_like(shifts))
+    valid = cell.valid(A, jnp.zeros_like(shifts))
     start = _Carry(
         shifts,
         whole + _PARTS,
@@ -100,8 +98,8 @@ def relax(crystal: "Crystal", A, shifts, tolerance: float):
         jnp.where(valid == 0, jnp.int32(-1), valid),
     )
     end = jax.lax.while_loop(lambda c: jnp.any(c.result < 0), body, start)
-    valid = crystal.valid(A, end.shifts)
+    valid = cell.valid(A, end.shifts)
     code = jnp.where(valid != 0, valid, end.result)
-    if not crystal.allow_unstable:
+    if not allow_unstable:
         code = jnp.where((code == 0) & ~end.definite, jnp.int32(Result.UNSTABLE), code)
     return end.shifts, code, end.steps, end.length**2

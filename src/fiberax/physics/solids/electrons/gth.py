@@ -2,8 +2,14 @@
 
 S. Goedecker, M. Teter, J. Hutter, Phys. Rev. B 54 (1996) 1703; C. Hartwigsen, S. Goedecker, J. Hutter, Phys. Rev. B 58 (1998)
 3641; table of M. Krack, Theor. Chem. Acc. 114 (2005) 145. A symbol may contain its valence, as "Ga-q3".
+
+The numbers are in `gth_lda.txt` beside this file. A wrong digit would be another material without a word, so its checksum
+is verified when it is read.
 """
 
+import functools
+import hashlib
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,18 +28,55 @@ class Parameters(NamedTuple):
 
 def parameters(symbol: str) -> Parameters:
     """Those of an element. Raises `BadInput` for one that is not in the table."""
-    name = _USUAL.get(symbol, symbol)
-    if name not in _TABLE:
-        matching = [key for key in _TABLE if key.split("-")[0] == symbol]
+    name, table = _USUAL.get(symbol, symbol), _table()
+    if name not in table:
+        matching = [key for key in table if key.split("-")[0] == symbol]
         if len(matching) != 1:
-            elements = sorted({key.split("-")[0] for key in _TABLE})
+            elements = sorted({key.split("-")[0] for key in table})
             raise BadInput(
                 f"There are no GTH parameters for {symbol!r}. There are some for {', '.join(elements)}; give -qN, the "
                 f"valence electrons, where there are several, as of {', '.join(_USUAL.values())}."
             )
         (name,) = matching
-    radius, c, projectors = _TABLE[name]
-    return Parameters(int(name.split("-q")[1]), radius, c, tuple((r, _symmetric(h)) for r, h in projectors))
+    return table[name]
+
+
+@functools.cache
+def _table() -> dict[str, Parameters]:
+    return read(_FILE.read_bytes(), str(_FILE), _SHA256)
+
+
+def read(content: bytes, name: str, checksum: str) -> dict[str, Parameters]:
+    """All pseudopotentials in the text of a file, by symbol with valence; the layout is said at the top of `gth_lda.txt`.
+
+    Args:
+        content: The file.
+        name: What a message calls it.
+        checksum: SHA-256 that the content must have, with newlines as on Unix.
+
+    Raises:
+        BadInput: The content is another.
+    """
+    text = content.replace(b"\r\n", b"\n")
+    found = hashlib.sha256(text).hexdigest()
+    if found != checksum:
+        raise BadInput(
+            f"{name} is not the file of pseudopotentials that belongs to this version of fiberax: its SHA-256 is {found}, not "
+            f"{checksum}. Install fiberax again; for numbers of your own there is fx.solids.ions.GTH(ions.Parameters(...))."
+        )
+    table: dict[str, Parameters] = {}
+    symbol = ""
+    for line in text.decode().splitlines():
+        first, *rest = line.split("#")[0].split() or [""]
+        numbers = tuple(map(float, rest))
+        if first == "local":
+            table[symbol] = Parameters(int(symbol.split("-q")[1]), numbers[0], numbers[1:], ())
+        elif first.isdigit():
+            known = table[symbol]
+            table[symbol] = known._replace(projectors=(*known.projectors, (numbers[0], _symmetric(numbers[1:]))))
+        elif first:
+            symbol = first
+    return table
 
 
 def _symmetric(upper: tuple[float, ...]) -> np.ndarray:
@@ -41,120 +84,12 @@ def _symmetric(upper: tuple[float, ...]) -> np.ndarray:
     n = int((2 * len(upper)) ** 0.5)
     h = np.zeros((n, n))
     h[np.triu_indices(n)] = upper
-    return np.triu(h) + np.triu(h, 1).T
+    h = np.triu(h) + np.triu(h, 1).T
+    h.setflags(write=False)  # one table serves all callers
+    return h
 
+
+_FILE = Path(__file__).with_name("gth_lda.txt")
+_SHA256 = "e845def06929c3e67a82404c2931eb07934a0a14095126eb9a28ae5f1ed9f658"
 
 _USUAL = {"Li": "Li-q3", "Be": "Be-q4", "Na": "Na-q9", "Mg": "Mg-q10", "Cu": "Cu-q11", "Zn": "Zn-q12", "Ga": "Ga-q13"}
-
-_TABLE: dict[str, tuple[float, tuple[float, ...], tuple[tuple[float, tuple[float, ...]], ...]]] = {
-    "H-q1": (0.2, (-4.1802368, 0.72507482), ()),
-    "He-q2": (0.2, (-9.1120234, 1.69836797), ()),
-    "Li-q1": (0.78755305, (-1.89261247, 0.28605968), ((0.66637518, (1.85881111,)), (1.07930561, (-0.00589504,)))),
-    "Li-q3": (0.4, (-14.03486849, 9.55347627, -1.76648817, 0.08436998), ()),
-    "Be-q2": (0.73900865, (-2.59295078, 0.35483893), ((0.52879656, (3.06166591,)), (0.65815348, (0.09246196,)))),
-    "Be-q4": (0.325, (-24.01504092, 17.20401444, -3.32639018, 0.16541943), ()),
-    "B-q3": (0.43392956, (-5.57864173, 0.80425145), ((0.37384326, (6.23392822,)), (0.36039317, ()))),
-    "C-q4": (0.34883045, (-8.5137711, 1.22843203), ((0.30455321, (9.52284179,)), (0.2326773, ()))),
-    "N-q5": (0.28917923, (-12.23481988, 1.76640728), ((0.25660487, (13.55224272,)), (0.27013369, ()))),
-    "O-q6": (0.24762086, (-16.58031797, 2.39570092), ((0.22178614, (18.26691718,)), (0.2568289, ()))),
-    "F-q7": (0.21852465, (-21.30736112, 3.07286942), ((0.19556721, (23.58494211,)), (0.17426832, ()))),
-    "Na-q1": (0.88550938, (-1.23886713,), ((0.6611039, (1.84727135, -0.22540903, 0.58200362)), (0.85711928, (0.47113258,)))),
-    "Na-q9": (0.2463178, (-7.54559253, 1.12599671), ((0.14125125, (36.55698653,)), (0.1396684, (-10.39208332,)))),
-    "Mg-q2": (0.65181169, (-2.86429746,), ((0.55647814, (2.97095712, -0.5150839, 1.32994091)), (0.67756881, (1.04988101,)))),
-    "Mg-q10": (0.21094954, (-19.41900751, 2.87133099), ((0.14154696, (40.31662629,)), (0.10546902, (-10.89111329,)))),
-    "Al-q3": (0.45, (-8.49135116,), ((0.46010427, (5.08833953, -1.03784325, 2.67969975)), (0.53674439, (2.19343827,)))),
-    "Si-q4": (0.44, (-7.33610297,), ((0.42273813, (5.90692831, -1.26189397, 3.25819622)), (0.48427842, (2.72701346,)))),
-    "P-q5": (0.43, (-6.65421981,), ((0.38980284, (6.84213556, -1.4936909, 3.85669332)), (0.44079585, (3.28260592,)))),
-    "S-q6": (0.42, (-6.55449184,), ((0.36175665, (7.9053025, -1.7318813, 4.4716983)), (0.40528502, (3.866579,)))),
-    "Cl-q7": (0.41, (-6.86475431,), ((0.33820832, (9.06223968, -1.96193036, 5.0656824)), (0.37613709, (4.4658764,)))),
-    "Cu-q1": (
-        0.58,
-        (),
-        (
-            (0.84328288, (0.97578662, 0.31838619, -0.03250652, -0.82206962, 0.08393147, -0.13323707)),
-            (1.08954266, (0.02457986, 0.1052221, -0.24900093)),
-            (1.29160225, (-0.06529209,)),
-        ),
-    ),
-    "Cu-q11": (
-        0.53,
-        (),
-        (
-            (0.42373431, (3.88805001, -1.26901549, 0.55872509, 3.27658391, -1.44262198, 2.29009139)),
-            (0.57217697, (1.75127242, -0.1584422, 0.37494269)),
-            (0.26614275, (-12.67695749,)),
-        ),
-    ),
-    "Cu-q19": (
-        0.345,
-        (0.38158866, 1.38680111),
-        (
-            (0.25131927, (0.0340036, 11.19862293, -14.45736004)),
-            (0.22038147, (-14.27160096, 16.04403507, -18.9835583)),
-            (0.21773897, (-12.50830997,)),
-        ),
-    ),
-    "Zn-q2": (
-        0.57,
-        (),
-        (
-            (0.64071219, (2.08855724, 0.0845357, -0.22965773, -0.21827024, 0.59297371, -0.94131659)),
-            (0.96760483, (0.163546, 0.0959615, -0.22708635)),
-            (1.330352, (0.01048578,)),
-        ),
-    ),
-    "Zn-q12": (
-        0.51,
-        (),
-        (
-            (0.4008662, (4.27870973, -1.4048635, 0.69522313, 3.62734196, -1.7950584, 2.84956686)),
-            (0.53961806, (2.023884, -0.18244417, 0.43174171)),
-            (0.25215059, (-14.33836841,)),
-        ),
-    ),
-    "Zn-q20": (
-        0.34,
-        (-0.62164886, 1.27422289),
-        (
-            (0.23892824, (0.30844368, 12.35877752, -15.95511318)),
-            (0.23960139, (-9.4374422, 8.3959637, -9.93423822)),
-            (0.20656246, (-14.03217427,)),
-        ),
-    ),
-    "Ga-q3": (
-        0.56,
-        (),
-        (
-            (0.61079074, (2.36932516, 0.09644314, -0.1346245, -0.24901512, 0.34759896, -0.55179624)),
-            (0.70459583, (0.74630529, 0.21683799, -0.51313234)),
-            (0.98257967, (0.07543656,)),
-        ),
-    ),
-    "Ga-q13": (
-        0.49,
-        (),
-        (
-            (0.39530156, (12.45703651, -7.08541671, 1.84712738, 12.15158654, -4.76926238, 3.78548466)),
-            (0.58085441, (1.57898606, 0.3286927, -0.38891444)),
-            (0.239081, (-16.13575103,)),
-        ),
-    ),
-    "Ge-q4": (
-        0.54,
-        (),
-        (
-            (0.49374254, (3.82689099, -0.42611775, -0.32795553, 1.10023129, 0.84677753, -1.34421765)),
-            (0.60106438, (1.36251781, 0.26511216, -0.62736987)),
-            (0.78836851, (0.19120485,)),
-        ),
-    ),
-    "As-q5": (
-        0.52,
-        (),
-        (
-            (0.45640025, (4.56076106, -0.65545935, -0.33517391, 1.69238876, 0.86541531, -1.37380421)),
-            (0.55056168, (1.81224664, 0.27329186, -0.64672658)),
-            (0.68528272, (0.31237276,)),
-        ),
-    ),
-}

@@ -13,9 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fiberax.numerics.result import Outcome, Result, outcome
+from fiberax.physics.solids.electrons import descent
 
 _MOST = 300
 _WIDEST = 0.5  # radians of a step
+_SHORTEST = 1e-6  # of what a step should be
 _NODE = -1e-3
 
 
@@ -90,20 +92,16 @@ def ground_state(problem: Sphere, guess: Float[Array, "n1 n2 n3"], tolerance: fl
 
 def _verdict(point: _Point, step, shorter, tolerance):
     """A result code, or −1 to go on."""
-    code = jnp.where(step >= _MOST, jnp.int32(Result.MAX_STEPS), jnp.int32(-1))
-    code = jnp.where(shorter < 1e-6, jnp.int32(Result.STALLED), code)
-    code = jnp.where(point.norm <= tolerance, jnp.int32(Result.SUCCESS), code)
-    finite = jnp.isfinite(point.norm) & jnp.isfinite(point.energy)
-    return jnp.where(finite, code, jnp.int32(Result.NONFINITE))
+    return descent.verdict(point.norm, point.energy, step, shorter, tolerance, _MOST, _SHORTEST)
 
 
 def _iteration(problem: Sphere, c: _Carry, tolerance, careful) -> _Carry:
-    u, bent, potential, energy, residual, _ = c.point
+    u, bent, potential, _, residual, _ = c.point
     raw, bent_raw = problem.precondition(residual)
     along = _dot(u, raw)
     down, bent_down = along * u - raw, along * bent - bent_raw
     product = -_dot(residual, down)
-    more = jnp.maximum(0.0, -_dot(residual - c.before, down) / c.product) * (c.step > 0) * (c.shorter == 1.0) * (careful == 1.0)
+    more = descent.share_of_the_last(_dot(residual - c.before, down), c.product, c.step, c.shorter, careful)
     along = _dot(u, c.way)
     way, bent_way = down + more * (c.way - along * u), bent_down + more * (c.bent_way - along * bent)
     uphill = _dot(residual, way) >= 0.0
@@ -116,20 +114,15 @@ def _iteration(problem: Sphere, c: _Carry, tolerance, careful) -> _Carry:
     repelled = problem.repel(change)
     applied = bent_p + potential * p + (repelled + problem.bend(u, change)) * u
     curve = _dot(p, applied) - _dot(u, bent + potential * u)
-    angle = jnp.where(curve > 0.0, -slope / jnp.where(curve > 0.0, curve, 1.0), _WIDEST)
-    angle = jnp.minimum(angle, careful * _WIDEST) * c.shorter
+    angle = descent.length(slope, curve, careful * _WIDEST, c.shorter)
 
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     turned = cos * u + sin * p
     turned = turned / jnp.sqrt(_dot(turned, turned))
     new = _at(problem, turned, cos * bent + sin * bent_p, problem.repel(problem.density * turned**2))
-    # The energy per electron is only known to its last digits.
-    expected = -slope * angle
-    good = (new.energy <= energy) | (expected < 1e-11 * jnp.abs(energy) + 1e-13 * problem.scale)
-    point = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, c.point)
+    point, shorter = descent.kept(new, c.point, -slope * angle, c.shorter, 1e-13 * problem.scale)
     # The direction at the new point: turned along with it.
     carried, bent_carried = length * (cos * p - sin * u), length * (cos * bent_p - sin * bent)
-    shorter = jnp.where(good, 1.0, 0.25 * c.shorter)
     step = c.step + 1
     result = _verdict(point, step, shorter, tolerance)
     return _Carry(point, carried, bent_carried, residual, product, shorter, step, result)

@@ -11,14 +11,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fiberax.numerics.result import Outcome, Result, outcome
-from fiberax.physics.solids.electrons import bloch
+from fiberax.numerics.result import Outcome, outcome
+from fiberax.physics.solids.electrons import bloch, descent
 from fiberax.physics.solids.electrons import hamiltonian as h
 from fiberax.physics.solids.electrons.bloch import Coefficients
 from fiberax.physics.solids.electrons.hamiltonian import Setting
 
 _MOST = 200
 _WIDEST = 0.4  # largest turn of an orbital in a step
+_SHORTEST = 1e-4  # of what a step should be
 
 
 class _Point(NamedTuple):
@@ -71,10 +72,7 @@ def minimum(
 
 
 def _verdict(point: _Point, step, shorter, tolerance):
-    code = jnp.where(step >= _MOST, jnp.int32(Result.MAX_STEPS), jnp.int32(-1))
-    code = jnp.where(shorter < 1e-4, jnp.int32(Result.STALLED), code)
-    code = jnp.where(point.norm <= tolerance, jnp.int32(Result.SUCCESS), code)
-    return jnp.where(jnp.isfinite(point.norm) & jnp.isfinite(point.energy), code, jnp.int32(Result.NONFINITE))
+    return descent.verdict(point.norm, point.energy, step, shorter, tolerance, _MOST, _SHORTEST)
 
 
 def _tangent(c, d):
@@ -86,8 +84,7 @@ def _iteration(s: Setting, share, x: _Carry, tolerance, careful) -> _Carry:
     weighed = lambda a, b: jnp.einsum("kb,kbg,kbg->", share, a.conj(), b).real
     down = -_tangent(p.c, h.softened(s, p.residual))
     product = -weighed(p.residual, down)
-    conjugate = (x.step > 0) & (x.shorter == 1.0) & (careful == 1.0)
-    more = jnp.where(conjugate, jnp.maximum(0.0, -weighed(down, p.residual - x.before) / x.product), 0.0)
+    more = descent.share_of_the_last(weighed(down, p.residual - x.before), x.product, x.step, x.shorter, careful)
     way = down + more * _tangent(p.c, x.way)
     slope = 2.0 * weighed(way, p.residual)
     way, slope = jnp.where(slope < 0.0, way, down), jnp.where(slope < 0.0, slope, -2.0 * product)
@@ -100,15 +97,13 @@ def _iteration(s: Setting, share, x: _Carry, tolerance, careful) -> _Carry:
     curve = 2.0 * (weighed(way, bare) + jnp.mean(p.potential * second) - turning)
     curve = curve + s.cell.volume * jnp.mean(change * answer)
     widest = careful * _WIDEST / jnp.sqrt(jnp.max(jnp.sum(jnp.abs(way) ** 2, axis=-1)))
-    t = jnp.where(curve > 0.0, -slope / jnp.where(curve > 0.0, curve, 1.0), widest)
-    t = jnp.minimum(t, widest) * x.shorter
+    t = descent.length(slope, curve, widest, x.shorter)
 
     root = _inverse_root(t**2 * h.inner(way, way))
     psi, count = _turned(share, p.psi, moved, t, root)
     new = _at(s, share, h.mix(p.c + t * way, root), psi, h.mix(p.bare + t * bare, root), count)
-    good = (new.energy <= p.energy) | (-slope * t < 1e-11 * jnp.abs(p.energy))
-    point = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, p)
-    shorter, step = jnp.where(good, 1.0, 0.25 * x.shorter), x.step + 1
+    point, shorter = descent.kept(new, p, -slope * t, x.shorter)
+    step = x.step + 1
     return _Carry(point, way, p.residual, product, shorter, step, _verdict(point, step, shorter, tolerance))
 
 

@@ -1,0 +1,127 @@
+"""Preconditioned conjugate gradients for several symmetric systems at once (Hestenes, Stiefel, J. Res. NBS 49 (1952) 409).
+
+The iterates of each system are its own; they end together, when the last one is solved. Solved ones stand still meanwhile.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+PATIENCE = 150  # iterations without a smaller residual before the method gives up
+RUNAWAY = 1e8  # growth of the squared residual over the smallest one that ends a round
+
+
+class Progress(NamedTuple):
+    """What a Krylov method found: the correction, and the applications of the matrix it took."""
+
+    correction: Array
+    steps: Int[Array, ""]
+
+
+class Watch(NamedTuple):
+    """Squared relative residual: the smallest so far, how long ago that was, and the last."""
+
+    best: Float[Array, ""]
+    since: Int[Array, ""]
+    last: Float[Array, ""]
+
+    @staticmethod
+    def start() -> "Watch":
+        """Nothing seen yet."""
+        return Watch(jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), jnp.zeros(()))
+
+    def after(self, level) -> "Watch":
+        """With one more squared residual."""
+        better = level < self.best
+        return Watch(jnp.where(better, level, self.best), jnp.where(better, 0, self.since + 1), level)
+
+    def fruitful(self):
+        """Whether going on makes sense: not stuck, and not carried away by round-off."""
+        return (self.since < PATIENCE) & ~(self.last > RUNAWAY * self.best)
+
+
+def ratio(a, b):
+    """Quotient a / b, and 0 where b is 0."""
+    safe = jnp.where(b == 0, 1.0, b)
+    return jnp.where(b == 0, 0.0, a / safe)
+
+
+def over(scalars, like):
+    """One number for each system, shaped to multiply the systems' vectors `like`."""
+    return scalars.reshape(scalars.shape + (1,) * (like.ndim - scalars.ndim))
+
+
+class _Carry(NamedTuple):
+    x: Array
+    r: Array
+    p: Array
+    before: Array  # ⟨r, P r⟩ of the last direction
+    ahead: Any  # P r and ⟨r, P r⟩ where the norm needs them before the next step does, else None
+    size: Array  # squared residual in the norm asked for
+    scale: Array
+    step: Int[Array, ""]
+    watch: Watch
+
+
+def conjugate_gradients(
+    apply: Callable,
+    precondition: Callable,
+    dot: Callable,
+    r: Array,
+    scale: Array,
+    tolerance: Any,
+    max_steps: Any,
+    norm: Literal["preconditioner", "residual"] = "preconditioner",
+    falling: bool = False,
+) -> Progress:
+    """Solve K x = r from x = 0 for symmetric K, until the residual of each system is at most tolerance·√scale.
+
+    Args:
+        apply: K, symmetric and semidefinite.
+        precondition: P, symmetric and positive, near the inverse of K.
+        dot: The inner product of each system: (..., *vector) twice -> (...).
+        r: Right-hand sides (..., *vector).
+        scale: Squared size (...) that counts as 1.
+        tolerance: Of the residual in the norm, over √scale.
+        max_steps: Bound of the iterations.
+        norm: "preconditioner": ‖r‖_P = √⟨r, P r⟩, the energy norm of the correction that P would make; "residual": √⟨r, r⟩,
+            which spares the last application of P.
+        falling: `scale` is an energy that goes down as the method lowers it.
+
+    Returns:
+        x and the number of iterations. The method also ends where it makes no progress, or with numbers that are not finite.
+    """
+
+    def look(r):
+        z = precondition(r)
+        return z, dot(r, z)
+
+    def measured(r):
+        if norm == "residual":
+            return None, dot(r, r)
+        ahead = look(r)
+        return ahead, ahead[1]
+
+    def go_on(c: _Carry):
+        open_ = jnp.any(c.size > tolerance**2 * c.scale)
+        return open_ & (c.step < max_steps) & c.watch.fruitful() & jnp.all(jnp.isfinite(c.size))
+
+    def body(c: _Carry):
+        z, rz = look(c.r) if c.ahead is None else c.ahead
+        p = z + over(ratio(rz, c.before), z) * c.p
+        q = apply(p)
+        alpha = jnp.where(c.size > tolerance**2 * c.scale, ratio(rz, dot(p, q)), 0.0)
+        x = c.x + over(alpha, p) * p
+        r = c.r - over(alpha, p) * q
+        ahead, size = measured(r)
+        scale = c.scale - alpha * rz if falling else c.scale
+        return _Carry(x, r, p, rz, ahead, size, scale, c.step + 1, c.watch.after(jnp.max(ratio(size, scale))))
+
+    ahead, size = measured(r)
+    zero = jnp.zeros_like(r)
+    start = _Carry(zero, r, zero, jnp.full_like(size, jnp.inf), ahead, size, scale, jnp.zeros((), jnp.int32), Watch.start())
+    end = jax.lax.while_loop(go_on, body, start)
+    return Progress(end.x, end.step)

@@ -1,0 +1,130 @@
+"""The unit cell of a crystal: its atoms, what they interact by, and which of their neighbours are known.
+
+It knows no fiber: energies and their derivatives (`assembly`, `central`, `moments`), equilibria in the shifts (`relaxation`)
+and stability (`ellipticity`) are functions of a cell, and `Crystal` is the fiber on top of them. Conditions A (d, d, *batch)
+and shifts (n − 1, d, *batch) carry a batch of fibers in trailing axes.
+"""
+
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fiberax.core.errors import BadInput
+from fiberax.numerics.result import Result
+from fiberax.numerics.small import determinant, smallest_eigenvalue
+from fiberax.physics.solids.crystal.shells import Shells, nearest_distance, shells
+from fiberax.physics.solids.potentials.base import AbstractPotential
+from fiberax.physics.solids.potentials.lattice_sum import Cells, cells_for
+
+
+def gradient_of(A):
+    """F = I + A, for A (d, d, *batch)."""
+    d = A.shape[0]
+    return A + jnp.eye(d, dtype=A.dtype).reshape((d, d) + (1,) * (A.ndim - 2))
+
+
+def all_shifts(shifts):
+    """Shifts of all atoms: atom 0 has none."""
+    return jnp.concatenate([jnp.zeros((1, *shifts.shape[1:]), shifts.dtype), shifts])
+
+
+class UnitCell(eqx.Module):
+    """Atoms of one cell, their potential and the lists of their neighbours; the arguments are those of `Crystal`.
+
+    `nearest`: distance of the closest two atoms. `shells`: neighbours within the cutoff; `cells`: points of the lattice sums
+    of a potential without cutoff. One of the two is None.
+
+    Raises:
+        BadInput: Shapes and values that make no crystal, species that the potential does not know.
+    """
+
+    lattice: Float[Array, "d d"]
+    basis: Float[Array, "n d"]
+    species: tuple[str, ...] = eqx.field(static=True)
+    potential: AbstractPotential
+    stretch: float = eqx.field(static=True)
+    shift: float = eqx.field(static=True)
+    nearest: float = eqx.field(static=True)
+    shells: Shells | None
+    cells: Cells | None
+
+    def __init__(self, lattice, basis, species: Sequence[str], potential: AbstractPotential, stretch: float, shift: float):
+        lattice, basis, species = _checked(lattice, basis, species, potential)
+        if not 0.0 < stretch <= 1.0 or not 0.0 < shift < 1.0:
+            raise BadInput(f"Crystal: stretch={stretch!r} and shift={shift!r} must lie between 0 and 1.")
+        self.nearest = nearest_distance(lattice, basis)
+        self.lattice, self.basis = jnp.asarray(lattice), jnp.asarray(basis)
+        self.species, self.potential = species, potential
+        self.stretch, self.shift = float(stretch), float(shift)
+        self.shells = self.cells = None
+        length = shift * self.nearest
+        if potential.cutoff is None:
+            self.cells = cells_for(lattice, basis, stretch, length)
+            # Only to hear now from a potential that has no lattice sums.
+            jax.eval_shape(lambda: potential.lattice_energy(self.lattice, self.basis @ self.lattice, species, self.cells))
+        else:
+            pairwise = potential.pairwise
+            self.shells = shells(lattice, basis, species, float(potential.cutoff), stretch, length, pairwise)
+
+    @property
+    def volume(self) -> Float[Array, ""]:
+        """Volume of the reference cell (an area in two dimensions)."""
+        return jnp.abs(determinant(self.lattice))
+
+    def valid(self, A, shifts):
+        """Result code of condition and shifts (batch last): SUCCESS, NONFINITE where det F ≤ 0, or OUT_OF_RANGE."""
+        F = gradient_of(A)
+        moved = all_shifts(shifts)
+        if self.shells is not None:
+            good = self.shells.holds(F, moved, False)
+        else:
+            square = jnp.sum(F[:, :, None] * F[:, None, :], axis=0)
+            low, high = smallest_eigenvalue(square), -smallest_eigenvalue(-square)
+            good = (low >= self.stretch**2) & (high <= self.stretch**-2)
+            good = good & jnp.all(jnp.sum(moved**2, axis=1) <= (self.shift * self.nearest) ** 2, axis=0)
+        code = jnp.where(good, jnp.int32(Result.SUCCESS), jnp.int32(Result.OUT_OF_RANGE))
+        return jnp.where(determinant(F) > 0.0, code, jnp.int32(Result.NONFINITE))
+
+    def shortlisted(self, function: Callable, A, shifts, near):
+        """`function(cell, A, shifts, near)` with the short lists where they hold for the whole batch."""
+        if near is not None or self.shells is None or all(g.near == g.count for g in self.shells.groups):
+            return function(self, A, shifts, bool(near))
+        enough = jnp.all(self.shells.holds(gradient_of(A), all_shifts(shifts), True))
+        return jax.lax.cond(enough, lambda: function(self, A, shifts, True), lambda: function(self, A, shifts, False))
+
+
+def _checked(lattice, basis, species, potential):
+    lattice, basis = np.asarray(lattice, float), np.atleast_2d(np.asarray(basis, float))
+    if lattice.shape not in ((2, 2), (3, 3)):
+        raise BadInput(
+            f"Crystal: lattice must hold 2 or 3 lattice vectors as rows, (2, 2) or (3, 3); its shape is {lattice.shape}."
+        )
+    d = lattice.shape[0]
+    if basis.ndim != 2 or basis.shape[1] != d or basis.shape[0] == 0:
+        raise BadInput(f"Crystal: basis must be (atoms, {d}), fractions of the lattice vectors; its shape is {basis.shape}.")
+    for name, array in (("lattice", lattice), ("basis", basis)):
+        if not np.all(np.isfinite(array)):
+            raise BadInput(f"Crystal: {name} is not finite at index {np.argwhere(~np.isfinite(array))[0].tolist()}.")
+    if abs(np.linalg.det(lattice)) <= 1e-9 * np.prod(np.linalg.norm(lattice, axis=1)):
+        raise BadInput(f"Crystal: the lattice vectors {lattice.tolist()} are linearly dependent.")
+    if isinstance(species, str) or not all(isinstance(s, str) for s in species) or len(species) != len(basis):
+        raise BadInput(
+            f"Crystal: species must be a list of {len(basis)} symbols, one for each atom of the basis; it is {species!r}."
+        )
+    if not isinstance(potential, AbstractPotential):
+        raise BadInput(f"Crystal: potential must be one of fx.solids.potentials; it is {potential!r}.")
+    known = potential.elements
+    for s in species:
+        if known is not None and s not in known:
+            raise BadInput(f"Crystal: species {s!r} is unknown to {type(potential).__name__}, which knows {', '.join(known)}.")
+    gaps = basis[:, None] - basis[None]
+    distance = np.linalg.norm((gaps - np.round(gaps)) @ lattice, axis=-1)
+    np.fill_diagonal(distance, np.inf)
+    if len(basis) > 1 and distance.min() < 1e-6 * np.linalg.norm(lattice, axis=1).min():
+        i, j = np.unravel_index(np.argmin(distance), distance.shape)
+        raise BadInput(f"Crystal: atoms {i} and {j} of the basis are at the same place, {basis[i].tolist()}.")
+    return lattice, basis, tuple(species)

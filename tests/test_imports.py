@@ -1,0 +1,95 @@
+"""No modules of the package import each other in a circle, whether at once, inside of functions or for types alone."""
+
+import ast
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[1] / "src"
+
+# Circles that are known. Each goes when it is ended, and none may be added.
+KNOWN = {
+    frozenset({"fiberax.core.equilibrium", "fiberax.core.fiber"}),
+    frozenset({"fiberax.core.bundle", "fiberax.core.transport"}),
+    frozenset(
+        f"fiberax.io.{name}"
+        for name in (
+            "electron_figures",
+            "figures",
+            "flow_figures",
+            "mesh_figures",
+            "rheometer_figures",
+            "spins_figures",
+            "time_figures",
+        )
+    ),
+}
+
+
+def import_graph(root: Path) -> dict[str, set[str]]:
+    """For each module the modules that it names in an import anywhere in its text; packages' own files are left out."""
+    files = {".".join(p.relative_to(root).with_suffix("").parts): p for p in root.rglob("*.py") if p.name != "__init__.py"}
+    graph: dict[str, set[str]] = {}
+    for name, path in files.items():
+        named: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                parts = name.split(".")[: -node.level] if node.level else []
+                module = ".".join([*parts, *([node.module] if node.module else [])])
+                named |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+            elif isinstance(node, ast.Import):
+                named |= {alias.name for alias in node.names}
+        graph[name] = {other for other in named if other in files and other != name}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> set[frozenset[str]]:
+    """Strongly connected components of more than one module (Tarjan, SIAM J. Comput. 1 (1972) 146)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: set[frozenset[str]] = set()
+
+    def visit(v: str) -> None:
+        index[v] = low[v] = len(index)
+        stack.append(v)
+        for w in graph[v]:
+            if w not in index:
+                visit(w)
+                low[v] = min(low[v], low[w])
+            elif w in stack:
+                low[v] = min(low[v], index[w])
+        if low[v] == index[v]:
+            place = stack.index(v)
+            part = frozenset(stack[place:])
+            del stack[place:]
+            if len(part) > 1:
+                found.add(part)
+
+    for v in graph:
+        if v not in index:
+            visit(v)
+    return found
+
+
+def test_modules_do_not_import_each_other_in_circles():
+    graph = import_graph(SOURCE)
+    assert len(graph) > 150
+    found = circles(graph)
+    assert found <= KNOWN, "new circles: " + "; ".join(", ".join(sorted(part)) for part in found - KNOWN)
+    assert found >= KNOWN, "ended, delete them here: " + "; ".join(", ".join(sorted(part)) for part in KNOWN - found)
+
+
+def test_circles_are_seen(tmp_path):
+    """Through imports in functions, for types alone and relative ones; modules on a mere chain are none."""
+    texts = {
+        "a.py": "def f():\n    from p import b\n",
+        "b.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from p.c import C\n",
+        "c.py": "from .a import f\nfrom . import d\n",
+        "d.py": "import p.e\n",
+        "e.py": "",
+    }
+    (tmp_path / "p").mkdir()
+    for name, text in texts.items():
+        (tmp_path / "p" / name).write_text(text)
+    graph = import_graph(tmp_path)
+    assert graph["p.c"] == {"p.a", "p.d"} and graph["p.d"] == {"p.e"}
+    assert circles(graph) == {frozenset({"p.a", "p.b", "p.c"})}
