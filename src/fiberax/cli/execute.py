@@ -24,8 +24,8 @@ from fiberax.io import log, runfolder
 from fiberax.io.atomic import SaveFailed, write_text
 from fiberax.io.body import Body
 from fiberax.io.checkpoint import newest_checkpoint
-from fiberax.io.figures import draw_all
 from fiberax.io.microstates import Microstate, write_microstates
+from fiberax.io.plots.fields import draw_all
 from fiberax.io.recorder import FolderRecorder, named_leaves
 from fiberax.io.results import Quantity, assemble, count_records, drop_records, read_record, read_table, write_csv
 from fiberax.io.vtk import write_series

@@ -1,5 +1,6 @@
 """Tests for users' own models, and models with known truth: the same that fiberax tests itself with."""
 
+from fiberax.physics.diffusion.transfer import ChainTruth, ginzburg_landau_chain
 from fiberax.testing.bundles import BundleReport, check_bundle
 from fiberax.testing.checks import CheckFailed, FiberReport, check_fiber, check_link, observed_order
 from fiberax.testing.models import (
@@ -16,7 +17,6 @@ from fiberax.testing.models import (
     SharedLoad,
     Spring,
 )
-from fiberax.testing.transfer import ChainTruth, ginzburg_landau_chain
 
 __all__ = [
     "BundleReport",

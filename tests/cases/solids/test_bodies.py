@@ -10,8 +10,9 @@ import pytest
 import fiberax as fx
 from fiberax import cli
 from fiberax.cases.solids.atoms import Choice, Material
-from fiberax.io import figures, log
+from fiberax.io import log
 from fiberax.io.microstates import Microstate, write_microstates
+from fiberax.io.plots import fields as figures
 from fiberax.io.results import read_table
 from fiberax.physics.solids.crystal.ellipticity import eigenvalues
 

@@ -36,7 +36,7 @@ def body_fields(table: Table, body: Body) -> dict[str, tuple[str, np.ndarray]]:
 
 
 def _words(text: str, quantity: Quantity) -> str:
-    from fiberax.io.figures import words_of
+    from fiberax.io.plots.fields import words_of
 
     return words_of(dataclasses.replace(quantity, label=text))
 
@@ -126,7 +126,7 @@ def draw_curve(plt, table: Table, body: Body, folder: Path) -> Any:
 
 def draw_crystal(plt, table: Table, folder: Path) -> Any:
     """Energy, stress and margins of stability along a path, with its limits marked."""
-    from fiberax.io.figures import component_labels, words_of
+    from fiberax.io.plots.fields import component_labels, words_of
 
     quantity = {variable.key: variable for variable in table.schema.variables}
     margins = [key for key in ("internal", "acoustic" if "acoustic" in quantity else "tangent") if key in quantity]

@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fiberax.cases.diffusion.figures import spins_figures
+from fiberax.cases.electrons.figures import electron_figures
+from fiberax.cases.fluids.flow_figures import flow_figures
+from fiberax.cases.fluids.rheometer_figures import rheometer_figures
 from fiberax.core.errors import MissingExtra
 from fiberax.io.atomic import SaveFailed, replacing
 from fiberax.io.body import Body
-from fiberax.io.electron_figures import electron_figures
-from fiberax.io.flow_figures import flow_figures
-from fiberax.io.mesh_figures import draw_body, draw_crystal, draw_curve
 from fiberax.io.microstates import Microstate, read_microstates
+from fiberax.io.plots.bodies import draw_body, draw_crystal, draw_curve
+from fiberax.io.plots.transients import draw_energies, draw_space_time
 from fiberax.io.results import Quantity, Table, Variable, component_names, read_table
-from fiberax.io.rheometer_figures import rheometer_figures
-from fiberax.io.spins_figures import spins_figures
-from fiberax.io.time_figures import draw_energies, draw_space_time
 
 STYLE: Any = {
     "figure.dpi": 110,

@@ -31,8 +31,8 @@ def electron_figures(plt, table: Table, folder: Path) -> list[tuple[str, Callabl
 
 def _draw_path(plt, table: Table, arrays: dict[str, np.ndarray], folder: Path) -> Any:
     """Energy and the components of P that are not zero; marks are another code's."""
-    from fiberax.io.figures import component_labels, words_of
-    from fiberax.io.mesh_figures import read_summary
+    from fiberax.io.plots.bodies import read_summary
+    from fiberax.io.plots.fields import component_labels, words_of
 
     quantity = {v.key: v for v in table.schema.variables}
     figure, axes = plt.subplots(2, 1, figsize=(6.6, 6.2), layout="constrained", sharex=True, height_ratios=(1, 1.6))
@@ -77,7 +77,7 @@ def _draw_density(plt, states: list) -> Any:
 
 def _draw_bands(plt, bands: np.ndarray, level: float, folder: Path) -> Any:
     """Bands in eV from the chemical potential, or the top of the filled ones."""
-    from fiberax.io.mesh_figures import read_summary
+    from fiberax.io.plots.bodies import read_summary
 
     figure, panel = plt.subplots(figsize=(6.2, 4.6), layout="constrained")
     energies = (bands - level) * EV

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from fiberax.io.plots.transients import draw_space_time
 from fiberax.io.results import Table
-from fiberax.io.time_figures import draw_space_time
 
 _PROFILES = 6
 
@@ -26,7 +26,7 @@ def spins_figures(plt, table: Table) -> list[tuple[str, Callable[[], Any]]] | No
 
 
 def _draw_table(plt, table: Table, arrays: dict[str, np.ndarray]) -> Any:
-    from fiberax.io.figures import words_of
+    from fiberax.io.plots.fields import words_of
 
     figure, axes = plt.subplots(2, 1, figsize=(6.4, 6.4), layout="constrained", sharex=True)
     good = arrays["result"] == 0
@@ -53,7 +53,7 @@ def _draw_table(plt, table: Table, arrays: dict[str, np.ndarray]) -> Any:
 
 def _draw_profiles(plt, table: Table, arrays: dict[str, np.ndarray]) -> Any:
     """The density at a few times, and that of the macro model with the exact A(U)."""
-    from fiberax.io.figures import axis_words
+    from fiberax.io.plots.fields import axis_words
 
     (dim,) = table.schema.coords
     x = np.asarray(table.schema.coords[dim])

@@ -38,7 +38,7 @@ class _Columns:
         return self._table.arrays[self._quantity[key].name] if key in self._quantity else None
 
     def words(self, key: str) -> str:
-        from fiberax.io.figures import words_of
+        from fiberax.io.plots.fields import words_of
 
         return words_of(self._quantity[key])
 
@@ -59,7 +59,7 @@ def _panels(plt, columns: _Columns, candidates: list[list[str]]):
 
 def _draw_steady(plt, table: Table, folder: Path) -> Any:
     """Viscosity, normal stresses, and shape against the rate."""
-    from fiberax.io.mesh_figures import read_summary
+    from fiberax.io.plots.bodies import read_summary
 
     columns, rate = _Columns(table), table.values
     normal = ["response.N1", "response.N2"]
@@ -253,7 +253,7 @@ def _rods(plt, panel, arrays: dict[str, np.ndarray], top: float | None):
 
 
 def _axis_words(table: Table) -> str:
-    from fiberax.io.figures import words_of
+    from fiberax.io.plots.fields import words_of
 
     return words_of(table.schema.axis)
 

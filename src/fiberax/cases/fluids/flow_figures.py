@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fiberax.cases.fluids.rheometer_figures import draw_configuration
 from fiberax.io.microstates import Microstate, read_microstates
 from fiberax.io.results import Table
-from fiberax.io.rheometer_figures import draw_configuration
 
 _PROFILES = 7
 _ELLIPSES = 16  # along a side
@@ -43,7 +43,7 @@ class _Flow:
     """Arrays, words and places of the results by key."""
 
     def __init__(self, table: Table):
-        from fiberax.io.figures import edges_of, words_of
+        from fiberax.io.plots.fields import edges_of, words_of
 
         self.words = {v.key: words_of(v.quantity) for v in table.schema.variables}
         self._arrays = {v.key: table.arrays[v.quantity.name] for v in table.schema.variables}
