@@ -26,7 +26,7 @@ def compute_table(problem: Table, recorder: FolderRecorder, beat: Callable, plac
     """
     conditions = np.asarray(problem.conditions, float)
     values = conditions if problem.values is None else np.asarray(problem.values, float)
-    total, batch, axis = len(conditions), problem.batch, problem.labels.axis.name
+    total, batch, axis = len(conditions), problem.batch, problem.names.axis.name
     first = count_records(folder) // batch * batch if resumed else 0
     begun = time.monotonic()
     failed = sum(int(read_record(folder, k)[1]["result"] != 0) for k in range(first))
@@ -96,11 +96,11 @@ def _further(problem: Table, conditions: np.ndarray, states: Any) -> dict[str, n
 
 def _keep_shown(problem: Table, folder: Any, values: np.ndarray, done: int, batch: tuple[np.ndarray, Any]) -> None:
     """Add the states of this batch that are to be drawn to those that are kept."""
-    draw, (rows, states) = problem.labels.microstate, batch
+    draw, (rows, states) = problem.output.microstate, batch
     here = [k for k in problem.shown if done <= k < done + len(rows)]
     if not here or draw is None:
         return
-    axis = problem.labels.axis
+    axis = problem.names.axis
     kept = {m.caption: m for m in read_microstates(folder)} if done else {}
     for k in here:
         state = jax.tree.map(lambda leaf, k=k: np.asarray(leaf[k - done]), states)

@@ -1,6 +1,5 @@
 """Tests for users' own models, and models with known truth: the same that fiberax tests itself with."""
 
-from fiberax.physics.diffusion.transfer import ChainTruth, ginzburg_landau_chain
 from fiberax.testing.bundles import BundleReport, check_bundle
 from fiberax.testing.checks import CheckFailed, FiberReport, check_fiber, check_link, observed_order
 from fiberax.testing.models import (
@@ -20,7 +19,6 @@ from fiberax.testing.models import (
 
 __all__ = [
     "BundleReport",
-    "ChainTruth",
     "CheckFailed",
     "CubicFlow",
     "Decay",
@@ -38,6 +36,5 @@ __all__ = [
     "check_bundle",
     "check_fiber",
     "check_link",
-    "ginzburg_landau_chain",
     "observed_order",
 ]
