@@ -65,13 +65,14 @@ class When:
     def __and__(self, other: "When") -> "When":
         return When(tuple(first + second for first in self.alternatives for second in other.alternatives))
 
-    def unmet(self, case: object) -> tuple[tuple[str, Values], ...]:
-        """What is missing in `case`, of the alternative from which least is missing; nothing where the option counts."""
+    def unmet(self, case: object) -> tuple[tuple[tuple[str, Values], ...], ...]:
+        """What is missing in `case`, in each of the alternatives from which least is missing; empty where the option counts."""
         missing = [
             tuple((name, values) for name, values in needs if not values.hold(getattr(case, name)))
             for needs in self.alternatives
         ]
-        return min(missing, key=len)
+        least = min(map(len, missing))
+        return tuple(needs for needs in missing if len(needs) == least) if least else ()
 
 
 ALWAYS = When()
@@ -89,6 +90,8 @@ def when(**needs: Any) -> When:
 def _values(wanted: Any) -> Values:
     if isinstance(wanted, Values):
         return wanted
+    if isinstance(wanted, bool):
+        return Values(lambda value: value is wanted, out=not wanted)
     several = wanted if isinstance(wanted, tuple) else (wanted,)
     return Values(lambda value: value in several, " or ".join(_text(value) for value in several))
 
@@ -187,11 +190,13 @@ def check_applies(case: object, given: Collection[str] = ()) -> None:
         if not unmet:
             continue
         own = flag(name) if value is not False else f"--no-{flag(name)[2:]}"
-        conditions = " and ".join(values.condition(other) for other, values in unmet)
-        chosen = ", ".join(f"{flag(other)} is {_text(getattr(case, other))}" for other, values in unmet if not values.out)
-        chosen = chosen and f" ({chosen.replace('is None', 'is not given')})"
-        remedies = " and ".join(values.remedy(other) for other, values in unmet)
-        raise BadInput(f"{own} has no effect: it counts {conditions} only{chosen}. Leave {own} out, or {remedies}.")
+        said = own if isinstance(value, bool) else f"{own} {_text(value)}"
+        conditions = " or ".join(" and ".join(values.condition(other) for other, values in needs) for needs in unmet)
+        now = {flag(other): getattr(case, other) for needs in unmet for other, values in needs if values.wanted}
+        chosen = ", ".join(f"{other} is {'not given' if there is None else _text(there)}" for other, there in now.items())
+        chosen = chosen and f" ({chosen})"
+        remedies = ", or ".join(" and ".join(values.remedy(other) for other, values in needs) for needs in unmet)
+        raise BadInput(f"{said} has no effect: it counts {conditions} only{chosen}. Leave {own} out, or {remedies}.")
 
 
 def _check_number(name: str, value: float, opt: Option) -> None:

@@ -1,5 +1,6 @@
 """The command `fiberax`: list, run, resume, status, check, plot."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,8 @@ from fiberax.cli.status import status
 def main(arguments: list[str] | None = None) -> int:
     """Run the command with `arguments` (default: those of the process); returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    # Before a case imports JAX: XLA reports made-up processor features of its own cached programs as errors.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     return commands.guarded(lambda: _app(arguments)(arguments, prog_name="fiberax"), "--debug" in arguments)
 
 

@@ -12,8 +12,9 @@ from fiberax import cli
 from fiberax.cases.solids.atoms import Choice, Material
 from fiberax.io import log
 from fiberax.io.microstates import Microstate, write_microstates
-from fiberax.io.plots import fields as figures
+from fiberax.io.plots import draw
 from fiberax.io.results import read_table
+from fiberax.io.run import Results
 from fiberax.physics.solids.crystal.ellipticity import eigenvalues
 
 PLATE = str(Path(__file__).parents[2] / "plate_case.py")
@@ -63,7 +64,7 @@ def test_a_figure_that_fails_spoils_no_run(tmp_path, monkeypatch, capsys):
 
     folder = tmp_path / "run"
     with monkeypatch.context() as patched:
-        patched.setattr(figures, "draw_body", broken)
+        patched.setattr(draw, "draw_body", broken)
         assert cli.main(["run", PLATE, "--cells", "1", "--plain", "--out", str(folder)]) == 0
         said = capsys.readouterr().err
         assert "The figure body.png failed: ValueError: zero-size array" in said and f"`fiberax plot {folder}`" in said
@@ -76,7 +77,7 @@ def test_a_figure_that_fails_spoils_no_run(tmp_path, monkeypatch, capsys):
 def test_states_without_entries_are_not_drawn(tmp_path):
     empty, full = np.zeros((0, 2)), np.arange(6.0)
     write_microstates(tmp_path, [Microstate("site 0", {"state": empty, "bonds": full})])
-    assert [path.name for path in figures.draw_all(tmp_path).paths] == ["microstates.png"]
-    (tmp_path / "figures" / "microstates.png").unlink()
+    drawn = draw.draw_all(draw.figures_of(Results.load(tmp_path)), tmp_path / "figures")
+    assert [path.name for path in drawn.paths] == ["microstates.png"]
     write_microstates(tmp_path, [Microstate("site 0", {"state": empty})])
-    assert figures.draw_all(tmp_path) == ([], {})
+    assert draw.draw_all(draw.figures_of(Results.load(tmp_path)), tmp_path / "figures") == ([], {})

@@ -207,10 +207,10 @@ def test_a_path_that_breaks_off_resumes_with_the_same_digits(pulled, tmp_path, m
 
 def test_notches_and_both_drivers_make_problems():
     notched = Pull(Material.LJ_PLANE, shape=Shape.NOTCH, cells=2, driver=Driver.NESTED).build()
-    assert isinstance(notched.driver, fx.Quasistatic) and notched.labels.body is not None
-    low, high = notched.labels.body.mesh.points.min(axis=0), notched.labels.body.mesh.points.max(axis=0)
+    assert isinstance(notched.driver, fx.Quasistatic) and notched.output.body is not None
+    low, high = notched.output.body.mesh.points.min(axis=0), notched.output.body.mesh.points.max(axis=0)
     np.testing.assert_allclose(high - low, [80.0, 80.0])
-    assert float(notched.labels.body.weights.sum()) < 80.0 * 80.0
+    assert float(notched.output.body.weights.sum()) < 80.0 * 80.0
 
 
 def test_mises_stress_is_that_of_textbooks():

@@ -88,6 +88,7 @@ def _draw_path(plt, results: Results) -> Any:
         axes[1].plot(published[:, 0], published[:, 2], **look)
     axes[1].axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
     axes[1].set(xlabel=results.words(), ylabel=results.words("response"))
+    axes[1].locator_params(axis="x", nbins=6)
     axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 

@@ -69,6 +69,7 @@ class Law(AbstractSpring):
 
 SPRINGS = when(model=(Model.DUMBBELL, Model.CHAIN))
 RODS = when(model=Model.ROD)
+INTERACTING = RODS & when(potential=(Potential.MAIER_SAUPE, Potential.ONSAGER))  # others do not order
 MEMBERS, DENSITY = when(form=Form.BROWNIAN), when(form=Form.DENSITY)
 
 
@@ -89,13 +90,13 @@ class FluidOptions(Case):
         Potential.NONE, help="interaction of rods; of members onsager's is taken to degree 8", applies=RODS
     )
     director: str | None = option(
-        None, help="direction in which a density of rods is ordered at first, as 1,0,0", applies=RODS & DENSITY
+        None, help="direction in which a density of rods is ordered at first, as 1,0,0", applies=INTERACTING & DENSITY
     )
     intensity: float = option(
         4.0,
         help="N of that interaction; isotropic rods are unstable above 5 and 10.19",
         low=0,
-        applies=RODS & when(potential=(Potential.MAIER_SAUPE, Potential.ONSAGER)),
+        applies=INTERACTING,
     )
     dim: int = option(3, help="dimensions of the flow, 2 or 3; rods have 3", low=2, high=3)
     De: float = option(1.0, help="relaxation time of a spring; for rods 1 / rotational diffusion", above=0)
