@@ -78,6 +78,21 @@ def test_energies_are_drawn_together_and_named(tmp_path):
     np.testing.assert_allclose(results("energies.total"), (results("macro") ** 2).sum(axis=1))
 
 
+def test_the_case_of_the_documentation_is_drawn(tmp_path, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "write-your-own-case.md").read_text()
+    (tmp_path / "ordering.py").write_text(page.split("```python\n")[1].split("```")[0])
+    folder, target = tmp_path / "run", str(tmp_path / "ordering.py")
+    assert cli.main(["run", target, "--cells", "8", "--t1", "0.01", "--quiet", "--out", str(folder)]) == 0
+    drawn = {path.name for path in (folder / "figures").iterdir()}
+    assert drawn == {"U.png", "response.png", "mean.png", "microstates.png"}
+    results = Results.load(folder)
+    np.testing.assert_allclose(results("mean"), results("macro").mean(axis=1))
+    assert results.words("macro") == "temperature [K]" and results.words("response") == "conductivity [mm²/s]"
+    capsys.readouterr()
+    assert cli.main(["run", target, "--friction", "0.01"]) == 2
+    assert capsys.readouterr().err.strip() in page  # the message that the page shows
+
+
 def spins_results():
     """Saved results of spins in two cells, at two times."""
     names = {"macro": "U", "response": "A", "exact.U": "U_exact", "exact.A": "A_exact"}

@@ -123,6 +123,19 @@ def test_an_option_without_effect_is_refused(case, chosen, idle, condition, tmp_
     assert f"Leave {name} out, or " in said and not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["steady", "--checkpoint-every", "5"], "--checkpoint-every has no effect: a steady state is found in one go"),
+        (["chain", "--checkpoint-every", "60"], "--checkpoint-every has no effect: a table goes on at its last row anyway"),
+        (["chain", "--distributed", "--coordinator", "a:1"], "--distributed has no effect: it counts without --coordinator"),
+    ],
+)
+def test_options_of_the_command_without_effect_are_refused(arguments, words, tmp_path, capsys):
+    assert cli.main(["run", *arguments, "--out", str(tmp_path / "run")]) == 2
+    assert words in capsys.readouterr().err and not (tmp_path / "run").exists()
+
+
 def test_the_table_holds_every_option_that_counts_only_sometimes():
     """Those that several cases share are looked at in one of them."""
     seen = {(case, idle.split()[0].replace("--no-", "--")) for case, _, idle, _ in IDLE}

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from fiberax.cases.base import Case, Problem
+from fiberax.cases.base import Case, Problem, Steady, Table
 from fiberax.cases.find import find_case, load_file, place_of
 from fiberax.cases.options import fields_of, from_json, to_json
 from fiberax.cli import display, platform
@@ -27,6 +27,9 @@ def run(case: Case, source: Path | None, name: str, place: Place, devices: Devic
     """Compute a case in a new folder. `source`: the user's file, where the case comes from one."""
     platform.start(devices)
     problem = build(case)
+    if settings.checkpoint_every is not None and isinstance(problem, Steady | Table):
+        words = "a steady state is found in one go" if isinstance(problem, Steady) else "a table goes on at its last row anyway"
+        raise BadInput(f"--checkpoint-every has no effect: {words}. Leave --checkpoint-every out.")
     folder = runfolder.free_name(Path("runs"), name) if place.out is None else place.out
 
     def make() -> None:

@@ -100,8 +100,15 @@ def compute(problem: Problem, job: Job) -> str:
     """
     begun, problem = time.monotonic(), with_body(problem)
     warnings.showwarning = _as_message(job)
-    run = {Evolve: _evolve, Steady: _steady, Loading: _loading, Table: _table}[type(problem)]
-    words = run(problem, job)
+    match problem:
+        case Evolve():
+            words = _evolve(problem, job)
+        case Steady():
+            words = _steady(problem, job)
+        case Loading():
+            words = _loading(problem, job)
+        case Table():
+            words = _table(problem, job)
     if jax.process_index() == 0:
         job.display.close()
         gather(job.folder)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from fiberax.cases.base import Case
-from fiberax.cases.options import check_applies, check_options, fields_of, flag, option
+from fiberax.cases.options import ABSENT, check_applies, check_options, fields_of, flag, option, when
 from fiberax.core.errors import BadInput
 
 
@@ -24,7 +24,9 @@ class Devices:
         None, help="devices (of each process) that share the sites; a CPU is split into as many", low=1
     )
     chunk: int | None = option(None, help="sites computed at once on a device; default by the size of a state", low=1)
-    distributed: bool = option(False, help="several processes, found by themselves under Slurm or MPI")
+    distributed: bool = option(
+        False, help="several processes, found by themselves under Slurm or MPI", applies=when(coordinator=ABSENT)
+    )
     coordinator: str | None = option(None, help="several processes by hand: HOST:PORT of process 0")
     num_processes: int | None = option(None, help="several processes by hand: how many", low=1)
     process_id: int | None = option(None, help="several processes by hand: the number of this one, from 0", low=0)

@@ -13,7 +13,7 @@ import fiberax as fx
 from fiberax.cases.base import Table
 from fiberax.core.errors import BadInput
 from fiberax.io.microstates import Microstate, read_microstates, write_microstates
-from fiberax.io.recorder import FolderRecorder, named_leaves
+from fiberax.io.recorder import FolderRecorder, named_leaves, own_columns
 from fiberax.io.results import count_records, read_record
 
 FEWEST = 128  # steps of an average
@@ -34,9 +34,9 @@ def compute_table(problem: Table, recorder: FolderRecorder, beat: Callable, plac
         rows = conditions[done : done + batch]
         arrays, states = _answers(problem, rows, done, placement)
         if problem.further is not None:
-            arrays |= _further(problem, rows, states)
+            arrays |= own_columns(_further(problem, rows, states), problem.output)
         if problem.derived is not None:
-            arrays |= problem.derived(values[done : done + batch], arrays)
+            arrays |= own_columns(problem.derived(values[done : done + batch], arrays), problem.output)
         failed += int(np.count_nonzero(arrays["result"]))
         if jax.process_index() == 0:
             _keep_shown(problem, folder, values, done, (rows, states))  # before the rows: a stop between loses nothing

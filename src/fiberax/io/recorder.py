@@ -61,7 +61,7 @@ class FolderRecorder(AbstractRecorder):
         if output.energies is not None:
             arrays |= {f"energies.{name}": np.asarray(value) for name, value in output.energies(record).items()}
         if output.columns is not None:
-            arrays |= _allowed(output.columns(record), output)
+            arrays |= own_columns(output.columns(record), output)
         self.row(record.index, record.t, arrays)
 
     def row(self, index: int, value: float, arrays: dict[str, np.ndarray]) -> None:
@@ -81,7 +81,7 @@ class FolderRecorder(AbstractRecorder):
         return array if root not in factors else factors[root] * array + offsets.get(root, 0.0)
 
 
-def _allowed(columns: dict[str, np.ndarray], output: Output) -> dict[str, np.ndarray]:
+def own_columns(columns: dict[str, np.ndarray], output: Output) -> dict[str, np.ndarray]:
     """The columns of a case. Raises `BadInput` for one with a name of the library's own, which figures understand."""
     for key in columns:
         root = key.split(".")[0]
