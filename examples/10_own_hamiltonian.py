@@ -24,7 +24,7 @@ def main(folder=Path("runs")):
     U = jnp.linspace(-1.5, 1.5, 13)
     lattice = fx.diffusion.GinzburgLandau(V, sites=64, replicas=8)
     found = fx.samples(lattice, U, steps=4000, replicas=2)
-    exact = [fx.testing.ginzburg_landau_chain(V, float(u)) for u in U]
+    exact = [fx.diffusion.ginzburg_landau_chain(V, float(u)) for u in U]
     truth = np.array([x.response for x in exact])
     for u, value, error, x in zip(U, found.value, found.stderr, exact):
         print(f"U = {u:5.2f}   A = {value:8.4f} ± {error:.4f}   exact {x.response:8.4f}   D = {x.diffusion:.4f}")

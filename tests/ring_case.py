@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import fiberax as fx
-from fiberax.cases import Case, Evolve, Labels, Quantity, option
+from fiberax.cases import Case, Evolve, Names, Quantity, option
 
 
 class Ring(fx.AbstractMacro):
@@ -47,5 +47,5 @@ class RingCase(Case):
             t1=self.steps * dt,
             dt=dt,
             saveat=tuple(np.linspace(0, self.steps * dt, self.records + 1)),
-            labels=Labels({"macro": Quantity("U", "K", "temperature"), "response": Quantity("A")}),
+            names=Names({"macro": Quantity("U", "K", "temperature"), "response": Quantity("A")}),
         )

@@ -175,6 +175,19 @@ def test_status_resume_and_plot_of_a_finished_run(capsys, finished):
     assert (finished / "figures" / "U.png").exists()
 
 
+def test_the_time_left_counts_from_the_last_sign_of_life(capsys, finished, tmp_path):
+    """100 s were left 30 s ago: 70 s; never less than none."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    for eta, ago, words in ((100.0, 30.0, "70 s"), (20.0, 30.0, "under 1 s")):
+        state = {"step": 3, "steps": 12, "failed": 0, "sites": 12, "saved": 1, "eta": eta, "phase": "running"}
+        (folder / "state.json").write_text(json.dumps(state | {"written": time.time() - ago}))
+        capsys.readouterr()
+        assert cli.main(["status", str(folder)]) == 0
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if "time left" in line]
+        assert line.split("time left")[1].strip() == words
+
+
 def test_a_folder_that_exists_is_kept(capsys, finished, tmp_path):
     message = refused(capsys, "run", *TINY, "--out", finished)
     assert "exists" in message and "--overwrite" in message and "resume" in message

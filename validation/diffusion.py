@@ -16,7 +16,7 @@ from scipy.interpolate import CubicSpline
 from table import Table, run
 
 import fiberax as fx
-from fiberax.testing import ginzburg_landau_chain
+from fiberax.physics.diffusion import ginzburg_landau_chain
 
 jax.config.update("jax_enable_x64", True)
 

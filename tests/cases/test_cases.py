@@ -10,10 +10,11 @@ import pytest
 
 import fiberax as fx
 from fiberax import cli
-from fiberax.cases import CASES, Case, find_case, option
-from fiberax.cases.base import fields_of, from_json, to_json
+from fiberax.cases import Case, find_case, option
+from fiberax.cases.find import own_cases
 from fiberax.cases.formula import formula
 from fiberax.cases.homogenization.diffusion import Diffusion, Method, Stepping
+from fiberax.cases.options import fields_of, from_json, to_json
 from fiberax.core.errors import BadInput
 from fiberax.io.results import read_table
 
@@ -25,7 +26,7 @@ def bars(tmp_path):
     return tmp_path / "bars.npy"
 
 
-@pytest.mark.parametrize("name", list(CASES))
+@pytest.mark.parametrize("name", list(own_cases()))
 def test_options_survive_being_written_as_json(name, tmp_path):
     case = find_case(name)()
     again = from_json(type(case), json.loads(json.dumps(to_json(case))), tmp_path)

@@ -1,100 +1,112 @@
-"""Cases by name, and cases in a user's own file."""
+"""Cases by name, in the folder of the library and in other packages, and cases in a user's own file."""
 
+import ast
 import difflib
+import functools
 import importlib
 import importlib.util
 import inspect
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from fiberax.cases.base import Case
 from fiberax.core.errors import BadInput
 
 PACKAGE = Path(__file__).parents[1]
 
-# name -> (module, class, one line for `fiberax list`); the modules are imported when a case is asked for
-CASES = {
-    "cavity": (
-        "fiberax.cases.fluids.cavity",
-        "Cavity",
-        "flow of dumbbells, chains or rods in a square cavity under a moving lid",
-    ),
-    "chain": (
-        "fiberax.cases.solids.chain",
-        "Chain",
-        "energy, force, modulus and stability of a chain of atoms or electrons over a range of strains",
-    ),
-    "channel": (
-        "fiberax.cases.fluids.channel",
-        "Channel",
-        "flow of dumbbells, chains or rods along a channel, from rest",
-    ),
-    "crystal": (
-        "fiberax.cases.solids.crystal",
-        "CrystalCase",
-        "elastic constants of a crystal, and W and P along a deformation up to its limit of stability",
-    ),
-    "diffusion": (
-        "fiberax.cases.homogenization.diffusion",
-        "Diffusion",
-        "heat flow in time through a composite whose cell is an image",
-    ),
-    "electrons": (
-        "fiberax.cases.electrons.electrons",
-        "Electrons",
-        "energy, stress, elastic constants and bands of a crystal from its electrons, along a deformation",
-    ),
-    "electron-wave": (
-        "fiberax.cases.electrons.electron_wave",
-        "ElectronWave",
-        "a pulse of strain in a bar of metal, its electrons carried along in Car-Parrinello motion",
-    ),
-    "homogenize": (
-        "fiberax.cases.homogenization.homogenize",
-        "Homogenize",
-        "table of the effective conductivity A(U) and dA/dU of an image or a formula",
-    ),
-    "kolmogorov": (
-        "fiberax.cases.fluids.kolmogorov",
-        "Kolmogorov",
-        "flow of dumbbells, chains or rods in a periodic box under a steady force",
-    ),
-    "pull": (
-        "fiberax.cases.solids.pull",
-        "Pull",
-        "a block of crystal with a hole or a notch under tension, until it loses ellipticity",
-    ),
-    "rheometer": (
-        "fiberax.cases.fluids.rheometer",
-        "Rheometer",
-        "steady and transient material functions of dumbbells, chains or rods",
-    ),
-    "spins": (
-        "fiberax.cases.diffusion.spins",
-        "Spins",
-        "diffusion coefficient of interacting spins from their Hamiltonian, and how their density spreads",
-    ),
-    "steady": (
-        "fiberax.cases.homogenization.steady",
-        "SteadyConduction",
-        "steady temperature between the hot and the cold sides of a composite plate",
-    ),
-    "wave": (
-        "fiberax.cases.solids.wave",
-        "WaveCase",
-        "a pulse of strain that runs through a chain of atoms or electrons, with relaxing or relaxed fibers",
-    ),
-}
+# Entry points of other packages.
+GROUP = "fiberax.cases"
+
+
+class Entry(NamedTuple):
+    """A case on the command line: its name, where its class is, one line for `fiberax list`, and the package it comes from."""
+
+    name: str
+    module: str
+    attribute: str
+    line: str
+    package: str = "fiberax"
+
+
+def all_cases() -> dict[str, Entry]:
+    """The cases by name: those below `fiberax/cases`, then those of other packages. No case is imported for this."""
+    own = own_cases()
+    return own | {name: found[0] for name, found in sorted(_others().items()) if name not in own}
+
+
+@functools.cache
+def own_cases() -> dict[str, Entry]:
+    """The cases in the files below `fiberax/cases`, by the decorators `listed` of their classes, sorted by name."""
+    found = []
+    for path in sorted(PACKAGE.glob("cases/*/*.py")):
+        text = path.read_text(encoding="utf-8")
+        if "@listed(" not in text:
+            continue
+        module = ".".join(("fiberax", *path.relative_to(PACKAGE).with_suffix("").parts))
+        for node in (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)):
+            for call in node.decorator_list:
+                if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "listed":
+                    name, line = (ast.literal_eval(argument) for argument in call.args)
+                    found.append(Entry(name, module, node.name, line))
+    return {entry.name: entry for entry in sorted(found)}
+
+
+def _others() -> dict[str, list[Entry]]:
+    """The cases of other packages by name; several of one name where packages do not agree."""
+    from importlib import metadata
+
+    found: dict[str, list[Entry]] = {}
+    for point in metadata.entry_points(group=GROUP):
+        package = "another package" if point.dist is None else point.dist.name
+        line = _first_line(point.module, point.attr) or f"a case of {package}"
+        found.setdefault(point.name, []).append(Entry(point.name, point.module, point.attr, line, package))
+    return found
+
+
+def _first_line(module: str, attribute: str) -> str:
+    """The first line of the docstring of a class, from the text of its file; nothing where that is not found."""
+    root, *inner = module.split(".")
+    try:
+        spec = importlib.util.find_spec(root)
+        origin = Path(spec.origin) if spec is not None and spec.origin is not None else None
+        if origin is None:
+            return ""
+        if inner:
+            origin = origin.parent.joinpath(*inner)
+            origin = origin / "__init__.py" if origin.is_dir() else origin.with_suffix(".py")
+        for node in ast.parse(origin.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and node.name == attribute:
+                return (ast.get_docstring(node) or "").split("\n")[0].rstrip(".")
+    except (ImportError, OSError, SyntaxError, ValueError):
+        return ""
+    return ""
 
 
 def find_case(name: str) -> type[Case]:
-    """The case called `name`. Raises `BadInput` naming the closest ones where there is none."""
-    if name not in CASES:
-        close = difflib.get_close_matches(name, CASES, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(CASES)}."
+    """The case called `name`. Raises `BadInput` naming the closest ones where there is none, or where it cannot be imported."""
+    if name in own_cases():
+        entry = own_cases()[name]
+        return getattr(importlib.import_module(entry.module), entry.attribute)
+    found = _others().get(name, [])
+    if not found:
+        known = all_cases()
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}."
         raise BadInput(f"There is no case {name!r}: {hint} A file of your own ends in .py.")
-    module, attribute, _ = CASES[name]
-    return getattr(importlib.import_module(module), attribute)
+    if len(found) > 1:
+        packages = " and ".join(entry.package for entry in found)
+        raise BadInput(f"The packages {packages} both bring a case {name!r}: uninstall one of them.")
+    (entry,) = found
+    try:
+        case = getattr(importlib.import_module(entry.module), entry.attribute)
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(f"The case {name!r} of {entry.package}: {place_of(error)}: {type(error).__name__}: {error}") from error
+    if not (isinstance(case, type) and issubclass(case, Case) and not inspect.isabstract(case)):
+        raise BadInput(f"The case {name!r} of {entry.package}: {entry.module}:{entry.attribute} is no class derived from Case.")
+    return case
 
 
 def load_file(path: Path, search_path: tuple[str, ...] = ()) -> type[Case]:

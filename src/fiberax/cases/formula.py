@@ -1,4 +1,4 @@
-"""Coefficients written as a formula: arithmetic and a few functions, nothing else that Python knows."""
+"""Numbers and formulas in options: arithmetic and a few functions, nothing else that Python knows."""
 
 import ast
 import math
@@ -46,6 +46,19 @@ def expression(text: str, names: tuple[str, ...], option: str = "--formula") -> 
             raise BadInput(f"{option} {text!r}: {error}.") from error
 
     return value
+
+
+def read_numbers(text: str, name: str) -> tuple[float, ...]:
+    """The numbers in a comma-separated option. Raises `BadInput` naming the one that is none."""
+    numbers = []
+    for part in text.split(","):
+        try:
+            numbers.append(float(part))
+        except ValueError:
+            raise BadInput(f"{name} = {text}: {part.strip()!r} is no number. Write for example {name} 1,20.") from None
+    if not all(map(math.isfinite, numbers)):
+        raise BadInput(f"{name} = {text}: give finite numbers.")
+    return tuple(numbers)
 
 
 def _reader(place: str, node: ast.expr, names: tuple[str, ...]) -> Callable[[dict], object]:

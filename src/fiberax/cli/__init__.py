@@ -1,5 +1,6 @@
 """The command `fiberax`: list, run, resume, status, check, plot."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ import typer
 
 from fiberax import __version__
 from fiberax.cases.base import Case
-from fiberax.cases.find import CASES, find_case, load_file
+from fiberax.cases.find import all_cases, find_case, load_file, own_cases
 from fiberax.cli import commands
 from fiberax.cli.options import Claim, Devices, Errors, Settings, check_command, command, peek_devices, run_command
 from fiberax.cli.status import status
@@ -17,6 +18,8 @@ from fiberax.cli.status import status
 def main(arguments: list[str] | None = None) -> int:
     """Run the command with `arguments` (default: those of the process); returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    # Before a case imports JAX: XLA reports made-up processor features of its own cached programs as errors.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     return commands.guarded(lambda: _app(arguments)(arguments, prog_name="fiberax"), "--debug" in arguments)
 
 
@@ -29,7 +32,7 @@ def _app(arguments: list[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_about)
-    app.command("list", help="The cases that come with fiberax.")(_list)
+    app.command("list", help="The cases that come with fiberax and with other installed packages.")(_list)
     app.add_typer(_case_app("run", "Compute a case in a new folder.", arguments), name="run")
     groups = {"Run": Claim, "Where": Devices, "Saving and showing": Settings}
     folder = {"directory": "folder of the run"}
@@ -47,9 +50,10 @@ def _case_app(verb: str, help: str, arguments: list[str]) -> typer.Typer:
         no_args_is_help=True,
         subcommand_metavar="CASE [OPTIONS]",
     )
-    named = arguments[1] if arguments[:1] == [verb] and len(arguments) > 1 else ""
+    asked = arguments[:1] == [verb]
+    named = arguments[1] if asked and len(arguments) > 1 else ""
     if not named or named.startswith("-"):
-        for name, (_, _, line) in CASES.items():
+        for name, line in _lines().items() if asked else [("CASE", "")]:
             app.command(name, help=line)(lambda: None)
         return app
     case, source = _resolve(named, arguments[2:])
@@ -65,12 +69,13 @@ def _case_app(verb: str, help: str, arguments: list[str]) -> typer.Typer:
 
 def _resolve(target: str, arguments: list[str]) -> tuple[type[Case], Path | None]:
     """The case class that a name or a file stands for, and the file."""
-    if not target.endswith(".py"):
+    if target in own_cases():
         return find_case(target), None
     from fiberax.cli import platform
 
-    platform.start(peek_devices(arguments))
-    return load_file(Path(target)), Path(target)
+    if target.endswith(".py") or target in all_cases():
+        platform.start(peek_devices(arguments))  # before anybody else's code is imported
+    return (load_file(Path(target)), Path(target)) if target.endswith(".py") else (find_case(target), None)
 
 
 def _say_version(wanted: bool) -> None:
@@ -85,8 +90,17 @@ def _about(
     """Concurrent multiscale simulation by dynamics on fiber bundles."""
 
 
+def _lines() -> dict[str, str]:
+    """One line for each case, with the package of those of others."""
+    return {
+        name: entry.line if entry.package == "fiberax" else f"{entry.line} ({entry.package})"
+        for name, entry in all_cases().items()
+    }
+
+
 def _list() -> None:
-    width = max(map(len, CASES))
-    for name, (_, _, line) in CASES.items():
+    lines = _lines()
+    width = max(map(len, lines))
+    for name, line in lines.items():
         print(f"{name:<{width}}  {line}")
     print("\n`fiberax run CASE --help` shows the options of a case; `fiberax run FILE.py` runs one of your own.")

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from fiberax.cases.base import Case, Problem, fields_of, from_json, to_json
+from fiberax.cases.base import Case, Problem, Steady, Table
 from fiberax.cases.find import find_case, load_file, place_of
+from fiberax.cases.options import fields_of, from_json, to_json
 from fiberax.cli import display, platform
 from fiberax.cli.options import CHECKPOINT_EVERY, Claim, Devices, Errors, Place, Settings
 from fiberax.core.errors import BadInput, FiberaxError
@@ -26,6 +27,9 @@ def run(case: Case, source: Path | None, name: str, place: Place, devices: Devic
     """Compute a case in a new folder. `source`: the user's file, where the case comes from one."""
     platform.start(devices)
     problem = build(case)
+    if settings.checkpoint_every is not None and isinstance(problem, Steady | Table):
+        words = "a steady state is found in one go" if isinstance(problem, Steady) else "a table goes on at its last row anyway"
+        raise BadInput(f"--checkpoint-every has no effect: {words}. Leave --checkpoint-every out.")
     folder = runfolder.free_name(Path("runs"), name) if place.out is None else place.out
 
     def make() -> None:
@@ -33,7 +37,7 @@ def run(case: Case, source: Path | None, name: str, place: Place, devices: Devic
         runfolder.write_parameters(folder, _parameters(case, source, name, folder, devices, settings))
 
     platform.on_first_process(make)
-    _launch(problem, folder, devices, settings, resumed=False)
+    _launch((case, problem), folder, devices, settings, resumed=False)
 
 
 def resume(directory: str, claim: Claim, devices: Devices, settings: Settings) -> None:
@@ -55,7 +59,7 @@ def resume(directory: str, claim: Claim, devices: Devices, settings: Settings) -
     except BaseException:
         _release(folder)
         raise
-    _launch(problem, folder, devices, settings, resumed=True)
+    _launch((case, problem), folder, devices, settings, resumed=True)
 
 
 def check(case: Case, devices: Devices, errors: Errors) -> None:
@@ -113,14 +117,15 @@ def _case_of(parameters: runfolder.Parameters, folder: Path) -> type[Case]:
     return load_file(folder / parameters.source, tuple(parameters.search_path))
 
 
-def _launch(problem: Problem, folder: Path, devices: Devices, settings: Settings, resumed: bool) -> None:
+def _launch(work: tuple[Case, Problem], folder: Path, devices: Devices, settings: Settings, resumed: bool) -> None:
     """Compute in a folder that is made and claimed; leave behind the state in which it ended."""
     from fiberax.cli.execute import Job, compute
 
     first = platform.is_first_process()
     shown = display.choose(settings.quiet or not first, settings.plain)
     every = CHECKPOINT_EVERY if settings.checkpoint_every is None else settings.checkpoint_every
-    job = Job(folder, shown, platform.placement(devices), every, settings.figures, resumed)
+    case, problem = work
+    job = Job(case, folder, shown, platform.placement(devices), every, settings.figures, resumed)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         if first:
@@ -163,14 +168,20 @@ def plot(directory: str, errors: Errors) -> None:
     from fiberax.cli.execute import draw, gather
 
     folder = Path(directory)
-    runfolder.read_parameters(folder)
+    parameters = runfolder.read_parameters(folder)
     if log.read_state(folder).get("phase") != "finished":
         gather(folder)
-    drawn = draw(folder)
+    platform.start(Devices())
+    case, complaints = None, []
+    try:
+        case = from_json(_case_of(parameters, folder), parameters.options, folder)
+    except FiberaxError as error:
+        complaints.append(f"The case is not to be had, the figures of any results are drawn: {error}".removesuffix("."))
+    drawn = draw(folder, case)
     for path in drawn.paths:
         print(path)
-    if drawn.complaints:
-        raise BadInput(f"{'. '.join(drawn.complaints)}.")
+    if complaints := complaints + drawn.complaints:
+        raise BadInput(f"{'. '.join(complaints)}.")
     if not drawn.paths and not (folder / "results.nc").exists():
         raise BadInput(f"The run in {folder} has saved nothing yet: there is nothing to draw.")
 

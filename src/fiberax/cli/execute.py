@@ -1,6 +1,7 @@
 """Computing a problem in its folder: records, checkpoints, log and sign of life on the way, everything drawn at the end."""
 
 import contextlib
+import dataclasses
 import json
 import time
 import warnings
@@ -14,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import fiberax as fx
-from fiberax.cases.base import CaseWarning, Evolve, Labels, Loading, Problem, Steady, Table
+from fiberax.cases.base import Case, CaseWarning, Evolve, Loading, Problem, Steady, Table
+from fiberax.cases.find import place_of
 from fiberax.cases.solids.bodies import with_body
 from fiberax.cli.display import Display
 from fiberax.cli.table import compute_table
@@ -23,12 +25,13 @@ from fiberax.core.recorder import Record
 from fiberax.core.solvers import solver_of
 from fiberax.io import log, runfolder
 from fiberax.io.atomic import SaveFailed, write_text
-from fiberax.io.body import Body
 from fiberax.io.checkpoint import newest_checkpoint
-from fiberax.io.figures import draw_all
 from fiberax.io.microstates import Microstate, write_microstates
+from fiberax.io.plots.draw import draw_all, figures_of
+from fiberax.io.plots.figure import Figure
 from fiberax.io.recorder import FolderRecorder, named_leaves
 from fiberax.io.results import Quantity, assemble, count_records, drop_records, read_record, read_table, write_csv
+from fiberax.io.run import Results
 from fiberax.io.vtk import write_series
 from fiberax.io.vtu import write_body
 
@@ -38,8 +41,9 @@ LOG_INTERVAL = 10.0
 
 @dataclass(frozen=True)
 class Job:
-    """One process's share of a run: where it writes, where it computes, how it is shown."""
+    """One process's share of a run of a case: where it writes, where it computes, how it is shown."""
 
+    case: Case
     folder: Path
     display: Display
     placement: Any
@@ -97,8 +101,15 @@ def compute(problem: Problem, job: Job) -> str:
     """
     begun, problem = time.monotonic(), with_body(problem)
     warnings.showwarning = _as_message(job)
-    run = {Evolve: _evolve, Steady: _steady, Loading: _loading, Table: _table}[type(problem)]
-    words = run(problem, job)
+    match problem:
+        case Evolve():
+            words = _evolve(problem, job)
+        case Steady():
+            words = _steady(problem, job)
+        case Loading():
+            words = _loading(problem, job)
+        case Table():
+            words = _table(problem, job)
     if jax.process_index() == 0:
         job.display.close()
         gather(job.folder)
@@ -141,7 +152,7 @@ def _look_back(problem: Problem, job: Job) -> None:
         if isinstance(problem, Table | Evolve) and problem.summary is not None:
             _summarise(problem, job)
         if job.figures:
-            for line in draw(job.folder).complaints:
+            for line in draw(job.folder, job.case).complaints:
                 _complain(job, f"{line}. {again}")
     except MissingExtra as missing:
         job.display.say(str(missing))
@@ -177,12 +188,13 @@ class Drawn(NamedTuple):
     complaints: list[str]
 
 
-def draw(folder: Path) -> Drawn:
-    """ParaView files (or a CSV table) and figures from results.nc.
+def draw(folder: Path, case: Case | None) -> Drawn:
+    """ParaView files (or a CSV table) and figures from results.nc, those of the `case`, or of any results.
 
     Raises `MissingExtra` without matplotlib (the ParaView files are there then), `SaveFailed` where the disk refuses.
     """
-    table, body = read_table(folder), Body.load(folder)
+    results = Results.load(folder)
+    table, body = results.table, results.body
     complaints = []
     try:
         if table is not None and table.schema.is_table:
@@ -193,25 +205,47 @@ def draw(folder: Path) -> Drawn:
             write_series(folder, table)
     except BadInput as error:
         complaints.append(f"No ParaView files: {error}".removesuffix("."))
-    drawn = draw_all(folder)
+    figures, why = _figures(case, results)
+    drawn = draw_all(figures, folder / "figures")
+    complaints += why
     return Drawn(drawn.paths, complaints + [f"The figure {name} failed: {why}" for name, why in drawn.failed.items()])
 
 
-def _recorder(job: Job, labels: Labels, layout: Any) -> FolderRecorder:
-    coords = {} if layout is None else {dim: np.asarray(layout.coords[dim]) for dim in layout.dims}
-    if labels.body is not None:
-        coords = {}  # nodes of a mesh are no grid
+def _figures(case: Case | None, results: Results) -> tuple[list[Figure], list[str]]:
+    """The figures of a case, and a complaint where it fails to name them; then those of any results."""
+    if case is None or results.table is None:
+        return figures_of(results), []
+    try:
+        return list(case.figures(results)), []
+    except Exception as error:  # of the user's own
+        why = f"{place_of(error)}: {type(error).__name__}: {error}".removesuffix(".")
+        return figures_of(results), [f"The case names no figures, those of any results are drawn: {why}"]
+
+
+def _recorder(job: Job, problem: Problem) -> FolderRecorder:
+    """The recorder of a new run or of one that goes on."""
+    output, body, coords = problem.output, problem.output.body, {}
+    layout = None if isinstance(problem, Table) else problem.bundle.macro.layout()
+    if body is not None:  # nodes of a mesh are no grid
+        output = dataclasses.replace(output, states="written")
         if jax.process_index() == 0:
-            labels.body.save(job.folder)
-    naming = labels.length_unit, labels.quantities, labels.axis, labels.factors, labels.offsets
-    states = "written" if labels.body is not None else labels.states
-    return FolderRecorder(job.folder, job.checkpoint_every, coords, *naming, states, labels.further, labels.macro)
+            body.save(job.folder)
+    elif layout is not None:
+        coords = {dim: np.asarray(layout.coords[dim]) for dim in layout.dims}
+    return FolderRecorder(job.folder, job.checkpoint_every, coords, problem.names, output)
+
+
+def _begun(problem: Evolve | Loading, job: Job) -> tuple[dict[str, Any], FolderRecorder]:
+    """What all runs along a time or a load hand on: progress, checkpoints, and where a run goes on."""
+    start = _take_up(job) if job.resumed else None
+    recorder = _recorder(job, problem)
+    recorder.saved = 0 if start is None else start.saved
+    common = {"placement": job.placement, "progress": Pulse(job, recorder), "checkpoint": recorder, "start": start}
+    return common, recorder
 
 
 def _evolve(problem: Evolve, job: Job) -> str:
-    start = _take_up(job) if job.resumed else None
-    recorder = _recorder(job, problem.labels, problem.bundle.macro.layout())
-    recorder.saved = 0 if start is None else start.saved
+    common, recorder = _begun(problem, job)
     solution = fx.evolve(
         problem.bundle,
         problem.driver,
@@ -222,11 +256,8 @@ def _evolve(problem: Evolve, job: Job) -> str:
         saveat=problem.saveat,
         key=jax.random.key(problem.seed),
         stepper=problem.stepper,
-        placement=job.placement,
         fail_fraction=problem.fail_fraction,
-        progress=Pulse(job, recorder),
-        checkpoint=recorder,
-        start=start,
+        **common,
     )
     _save_microstates(problem, job, solution)
     failed = int(np.count_nonzero(np.asarray(solution.result[-1])))
@@ -254,7 +285,7 @@ def _take_up(job: Job):
 def _steady(problem: Steady, job: Job) -> str:
     if jax.process_index() == 0:
         drop_records(job.folder, 0)
-    recorder = _recorder(job, problem.labels, problem.bundle.macro.layout())
+    recorder = _recorder(job, problem)
     solution = fx.steady(
         problem.bundle, problem.driver, problem.macro0, placement=job.placement, progress=Pulse(job, recorder, steady=True)
     )
@@ -268,9 +299,7 @@ def _steady(problem: Steady, job: Job) -> str:
 
 
 def _loading(problem: Loading, job: Job) -> str:
-    start = _take_up(job) if job.resumed else None
-    recorder = _recorder(job, problem.labels, problem.bundle.macro.layout())
-    recorder.saved = 0 if start is None else start.saved
+    common, recorder = _begun(problem, job)
     solution = fx.continuation(
         problem.bundle,
         problem.driver,
@@ -279,15 +308,12 @@ def _loading(problem: Loading, job: Job) -> str:
         t1=problem.t1,
         dt=problem.dt,
         dt_min=problem.dt_min,
-        placement=job.placement,
-        progress=Pulse(job, recorder),
-        checkpoint=recorder,
-        start=start,
+        **common,
     )
     _save_microstates(problem, job, solution)
     why = solution.stats["stopped"]
     if why is not None and jax.process_index() == 0:
-        last, body, name = read_record(job.folder, recorder.saved - 1)[0], problem.labels.body, problem.labels.axis.name
+        last, body, name = read_record(job.folder, recorder.saved - 1)[0], problem.output.body, problem.names.axis.name
         reached, words = {name: last}, f"{name} = t = {last:.5g} of {problem.t1:g}"
         if body is not None and body.block is not None:
             reached["applied strain"] = body.strain * last
@@ -299,7 +325,7 @@ def _loading(problem: Loading, job: Job) -> str:
 
 
 def _table(problem: Table, job: Job) -> str:
-    recorder = _recorder(job, problem.labels, None)
+    recorder = _recorder(job, problem)
     return compute_table(problem, recorder, Pulse(job, recorder).beat, job.placement, job.folder, job.resumed)
 
 
@@ -317,11 +343,11 @@ def _save_microstates(problem: Evolve | Steady | Loading, job: Job, solution: An
     for site in dict.fromkeys((int(order[0]), int(order[len(order) // 2]), int(order[-1]))):
         state, condition = jax.tree.map(lambda leaf, k=site: np.asarray(leaf[k]), (solution.section.state, conditions))
         state = _caught_up(problem, state, condition)
-        draw = problem.labels.microstate
+        draw = problem.output.microstate
         arrays = named_leaves("state", state) if draw is None else draw(state, condition)
-        unit = problem.labels.length_unit.replace("1", "")
+        unit = problem.names.length_unit.replace("1", "")
         place = "" if positions is None else f" at ({', '.join(f'{x:.3g}' for x in positions[site])}) {unit}"
-        known = problem.labels.quantities.get("condition", Quantity("U"))
+        known = problem.names.quantities.get("condition", Quantity("U"))
         held = ", ".join(
             f"{name.replace('condition', known.label or known.name)} = {_short(v)}"
             for name, v in named_leaves("condition", condition).items()

@@ -5,12 +5,14 @@ import inspect
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fiberax.cases.base import Case, check_options, fields_of, flag, option
+from fiberax.cases.base import Case
+from fiberax.cases.options import ABSENT, check_applies, check_options, fields_of, flag, option, when
 from fiberax.core.errors import BadInput
 
 
@@ -22,7 +24,9 @@ class Devices:
         None, help="devices (of each process) that share the sites; a CPU is split into as many", low=1
     )
     chunk: int | None = option(None, help="sites computed at once on a device; default by the size of a state", low=1)
-    distributed: bool = option(False, help="several processes, found by themselves under Slurm or MPI")
+    distributed: bool = option(
+        False, help="several processes, found by themselves under Slurm or MPI", applies=when(coordinator=ABSENT)
+    )
     coordinator: str | None = option(None, help="several processes by hand: HOST:PORT of process 0")
     num_processes: int | None = option(None, help="several processes by hand: how many", low=1)
     process_id: int | None = option(None, help="several processes by hand: the number of this one, from 0", low=0)
@@ -86,12 +90,16 @@ def command(function: Callable[..., None], groups: dict[str, type], arguments: d
     for title, group in groups.items():
         parameters += [_parameter(title, *entry) for entry in fields_of(group)]
 
-    def call(**values):
+    def call(context: typer.Context, **values):
         texts = [values[name] for name in arguments]
-        made = [group(**{name: values[name] for name, *_ in fields_of(group)}) for group in groups.values()]
+        made = [group(**{name: _plain(values[name]) for name, *_ in fields_of(group)}) for group in groups.values()]
+        written = {name for name in values if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
+        for group in made:
+            check_applies(group, written)
         function(*texts, *made)
 
-    call.__signature__ = inspect.Signature(parameters)
+    own = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    call.__signature__ = inspect.Signature([own, *parameters])
     call.__doc__ = function.__doc__
     return call
 
@@ -104,6 +112,15 @@ def run_command(case: type[Case], function: Callable[..., None]) -> Callable:
 def check_command(case: type[Case], function: Callable[..., None]) -> Callable:
     """`fiberax check CASE`: `function(case, devices, errors)`."""
     return _described(case, command(function, {"Case": case, "Where": Devices, "Errors": Errors}))
+
+
+class Chosen(Enum):
+    """One of the names that are known only when they are asked for."""
+
+
+def _plain(value: Any) -> Any:
+    """The text of a chosen name, every other value as it is."""
+    return value.value if isinstance(value, Chosen) else value
 
 
 def _described(case: type[Case], call: Callable) -> Callable:
@@ -132,4 +149,7 @@ def _parameter(panel: str, name: str, hint: Any, default: Any, opt) -> inspect.P
     unit = f" ({opt.unit})" if opt.unit else ""
     flags = f"{flag(name)}/--no-{flag(name)[2:]}" if default is True else flag(name)
     declared = typer.Option(flags, help=opt.help + unit, rich_help_panel=panel, show_default=default is not None)
+    if opt.choices is not None:  # which typer knows as an enumeration
+        choice: Any = Chosen(name, {text: text for text in opt.choices()})
+        hint, default = choice | None if default is None else choice, None if default is None else choice(default)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, declared])

@@ -18,8 +18,6 @@ def start(devices: Devices) -> None:
 
     Raises `BadInput` where more devices are asked for than there are, or the other processes cannot be reached.
     """
-    # XLA reports made-up processor features of its own cached programs as errors; real ones raise exceptions.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
     jax.config.update("jax_enable_x64", True)

@@ -13,7 +13,7 @@ import fiberax as fx
 from fiberax.cases.base import Table
 from fiberax.core.errors import BadInput
 from fiberax.io.microstates import Microstate, read_microstates, write_microstates
-from fiberax.io.recorder import FolderRecorder, named_leaves
+from fiberax.io.recorder import FolderRecorder, named_leaves, own_columns
 from fiberax.io.results import count_records, read_record
 
 FEWEST = 128  # steps of an average
@@ -26,7 +26,7 @@ def compute_table(problem: Table, recorder: FolderRecorder, beat: Callable, plac
     """
     conditions = np.asarray(problem.conditions, float)
     values = conditions if problem.values is None else np.asarray(problem.values, float)
-    total, batch, axis = len(conditions), problem.batch, problem.labels.axis.name
+    total, batch, axis = len(conditions), problem.batch, problem.names.axis.name
     first = count_records(folder) // batch * batch if resumed else 0
     begun = time.monotonic()
     failed = sum(int(read_record(folder, k)[1]["result"] != 0) for k in range(first))
@@ -34,9 +34,9 @@ def compute_table(problem: Table, recorder: FolderRecorder, beat: Callable, plac
         rows = conditions[done : done + batch]
         arrays, states = _answers(problem, rows, done, placement)
         if problem.further is not None:
-            arrays |= _further(problem, rows, states)
+            arrays |= own_columns(_further(problem, rows, states), problem.output)
         if problem.derived is not None:
-            arrays |= problem.derived(values[done : done + batch], arrays)
+            arrays |= own_columns(problem.derived(values[done : done + batch], arrays), problem.output)
         failed += int(np.count_nonzero(arrays["result"]))
         if jax.process_index() == 0:
             _keep_shown(problem, folder, values, done, (rows, states))  # before the rows: a stop between loses nothing
@@ -96,11 +96,11 @@ def _further(problem: Table, conditions: np.ndarray, states: Any) -> dict[str, n
 
 def _keep_shown(problem: Table, folder: Any, values: np.ndarray, done: int, batch: tuple[np.ndarray, Any]) -> None:
     """Add the states of this batch that are to be drawn to those that are kept."""
-    draw, (rows, states) = problem.labels.microstate, batch
+    draw, (rows, states) = problem.output.microstate, batch
     here = [k for k in problem.shown if done <= k < done + len(rows)]
     if not here or draw is None:
         return
-    axis = problem.labels.axis
+    axis = problem.names.axis
     kept = {m.caption: m for m in read_microstates(folder)} if done else {}
     for k in here:
         state = jax.tree.map(lambda leaf, k=k: np.asarray(leaf[k - done]), states)

@@ -18,7 +18,8 @@ class Body:
     """A meshed body whose macrostate is the displacement of its nodes and whose fibers sit at the quadrature points.
 
     `mesh`, in `unit` of length. Of a body that is pulled: `block`, its volume with the holes filled, `axis`, the direction, and
-    `strain`, the applied strain at the load 1; then there is a stress-strain curve.
+    `strain`, the applied strain at the load 1; then there is a stress-strain curve. `margins`: keys of results at the sites
+    that must stay positive; the body is drawn in their colours too, by the smallest value in each cell.
     """
 
     mesh: Mesh
@@ -26,6 +27,7 @@ class Body:
     block: float | None = None
     axis: int = 0
     strain: float = 1.0
+    margins: tuple[str, ...] = ()
 
     @property
     def weights(self) -> np.ndarray:
@@ -62,6 +64,7 @@ class Body:
         """Write `folder/mesh.npz`. Raises `SaveFailed`."""
         mesh = self.mesh
         words = {"kind": mesh.kind, "unit": self.unit, "block": self.block, "axis": self.axis, "strain": self.strain}
+        words |= {"margins": self.margins}
         sides = {f"boundary {name}": value for name, value in mesh.boundaries.items()}
         text = np.frombuffer(json.dumps(words).encode(), np.uint8)
         arrays = {"points": mesh.points, "cells": mesh.cells, "same": mesh.same, "words": text} | sides
@@ -77,7 +80,7 @@ class Body:
             words = json.loads(bytes(archive["words"]))
             sides = {name.removeprefix("boundary "): archive[name] for name in archive.files if name.startswith("boundary ")}
             mesh = Mesh(archive["points"], archive["cells"], words.pop("kind"), sides, same=archive["same"])
-        return cls(mesh, **words)
+        return cls(mesh, **words | {"margins": tuple(words.get("margins", ()))})
 
 
 def mises(gradient: np.ndarray, stress: np.ndarray) -> np.ndarray:

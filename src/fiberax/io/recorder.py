@@ -1,47 +1,30 @@
 """The recorder that writes a run's records and checkpoints into its folder."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 
+from fiberax.core.errors import BadInput
 from fiberax.core.recorder import AbstractRecorder, Record, Snapshot
 from fiberax.io import log
 from fiberax.io.checkpoint import write_checkpoint
-from fiberax.io.results import Quantity, Schema, make_schema, write_record
+from fiberax.io.labels import OWN, Names, Output
+from fiberax.io.results import Schema, make_schema, write_record
 
 
 class FolderRecorder(AbstractRecorder):
     """Writes into `folder`: a record at every save time, a checkpoint at least every `every` seconds of work.
 
-    `coords`, `length_unit`, `quantities` and `axis` name things as in `fiberax.io.results.make_schema`. `factors` and `offsets`
-    turn the results into the units in which they are written, see `fiberax.cases.Labels`, as are
-    `further`, `macro` and `states`.
+    `names` and `output` say what is written and how it is called; `coords` are the axes of a macro field and their values.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        every: float,
-        coords: dict[str, np.ndarray],
-        length_unit: str,
-        quantities: dict[str, Quantity],
-        axis: Quantity,
-        factors: dict[str, float],
-        offsets: dict[str, float],
-        states: Literal["no", "seen", "written"] = "no",
-        further: Callable[[Record], dict[str, np.ndarray]] | None = None,
-        macro: bool = True,
-    ):
-        self._folder, self._every = folder, every
-        self._naming = (quantities, coords, length_unit, axis)
-        self._units = factors, offsets
-        self.wants_states = states != "no"
-        self._written = states == "written", macro
-        self._further = further
+    def __init__(self, folder: Path, every: float, coords: dict[str, np.ndarray], names: Names, output: Output):
+        self._folder, self._every, self._coords = folder, every, coords
+        self._names, self._output = names, output
+        self.wants_states = output.states != "no"
         self._schema = Schema.load(folder)
         self._last = time.monotonic()
         self.saved = 0
@@ -64,35 +47,50 @@ class FolderRecorder(AbstractRecorder):
         self.saved = record.index + 1
         if jax.process_index() != 0:
             return
-        states, macro = self._written
-        arrays = (named_leaves("macro", record.macro) if macro else {}) | named_leaves("response", record.response)
+        output = self._output
+        arrays = (named_leaves("macro", record.macro) if output.macro else {}) | named_leaves("response", record.response)
         if record.result is not None:
             arrays["result"] = np.asarray(record.result, np.int32)
         arrays |= named_leaves("stderr", record.stderr)
         if record.energy is not None:
             arrays["energy"] = np.asarray(record.energy)
         if record.stability_margin is not None:
-            arrays["soundness"] = np.asarray(record.stability_margin)
-        if record.state is not None and states:
+            arrays["stability_margin"] = np.asarray(record.stability_margin)
+        if record.state is not None and output.states == "written":
             arrays |= {name: array for name, array in named_leaves("state", record.state).items() if array.size}
-        if self._further is not None:
-            arrays |= self._further(record)
+        if output.energies is not None:
+            arrays |= {f"energies.{name}": np.asarray(value) for name, value in output.energies(record).items()}
+        if output.columns is not None:
+            arrays |= own_columns(output.columns(record), output)
         self.row(record.index, record.t, arrays)
 
     def row(self, index: int, value: float, arrays: dict[str, np.ndarray]) -> None:
         """Write named arrays as record `index`, at `value` of the leading axis. Raises `SaveFailed`."""
         arrays = {name: self._converted(name.split(".")[0], array) for name, array in arrays.items()}
         if self._schema is None:
-            self._schema = make_schema(arrays, *self._naming)
+            names = self._names
+            self._schema = make_schema(arrays, names.quantities, self._coords, names.length_unit, names.axis)
             self._schema.save(self._folder)
         write_record(self._folder, index, value, arrays)
         log.append_event(self._folder, "record", {"index": index, "at": float(value)})
 
     def _converted(self, root: str, array: np.ndarray) -> np.ndarray:
-        factors, offsets = self._units
+        factors, offsets = self._names.factors, self._names.offsets
         if root == "stderr":
             return array * np.abs(factors.get("response", 1.0))
         return array if root not in factors else factors[root] * array + offsets.get(root, 0.0)
+
+
+def own_columns(columns: dict[str, np.ndarray], output: Output) -> dict[str, np.ndarray]:
+    """The columns of a case. Raises `BadInput` for one with a name of the library's own, which figures understand."""
+    for key in columns:
+        root = key.split(".")[0]
+        if root in OWN and not (root == "macro" and not output.macro):
+            remedy = (
+                "give Output(energies=...)" if root == "energies" else f"call it otherwise, such as own.{key.replace('.', '_')}"
+            )
+            raise BadInput(f"The column {key!r}: names that begin with {root!r} are those of the library; {remedy}.")
+    return columns
 
 
 def named_leaves(root: str, tree: Any) -> dict[str, np.ndarray]:

@@ -52,7 +52,7 @@ def write_body(folder: Path, table: Table, body: Body) -> None:
     skipped = {"macro.position", "macro.velocity", "result", *(key for key in names if key.startswith("energies."))}
     moving = "macro.velocity" in names and table.arrays[names["macro.velocity"]].any()
     on_nodes = [names["macro.position"], *([names["macro.velocity"]] if moving else [])]
-    worst = {key: body.worst(table.arrays[names[key]]) for key in ("soundness", "acoustic", "internal") if key in names}
+    worst = {key: body.worst(table.arrays[names[key]]) for key in ("stability_margin", "acoustic", "internal") if key in names}
     for k, load in enumerate(table.values):
         cells = {name: body.over_cells(table.arrays[name][k]) for key, name in names.items() if key not in skipped}
         cells |= {names[key]: worst[key][k] for key in worst}

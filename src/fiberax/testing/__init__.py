@@ -16,11 +16,9 @@ from fiberax.testing.models import (
     Spring,
     TwoSpringChain,
 )
-from fiberax.testing.transfer import ChainTruth, ginzburg_landau_chain
 
 __all__ = [
     "BundleReport",
-    "ChainTruth",
     "CheckFailed",
     "CubicFlow",
     "Decay",
@@ -38,6 +36,5 @@ __all__ = [
     "check_bundle",
     "check_fiber",
     "check_link",
-    "ginzburg_landau_chain",
     "observed_order",
 ]

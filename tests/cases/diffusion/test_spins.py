@@ -8,7 +8,7 @@ from fiberax.cases.diffusion.spins import Mode, Spins
 from fiberax.core.errors import BadInput
 from fiberax.io import log
 from fiberax.io.results import read_table, write_record
-from fiberax.testing import ginzburg_landau_chain
+from fiberax.physics.diffusion import ginzburg_landau_chain
 
 
 def run(folder, *arguments):

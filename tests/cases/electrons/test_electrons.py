@@ -62,7 +62,10 @@ def test_stresses_of_abinit_stand_beside_the_usual_options():
     ("options", "message"),
     [
         ({"model": Model.TFW}, "bonds of silicon need orbitals"),
-        ({"model": Model.TFW, "crystal": Crystal_.SODIUM, "cutoff": 9.0}, "--cutoff is of orbitals"),
+        (
+            {"model": Model.TFW, "crystal": Crystal_.SODIUM, "cutoff": 9.0},
+            r"--cutoff 9.0 has no effect: it counts with --model ks",
+        ),
         ({"width": 0.01}, "silicon has a gap"),
         ({"low": 0.1}, "is not above --low"),
         ({"low": -1.5}, "the crystal collapses"),

@@ -219,6 +219,15 @@ def test_a_step_that_grows_too_long_is_told_once():
     assert options.build().dt < 0.05
 
 
+@pytest.mark.parametrize("case", [Channel(cells=4), Cavity(cells=8), Kolmogorov(cells=8, waves=1)])
+def test_the_fiber_of_a_run_is_built_once(case, monkeypatch):
+    """Bundle, pictures and columns have the same."""
+    built, build = [], type(case).fiber
+    monkeypatch.setattr(type(case), "fiber", lambda self: built.append(build(self)) or built[-1])
+    problem = case.build()
+    assert built == [problem.bundle.fiber] and problem.bundle.fiber is built[0]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -8,7 +8,7 @@ import pytest
 import fiberax as fx
 from fiberax import cli
 from fiberax.cases.fluids.fluids_common import Form, Model, Potential
-from fiberax.cases.fluids.rheology import hookean
+from fiberax.cases.fluids.rheology import hookean, second_moment
 from fiberax.cases.fluids.rheometer import Flow, Mode, Rheometer
 from fiberax.core.errors import BadInput
 from fiberax.io import log
@@ -96,7 +96,8 @@ def test_startup_of_a_chain_is_that_of_rouse(tmp_path):
 @pytest.mark.parametrize("mode", [Mode.STARTUP, Mode.RELAXATION])
 def test_records_fibers_and_flow_are_of_one_time(mode):
     """A Gaussian density is followed exactly, so that a lag of a fraction of a step would show."""
-    options = {"mode": mode, "rates": "2", "span": 1.0, "before": 1.0, "records": 2, "dt": 0.05}
+    options = {"mode": mode, "rates": "2", "span": 1.0, "records": 2, "dt": 0.05}
+    options |= {"before": 1.0} if mode is Mode.RELAXATION else {}
     p = Rheometer(spring="hookean", dim=2, form=Form.DENSITY, **options).build()
     found = fx.evolve(p.bundle, p.driver, p.macro0, t0=p.t0, t1=p.t1, dt=p.dt, saveat=p.saveat)
     t, reached = np.asarray(found.ts), 2.0 * (1.0 - np.exp(-1.0))
@@ -168,17 +169,17 @@ def test_exact_stress_of_steady_uniaxial_extension():
         ({"spring": "s + q"}, r"--spring 's \+ q': 'q' is not known. Use s, pi"),
         ({"spring": "1 - s"}, r"at s = 1\.01 it is no finite number >= 0. Give --b"),
         ({"spring": "1 + s", "form": Form.DENSITY}, "--form density takes --spring hookean or fene"),
-        ({"spring": "hookean", "b": 3.0}, "those of --spring hookean have none"),
+        ({"spring": "hookean", "b": 3.0}, "--b 3.0 has no effect: it counts with --spring other than hookean only"),
         ({"b": 1.5}, "b must be finite and above 2"),
         ({"model": Model.CHAIN, "form": Form.DENSITY}, "--form density is not there for chains"),
         ({"model": Model.ROD, "dim": 2}, "--dim 2: rods are unit vectors in three dimensions"),
-        ({"potential": Potential.ONSAGER}, "give --model rod with it"),
+        ({"potential": Potential.ONSAGER}, "or give --model rod"),
         ({"flow": Flow.UNIAXIAL, "dim": 2}, "--flow uniaxial has three dimensions"),
         ({"gradient": "0,1,0,0"}, "--gradient = 0,1,0,0: give 9 numbers"),
         ({"gradient": "1,0,0,0,1,0,0,0,1"}, "the trace must be zero"),
         ({"rates": "1,-2"}, "--rates = 1,-2: give positive numbers"),
         ({"low": 3.0, "high": 1.0}, "--high = 1 is not above --low = 3"),
-        ({"mode": Mode.OSCILLATION}, "--form density with it"),
+        ({"mode": Mode.OSCILLATION}, "which the density gives exactly: --form density with it"),
         ({"mode": Mode.OSCILLATION, "form": Form.DENSITY, "model": Model.ROD, "potential": Potential.MAIER_SAUPE,
           "intensity": 6.0}, "isotropic rest is not stable"),
     ],
@@ -186,6 +187,26 @@ def test_exact_stress_of_steady_uniaxial_extension():
 def test_misuse_is_named(options, message):
     with pytest.raises(BadInput, match=message):
         Rheometer(**options).build()
+
+
+NEMATIC = {"model": Model.ROD, "form": Form.DENSITY, "potential": Potential.MAIER_SAUPE, "intensity": 8.0}
+
+
+def test_a_director_orders_rods_along_it_at_first():
+    """The largest eigenvalue of ⟨mm⟩ belongs to it, and is far from the 1/3 of isotropic rods."""
+    fiber = Rheometer(director=" 0, 2,-1", **NEMATIC).fiber()
+    moment = np.asarray(second_moment(fiber, fiber.init(np.zeros((3, 3)), None)))
+    values, vectors = np.linalg.eigh(moment)
+    assert values[-1] > 0.6
+    np.testing.assert_allclose(np.abs(vectors[:, -1]), np.array([0.0, 2.0, 1.0]) / 5**0.5, atol=1e-6)
+    isotropic = Rheometer(**NEMATIC).fiber()
+    np.testing.assert_allclose(second_moment(isotropic, isotropic.init(np.zeros((3, 3)), None)), np.eye(3) / 3, atol=1e-12)
+
+
+@pytest.mark.parametrize("director", ["1,0", "0,0,0", "1,0,0,0"])
+def test_a_director_is_three_numbers(director):
+    with pytest.raises(BadInput, match=f"--director = {director}: give three numbers, not all zero"):
+        Rheometer(director=director, **NEMATIC).fiber()
 
 
 def test_misuse_of_the_command_is_one_message(tmp_path, capsys):

@@ -10,9 +10,11 @@ import pytest
 import fiberax as fx
 from fiberax import cli
 from fiberax.cases.solids.atoms import Choice, Material
-from fiberax.io import figures, log
+from fiberax.io import log
 from fiberax.io.microstates import Microstate, write_microstates
+from fiberax.io.plots import draw
 from fiberax.io.results import read_table
+from fiberax.io.run import Results
 from fiberax.physics.solids.crystal.ellipticity import eigenvalues
 
 PLATE = str(Path(__file__).parents[2] / "plate_case.py")
@@ -31,7 +33,7 @@ def test_a_body_without_labels_is_written_and_drawn_as_one(plate):
     assert {path.name for path in (plate / "figures").iterdir()} == {"body.png", "energy.png"}
     assert len(list((plate / "paraview").glob("*.vtu"))) == 7 and not list((plate / "paraview").glob("*.vti"))
     back = meshio.read(plate / "paraview" / "body_000006.vtu")
-    assert {"u", "v"} == set(back.point_data) and {"P", "W", "soundness", "acoustic", "mises"} == set(back.cell_data)
+    assert {"u", "v"} == set(back.point_data) and {"P", "W", "stability_margin", "acoustic", "mises"} == set(back.cell_data)
     assert len(back.cells[0].data) == 8 and back.cell_data["acoustic"][0].min() > 0.0
 
 
@@ -62,7 +64,7 @@ def test_a_figure_that_fails_spoils_no_run(tmp_path, monkeypatch, capsys):
 
     folder = tmp_path / "run"
     with monkeypatch.context() as patched:
-        patched.setattr(figures, "draw_body", broken)
+        patched.setattr(draw, "draw_body", broken)
         assert cli.main(["run", PLATE, "--cells", "1", "--plain", "--out", str(folder)]) == 0
         said = capsys.readouterr().err
         assert "The figure body.png failed: ValueError: zero-size array" in said and f"`fiberax plot {folder}`" in said
@@ -75,7 +77,7 @@ def test_a_figure_that_fails_spoils_no_run(tmp_path, monkeypatch, capsys):
 def test_states_without_entries_are_not_drawn(tmp_path):
     empty, full = np.zeros((0, 2)), np.arange(6.0)
     write_microstates(tmp_path, [Microstate("site 0", {"state": empty, "bonds": full})])
-    assert [path.name for path in figures.draw_all(tmp_path).paths] == ["microstates.png"]
-    (tmp_path / "figures" / "microstates.png").unlink()
+    drawn = draw.draw_all(draw.figures_of(Results.load(tmp_path)), tmp_path / "figures")
+    assert [path.name for path in drawn.paths] == ["microstates.png"]
     write_microstates(tmp_path, [Microstate("site 0", {"state": empty})])
-    assert figures.draw_all(tmp_path) == ([], {})
+    assert draw.draw_all(draw.figures_of(Results.load(tmp_path)), tmp_path / "figures") == ([], {})

@@ -149,13 +149,13 @@ def test_a_pulled_plate_ends_where_ellipticity_does(pulled):
     table = read_table(pulled)
     assert 0.1 < table.values[-1] < 1.0 and len(table.values) > 4
     assert reached == {"load": table.values[-1], "applied strain": 0.2 * table.values[-1]}
-    assert np.all(np.diff(table.values) > 0) and np.all(table.arrays["soundness"] > 0)
+    assert np.all(np.diff(table.values) > 0) and np.all(table.arrays["stability_margin"] > 0)
     # The weakest crystals are the same by both measures, the acoustic one in the unit of the stress.
     acoustic, P = table.arrays["acoustic"], table.arrays["P"]
     assert acoustic[-1].min() > 0.0 and acoustic[-1].min() < 0.2 * acoustic[0].min() and acoustic[0].min() > np.abs(P).max()
-    assert acoustic[-1][np.argmin(table.arrays["soundness"][-1])] == pytest.approx(acoustic[-1].min(), rel=0.01)
+    assert acoustic[-1][np.argmin(table.arrays["stability_margin"][-1])] == pytest.approx(acoustic[-1].min(), rel=0.01)
     # Margins shrink on the way, and the last step is the smallest.
-    assert table.arrays["soundness"][-1].min() < 0.2 * table.arrays["soundness"][0].min()
+    assert table.arrays["stability_margin"][-1].min() < 0.2 * table.arrays["stability_margin"][0].min()
 
 
 def test_the_curve_is_the_force_on_the_grips(pulled):
@@ -175,7 +175,7 @@ def test_a_pulled_plate_is_drawn_and_written(pulled, capsys):
     count = len(read_table(pulled).values)
     assert len(list((pulled / "paraview").glob("*.vtu"))) == count
     text = (pulled / "paraview" / "body_000001.vtu").read_bytes()
-    for name in (b'"u"', b'"P"', b'"W"', b'"soundness"', b'"acoustic"', b'"mises"'):
+    for name in (b'"u"', b'"P"', b'"W"', b'"stability_margin"', b'"acoustic"', b'"mises"'):
         assert b"Name=" + name in text
     (pulled / "figures" / "body.png").unlink()
     assert cli.main(["plot", str(pulled)]) == 0
@@ -207,10 +207,10 @@ def test_a_path_that_breaks_off_resumes_with_the_same_digits(pulled, tmp_path, m
 
 def test_notches_and_both_drivers_make_problems():
     notched = Pull(Material.LJ_PLANE, shape=Shape.NOTCH, cells=2, driver=Driver.NESTED).build()
-    assert isinstance(notched.driver, fx.Quasistatic) and notched.labels.body is not None
-    low, high = notched.labels.body.mesh.points.min(axis=0), notched.labels.body.mesh.points.max(axis=0)
+    assert isinstance(notched.driver, fx.Quasistatic) and notched.output.body is not None
+    low, high = notched.output.body.mesh.points.min(axis=0), notched.output.body.mesh.points.max(axis=0)
     np.testing.assert_allclose(high - low, [80.0, 80.0])
-    assert float(notched.labels.body.weights.sum()) < 80.0 * 80.0
+    assert float(notched.output.body.weights.sum()) < 80.0 * 80.0
 
 
 def test_mises_stress_is_that_of_textbooks():

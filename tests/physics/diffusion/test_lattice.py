@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
-from fiberax.testing import ginzburg_landau_chain
+from fiberax.physics.diffusion import ginzburg_landau_chain
 
 QUARTIC = lambda x: 0.25 * x**4 + 0.5 * x**2
 Chain = fx.diffusion.GinzburgLandau

@@ -19,10 +19,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fiberax.cases.base import Case, Evolve, Labels, Sampling, Summary, Table, option
-from fiberax.cases.fluids.fluids_common import NoiseName
+from fiberax.cases.base import Case, Evolve, Figure, Results, Sampling, Summary, Table, listed
+from fiberax.cases.diffusion.figures import coefficient_figure, coupled_figures
 from fiberax.cases.formula import expression
+from fiberax.cases.noise import NoiseName
+from fiberax.cases.options import option, other_than, when
 from fiberax.core.errors import BadInput
+from fiberax.io.labels import Names, Output
+from fiberax.io.plots.draw import microstates
 from fiberax.io.results import Quantity
 
 _NODES = 33  # of the exact A(U) beside a coupled run
@@ -51,6 +55,10 @@ class Method(enum.Enum):
     SAMPLED = "sampled"
 
 
+TABLE, DIFFUSION = when(mode=Mode.TABLE), when(mode=Mode.DIFFUSION)
+
+
+@listed("spins", "diffusion coefficient of interacting spins from their Hamiltonian, and how their density spreads")
 @dataclass(frozen=True)
 class Spins(Case):
     """Diffusion coefficient of interacting spins from their Hamiltonian, and how their density spreads.
@@ -71,23 +79,33 @@ class Spins(Case):
     dynamics: Dynamics = option(Dynamics.GLOBAL, help="every spin on its own, or exchange between neighbours (slow)")
     noise: NoiseName = option(NoiseName.THREE_POINT, help="of weak order 2 both")
     seed: int = option(0, help="of the noise", low=0)
-    low: float = option(-1.5, help="lowest U of the table")
-    high: float = option(1.5, help="highest U of the table")
-    rows: int = option(25, help="values of U from the lowest to the highest", low=1)
-    average: float = option(200.0, help="time, in units of the friction, over which the table averages", above=0)
-    initial: str = option("1.2*cos(2*pi*x)", help="U at the start over x in [0, 1), the interval")
-    length: float = option(100.0, help="length of the interval, in spins that make one unit of length", above=0)
-    cells: int = option(32, help="cells of the interval", low=4)
-    t1: float | None = option(None, help="end; default when the longest wave has fallen to 1/e", above=0)
-    dt: float | None = option(None, help="time step; default 0.3 of the largest stable one", above=0)
-    records: int = option(12, help="times at which the density is saved, after the start", low=1)
-    method: Method = option(Method.SEAMLESS, help="lattices carried along, or sampled anew at every step (slow)")
-    samples: int = option(256, help="steps of each such sampling", low=128)
+    low: float = option(-1.5, help="lowest U of the table", applies=TABLE)
+    high: float = option(1.5, help="highest U of the table", applies=TABLE & when(rows=other_than(1)))
+    rows: int = option(25, help="values of U from the lowest to the highest", low=1, applies=TABLE)
+    average: float = option(200.0, help="time, in units of the friction, over which the table averages", above=0, applies=TABLE)
+    initial: str = option("1.2*cos(2*pi*x)", help="U at the start over x in [0, 1), the interval", applies=DIFFUSION)
+    length: float = option(
+        100.0, help="length of the interval, in spins that make one unit of length", above=0, applies=DIFFUSION
+    )
+    cells: int = option(32, help="cells of the interval", low=4, applies=DIFFUSION)
+    t1: float | None = option(None, help="end; default when the longest wave has fallen to 1/e", above=0, applies=DIFFUSION)
+    dt: float | None = option(None, help="time step; default 0.3 of the largest stable one", above=0, applies=DIFFUSION)
+    records: int = option(12, help="times at which the density is saved, after the start", low=1, applies=DIFFUSION)
+    method: Method = option(
+        Method.SEAMLESS, help="lattices carried along, or sampled anew at every step (slow)", applies=DIFFUSION
+    )
+    samples: int = option(256, help="steps of each such sampling", low=128, applies=DIFFUSION & when(method=Method.SAMPLED))
 
     def build(self) -> Table | Evolve:
         """The rows, or the coupled run. Raises `BadInput` for formulas and numbers that cannot be used."""
         lattice = self.lattice()
         return self._table(lattice) if self.mode is Mode.TABLE else self._diffusion(lattice)
+
+    def figures(self, results: Results) -> list[Figure]:
+        """A(U) and D(U), or the density in time, with the exact ones where they are known."""
+        if self.mode is Mode.TABLE:
+            return [coefficient_figure(results), *microstates(results)]
+        return [*coupled_figures(results), *microstates(results)] if self.dim == 1 else super().figures(results)
 
     def lattice(self) -> Any:
         """The fiber. Raises `BadInput`."""
@@ -109,7 +127,7 @@ class Spins(Case):
             raise BadInput(f"--high = {self.high:g} is not above --low = {self.low:g}.")
         values = np.linspace(self.low, self.high, self.rows)
         shown = np.unique(np.linspace(0, self.rows - 1, _SHOWN).round().astype(int))
-        exact = self._exact()
+        exact = self._exact(lattice)
 
         def derived(values: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             if exact is None:
@@ -124,7 +142,8 @@ class Spins(Case):
             conditions=values,
             tangent=False,
             batch=1,
-            labels=_labels(Quantity("U", "1", "density U"), self.dim),
+            names=_names(Quantity("U", "1", "density U")),
+            output=Output(microstate=_spins_of(self.dim)),
             link=FluctuationLink(),
             sampling=Sampling(replicas=2, seed=self.seed, span=self.average),
             derived=derived,
@@ -132,13 +151,13 @@ class Spins(Case):
             shown=tuple(shown.tolist()),
         )
 
-    def _exact(self) -> Callable | None:
+    def _exact(self, lattice: Any) -> Callable | None:
         """A and D at U of a ring of so many spins, None for N → ∞; or None where they are not known."""
         if self.dim != 1:
             return None
-        from fiberax.testing import ginzburg_landau_chain
+        from fiberax.physics.diffusion import ginzburg_landau_chain
 
-        V = self.lattice().V
+        V = lattice.V
 
         def at(U: float, sites: int | None) -> tuple[float, float]:
             truth = ginzburg_landau_chain(
@@ -159,10 +178,10 @@ class Spins(Case):
             raise BadInput(f"--initial '{self.initial}' is not finite at x = {x[~np.isfinite(macro0)][0] / self.length:.4g}.")
         low, high = float(macro0.min()), float(macro0.max())
         nodes = np.linspace(low - 1e-3, high + 1e-3, _NODES)
-        exact = self._exact()
+        exact = self._exact(lattice)
         if exact is None:
             # Of the site alone: A' is at most half the mean curvature, which the coupling leaves about what it is.
-            slopes, answer = 0.5 * np.abs(np.asarray(jax.vmap(lattice._curvature)(jnp.asarray(nodes)))), None
+            slopes, answer = 0.5 * np.abs(np.asarray(jax.vmap(lattice.curvature)(jnp.asarray(nodes)))), None
         else:
             both = np.array([exact(U, self.sites) for U in nodes])
             slopes, answer = both[:, 1], _Reference(nodes, both, macro0, self.length / self.cells)
@@ -186,7 +205,8 @@ class Spins(Case):
             saveat=times,
             stepper=fx.Heun(),
             seed=self.seed,
-            labels=_labels(Quantity("time", "1", "time"), self.dim, None if answer is None else answer.columns),
+            names=_names(Quantity("time", "1", "time")),
+            output=Output(columns=None if answer is None else answer.columns, microstate=_spins_of(self.dim)),
         )
 
 
@@ -229,12 +249,16 @@ class _Reference:
         return {"exact.U": self._solved[k], "exact.A": self._response(np.asarray(record.macro))}
 
 
-def _labels(axis: Quantity, dim: int, further: Callable | None = None) -> Labels:
+def _spins_of(dim: int) -> Callable:
     def microstate(state, condition) -> dict[str, np.ndarray]:
         field = np.asarray(state.field)
         field = field.reshape(-1, *field.shape[-dim - 1 :])[0]
         return {"spins of one lattice": field[..., 0]}
 
+    return microstate
+
+
+def _names(axis: Quantity) -> Names:
     quantities = {
         "condition": Quantity("U", "1", "U"),
         "macro": Quantity("U", "1", "density U"),
@@ -248,7 +272,7 @@ def _labels(axis: Quantity, dim: int, further: Callable | None = None) -> Labels
         "exact.U": Quantity("U_exact", "1", "density U by the exact A(U)"),
         "result": Quantity("result", "1", "result of the average"),
     }
-    return Labels(quantities, axis=axis, microstate=microstate, further=further)
+    return Names(quantities, axis=axis)
 
 
 def _summary(values: np.ndarray, columns: dict[str, np.ndarray]) -> Summary:

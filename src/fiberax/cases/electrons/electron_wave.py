@@ -5,24 +5,31 @@
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fiberax.cases.base import Case, Evolve, Labels, option
-from fiberax.cases.electrons.electrons import GPA, Crystal_, Electrons, Model
-from fiberax.cases.solids.atoms import DENSITY, MASSES
-from fiberax.cases.solids.wave import Method, with_energies
+from fiberax.cases.base import Case, Evolve, listed
+from fiberax.cases.electrons.electrons import Crystal_, Electrons, Model
+from fiberax.cases.electrons.units import ANGSTROM, GPA
+from fiberax.cases.options import option, when
+from fiberax.cases.solids.atoms import DENSITY, LENGTH, MASSES
+from fiberax.cases.solids.wave import Method, energies_of, with_energies
 from fiberax.core.errors import BadInput
+from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
 
 _SAFETY = 0.4  # of the largest stable step of the bar
 _RESOLVED = 1.2  # radians of the fastest oscillation of the electrons in a step of theirs
 _STRAIN = 1e-3  # in which the speed of sound is measured
-_ANGSTROM = 0.529177210903  # of one bohr, CODATA 2018
+_TIME = Quantity("time", "ps", "time")
+_STRESS = Quantity("P", "GPa", "longitudinal stress P_xx")
+_CARRIED, _AT_REST = when(method=Method.SEAMLESS), when(method=Method.QUASISTATIC)
 
 
+@listed("electron-wave", "a pulse of strain in a bar of metal, its electrons carried along in Car-Parrinello motion")
 @dataclass(frozen=True)
 class ElectronWave(Case):
     """A pulse of strain that runs apart in a periodic bar of a metal whose stress comes from its electrons.
@@ -34,17 +41,21 @@ class ElectronWave(Case):
 
     crystal: Crystal_ = option(Crystal_.ALUMINIUM, help="aluminium or sodium")
     cells: int = option(32, help="cells of the bar", low=8)
-    length: float = option(10.0, help="length of the bar", unit="nm", above=0)
+    length: float = option(10.0, help="length of the bar", unit=LENGTH, above=0)
     peak: float = option(0.02, help="strain of the pulse", above=-0.3, high=0.5)
     width: float = option(0.08, help="standard deviation of the pulse", unit="lengths of the bar", above=0, high=0.2)
-    t1: float | None = option(None, help="end; default the time in which sound runs along half the bar", unit="ps", above=0)
-    dt: float | None = option(None, help="step of the bar; default 0.4 of the largest stable one", unit="ps", above=0)
+    t1: float | None = option(None, help="end; default the time in which sound runs along half the bar", unit=_TIME, above=0)
+    dt: float | None = option(None, help="step of the bar; default 0.4 of the largest stable one", unit=_TIME, above=0)
     records: int = option(40, help="times at which the fields are saved, after the start", low=1)
     method: Method = option(Method.SEAMLESS, help="electrons carried along seamlessly, or in their ground state at every step")
-    inertia: float = option(1.0, help="slowest period of the electrons over 2 pi, in steps of the bar", above=0, high=100)
-    damping: float = option(0.0, help="damping ratio of the slowest oscillation of the electrons", low=0, high=10)
+    inertia: float = option(
+        1.0, help="slowest period of the electrons over 2 pi, in steps of the bar", above=0, high=100, applies=_CARRIED
+    )
+    damping: float = option(
+        0.0, help="damping ratio of the slowest oscillation of the electrons", low=0, high=10, applies=_CARRIED
+    )
     grid: int = option(10, help="points of the density along each axis", low=6, high=64)
-    tolerance: float = option(1e-8, help="residual of electrons in their ground state", above=0, high=0.1)
+    tolerance: float = option(1e-8, help="residual of electrons in their ground state", above=0, high=0.1, applies=_AT_REST)
 
     def build(self) -> Evolve:
         """The coupled problem. Raises `BadInput` for options that describe none."""
@@ -58,7 +69,7 @@ class ElectronWave(Case):
         fiber = fx.solids.uniaxial(cell)
         symbol = {Crystal_.ALUMINIUM: "Al", Crystal_.SODIUM: "Na"}[self.crystal]
         mass_density = (
-            DENSITY * MASSES[symbol] / (cell.volume * _ANGSTROM**3) / GPA
+            DENSITY * MASSES[symbol] / (cell.volume * ANGSTROM**3) / GPA
         )  # stresses of the fiber are in hartree/bohr³
         macro = fx.solids.Wave(fx.grids.Box(0.0, self.length, cells=self.cells), density=mass_density)
         distance = (macro.positions()[:, 0] / self.length - 0.5) / self.width
@@ -81,7 +92,8 @@ class ElectronWave(Case):
             dt=dt,
             saveat=tuple(np.linspace(0.0, t1, self.records + 1).tolist()),
             stepper=fx.Verlet(),
-            labels=with_energies(self._labels(fiber), macro),
+            names=with_energies(self._names(fiber)),
+            output=Output(microstate=self._picture(fiber), energies=energies_of(macro)),
         )
 
     def _moving(self, cell: Any, dt: float) -> tuple[Any, int]:
@@ -97,30 +109,33 @@ class ElectronWave(Case):
         friction = 2.0 * self.damping * math.sqrt(mass * slow)
         return fx.relax(settled, mass, friction), max(1, math.ceil(dt * math.sqrt(fast / mass) / _RESOLVED))
 
-    def _labels(self, fiber: Any) -> Labels:
+    def _picture(self, fiber: Any) -> Callable:
         import jax.numpy as jnp
 
         import fiberax as fx
 
-        rest = -GPA * float(fx.response(fiber, 0.0).energy)
         axis = fiber.inside(jnp.ones(()))  # A of a unit strain
 
         def microstate(state, strain) -> dict[str, np.ndarray]:
             u = state.position if self.method is Method.SEAMLESS else state
             return {"density [electrons/bohr³]": np.asarray(fx.solids.density(fiber, jnp.asarray(u), strain * axis))}
 
-        return Labels(
+        return microstate
+
+    def _names(self, fiber: Any) -> Names:
+        import fiberax as fx
+
+        return Names(
             quantities={
                 "condition": Quantity("A", "1", "strain A"),
                 "macro.position": Quantity("A", "1", "strain along x"),
                 "macro.velocity": Quantity("A_t", "1/ps", "strain rate"),
-                "response": Quantity("P", "GPa", "longitudinal stress P_xx"),
-                "energy": Quantity("W", "GPa", "energy per reference volume, above rest"),
+                "response": _STRESS,
+                "energy": Quantity("W", _STRESS.unit, "energy per reference volume, above rest"),
                 "result": Quantity("result", "1", "result of the electrons"),
             },
-            length_unit="nm",
-            axis=Quantity("time", "ps", "time"),
-            microstate=microstate,
+            length_unit=LENGTH,
+            axis=_TIME,
             factors={"response": GPA, "energy": GPA, "energies": GPA},
-            offsets={"energy": rest},
+            offsets={"energy": -GPA * float(fx.response(fiber, 0.0).energy)},
         )

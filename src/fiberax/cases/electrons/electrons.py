@@ -7,15 +7,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fiberax.cases.base import Case, Labels, Summary, Table, option
+from fiberax.cases.base import Case, Figure, Results, Summary, Table, listed
+from fiberax.cases.electrons.figures import Plane, bands_figure, density_figure, path_figure
+from fiberax.cases.electrons.units import BOHR, GPA, HARTREE
+from fiberax.cases.options import ABSENT, option, other_than, when
 from fiberax.cases.solids.atoms import Structure, cell
 from fiberax.cases.solids.crystal import Path_, axis_words, direction_of
 from fiberax.core.errors import BadInput
+from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
 
-GPA = 29421.01569650548  # of one hartree/bohr³, CODATA 2018
 _STEP = 1e-3  # of the strains whose stresses make the elastic constants
-_PLANE = 61  # points along a side of the plane in which the density is drawn
+# In which the density is drawn: through the atoms of a cubic crystal.
+_PLANE = Plane((1, 1, 0), (0, 0, 1), low=-0.25, high=1.25, points=61)
+_ENERGY = Quantity("W", "GPa", "energy per reference volume")
+_STRESS = Quantity("P", "GPa", "first Piola-Kirchhoff stress")
 
 
 class Crystal_(enum.Enum):
@@ -68,6 +74,10 @@ _BCC = (
 CORNERS = {Structure.DIAMOND: _FCC, Structure.FCC: _FCC, Structure.BCC: _BCC}
 
 
+ORBITALS = when(model=Model.KS)
+
+
+@listed("electrons", "energy, stress, elastic constants and bands of a crystal from its electrons, along a deformation")
 @dataclass(frozen=True)
 class Electrons(Case):
     """Energy, stress and elastic constants of a crystal from its electrons, along a path of deformation.
@@ -79,18 +89,26 @@ class Electrons(Case):
 
     crystal: Crystal_ = option(Crystal_.SILICON, help="crystal")
     model: Model = option(Model.KS, help="orbitals (ks), or without them (tfw; not for silicon)")
-    lattice_constant: float | None = option(None, help="default near rest", unit="bohr", above=0)
+    lattice_constant: float | None = option(None, help="default near rest", unit=BOHR, above=0)
     rest: bool = option(False, help="begin from the lattice constant without pressure, found from the one given")
-    cutoff: float | None = option(None, help="of plane waves, default by the crystal", unit="hartree", low=0.5, high=200)
-    points: int | None = option(None, help="points k along each axis, default by the crystal", low=1, high=16)
-    width: float | None = option(None, help="kT of the electrons of metals", unit="hartree", low=1e-4, high=0.2)
-    basis: Basis = option(Basis.FIXED, help="plane waves of the undeformed cell, or of each cell up to the cutoff")
-    grid: int = option(24, help="points of the orbital-free density along each axis", low=6, high=128)
-    relax: bool = option(True, help="bring the atoms within the cell to rest")
-    path: Path_ = option(Path_.UNIAXIAL, help="D = e_x e_x, e_x e_y or the unit matrix")
+    cutoff: float | None = option(
+        None, help="of plane waves, default by the crystal", unit=HARTREE, low=0.5, high=200, applies=ORBITALS
+    )
+    points: int | None = option(None, help="points k along each axis, default by the crystal", low=1, high=16, applies=ORBITALS)
+    width: float | None = option(None, help="kT of the electrons of metals", unit=HARTREE, low=1e-4, high=0.2, applies=ORBITALS)
+    basis: Basis = option(
+        Basis.FIXED, help="plane waves of the undeformed cell, or of each cell up to the cutoff", applies=ORBITALS
+    )
+    grid: int = option(
+        24, help="points of the orbital-free density along each axis", low=6, high=128, applies=when(model=Model.TFW)
+    )
+    relax: bool = option(
+        True, help="bring the atoms within the cell to rest", applies=ORBITALS & when(crystal=Crystal_.SILICON)
+    )
+    path: Path_ = option(Path_.UNIAXIAL, help="D = e_x e_x, e_x e_y or the unit matrix", applies=when(direction=ABSENT))
     direction: str | None = option(None, help="D of your own, its rows one after another: 1,0,0,0,-0.3,0,0,0,-0.3")
     low: float = option(-0.04, help="lowest amplitude s")
-    high: float = option(0.04, help="highest amplitude s")
+    high: float = option(0.04, help="highest amplitude s", applies=when(rows=other_than(1)))
     rows: int = option(9, help="amplitudes from the lowest to the highest", low=1)
     moduli: bool = option(False, help="elastic constants at every amplitude, not only at s = 0")
     tolerance: float = option(1e-7, help="residual of the electrons (ks: hartree)", above=0, high=1e-3)
@@ -116,10 +134,10 @@ class Electrons(Case):
         shown = tuple(sorted({0, nearest, len(values) - 1}))
         name = "strain" if self.direction is None and self.path is not Path_.SHEAR else "shear"
         quantities = {
-            "response": Quantity("P", "GPa", "first Piola-Kirchhoff stress"),
-            "energy": Quantity("W", "GPa", "energy per reference volume"),
-            "tangent": Quantity("C", "GPa", "moduli dP/dA"),
-            "electrons.chemical_potential": Quantity("mu", "hartree", "chemical potential"),
+            "response": _STRESS,
+            "energy": _ENERGY,
+            "tangent": Quantity("C", _STRESS.unit, "moduli dP/dA"),
+            "electrons.chemical_potential": Quantity("mu", HARTREE, "chemical potential"),
             "result": Quantity("result", "1", "result of the electrons"),
         }
         axis = Quantity("amplitude" if self.direction else name, "1", axis_words(self.path, self.direction))
@@ -130,16 +148,16 @@ class Electrons(Case):
             tangent=self.moduli,
             tolerance=self.tolerance,
             batch=self.batch,
-            labels=Labels(
-                quantities=quantities,
-                axis=axis,
-                factors={"response": GPA, "energy": GPA, "tangent": GPA},
-                microstate=lambda state, A: self._picture(fiber, constant, state, A, bool(np.all(middle == A))),
-            ),
+            names=Names(quantities, axis=axis, factors={"response": GPA, "energy": GPA, "tangent": GPA}),
+            output=Output(microstate=lambda state, A: self._picture(fiber, constant, state, A, bool(np.all(middle == A)))),
             further=lambda A, state: self._columns(fiber, A, state),
             summary=lambda values, arrays: self._summary(fiber, constant, values, arrays),
             shown=shown,
         )
+
+    def figures(self, results: Results) -> list[Figure]:
+        """Energy and stress along the path, the density in a plane, and bands where there are some."""
+        return [path_figure(results), *density_figure(results, _PLANE), *bands_figure(results)]
 
     def fiber(self) -> tuple[Any, float]:
         """The fiber and its lattice constant (bohr). Raises `BadInput` for options that do not fit together."""
@@ -161,9 +179,6 @@ class Electrons(Case):
                 basis=self.basis.value,
                 relax_positions=self.relax and len(basis) > 1,
             ), constant
-        for name, default in (("cutoff", None), ("points", None), ("width", None), ("basis", Basis.FIXED)):
-            if getattr(self, name) is not default:
-                raise BadInput(f"--{name} is of orbitals: leave it out with --model tfw, which has a --grid.")
         if known.gaussian is None:
             raise BadInput(
                 f"--model tfw: bonds of {self.crystal.value} need orbitals. Take --model ks, or aluminium or sodium."
@@ -194,16 +209,14 @@ class Electrons(Case):
         return {"electrons.chemical_potential": np.asarray(fx.solids.chemical_potential(fiber, A, state))}
 
     def _picture(self, fiber, constant: float, state, A, bands: bool) -> dict[str, np.ndarray]:
-        """The density in a plane through the atoms, along [110] and [001]; `bands` of orbitals along a path."""
+        """The density in a plane through the atoms; `bands` of orbitals along a path."""
         from scipy.ndimage import map_coordinates
 
         import fiberax as fx
 
         density = np.asarray(fx.solids.density(fiber, state, A))
         lattice = np.asarray(fiber.lattice)
-        along = np.linspace(-0.25, 1.25, _PLANE)
-        x, z = np.meshgrid(along * 2**0.5 * constant, along * constant, indexing="ij")
-        plane = np.stack([x / 2**0.5, x / 2**0.5, z], axis=-1) @ np.linalg.inv(lattice)
+        plane = _PLANE.places(constant) @ np.linalg.inv(lattice)
         places = np.moveaxis(plane * density.shape, -1, 0)
         found = {"density": map_coordinates(density, places, order=3, mode="grid-wrap")}
         if bands and self.model is Model.KS:

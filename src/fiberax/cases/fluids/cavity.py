@@ -14,9 +14,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fiberax.cases.base import Evolve, Summary, option
-from fiberax.cases.fluids.flows import Conformation, FlowOptions, Scheme, StiffWatch, largest_stress, noise_summary, velocity_of
+from fiberax.cases.base import Evolve, Figure, Results, Summary, listed
+from fiberax.cases.fluids.flow_figures import box_figures
+from fiberax.cases.fluids.flows import (
+    Conformation,
+    FlowOptions,
+    Parts,
+    Scheme,
+    StiffWatch,
+    largest_stress,
+    noise_summary,
+    velocity_of,
+)
 from fiberax.cases.fluids.fluids_common import Form
+from fiberax.cases.options import inherited, option
 from fiberax.io.results import Quantity
 
 _MODULUS, _RATE = 150.0, 10.0  # stress and velocity gradients that are expected under a lid, by Wi = De
@@ -29,6 +40,7 @@ class Lid(enum.Enum):
     PLAIN = "plain"
 
 
+@listed("cavity", "flow of dumbbells, chains or rods in a square cavity under a moving lid")
 @dataclass(frozen=True)
 class Cavity(FlowOptions):
     """Flow of dumbbells, chains or rods in a square cavity under a moving lid.
@@ -38,17 +50,17 @@ class Cavity(FlowOptions):
     Oldroyd-B fluid. Results are the fields of velocity and stress, the kinetic energy and the centre of the vortex.
     """
 
-    spring: str = option("hookean", help="hookean, fene, or h(s) of the force h(|z|^2) z, for example 1 + 0.1*s")
-    dim: int = option(2, help="dimensions of the springs, 2 or 3; rods have 3", low=2, high=3)
-    De: float = option(0.5, help="relaxation time of a spring; for rods 1 / rotational diffusion", above=0)
-    form: Form = option(Form.DENSITY, help="brownian: members with noise; density: their Fokker-Planck equation")
-    members: int = option(100, help="springs, chains or rods in each cell", low=1)
-    Re: float = option(0.0, help="Reynolds number; 0: no inertia", low=0)
+    spring: str = inherited(FlowOptions, "spring", "hookean")
+    dim: int = inherited(FlowOptions, "dim", 2, help="dimensions of the springs, 2 or 3; rods have 3")
+    De: float = inherited(FlowOptions, "De", 0.5)
+    form: Form = inherited(FlowOptions, "form", Form.DENSITY)
+    members: int = inherited(FlowOptions, "members", 100, help="springs, chains or rods in each cell")
+    Re: float = inherited(FlowOptions, "Re", 0.0)
     lid: Lid = option(Lid.REGULARISED, help="eased in time and towards the corners, or plain: speed 1, too hard for hookean")
     cells: int = option(48, help="cells along each side", low=8)
     scheme: Scheme = option(Scheme.SEMI_LAGRANGIAN, help="how the fluid carries its springs or rods along")
-    t1: float = option(8.0, help="end", above=0)
-    records: int = option(80, help="times at which results are saved, after the start", low=1)
+    t1: float = inherited(FlowOptions, "t1", 8.0)
+    records: int = inherited(FlowOptions, "records", 80)
 
     def build(self) -> Evolve:
         """The coupled run. Raises `BadInput`."""
@@ -58,7 +70,8 @@ class Cavity(FlowOptions):
         dt = self.step(grid, self.rest_modulus() + _MODULUS * self.De**2, _RATE)
         wall = fx.fluids.Wall(_eased if self.lid is Lid.REGULARISED else 1.0)
         flow: Any = fx.fluids.Flow(grid, self.Re, self.viscosity_ratio, boundary={"top": wall}, De=self.De, dim=self.dim)
-        conformation, watch, velocity = Conformation(self), StiffWatch(self, grid, dt), velocity_of(flow)
+        fiber = self.fiber()
+        conformation, watch, velocity = Conformation(self, fiber), StiffWatch(self, grid, dt), velocity_of(flow)
         stream = eqx.filter_jit((flow.inner if self.Re == 0.0 else flow).stream_function)
 
         def further(record: Any) -> dict[str, np.ndarray]:
@@ -76,7 +89,11 @@ class Cavity(FlowOptions):
             "vortex.psi": Quantity("vortex_psi", "1", "stream function at the centre of the vortex"),
         }
         transport = fx.Convected(self.scheme.value)
-        return self.evolve(flow, grid, dt, self.labels(further, names), _summary, transport=transport)
+        return self.evolve(Parts(flow, fiber, further, names, transport), dt, _summary)
+
+    def figures(self, results: Results) -> list[Figure]:
+        """Fields, ellipses of the springs, the energy and the way of the vortex, and configurations."""
+        return box_figures(results)
 
 
 def _eased(x, t):

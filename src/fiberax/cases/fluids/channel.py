@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from fiberax.cases.base import Evolve, Summary, option
+from fiberax.cases.base import Evolve, Figure, Results, Summary, listed
+from fiberax.cases.fluids.flow_figures import channel_figures
 from fiberax.cases.fluids.flows import (
     Conformation,
     FlowOptions,
+    Parts,
     StiffWatch,
     at_time,
     linear_modes,
@@ -22,6 +24,7 @@ from fiberax.cases.fluids.flows import (
     velocity_of,
 )
 from fiberax.cases.fluids.fluids_common import Model
+from fiberax.cases.options import inherited, option, when
 from fiberax.io.results import Quantity
 
 _MODES = np.arange(1, 1500)
@@ -36,6 +39,7 @@ class Drive(enum.Enum):
     WALL = "wall"
 
 
+@listed("channel", "flow of dumbbells, chains or rods along a channel, from rest")
 @dataclass(frozen=True)
 class Channel(FlowOptions):
     """Flow of dumbbells, chains or rods along a channel, from rest.
@@ -45,15 +49,17 @@ class Channel(FlowOptions):
     fluids of members; for hookean springs and without polymers the exact velocity beside.
     """
 
-    spring: str = option("hookean", help="hookean, fene, or h(s) of the force h(|z|^2) z, for example 1 + 0.1*s")
-    members: int = option(5000, help="springs, chains or rods in each cell", low=1)
-    viscosity_ratio: float = option(0.1, help="share of the solvent in the viscosity, 1 for no polymers", low=0, high=1)
+    spring: str = inherited(FlowOptions, "spring", "hookean")
+    members: int = inherited(FlowOptions, "members", 5000, help="springs, chains or rods in each cell")
+    viscosity_ratio: float = inherited(FlowOptions, "viscosity_ratio", 0.1)
     drive: Drive = option(Drive.PRESSURE, help="a pressure gradient, or the upper wall")
-    gradient: float = option(8.0, help="minus the pressure gradient; 8 moves a fluid of viscosity 1 at speed 1")
-    speed: float = option(1.0, help="of the upper wall")
+    gradient: float = option(
+        8.0, help="minus the pressure gradient; 8 moves a fluid of viscosity 1 at speed 1", applies=when(drive=Drive.PRESSURE)
+    )
+    speed: float = option(1.0, help="of the upper wall", applies=when(drive=Drive.WALL))
     cells: int = option(64, help="cells from wall to wall", low=4)
-    t1: float = option(8.0, help="end", above=0)
-    records: int = option(80, help="times at which results are saved, after the start", low=1)
+    t1: float = inherited(FlowOptions, "t1", 8.0)
+    records: int = inherited(FlowOptions, "records", 80)
 
     def build(self) -> Evolve:
         """The coupled run. Raises `BadInput`."""
@@ -74,9 +80,10 @@ class Channel(FlowOptions):
             De=self.De,
             dim=self.dim,
         )
+        fiber = self.fiber()
         exact = _Exact(self) if self.is_linear else None
         # Only τ_yy stiffens a flow along x, and shear leaves it about as it is.
-        conformation, watch, velocity = Conformation(self), StiffWatch(self, grid, dt), velocity_of(flow)
+        conformation, watch, velocity = Conformation(self, fiber), StiffWatch(self, grid, dt), velocity_of(flow)
 
         def further(record: Any) -> dict[str, np.ndarray]:
             nodes = np.asarray(record.macro.value if self.Re == 0.0 else record.macro)
@@ -94,7 +101,11 @@ class Channel(FlowOptions):
             "exact.centre": Quantity("U_centre_exact", "1", "velocity half way between the walls, exact"),
             "exact.shear": Quantity("tau_xy_exact", "1", "shear stress of the fibers, exact"),
         }
-        return self.evolve(flow, grid, dt, self.labels(further, names), self._summary)
+        return self.evolve(Parts(flow, fiber, further, names), dt, self._summary)
+
+    def figures(self, results: Results) -> list[Figure]:
+        """Profiles across the channel, the velocity in its middle, and configurations."""
+        return channel_figures(results)
 
     @property
     def nodes(self) -> np.ndarray:

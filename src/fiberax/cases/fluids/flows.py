@@ -19,11 +19,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fiberax.cases.base import CaseWarning, Evolve, Labels, Summary, option
+from fiberax.cases.base import CaseWarning, Evolve, Summary
 from fiberax.cases.fluids.fluids_common import FluidOptions, Form, Model
 from fiberax.cases.fluids.portraits import portrait
 from fiberax.cases.fluids.rheology import order, second_moment
+from fiberax.cases.options import inherited, option
 from fiberax.core.errors import BadInput
+from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
 
 _SAFETY = 0.4  # of the largest stable step
@@ -44,7 +46,7 @@ class Scheme(enum.Enum):
 class FlowOptions(FluidOptions):
     """A flow of the fluid: its numbers, and its time; for cases to build on."""
 
-    control: bool = option(False, help="carry members at rest too, in the same noise: takes errors off at low rates")
+    control: bool = inherited(FluidOptions, "control", False)
     Re: float = option(1.0, help="Reynolds number; 0: no inertia", low=0)
     viscosity_ratio: float = option(0.5, help="share of the solvent in the viscosity, 1 for no polymers", low=0, high=1)
     t1: float = option(10.0, help="end", above=0)
@@ -106,27 +108,27 @@ class FlowOptions(FluidOptions):
             )
         return self.dt
 
-    def evolve(self, flow: Any, grid: Any, dt: float, labels: Labels, summary: Callable, **choices: Any) -> Evolve:
-        """The run; `choices`: transport, and the macrostate to begin with."""
+    def evolve(self, parts: "Parts", dt: float, summary: Callable) -> Evolve:
+        """The run of a flow."""
         import fiberax as fx
 
-        bundle = fx.Bundle(flow, self.fiber(), transport=choices.get("transport"))
         return Evolve(
-            bundle=bundle,
+            bundle=fx.Bundle(parts.flow, parts.fiber, transport=parts.transport),
             driver=fx.Seamless(separation=math.inf),
-            macro0=jax.tree.map(np.asarray, choices.get("start", flow.start())),
+            macro0=jax.tree.map(np.asarray, parts.flow.start() if parts.start is None else parts.start),
             t1=self.t1,
             dt=dt,
             saveat=self.times,
             seed=self.seed,
-            labels=labels,
+            names=Names(self._quantities() | parts.quantities),
+            output=self._output(parts),
             summary=summary,
         )
 
-    def labels(self, further: Callable, more: dict[str, Quantity], shear: bool = False) -> Labels:
-        """Names of what all flows have, and `more`."""
+    def _quantities(self) -> dict[str, Quantity]:
+        """Names of what all flows have."""
         rods = self.model is Model.ROD
-        quantities = {
+        return {
             "condition": Quantity("kappa", "1", "κ"),
             "response": Quantity("tau", "1", "stress τ of the fibers"),
             "macro.velocity": Quantity("velocity", "1", "velocity"),
@@ -135,24 +137,37 @@ class FlowOptions(FluidOptions):
             "trace": Quantity("stretch", "1", "order parameter S of rods" if rods else "mean square of z"),
             "result": Quantity("result", "1", "result of the step"),
         }
+
+    def _output(self, parts: "Parts") -> Output:
         gradient = np.zeros((self.dim, self.dim))
         gradient[0, 1] = 1.0
         states = "written" if self.save_states else "seen"
-        draw = portrait(self.fiber(), gradient)
+        draw = portrait(parts.fiber, gradient)
 
         def look(state, condition) -> dict[str, np.ndarray]:
             """One ensemble stands for the replicas of a sample."""
             many = state if self.form is Form.DENSITY else jax.tree.map(lambda x: x[None], state)
             return draw(many, condition)
 
-        return Labels(quantities | more, microstate=look, further=further, macro=False, states=states)
+        return Output(columns=parts.columns, microstate=look, states=states, macro=False)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What makes up the run of a flow: model and fiber, the columns of a record with their names, transport and start."""
+
+    flow: Any
+    fiber: Any
+    columns: Callable[[Any], dict[str, np.ndarray]]
+    quantities: dict[str, Quantity]
+    transport: Any = None
+    start: Any = None
 
 
 class Conformation:
     """⟨zz⟩ or ⟨mm⟩ of every site of a record, from the states, and what one number says of it."""
 
-    def __init__(self, options: FlowOptions):
-        fiber = options.fiber()
+    def __init__(self, options: FlowOptions, fiber: Any):
         self._rods = options.model is Model.ROD
         self._moment = eqx.filter_jit(lambda states: jax.vmap(lambda s: second_moment(fiber, s))(states))
 

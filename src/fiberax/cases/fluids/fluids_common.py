@@ -9,9 +9,10 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from fiberax.cases.base import Case, option
-from fiberax.cases.formula import expression
-from fiberax.cases.homogenization.composite import read_numbers
+from fiberax.cases.base import Case
+from fiberax.cases.formula import expression, read_numbers
+from fiberax.cases.noise import NoiseName
+from fiberax.cases.options import option, other_than, when
 from fiberax.core.errors import BadInput
 from fiberax.physics.fluids import (
     FENE,
@@ -52,13 +53,6 @@ class Potential(enum.Enum):
     ONSAGER = "onsager"
 
 
-class NoiseName(enum.Enum):
-    """Kinds of noise."""
-
-    THREE_POINT = "three-point"
-    GAUSSIAN = "gaussian"
-
-
 class Law(AbstractSpring):
     """A law of spring of the user's: h(s), s = |z|²."""
 
@@ -73,32 +67,58 @@ class Law(AbstractSpring):
         return jnp.broadcast_to(self.h(s=square), square.shape).astype(square.dtype)
 
 
+SPRINGS = when(model=(Model.DUMBBELL, Model.CHAIN))
+RODS = when(model=Model.ROD)
+INTERACTING = RODS & when(potential=(Potential.MAIER_SAUPE, Potential.ONSAGER))  # others do not order
+MEMBERS, DENSITY = when(form=Form.BROWNIAN), when(form=Form.DENSITY)
+
+
 @dataclass(frozen=True)
 class FluidOptions(Case):
     """Which fluid; for cases to build on."""
 
     model: Model = option(Model.DUMBBELL, help="dumbbells, bead-spring chains or rigid rods")
-    spring: str = option("fene", help="hookean, fene, or h(s) of the force h(|z|^2) z, for example 1 + 0.1*s")
-    b: float | None = option(None, help="largest |z|^2 of a spring; default 50 for fene, none for a formula", above=0)
-    springs: int = option(5, help="springs of a chain", low=1)
-    potential: Potential = option(Potential.NONE, help="interaction of rods; of members onsager's is taken to degree 8")
-    director: str | None = option(None, help="direction in which a density of rods is ordered at first, as 1,0,0")
-    intensity: float = option(4.0, help="N of that interaction; isotropic rods are unstable above 5 and 10.19", low=0)
+    spring: str = option("fene", help="hookean, fene, or h(s) of the force h(|z|^2) z, for example 1 + 0.1*s", applies=SPRINGS)
+    b: float | None = option(
+        None,
+        help="largest |z|^2 of a spring; default 50 for fene, none for a formula",
+        above=0,
+        applies=SPRINGS & when(spring=other_than("hookean")),
+    )
+    springs: int = option(5, help="springs of a chain", low=1, applies=when(model=Model.CHAIN))
+    potential: Potential = option(
+        Potential.NONE, help="interaction of rods; of members onsager's is taken to degree 8", applies=RODS
+    )
+    director: str | None = option(
+        None, help="direction in which a density of rods is ordered at first, as 1,0,0", applies=INTERACTING & DENSITY
+    )
+    intensity: float = option(
+        4.0,
+        help="N of that interaction; isotropic rods are unstable above 5 and 10.19",
+        low=0,
+        applies=INTERACTING,
+    )
     dim: int = option(3, help="dimensions of the flow, 2 or 3; rods have 3", low=2, high=3)
     De: float = option(1.0, help="relaxation time of a spring; for rods 1 / rotational diffusion", above=0)
     form: Form = option(Form.BROWNIAN, help="brownian: members with noise; density: their Fokker-Planck equation")
-    degree: int | None = option(None, help="of the polynomials of a density, even; default by the model", low=4)
-    members: int = option(500, help="springs, chains or rods of an ensemble", low=1)
-    noise: NoiseName = option(NoiseName.THREE_POINT, help="of weak order 2 both")
-    control: bool = option(True, help="carry members at rest too, in the same noise: takes errors off at low rates")
-    seed: int = option(0, help="of the noise", low=0)
+    degree: int | None = option(
+        None,
+        help="of the polynomials of a density, even; default by the model",
+        low=4,
+        applies=DENSITY & (RODS | SPRINGS & when(spring=other_than("hookean"))),
+    )
+    members: int = option(500, help="springs, chains or rods of an ensemble", low=1, applies=MEMBERS)
+    noise: NoiseName = option(NoiseName.THREE_POINT, help="of weak order 2 both", applies=MEMBERS)
+    control: bool = option(
+        True,
+        help="carry members at rest too, in the same noise: takes errors off at low rates",
+        # Rods that see each other may order at rest as well, in some other direction: no help then.
+        applies=MEMBERS & when(potential=Potential.NONE),
+    )
+    seed: int = option(0, help="of the noise", low=0, applies=MEMBERS)
 
     def fiber(self) -> Any:
         """The fluid that these options describe. Raises `BadInput`."""
-        if self.model is not Model.ROD and self.potential is not Potential.NONE:
-            raise BadInput(f"--potential {self.potential.value} is an interaction of rods: give --model rod with it.")
-        if self.director is not None and not (self.form is Form.DENSITY and self.model is Model.ROD):
-            raise BadInput("--director is of a density of rods: give --model rod --form density with it.")
         if self.form is Form.DENSITY:
             return self._density()
         noise: Any = self.noise.value
@@ -108,7 +128,7 @@ class FluidOptions(Case):
             if isinstance(field, Onsager):  # whose forces are otherwise those of all pairs
                 field = Expanded(field)
             # Rods that see each other may order at rest as well, in some other direction: no help then.
-            return Rod(potential=field, members=self.members, De=self.De, noise=noise, control=self.control and field is None)
+            return Rod(potential=field, members=self.members, De=self.De, noise=noise, control=self.control and field is None)  # pyright: ignore[reportCallIssue] — dim is a property
         if self.model is Model.CHAIN:
             return Chain(
                 spring=self.law(),
@@ -125,8 +145,6 @@ class FluidOptions(Case):
         """The law of the springs. Raises `BadInput`."""
         name = self.spring.strip().lower()
         if name == "hookean":
-            if self.b is not None:
-                raise BadInput("--b is the largest |z|^2 of a spring, and those of --spring hookean have none.")
             return Hookean()
         if name == "fene":
             return FENE(50.0 if self.b is None else self.b)

@@ -16,10 +16,12 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from fiberax.cases.base import Evolve, Summary, option
+from fiberax.cases.base import Evolve, Figure, Results, Summary, listed
+from fiberax.cases.fluids.flow_figures import box_figures
 from fiberax.cases.fluids.flows import (
     Conformation,
     FlowOptions,
+    Parts,
     Scheme,
     StiffWatch,
     at_time,
@@ -28,6 +30,7 @@ from fiberax.cases.fluids.flows import (
     noise_summary,
 )
 from fiberax.cases.fluids.fluids_common import Form
+from fiberax.cases.options import above, inherited, option, when
 from fiberax.core.errors import BadInput
 from fiberax.io.results import Quantity
 
@@ -42,6 +45,7 @@ class Forcing(enum.Enum):
     FOUR_ROLL = "four-roll"
 
 
+@listed("kolmogorov", "flow of dumbbells, chains or rods in a periodic box under a steady force")
 @dataclass(frozen=True)
 class Kolmogorov(FlowOptions):
     """Flow of dumbbells, chains or rods in a periodic box, driven by a steady force.
@@ -51,19 +55,21 @@ class Kolmogorov(FlowOptions):
     Results are the fields of velocity and stress, and what becomes of the power that the force puts in.
     """
 
-    spring: str = option("hookean", help="hookean, fene, or h(s) of the force h(|z|^2) z, for example 1 + 0.1*s")
-    dim: int = option(2, help="dimensions of the springs, 2 or 3; rods have 3", low=2, high=3)
-    form: Form = option(Form.DENSITY, help="brownian: members with noise; density: their Fokker-Planck equation")
-    members: int = option(100, help="springs, chains or rods in each cell", low=1)
-    Re: float = option(20.0, help="Reynolds number; 0: no inertia", low=0)
+    spring: str = inherited(FlowOptions, "spring", "hookean")
+    dim: int = inherited(FlowOptions, "dim", 2, help="dimensions of the springs, 2 or 3; rods have 3")
+    form: Form = inherited(FlowOptions, "form", Form.DENSITY)
+    members: int = inherited(FlowOptions, "members", 100, help="springs, chains or rods in each cell")
+    Re: float = inherited(FlowOptions, "Re", 20.0)
     forcing: Forcing = option(Forcing.SHEAR, help="shear: sin(ny) along x; or four-roll, the mill")
     waves: int = option(2, help="n, waves of the force along a side", low=1)
     force: float | None = option(None, help="F; default what moves a Newtonian fluid of viscosity 1 at speed 1", above=0)
-    disturbance: float = option(0.05, help="speed of a flow of long waves that is there at the start", low=0)
+    disturbance: float = option(
+        0.05, help="speed of a flow of long waves that is there at the start", low=0, applies=when(Re=above(0))
+    )
     cells: int = option(64, help="cells along each side", low=8)
     scheme: Scheme = option(Scheme.WENO, help="how the fluid carries its springs or rods along")
-    t1: float = option(40.0, help="end", above=0)
-    records: int = option(80, help="times at which results are saved, after the start", low=1)
+    t1: float = inherited(FlowOptions, "t1", 40.0)
+    records: int = inherited(FlowOptions, "records", 80)
 
     def build(self) -> Evolve:
         """The coupled run. Raises `BadInput`."""
@@ -76,7 +82,8 @@ class Kolmogorov(FlowOptions):
         dt = self.step(grid, self.rest_modulus() + _MODULUS * (self.De * rate) ** 2, rate)
         flow: Any = fx.fluids.Flow(grid, self.Re, self.viscosity_ratio, force=self._force, De=self.De, dim=self.dim)
         start = flow.start(velocity=self._disturbance) if self.disturbance and self.Re else flow.start()
-        further = _Further(self, flow, grid, dt)
+        fiber = self.fiber()
+        further = _Further(self, flow, grid, dt, fiber)
         names = {
             "kinetic": Quantity("kinetic_energy", "1", f"kinetic energy {'Re ' if self.Re else ''}⟨|U|²⟩/2"),
             "elastic": Quantity("elastic_energy", "1", "energy of the springs, above rest"),
@@ -87,7 +94,11 @@ class Kolmogorov(FlowOptions):
             "exact.amplitude": Quantity("amplitude_laminar", "1", "amplitude of the driven wave, laminar, exact"),
         }
         transport = fx.Convected(self.scheme.value)
-        return self.evolve(flow, grid, dt, self.labels(further, names), self._summary, transport=transport, start=start)
+        return self.evolve(Parts(flow, fiber, further, names, transport, start), dt, self._summary)
+
+    def figures(self, results: Results) -> list[Figure]:
+        """Fields, ellipses of the springs, energy and powers, and configurations."""
+        return box_figures(results)
 
     @property
     def strength(self) -> float:
@@ -140,10 +151,10 @@ class Kolmogorov(FlowOptions):
 class _Further:
     """What is written of each record."""
 
-    def __init__(self, options: Kolmogorov, flow: Any, grid: Any, dt: float):
+    def __init__(self, options: Kolmogorov, flow: Any, grid: Any, dt: float, fiber: Any):
         inner = flow.inner if options.Re == 0.0 else flow
         self._options, self._laminar = options, options.laminar()
-        self._conformation, self._watch = Conformation(options), StiffWatch(options, grid, dt)
+        self._conformation, self._watch = Conformation(options, fiber), StiffWatch(options, grid, dt)
         self._pattern, self._cells = np.asarray(options.pattern(jnp.asarray(grid.centres))), grid.cells
         self._fields = eqx.filter_jit(lambda macro: (inner.centred(macro), inner.gradient(macro)))
 

@@ -13,8 +13,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from fiberax.cases.base import Evolve, Labels, Sampling, Summary, Table, option
-from fiberax.cases.fluids.fluids_common import FluidOptions, Form, Model, Potential
+from fiberax.cases.base import Evolve, Figure, Results, Sampling, Summary, Table, listed
+from fiberax.cases.fluids.fluids_common import MEMBERS, FluidOptions, Form, Model, Potential
 from fiberax.cases.fluids.portraits import portrait
 from fiberax.cases.fluids.rheology import (
     History,
@@ -31,8 +31,11 @@ from fiberax.cases.fluids.rheology import (
     read_history,
     stretch,
 )
-from fiberax.cases.homogenization.composite import read_numbers
+from fiberax.cases.fluids.rheometer_figures import oscillation_figures, steady_figures, transient_figures
+from fiberax.cases.formula import read_numbers
+from fiberax.cases.options import ABSENT, option, other_than, when
 from fiberax.core.errors import BadInput
+from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
 
 _STARTS = 4  # rates of a transient by default
@@ -56,6 +59,12 @@ class Mode(enum.Enum):
     OSCILLATION = "oscillation"
 
 
+STEADY, IN_TIME = when(mode=Mode.STEADY), when(mode=(Mode.STARTUP, Mode.RELAXATION))
+LARGE = when(mode=(Mode.STEADY, Mode.STARTUP, Mode.RELAXATION))  # flows, not small oscillations
+OVER_RATES = when(rates=ABSENT, history=ABSENT)
+
+
+@listed("rheometer", "steady and transient material functions of dumbbells, chains or rods")
 @dataclass(frozen=True)
 class Rheometer(FluidOptions):
     """Steady and transient material functions of dumbbells, chains or rods.
@@ -66,27 +75,50 @@ class Rheometer(FluidOptions):
     hookean springs the exact ones beside. Stresses are in units of nkT.
     """
 
-    flow: Flow = option(Flow.SHEAR, help="shear, planar or uniaxial extension")
-    gradient: str | None = option(None, help="G of your own, row by row: 0,1,0,0 is shear in two dimensions")
-    history: Path | None = option(None, help="file with rows t, kappa_xx, kappa_xy, ...: a flow in time, for startup")
-    mode: Mode = option(Mode.STEADY, help="steady averages, startup, relaxation after the flow stops, small oscillation")
-    low: float = option(0.1, help="lowest rate, or angular frequency", above=0)
-    high: float = option(10.0, help="highest rate, or angular frequency", above=0)
-    rows: int | None = option(
-        None, help="rates from the lowest to the highest; default 13, 4 in time, 31 of oscillation", low=1
+    flow: Flow = option(Flow.SHEAR, help="shear, planar or uniaxial extension", applies=LARGE & when(gradient=ABSENT))
+    gradient: str | None = option(
+        None,
+        help="G of your own, row by row: 0,1,0,0 is shear in two dimensions",
+        applies=LARGE & when(history=ABSENT),
     )
-    rates: str | None = option(None, help="the rates themselves, for example 0.5,2,8")
-    span: float | None = option(None, help="time that is followed; default 6 relaxation times, of a history its own", above=0)
-    before: float | None = option(None, help="time of flow before a relaxation; default 6 relaxation times", above=0)
-    records: int = option(60, help="times at which results are saved", low=2)
-    dt: float | None = option(None, help="time step; default the fluid's own at each rate", above=0)
-    replicas: int = option(8, help="independent ensembles, from which standard errors are taken", low=2)
-    average: float = option(300.0, help="relaxation times over which a steady average is taken, after a fifth as many", above=0)
+    history: Path | None = option(
+        None, help="file with rows t, kappa_xx, kappa_xy, ...: a flow in time", applies=when(mode=Mode.STARTUP)
+    )
+    mode: Mode = option(Mode.STEADY, help="steady averages, startup, relaxation after the flow stops, small oscillation")
+    low: float = option(0.1, help="lowest rate, or angular frequency", above=0, applies=OVER_RATES)
+    high: float = option(
+        10.0, help="highest rate, or angular frequency", above=0, applies=OVER_RATES & when(rows=other_than(1))
+    )
+    rows: int | None = option(
+        None,
+        help="rates from the lowest to the highest; default 13, 4 in time, 31 of oscillation",
+        low=1,
+        applies=OVER_RATES,
+    )
+    rates: str | None = option(None, help="the rates themselves, for example 0.5,2,8", applies=when(history=ABSENT))
+    span: float | None = option(
+        None, help="time that is followed; default 6 relaxation times, of a history its own", above=0, applies=IN_TIME
+    )
+    before: float | None = option(
+        None,
+        help="time of flow before a relaxation; default 6 relaxation times",
+        above=0,
+        applies=when(mode=Mode.RELAXATION),
+    )
+    records: int = option(60, help="times at which results are saved", low=2, applies=IN_TIME)
+    dt: float | None = option(
+        None, help="time step; default the fluid's own at each rate", above=0, applies=IN_TIME | STEADY & MEMBERS
+    )
+    replicas: int = option(8, help="independent ensembles, from which standard errors are taken", low=2, applies=MEMBERS)
+    average: float = option(
+        300.0,
+        help="relaxation times over which a steady average is taken, after a fifth as many",
+        above=0,
+        applies=STEADY & MEMBERS,
+    )
 
     def build(self) -> Table | Evolve:
         """The rows, or the run in time. Raises `BadInput` for options that do not go together."""
-        if self.history is not None and (self.mode is not Mode.STARTUP or self.gradient is not None):
-            raise BadInput("--history is a flow in time of its own: give --mode startup with it, and no --gradient.")
         gradient, fiber = self._gradient(), self.fiber()
         if self.mode is Mode.OSCILLATION:
             return self._oscillation(fiber, gradient)
@@ -94,6 +126,11 @@ class Rheometer(FluidOptions):
         return (
             self._steady(fiber, gradient, readings) if self.mode is Mode.STEADY else self._transient(fiber, gradient, readings)
         )
+
+    def figures(self, results: Results) -> list[Figure]:
+        """Those of the mode."""
+        of = {Mode.STEADY: steady_figures, Mode.OSCILLATION: oscillation_figures}.get(self.mode, transient_figures)
+        return of(results)
 
     def _gradient(self) -> np.ndarray:
         """G, of which the velocity gradient is a multiple."""
@@ -160,7 +197,8 @@ class Rheometer(FluidOptions):
             values=rates,
             tangent=False,
             batch=1 if brownian else 4,
-            labels=self._labels(fiber, G, Quantity("rate", "1", self._rate_words())),
+            names=self._names(Quantity("rate", "1", self._rate_words())),
+            output=Output(microstate=portrait(fiber, G)),
             summary=self._summary,
             link=readings,
             sampling=Sampling(span=self.average * self.longest(), replicas=self.replicas, dt=self.dt, seed=self.seed)
@@ -196,7 +234,7 @@ class Rheometer(FluidOptions):
         if stops:  # a last look at the flow; fibers then live through its end, which is between two of their steps
             saveat = [-instant, *saveat]
 
-        def further(record) -> dict[str, np.ndarray]:
+        def columns(record) -> dict[str, np.ndarray]:
             arrays = {f"response.{k}": v for k, v in record.response.items()}
             if record.stderr is not None:
                 arrays |= {f"stderr.{k}": v for k, v in record.stderr.items()}
@@ -211,7 +249,7 @@ class Rheometer(FluidOptions):
             return found
 
         brownian = self.form is Form.BROWNIAN
-        labels = self._labels(fiber, G, Quantity("time", "1", "time after the flow stopped" if stops else "time"), further)
+        axis = Quantity("time", "1", "time after the flow stopped" if stops else "time")
         return Evolve(
             bundle=fx.Bundle(
                 fx.fluids.Homogeneous(kappa),
@@ -225,7 +263,8 @@ class Rheometer(FluidOptions):
             dt=dt,
             saveat=tuple(saveat),
             seed=self.seed,
-            labels=labels,
+            names=self._names(axis),
+            output=Output(columns=columns, microstate=portrait(fiber, G)),
         )
 
     def _own_step(self, fiber: Any, kappa: np.ndarray) -> float:
@@ -238,8 +277,6 @@ class Rheometer(FluidOptions):
     def _oscillation(self, fiber: Any, G: np.ndarray) -> Table:
         if self.form is Form.BROWNIAN:
             raise BadInput("--mode oscillation is of linear response, which the density gives exactly: --form density with it.")
-        if self.gradient is not None or self.flow is not Flow.SHEAR:
-            raise BadInput("--mode oscillation is of small shear: leave --flow and --gradient away.")
         linear = Oscillation(fiber, self.dim)
         frequencies, modes = self._values(31), self.relaxation_times()
 
@@ -260,7 +297,7 @@ class Rheometer(FluidOptions):
             fiber=linear,
             conditions=frequencies,
             tangent=False,
-            labels=Labels(quantities, axis=Quantity("frequency", "1", "angular frequency ω")),
+            names=Names(quantities, axis=Quantity("frequency", "1", "angular frequency ω")),
             derived=exact,
         )
 
@@ -290,7 +327,7 @@ class Rheometer(FluidOptions):
             return "rate"
         return "shear rate" if self.flow is Flow.SHEAR else "extension rate"
 
-    def _labels(self, fiber: Any, G: np.ndarray, axis: Quantity, further=None) -> Labels:
+    def _names(self, axis: Quantity) -> Names:
         shear = self.gradient is None and self.flow is Flow.SHEAR
         kind = {Flow.SHEAR: "shear", Flow.PLANAR: "planar extensional", Flow.UNIAXIAL: "uniaxial extensional"}[self.flow]
         kind = kind if self.gradient is None and self.history is None else "dissipative"
@@ -312,7 +349,7 @@ class Rheometer(FluidOptions):
             "rate": Quantity("rate", "1", self._rate_words()),
             "result": Quantity("result", "1", "result of the average"),
         }
-        return Labels(quantities, axis=axis, microstate=portrait(fiber, G), further=further)
+        return Names(quantities, axis=axis)
 
     def _summary(self, rates: np.ndarray, columns: dict[str, np.ndarray]) -> Summary:
         """The zero-rate viscosity where it is known, and what went wrong."""

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fiberax.cases.base import Labels
+from fiberax.cases.formula import read_numbers
 from fiberax.cases.homogenization.microstructure import SHIPPED
+from fiberax.cases.homogenization.options import CONDUCTIVITY, LENGTH, SLOPE, TEMPERATURE, TIME
 from fiberax.core.errors import BadInput
+from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
 from fiberax.physics.homogenization import Cell
 from fiberax.physics.homogenization.images import read_labels
@@ -27,19 +29,6 @@ class Linear(eqx.Module):
 
     def __call__(self, condition):
         return self.constant + self.slope * condition
-
-
-def read_numbers(text: str, name: str) -> tuple[float, ...]:
-    """The numbers in a comma-separated option. Raises `BadInput` naming the one that is none."""
-    numbers = []
-    for part in text.split(","):
-        try:
-            numbers.append(float(part))
-        except ValueError:
-            raise BadInput(f"{name} = {text}: {part.strip()!r} is no number. Write for example {name} 1,20.") from None
-    if not np.all(np.isfinite(numbers)):
-        raise BadInput(f"{name} = {text}: give finite numbers.")
-    return tuple(numbers)
 
 
 def composite(image: Path | None, conductivities: str, slopes: str, low: float, high: float) -> tuple[Cell, np.ndarray]:
@@ -73,26 +62,28 @@ def composite(image: Path | None, conductivities: str, slopes: str, low: float, 
     return Cell.from_image(labels, values, symmetric=True), labels
 
 
-def composite_labels(cell: Cell, labels: np.ndarray, site: str) -> Labels:
-    """Names, units and pictures of the composite cases; `site` says what the condition is."""
+NAMES = Names(
+    quantities={
+        "macro": TEMPERATURE,
+        "response": CONDUCTIVITY,
+        "tangent": SLOPE,
+        "result": Quantity("result", "1", "result of the cell problem"),
+    },
+    length_unit=LENGTH,
+    axis=TIME,
+)
+
+
+def pictures(cell: Cell, labels: np.ndarray) -> Output:
+    """What is kept to be drawn of a cell: its phases, and how much it concentrates a unit gradient."""
 
     def microstate(state, condition):
-        pictures = {"phases": labels.astype(np.int32)}
+        found = {"phases": labels.astype(np.int32)}
         for direction in range(min(cell.d, 2)):
-            pictures[f"$|e_{'xyz'[direction]} + \\nabla\\chi_{'xyz'[direction]}|$"] = _gradient(state[direction], direction)
-        return pictures
+            found[f"$|e_{'xyz'[direction]} + \\nabla\\chi_{'xyz'[direction]}|$"] = _gradient(state[direction], direction)
+        return found
 
-    return Labels(
-        quantities={
-            "macro": Quantity("U", "K", site),
-            "response": Quantity("A", "mm^2/s", "effective conductivity"),
-            "tangent": Quantity("dA", "mm^2/(s K)", "dA/dU"),
-            "result": Quantity("result", "1", "result of the cell problem"),
-        },
-        length_unit="mm",
-        axis=Quantity("time", "s", "time"),
-        microstate=microstate,
-    )
+    return Output(microstate=microstate)
 
 
 def _gradient(corrector: np.ndarray, direction: int) -> np.ndarray:

@@ -2,9 +2,10 @@
 
 import enum
 from dataclasses import dataclass
-from pathlib import Path
 
-from fiberax.cases.base import Case, Evolve, option
+from fiberax.cases.base import Evolve, listed
+from fiberax.cases.homogenization.options import LENGTH, TEMPERATURE, TIME, CompositeOptions
+from fiberax.cases.options import option, when
 
 
 class Method(enum.Enum):
@@ -21,30 +22,34 @@ class Stepping(enum.Enum):
     EXPLICIT = "explicit"
 
 
+@listed("diffusion", "heat flow in time through a composite whose cell is an image")
 @dataclass(frozen=True)
-class Diffusion(Case):
+class Diffusion(CompositeOptions):
     """Heat flow in time through a composite whose cell is an image.
 
     A hot spot spreads in a square plate (a bar or a block for images in one or three dimensions) whose sides are held at
     zero. At every macro cell lives the microstructure of the image, with conductivities that depend on the temperature there.
     """
 
-    image: Path | None = option(None, help="png, tif or npy of the microstructure; default the one that ships with fiberax")
-    conductivities: str = option("1,20", help="of each phase at U = 0, from the lowest label to the highest", unit="mm^2/s")
-    slopes: str = option("0.05,0", help="growth of each conductivity with the temperature", unit="mm^2/s per K")
     cells: int = option(20, help="macro cells along each side", low=4)
-    size: float = option(10.0, help="side of the plate", unit="mm", above=0)
-    peak: float = option(100.0, help="temperature of the hot spot at the start", unit="K", low=0)
+    size: float = option(10.0, help="side of the plate", unit=LENGTH, above=0)
+    peak: float = option(100.0, help="temperature of the hot spot at the start", unit=TEMPERATURE, low=0)
     width: float = option(0.15, help="radius of the hot spot", unit="sides of the plate", above=0)
-    t1: float = option(0.6, help="end of the run", unit="s", above=0)
-    dt: float = option(0.05, help="time step", unit="s", above=0)
+    t1: float = option(0.6, help="end of the run", unit=TIME, above=0)
+    dt: float = option(0.05, help="time step", unit=TIME, above=0)
     records: int = option(12, help="times at which the fields are saved, after the start", low=1)
     stepping: Stepping = option(Stepping.IMPLICIT, help="implicit (order 2, long steps) or explicit (bound by dx^2)")
     method: Method = option(Method.QUASISTATIC, help="cells solved at every step, or carried along seamlessly")
     friction: float = option(
-        1e-3, help="of the cells when carried along: how slowly they follow the temperature", unit="s", above=0
+        1e-3,
+        help="of the cells when carried along: how slowly they follow the temperature",
+        unit=TIME,
+        above=0,
+        applies=when(method=Method.SEAMLESS),
     )
-    tolerance: float = option(1e-4, help="relative tolerance of the cell problems", above=0, high=0.1)
+    tolerance: float = option(
+        1e-4, help="relative tolerance of the cell problems", above=0, high=0.1, applies=when(method=Method.QUASISTATIC)
+    )
     fail_fraction: float = option(0.0, help="share of the cells that may fail before the run stops", low=0, high=1)
 
     def build(self) -> Evolve:
@@ -52,7 +57,7 @@ class Diffusion(Case):
         import numpy as np
 
         import fiberax as fx
-        from fiberax.cases.homogenization.composite import composite, composite_labels
+        from fiberax.cases.homogenization.composite import NAMES, composite, pictures
 
         cell, labels = composite(self.image, self.conductivities, self.slopes, 0.0, self.peak)
         grid = fx.grids.Box((0.0,) * cell.d, (self.size,) * cell.d, cells=(self.cells,) * cell.d, periodic=False)
@@ -72,5 +77,6 @@ class Diffusion(Case):
             saveat=tuple(np.linspace(0.0, self.t1, self.records + 1).tolist()),
             stepper=fx.SDIRK2(tolerance=1e-4) if self.stepping is Stepping.IMPLICIT else fx.Heun(),
             fail_fraction=self.fail_fraction,
-            labels=composite_labels(cell, labels, "temperature"),
+            names=NAMES,
+            output=pictures(cell, labels),
         )

@@ -1,26 +1,25 @@
 """Steady nonlinear conduction: ∇·(A(U)∇U) = 0 between hot and cold sides (2.2)-(2.4)."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from fiberax.cases.base import Case, Steady, option
+from fiberax.cases.base import Steady, listed
+from fiberax.cases.homogenization.options import LENGTH, TEMPERATURE, CompositeOptions
+from fiberax.cases.options import option
 
 
+@listed("steady", "steady temperature between the hot and the cold sides of a composite plate")
 @dataclass(frozen=True)
-class SteadyConduction(Case):
+class SteadyConduction(CompositeOptions):
     """Steady temperature between the hot and the cold sides of a composite plate.
 
     Hot is the lower side of the first axis; cold are its upper side and the upper side of the second axis. The others are
     insulated.
     """
 
-    image: Path | None = option(None, help="png, tif or npy of the microstructure; default the one that ships with fiberax")
-    conductivities: str = option("1,20", help="of each phase at U = 0, from the lowest label to the highest", unit="mm^2/s")
-    slopes: str = option("0.05,0", help="growth of each conductivity with the temperature", unit="mm^2/s per K")
     cells: int = option(16, help="macro cells along each side", low=3)
-    size: float = option(10.0, help="side of the plate", unit="mm", above=0)
-    hot: float = option(100.0, help="temperature of the hot side", unit="K")
-    cold: float = option(0.0, help="temperature of the cold side", unit="K")
+    size: float = option(10.0, help="side of the plate", unit=LENGTH, above=0)
+    hot: float = option(100.0, help="temperature of the hot side", unit=TEMPERATURE)
+    cold: float = option(0.0, help="temperature of the cold side", unit=TEMPERATURE)
     tolerance: float = option(1e-8, help="relative tolerance of the cell problems", above=0, high=0.1)
 
     def build(self) -> Steady:
@@ -28,7 +27,7 @@ class SteadyConduction(Case):
         import numpy as np
 
         import fiberax as fx
-        from fiberax.cases.homogenization.composite import composite, composite_labels
+        from fiberax.cases.homogenization.composite import NAMES, composite, pictures
 
         cell, labels = composite(
             self.image, self.conductivities, self.slopes, min(self.hot, self.cold), max(self.hot, self.cold)
@@ -44,5 +43,6 @@ class SteadyConduction(Case):
             bundle=fx.Bundle(macro, cell),
             driver=fx.Quasistatic(self.tolerance),
             macro0=np.asarray(linear),
-            labels=composite_labels(cell, labels, "temperature"),
+            names=NAMES,
+            output=pictures(cell, labels),
         )

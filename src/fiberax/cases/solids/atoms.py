@@ -3,10 +3,12 @@
 import enum
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fiberax.cases.base import Case
+from fiberax.cases.options import ABSENT, GIVEN, option, when
 from fiberax.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -19,9 +21,13 @@ DENSITY = 1.66053906660  # g/cm³ of one u/Å³, CODATA 2018
 MASSES = {"C": 12.011, "Al": 26.982, "Si": 28.085, "Ni": 58.693, "Cu": 63.546, "Ge": 72.630, "Rh": 102.91, "Pd": 106.42}
 MASSES |= {"Na": 22.990, "Ag": 107.87, "Ir": 192.22, "Pt": 195.08, "Au": 196.97, "Pb": 207.2}
 
+LENGTH = "nm"  # of bodies
+# Entry points of other packages: functions without arguments that return a `Known` crystal, by its name on the command line.
+GROUP = "fiberax.potentials"
 
-class Material(enum.Enum):
-    """Crystals with published potentials."""
+
+class Material(enum.StrEnum):
+    """Crystals with published potentials, by the names that they have here; other packages bring more."""
 
     SI_SW = "si-sw"
     GE_SW = "ge-sw"
@@ -63,11 +69,62 @@ class Kind(enum.Enum):
     TERSOFF = "tersoff"
 
 
+class Known(NamedTuple):
+    """A crystal with a name: structure, lattice constant to begin with, species of its atoms, and potential."""
+
+    structure: Structure
+    lattice_constant: float
+    species: tuple[str, ...]
+    potential: Any
+
+
+def materials() -> tuple[str, ...]:
+    """The names that --material may be."""
+    return tuple(dict.fromkeys([*(material.value for material in Material), *sorted(_points())]))
+
+
+def _points() -> dict[str, Any]:
+    """Entry points of other packages by name."""
+    from importlib import metadata
+
+    return {point.name: point for point in metadata.entry_points(group=GROUP)}
+
+
+OF_FILE = when(potential=GIVEN)
+
+
+@dataclass(frozen=True)
+class CrystalOptions(Case):
+    """What a crystal is made of; for cases to build on."""
+
+    material: str | None = option(
+        Material.SI_SW,
+        help="crystal with a published potential; --potential takes its place",
+        choices=materials,
+        applies=when(potential=ABSENT),
+    )
+    potential: Path | None = option(None, help="file of a potential (setfl, funcfl, LAMMPS .sw or .tersoff)")
+    kind: Kind | None = option(None, help="format of that file; default by its name, .sw, .tersoff, else eam", applies=OF_FILE)
+    structure: Structure | None = option(
+        None, help="structure of the crystal of that potential; default what the file says", applies=OF_FILE
+    )
+    lattice_constant: float | None = option(None, help="where to begin with that potential", unit="A", above=0, applies=OF_FILE)
+    species: str | None = option(
+        None, help="element of that potential, or two with a comma between for zincblende", applies=OF_FILE
+    )
+
+    @property
+    def choice(self) -> "Choice":
+        """These options."""
+        material = Material.SI_SW if self.material is None else self.material
+        return Choice(material, self.potential, self.kind, self.structure, self.lattice_constant, self.species)
+
+
 @dataclass(frozen=True)
 class Choice:
     """The options of a case that say what the body is made of."""
 
-    material: Material
+    material: str
     potential: Path | None
     kind: Kind | None
     structure: Structure | None
@@ -79,9 +136,6 @@ class Choice:
         from fiberax.physics.solids.crystal.crystal import Crystal
 
         if self.potential is None:
-            for name in ("kind", "structure", "lattice_constant", "species"):
-                if getattr(self, name) is not None:
-                    raise BadInput(f"--{name.replace('_', '-')} belongs to the file of a potential: give --potential FILE too.")
             structure, constant, species, potential = _named(self.material)
         else:
             structure, constant, species, potential = self._from_file(self.potential)
@@ -91,9 +145,9 @@ class Choice:
     @property
     def label(self) -> str:
         """What the body is made of, in words."""
-        return self.material.value if self.potential is None else self.potential.name
+        return str(self.material) if self.potential is None else self.potential.name
 
-    def _from_file(self, path: Path) -> tuple[Structure, float, tuple[str, ...], Any]:
+    def _from_file(self, path: Path) -> Known:
         from fiberax.physics.solids import potentials
 
         if not path.is_file():
@@ -115,7 +169,7 @@ class Choice:
         count = 2 if structure is Structure.ZINCBLENDE else 1
         if len(wanted) != count:
             raise BadInput(f"--species {','.join(wanted)}: the structure {structure.value} takes {count}.")
-        return structure, constant, wanted if count == 2 else wanted * len(cell(structure, constant)[1]), potential
+        return Known(structure, constant, wanted if count == 2 else wanted * len(cell(structure, constant)[1]), potential)
 
     def _structure_of(self, potential: Any, kind: Kind) -> Structure:
         if kind is not Kind.EAM:
@@ -183,24 +237,37 @@ def stiffness_unit(crystal: "Crystal") -> str:
     return f"eps/sigma^{crystal.lattice.shape[0] + 2}"
 
 
-def _named(material: Material) -> tuple[Structure, float, tuple[str, ...], Any]:
-    """Structure, a lattice constant to begin with, species and potential."""
+def _named(name: str) -> Known:
+    """The crystal of a name. Raises `BadInput` for one that another package brings and cannot give."""
+    if name not in (material.value for material in Material):
+        return _brought(name)
     from fiberax.physics.solids import potentials
     from fiberax.physics.solids.potentials.parameters import SUTTON_CHEN
 
-    text = material.value
-    element = text.split("-")[0].capitalize()
-    if text.endswith("-suttonchen"):
-        return Structure.FCC, SUTTON_CHEN[element][1], (element,), potentials.SuttonChen.named(element, "2a")
-    if text.endswith("-sw"):
+    element = name.split("-")[0].capitalize()
+    if name.endswith("-suttonchen"):
+        return Known(Structure.FCC, SUTTON_CHEN[element][1], (element,), potentials.SuttonChen.named(element, "2a"))
+    if name.endswith("-sw"):
         constant = {"Si": 5.431, "Ge": 5.65}[element]
-        return Structure.DIAMOND, constant, (element, element), potentials.StillingerWeber(element)
-    if text == "sic-tersoff":
-        return Structure.ZINCBLENDE, 4.32, ("Si", "C"), potentials.Tersoff("SiC")
-    if text.endswith("-tersoff"):
-        name, constant = {"Si": ("Si(D)", 5.432), "Ge": ("Ge", 5.66), "C": ("C", 3.566)}[element]
-        return Structure.DIAMOND, constant, (element, element), potentials.Tersoff(name)
+        return Known(Structure.DIAMOND, constant, (element, element), potentials.StillingerWeber(element))
+    if name == "sic-tersoff":
+        return Known(Structure.ZINCBLENDE, 4.32, ("Si", "C"), potentials.Tersoff("SiC"))
+    if name.endswith("-tersoff"):
+        of, constant = {"Si": ("Si(D)", 5.432), "Ge": ("Ge", 5.66), "C": ("C", 3.566)}[element]
+        return Known(Structure.DIAMOND, constant, (element, element), potentials.Tersoff(of))
     potential = potentials.LennardJones(cutoff=2.5, scheme="smooth")
-    if material is Material.LJ_PLANE:
-        return Structure.TRIANGULAR, 2 ** (1 / 6), ("X",), potential
-    return Structure.FCC, 1.56, ("X",), potential
+    if name == Material.LJ_PLANE:
+        return Known(Structure.TRIANGULAR, 2 ** (1 / 6), ("X",), potential)
+    return Known(Structure.FCC, 1.56, ("X",), potential)
+
+
+def _brought(name: str) -> Known:
+    """The crystal that another package brings under a name. Raises `BadInput`."""
+    point = _points().get(name)
+    if point is None:
+        raise BadInput(f"--material {name}: there are {', '.join(materials())}.")
+    try:
+        known = Known(*point.load()())
+        return known._replace(structure=Structure(known.structure))
+    except Exception as error:
+        raise BadInput(f"--material {name}: {point.value} gives no crystal: {type(error).__name__}: {error}") from error

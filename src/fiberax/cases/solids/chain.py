@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from fiberax.cases.base import Case, Labels, Summary, Table, option
+from fiberax.cases.base import Case, Figure, Results, Summary, Table, listed
+from fiberax.cases.options import ABSENT, option, other_than, when
+from fiberax.cases.solids.figures import path_figure
 from fiberax.core.errors import BadInput
+from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
 
 _BISECTIONS = 40
@@ -22,18 +25,28 @@ class Model(enum.Enum):
     QUANTUM = "quantum"
 
 
+BONDS = when(model=(Model.MORSE, Model.LENNARD_JONES), formula=ABSENT)
+ELECTRONS = when(model=Model.QUANTUM)
+
+
 @dataclass(frozen=True)
 class ChainOptions(Case):
     """Which chain; for cases to build on."""
 
     model: Model = option(Model.MORSE, help="two atoms per cell bound by morse or lennard-jones, or electrons: quantum")
     formula: str | None = option(None, help="V(r) of a bond, or V(s) of the density s for quantum, in place of the named one")
-    depth: float = option(1.0, help="depth of the bonds", unit="energy", above=0)
-    bond: float = option(0.5, help="length of the bonds at rest; the cell has the length 1", above=0)
-    alpha: float = option(6.0, help="inverse width of the Morse well", above=0)
-    coupling: float = option(20.0, help="g in V = g s^2/2 of quantum; attracting electrons have g < 0")
-    external: str = option("-20*cos(2*pi*y)", help="potential v(y) of the ions of quantum, y in [0, 1); 0 for none")
-    points: int = option(32, help="grid points of quantum", low=3)
+    depth: float = option(1.0, help="depth of the bonds", unit="energy", above=0, applies=BONDS)
+    bond: float = option(0.5, help="length of the bonds at rest; the cell has the length 1", above=0, applies=BONDS)
+    alpha: float = option(6.0, help="inverse width of the Morse well", above=0, applies=when(model=Model.MORSE, formula=ABSENT))
+    coupling: float = option(
+        20.0,
+        help="g in V = g s^2/2 of quantum; attracting electrons have g < 0",
+        applies=ELECTRONS & when(formula=ABSENT),
+    )
+    external: str = option(
+        "-20*cos(2*pi*y)", help="potential v(y) of the ions of quantum, y in [0, 1); 0 for none", applies=ELECTRONS
+    )
+    points: int = option(32, help="grid points of quantum", low=3, applies=ELECTRONS)
 
     def fiber(self) -> Any:
         """The chain that these options describe. Raises `BadInput`."""
@@ -75,8 +88,8 @@ def _lennard_jones(depth: float, bond: float) -> Callable:
     return lambda r: depth * ((bond / r) ** 12 - 2.0 * (bond / r) ** 6)
 
 
-def chain_labels(chain: Any, axis: Quantity, site: str) -> Labels:
-    """Names of the results of chains; `site` says what the condition is."""
+def chain_pictures(chain: Any) -> Output:
+    """What is kept to be drawn of a chain."""
 
     def microstate(state, condition) -> dict[str, np.ndarray]:
         position = getattr(state, "position", state)  # relaxations of second order carry a velocity as well
@@ -86,7 +99,12 @@ def chain_labels(chain: Any, axis: Quantity, site: str) -> Labels:
         shown = {r"density $\psi^2$": position**2 / (1.0 + condition)}
         return shown if chain.external is None else shown | {"external potential": np.asarray(chain.external)}
 
-    return Labels(
+    return Output(microstate=microstate)
+
+
+def chain_names(axis: Quantity, site: str) -> Names:
+    """Names of the results of chains; `site` says what the condition is."""
+    return Names(
         quantities={
             "condition": Quantity("A", "1", "strain A"),
             "macro": Quantity("A", "1", site),
@@ -95,15 +113,15 @@ def chain_labels(chain: Any, axis: Quantity, site: str) -> Labels:
             "response": Quantity("F", "1", "force F"),
             "tangent": Quantity("C", "1", "modulus dF/dA"),
             "energy": Quantity("W", "1", "energy W per reference length"),
-            "soundness": Quantity("soundness", "1", "margin of stability"),
+            "stability_margin": Quantity("stability_margin", "1", "margin of stability"),
             "internal": Quantity("internal", "1", "curvature of W in the shift"),
             "result": Quantity("result", "1", "result of the relaxation"),
         },
         axis=axis,
-        microstate=microstate,
     )
 
 
+@listed("chain", "energy, force, modulus and stability of a chain of atoms or electrons over a range of strains")
 @dataclass(frozen=True)
 class Chain(ChainOptions):
     """Energy, force, modulus and stability of a chain over a range of strains.
@@ -113,7 +131,7 @@ class Chain(ChainOptions):
     """
 
     low: float = option(-0.1, help="lowest strain A", above=-1)
-    high: float = option(0.35, help="highest strain A", above=-1)
+    high: float = option(0.35, help="highest strain A", above=-1, applies=when(rows=other_than(1)))
     rows: int = option(91, help="strains from the lowest to the highest", low=1)
     tolerance: float = option(1e-10, help="relative tolerance of the relaxation", above=0, high=0.1)
     batch: int = option(32, help="rows computed at once", low=1)
@@ -128,10 +146,15 @@ class Chain(ChainOptions):
             conditions=np.linspace(self.low, self.high, self.rows),
             tolerance=self.tolerance,
             batch=self.batch,
-            labels=chain_labels(chain, Quantity("strain", "1", "strain A"), "strain A"),
+            names=chain_names(Quantity("strain", "1", "strain A"), "strain A"),
+            output=chain_pictures(chain),
             further=_curvature(chain),
             summary=lambda strains, columns: _limit(chain, self.tolerance, strains, columns),
         )
+
+    def figures(self, results: Results) -> list[Figure]:
+        """Energy, force and stability over the strains."""
+        return [path_figure(results, ("internal", "tangent"))]
 
 
 def _curvature(chain: Any) -> Callable | None:

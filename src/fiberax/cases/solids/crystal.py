@@ -2,14 +2,16 @@
 
 import enum
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fiberax.cases.base import Case, Labels, Summary, Table, option
-from fiberax.cases.solids.atoms import Choice, Kind, Material, Structure, factor, stiffness_unit
+from fiberax.cases.base import Figure, Results, Summary, Table, listed
+from fiberax.cases.options import ABSENT, option, other_than, when
+from fiberax.cases.solids.atoms import CrystalOptions, Structure, factor, stiffness_unit
+from fiberax.cases.solids.figures import path_figure
 from fiberax.core.errors import BadInput
+from fiberax.io.labels import Names
 from fiberax.io.results import Quantity
 
 NARROW = 0.4  # smallest stretch along a path: below it neighbour lists grow out of proportion
@@ -23,8 +25,9 @@ class Path_(enum.Enum):
     VOLUMETRIC = "volumetric"
 
 
+@listed("crystal", "elastic constants of a crystal, and W and P along a deformation up to its limit of stability")
 @dataclass(frozen=True)
-class CrystalCase(Case):
+class CrystalCase(CrystalOptions):
     """Elastic constants of a crystal, and W and P along a path of deformation up to its limit of stability.
 
     The lattice is brought to rest first. Then come energy W, first Piola-Kirchhoff stress P and relaxed moduli dP/dA for
@@ -32,16 +35,10 @@ class CrystalCase(Case):
     of the acoustic tensor over all directions.
     """
 
-    material: Material = option(Material.SI_SW, help="crystal with a published potential; --potential takes its place")
-    potential: Path | None = option(None, help="file of a potential (setfl, funcfl, LAMMPS .sw or .tersoff)")
-    kind: Kind | None = option(None, help="format of that file; default by its name, .sw, .tersoff, else eam")
-    structure: Structure | None = option(None, help="structure of the crystal of that potential; default what the file says")
-    lattice_constant: float | None = option(None, help="where to begin with that potential", unit="A", above=0)
-    species: str | None = option(None, help="element of that potential, or two with a comma between for zincblende")
-    path: Path_ = option(Path_.UNIAXIAL, help="D = e_x e_x, e_x e_y or the unit matrix")
+    path: Path_ = option(Path_.UNIAXIAL, help="D = e_x e_x, e_x e_y or the unit matrix", applies=when(direction=ABSENT))
     direction: str | None = option(None, help="D of your own, its rows one after another: 1,0,0,0,-0.3,0,0,0,-0.3")
     low: float = option(-0.1, help="lowest amplitude s")
-    high: float = option(0.7, help="highest amplitude s")
+    high: float = option(0.7, help="highest amplitude s", applies=when(rows=other_than(1)))
     rows: int = option(51, help="amplitudes from the lowest to the highest", low=1)
     full: bool = option(False, help="relax the shape of the cell too, not only its volume (hcp and the like)")
     batch: int = option(64, help="rows computed at once", low=1)
@@ -52,7 +49,7 @@ class CrystalCase(Case):
 
         if self.rows > 1 and not self.high > self.low:
             raise BadInput(f"--high = {self.high:g} is not above --low = {self.low:g}.")
-        chosen = Choice(self.material, self.potential, self.kind, self.structure, self.lattice_constant, self.species)
+        chosen = self.choice
         plain, constant = chosen.crystal()
         direction = direction_of(self.path, self.direction, plain.lattice.shape[0])
         values = np.linspace(self.low, self.high, self.rows)
@@ -74,7 +71,7 @@ class CrystalCase(Case):
             return _summary(found, words, crystal, direction, (values, arrays), (scale, unit))
 
         name = "strain" if self.direction is None and self.path is not Path_.SHEAR else "shear"
-        labels = Labels(
+        names = Names(
             quantities={
                 "response": Quantity("P", unit, "first Piola-Kirchhoff stress"),
                 "tangent": Quantity("C", unit, "relaxed moduli dP/dA"),
@@ -88,7 +85,11 @@ class CrystalCase(Case):
             offsets={"energy": -scale * found.energy / float(crystal.volume)},
         )
         conditions = values[:, None, None] * direction
-        return Table(crystal, conditions, values=values, batch=self.batch, labels=labels, further=eigenvalues, summary=summary)
+        return Table(crystal, conditions, values=values, batch=self.batch, names=names, further=eigenvalues, summary=summary)
+
+    def figures(self, results: Results) -> list[Figure]:
+        """Energy, stress and margins of stability along the path."""
+        return [path_figure(results, ("internal", "acoustic"))]
 
 
 def axis_words(path: Path_, own: str | None) -> str:
@@ -103,7 +104,7 @@ def direction_of(path: Path_, own: str | None, d: int) -> np.ndarray:
     if own is None:
         unit = np.eye(d)
         return {Path_.UNIAXIAL: np.outer(unit[0], unit[0]), Path_.SHEAR: np.outer(unit[0], unit[1])}.get(path, unit)
-    from fiberax.cases.homogenization.composite import read_numbers
+    from fiberax.cases.formula import read_numbers
 
     numbers = read_numbers(own, "--direction")
     if len(numbers) != d * d or not any(numbers):

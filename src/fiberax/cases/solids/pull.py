@@ -2,11 +2,13 @@
 
 import enum
 from dataclasses import dataclass
-from pathlib import Path
 
-from fiberax.cases.base import Case, Labels, Loading, option
-from fiberax.cases.solids.atoms import Choice, Kind, Material, Structure, factor, stiffness_unit
+from fiberax.cases.base import Figure, Loading, Results, listed
+from fiberax.cases.options import ABSENT, GIVEN, inherited, option, other_than, when
+from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, Material, Structure, factor, stiffness_unit
+from fiberax.cases.solids.figures import curve_figure
 from fiberax.core.errors import BadInput
+from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
 
 
@@ -31,8 +33,15 @@ class Driver(enum.Enum):
     MONOLITHIC = "monolithic"
 
 
+# Of bodies in space: a triangular lattice is plane.
+SOLID = when(potential=ABSENT, material=other_than(Material.LJ_PLANE)) | when(
+    potential=GIVEN, structure=other_than(Structure.TRIANGULAR)
+)
+
+
+@listed("pull", "a block of crystal with a hole or a notch under tension, until it loses ellipticity")
 @dataclass(frozen=True)
-class Pull(Case):
+class Pull(CrystalOptions):
     """A block of crystal with a hole or a notch under tension, at rest at every load, until it loses ellipticity.
 
     The sides at x = ±width/2 move apart, free to slide. At every quadrature point lives a crystal whose atoms relax; its stress
@@ -40,20 +49,19 @@ class Pull(Case):
     stability the load step is halved, and at last the path ends there.
     """
 
-    material: Material = option(Material.SI_SW, help="crystal with a published potential; lj-triangular for a plane body")
-    potential: Path | None = option(None, help="file of a potential (setfl, funcfl, LAMMPS .sw or .tersoff)")
-    kind: Kind | None = option(None, help="format of that file; default by its name, .sw, .tersoff, else eam")
-    structure: Structure | None = option(None, help="structure of the crystal of that potential; default what the file says")
-    lattice_constant: float | None = option(None, help="where to begin with that potential", unit="A", above=0)
-    species: str | None = option(None, help="element of that potential, or two with a comma between for zincblende")
+    material: str | None = inherited(
+        CrystalOptions, "material", help="crystal with a published potential; lj-triangular for a plane body"
+    )
     shape: Shape = option(Shape.HOLE, help="round hole in the middle, or smooth notch across the middle of the top")
-    width: float = option(80.0, help="length of the block along x, the direction of tension", unit="nm", above=0)
-    height: float = option(80.0, help="side along y", unit="nm", above=0)
-    depth: float = option(10.0, help="side along z, the axis of the hole", unit="nm", above=0)
-    radius: float = option(16.0, help="radius of the hole, or depth of the notch", unit="nm", above=0)
-    faces: Faces = option(Faces.FREE, help="z = depth is free and z = 0 a plane of symmetry, or both are held in z")
+    width: float = option(80.0, help="length of the block along x, the direction of tension", unit=LENGTH, above=0)
+    height: float = option(80.0, help="side along y", unit=LENGTH, above=0)
+    depth: float = option(10.0, help="side along z, the axis of the hole", unit=LENGTH, above=0, applies=SOLID)
+    radius: float = option(16.0, help="radius of the hole, or depth of the notch", unit=LENGTH, above=0)
+    faces: Faces = option(
+        Faces.FREE, help="z = depth is free and z = 0 a plane of symmetry, or both are held in z", applies=SOLID
+    )
     cells: int = option(6, help="cells along a quarter of the hole, and from there to the side", low=1)
-    through: int = option(1, help="cells through the depth", low=1)
+    through: int = option(1, help="cells through the depth", low=1, applies=SOLID)
     order: int = option(1, help="order of the elements", low=1, high=2)
     strain: float = option(0.4, help="strain at the end of the path, if the body bears it", above=0)
     step: float = option(0.02, help="longest step in strain", above=0)
@@ -64,8 +72,7 @@ class Pull(Case):
         import fiberax as fx
         from fiberax.io.body import Body
 
-        chosen = Choice(self.material, self.potential, self.kind, self.structure, self.lattice_constant, self.species)
-        plain, _ = chosen.crystal()
+        plain, _ = self.choice.crystal()
         d = plain.lattice.shape[0]
         mesh = self._mesh(d)
         crystal = fx.solids.equilibrium(plain, full=self.structure is Structure.HCP).crystal
@@ -84,24 +91,29 @@ class Pull(Case):
             driver=driver,
             macro0=macro.start(),
             dt=self.step / self.strain,
-            labels=Labels(
+            names=Names(
                 quantities={
-                    "macro.position": Quantity("u", "nm", "displacement"),
+                    "macro.position": Quantity("u", LENGTH, "displacement"),
                     "macro.velocity": Quantity("velocity", "1", "velocity, zero at rest"),
                     "response": Quantity("P", unit, "first Piola-Kirchhoff stress"),
                     "energy": Quantity("W", unit, "energy per reference volume, above rest"),
-                    "soundness": Quantity("soundness", "1", "margin of stability, relative"),
+                    "stability_margin": Quantity("stability_margin", "1", "margin of stability, relative"),
                     "state": Quantity("shifts", "Å" if unit == "GPa" else "1", "shifts of the atoms, reference frame"),
                     "internal": Quantity("internal", stiffness_unit(crystal), "smallest eigenvalue of W_pp"),
                     "result": Quantity("result", "1", "result of the fibers"),
                 },
-                length_unit="nm",
+                length_unit=LENGTH,
                 axis=Quantity("load", "1", f"part of the final strain {self.strain:g}"),
                 factors={"response": scale, "energy": scale},
                 offsets={"energy": rest},
-                body=Body(macro.mesh, "nm", block, 0, self.strain),
             ),
+            output=Output(body=Body(macro.mesh, LENGTH, block, 0, self.strain)),
         )
+
+    def figures(self, results: Results) -> list[Figure]:
+        """The body under load, and the force on its grips."""
+        body, *others = super().figures(results)
+        return [body, curve_figure(results), *others]
 
     def _mesh(self, d: int):
         from fiberax.grids.generators import holed, notched

@@ -7,16 +7,18 @@ potential in eV and Å: nm, ps, GPa, g/cm³, in which the equation stands as it 
 import dataclasses
 import enum
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fiberax.cases.base import Evolve, Labels, option
-from fiberax.cases.solids.atoms import Choice, Kind, Material, Structure, density, factor
-from fiberax.cases.solids.chain import ChainOptions, Model, chain_labels
+from fiberax.cases.base import Evolve, listed
+from fiberax.cases.options import ABSENT, inherited, option, when
+from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, Structure, density, factor
+from fiberax.cases.solids.chain import ChainOptions, Model, chain_names, chain_pictures
 from fiberax.core.errors import BadInput
+from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
 
 _SAFETY = 0.4  # of the stable step, for macrostate and fibers alike
@@ -29,8 +31,12 @@ class Method(enum.Enum):
     SEAMLESS = "seamless"
 
 
+CHAIN = when(material=ABSENT, potential=ABSENT)  # else it is a crystal
+
+
+@listed("wave", "a pulse of strain that runs through a chain of atoms or electrons, with relaxing or relaxed fibers")
 @dataclass(frozen=True)
-class WaveCase(ChainOptions):
+class WaveCase(CrystalOptions, ChainOptions):
     """A pulse of strain that runs apart in a periodic chain or crystal, in space and time.
 
     The chain is at rest at first, stretched or pressed together within the pulse. Its fibers are in equilibrium at all times
@@ -39,12 +45,17 @@ class WaveCase(ChainOptions):
     (potentials without units: in theirs), the atoms in equilibrium.
     """
 
-    material: Material | None = option(None, help="crystal with a published potential, in place of a chain")
-    potential: Path | None = option(None, help="file of a potential (setfl, funcfl, LAMMPS .sw or .tersoff)")
-    kind: Kind | None = option(None, help="format of that file; default by its name, .sw, .tersoff, else eam")
-    structure: Structure | None = option(None, help="structure of the crystal of that potential; default what the file says")
-    lattice_constant: float | None = option(None, help="where to begin with that potential", unit="A", above=0)
-    species: str | None = option(None, help="element of that potential, or two with a comma between for zincblende")
+    model: Model = inherited(ChainOptions, "model", applies=CHAIN)
+    formula: str | None = inherited(ChainOptions, "formula", applies=CHAIN)
+    depth: float = inherited(ChainOptions, "depth", applies=CHAIN)
+    bond: float = inherited(ChainOptions, "bond", applies=CHAIN)
+    alpha: float = inherited(ChainOptions, "alpha", applies=CHAIN)
+    coupling: float = inherited(ChainOptions, "coupling", applies=CHAIN)
+    external: str = inherited(ChainOptions, "external", applies=CHAIN)
+    points: int = inherited(ChainOptions, "points", applies=CHAIN)
+    material: str | None = inherited(
+        CrystalOptions, "material", None, help="crystal with a published potential, in place of a chain"
+    )
     cells: int = option(128, help="macro cells", low=8)
     length: float = option(1.0, help="length of the interval, of a crystal in nm", above=0)
     strain: float = option(0.0, help="strain around the pulse", above=-1)
@@ -57,15 +68,23 @@ class WaveCase(ChainOptions):
     dt: float | None = option(None, help="time step; default 0.4 of the largest stable one", above=0)
     records: int = option(80, help="times at which the fields are saved, after the start", low=1)
     method: Method = option(Method.QUASISTATIC, help="fibers in equilibrium at every step, or carried along seamlessly")
-    mass: float = option(0.0, help="inertia m of the fibers when carried along", low=0)
-    friction: float = option(0.1, help="friction eta of the fibers when carried along", low=0)
-    tolerance: float = option(1e-10, help="relative tolerance of fibers in equilibrium", above=0, high=0.1)
+    mass: float = option(0.0, help="inertia m of the fibers when carried along", low=0, applies=when(method=Method.SEAMLESS))
+    friction: float = option(
+        0.1, help="friction eta of the fibers when carried along", low=0, applies=when(method=Method.SEAMLESS)
+    )
+    tolerance: float = option(
+        1e-10,
+        help="relative tolerance of fibers in equilibrium",
+        above=0,
+        high=0.1,
+        applies=when(method=Method.QUASISTATIC),
+    )
 
     def build(self) -> Evolve:
         """The coupled problem. Raises `BadInput` for numbers that cannot be used, or a chain that is not stable."""
         import fiberax as fx
 
-        chain, density, labels = self._medium()
+        chain, density, names, output = self._medium()
         macro = fx.solids.Wave(fx.grids.Box(0.0, self.length, cells=self.cells), density=density)
         distance = (macro.positions()[:, 0] / self.length - 0.5) / self.width
         macro0 = macro.start(self.strain + self.peak * np.exp(-0.5 * distance**2))
@@ -87,30 +106,25 @@ class WaveCase(ChainOptions):
             dt=dt,
             saveat=tuple(np.linspace(0.0, t1, self.records + 1).tolist()),
             stepper=fx.Verlet(),
-            labels=with_energies(labels, macro),
+            names=names,
+            output=dataclasses.replace(output, energies=energies_of(macro)),
         )
 
-    def _medium(self) -> tuple[Any, float, Labels]:
-        """The fiber, its mass per reference length or volume, and the names of its results."""
+    def _medium(self) -> tuple[Any, float, Names, Output]:
+        """The fiber, its mass per reference length or volume, the names of its results, and what is written of them."""
         import fiberax as fx
 
-        names = ("material", "potential", "kind", "structure", "lattice_constant", "species")
-        if all(getattr(self, name) is None for name in names):
-            labels = chain_labels(chain := self.fiber(), Quantity("time", "1", "time"), "strain")
-            return chain, self.density or 1.0, labels
-        if self.formula is not None or self.model is not Model.MORSE:
-            other = "--model" if self.formula is None else "--formula"
-            raise BadInput(f"{other} describes a chain, --material and --potential a crystal: give one of them.")
+        if self.material is None and self.potential is None:
+            chain, names = self.fiber(), with_energies(chain_names(Quantity("time", "1", "time"), "strain"))
+            return chain, self.density or 1.0, names, chain_pictures(chain)
         if self.method is Method.SEAMLESS:
             raise BadInput("--method seamless is for chains: the atoms of a crystal are in equilibrium at every step.")
-        material = Material.SI_SW if self.material is None else self.material
-        chosen = Choice(material, self.potential, self.kind, self.structure, self.lattice_constant, self.species)
-        found = fx.solids.equilibrium(chosen.crystal()[0], full=self.structure is Structure.HCP)
+        found = fx.solids.equilibrium(self.choice.crystal()[0], full=self.structure is Structure.HCP)
         crystal = found.crystal
         mass = density(crystal) if self.density is None else self.density
         # In nm and ps a density in g/cm³ goes with GPa; the fiber's stress is in eV/Å³.
         mass /= factor(crystal)[0]
-        return fx.solids.uniaxial(crystal), mass, _crystal_labels(crystal)
+        return fx.solids.uniaxial(crystal), mass, with_energies(_crystal_names(crystal)), _crystal_pictures(crystal)
 
     def _pace(self, macro: Any, chain: Any) -> tuple[float, float]:
         """The largest stable macro step, and the speed of sound, around the pulse. Raises `BadInput` where there is none."""
@@ -133,51 +147,56 @@ class WaveCase(ChainOptions):
         return min(step, fx.stiffness(bundle, still, fx.Seamless()).step), cell / step
 
 
-def with_energies(labels: Labels, macro: Any) -> Labels:
-    """The names, and the energies of the whole interval."""
+def energies_of(macro: Any) -> Callable:
+    """`Output.energies` of a whole interval."""
 
-    def energies(record) -> dict[str, np.ndarray]:
+    def energies(record) -> dict[str, float]:
         total = float(macro.energy(record.macro, record.energy))
         stored = float(np.sum(record.energy) * macro.grid.volume)
-        return {
-            "energies.kinetic": np.array(total - stored),
-            "energies.fibers": np.array(stored),
-            "energies.total": np.array(total),
-        }
+        return {"kinetic": total - stored, "fibers": stored, "total": total}
 
-    unit = "J/m^2" if labels.length_unit == "nm" else "1"  # GPa nm
+    return energies
+
+
+def with_energies(names: Names) -> Names:
+    """The names, and those of the energies of the whole interval."""
+    unit = "J/m^2" if names.length_unit == LENGTH else "1"  # GPa nm
     named = {
         "energies.kinetic": Quantity("kinetic", unit, "kinetic energy"),
         "energies.fibers": Quantity("fibers", unit, "energy of the fibers"),
         "energies.total": Quantity("total", unit, "total energy"),
     }
-    return dataclasses.replace(labels, quantities=labels.quantities | named, further=energies)
+    return dataclasses.replace(names, quantities=names.quantities | named)
 
 
-def _crystal_labels(crystal: Any) -> Labels:
-    """Names and units of a plane wave in a crystal."""
-    scale, unit = factor(crystal)
-    metal = unit == "GPa"
-    rest = -scale * float(crystal.energy(crystal.init(None, None), 0 * crystal.lattice))
-
+def _crystal_pictures(crystal: Any) -> Output:
+    """What is kept to be drawn of a crystal."""
+    metal = crystal.potential.units == "metal"
     title = f"shifts {', '.join('xyz'[: crystal.lattice.shape[0]])} of atom after atom{' [Å]' if metal else ''}"
 
     def microstate(state, condition) -> dict[str, np.ndarray]:
         return {title: np.round(np.ravel(state), 9)}
 
-    return Labels(
+    return Output(microstate=microstate)
+
+
+def _crystal_names(crystal: Any) -> Names:
+    """Names and units of a plane wave in a crystal."""
+    scale, unit = factor(crystal)
+    metal = crystal.potential.units == "metal"
+    rest = -scale * float(crystal.energy(crystal.init(None, None), 0 * crystal.lattice))
+    return Names(
         quantities={
             "condition": Quantity("A", "1", "strain A"),
             "macro.position": Quantity("A", "1", "strain along x"),
             "macro.velocity": Quantity("A_t", "1/ps" if metal else "1", "strain rate"),
             "response": Quantity("P", unit, "longitudinal stress P_xx"),
             "energy": Quantity("W", unit, "energy per reference volume, above rest"),
-            "soundness": Quantity("soundness", "1", "margin of stability, relative"),
+            "stability_margin": Quantity("stability_margin", "1", "margin of stability, relative"),
             "result": Quantity("result", "1", "result of the relaxation"),
         },
-        length_unit="nm" if metal else "1",
+        length_unit=LENGTH if metal else "1",
         axis=Quantity("time", "ps" if metal else "1", "time"),
-        microstate=microstate,
         factors={"response": scale, "energy": scale, "energies": scale},
         offsets={"energy": rest},
     )

@@ -2,5 +2,6 @@
 
 from fiberax.physics.diffusion.density import Density
 from fiberax.physics.diffusion.lattice import GinzburgLandau, Lattice
+from fiberax.physics.diffusion.transfer import ChainTruth, ginzburg_landau_chain
 
-__all__ = ["Density", "GinzburgLandau", "Lattice"]
+__all__ = ["ChainTruth", "Density", "GinzburgLandau", "Lattice", "ginzburg_landau_chain"]

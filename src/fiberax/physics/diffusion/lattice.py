@@ -103,13 +103,13 @@ class GinzburgLandau(AbstractStochastic, AbstractEnsemble):
         """Spins of the Gaussian spread of the coupled lattice at its site energy's curvature, around U."""
         first, second = jax.random.split(key)
         shape = (*(self.sites,) * self.dim, self.replicas)
-        spread = 1.0 / jnp.sqrt(self.beta * (2 * self.dim * self.coupling + jnp.abs(self._curvature(condition)) + 1e-6))
+        spread = 1.0 / jnp.sqrt(self.beta * (2 * self.dim * self.coupling + jnp.abs(self.curvature(condition)) + 1e-6))
         field = condition + spread * self._projected(draw(first, shape, "gaussian", condition.dtype))
         return Lattice(field, self._spread_out(second, shape, condition.dtype))
 
     def timestep(self, condition):
         """A quarter of the inverse of the fastest rate at U."""
-        stiffness = 4 * self.dim * self.coupling + jnp.abs(self._curvature(condition))
+        stiffness = 4 * self.dim * self.coupling + jnp.abs(self.curvature(condition))
         rate = stiffness * (4 * self.dim if self.dynamics == "exchange" else 1.0) / (2.0 * self.friction)
         return _RESOLVED / rate
 
@@ -146,7 +146,8 @@ class GinzburgLandau(AbstractStochastic, AbstractEnsemble):
     def _slope(self, field):
         return self._force(field) - self.coupling * self._laplacian(field)
 
-    def _curvature(self, condition):
+    def curvature(self, condition):
+        """V''(U), of one site by itself."""
         slope = lambda x: jax.jvp(self.V, (x,), (jnp.ones_like(x),))[1]
         return jax.jvp(slope, (condition,), (jnp.ones_like(condition),))[1]
 

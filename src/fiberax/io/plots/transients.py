@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fiberax.io.labels import axis_words, edges_of, macro_variables, words_of
 from fiberax.io.results import Table
 
 RECORDS = 12  # with fewer a map over time says less than lines
@@ -12,8 +13,6 @@ COLOURS = {"total": "black", "kinetic": "tab:blue", "fibers": "tab:orange", "ela
 
 def draw_space_time(plt, table: Table) -> Any:
     """The first macro field over space and time; None unless it is one-dimensional and saved often enough."""
-    from fiberax.io.figures import axis_words, edges_of, macro_variables, words_of
-
     variable = next(iter(macro_variables(table)), None)
     if variable is None or len(variable.dims) != 1 or len(table.values) < RECORDS:
         return None
@@ -38,8 +37,6 @@ def _scale(values: np.ndarray) -> dict[str, Any]:
 
 def draw_energies(plt, table: Table) -> Any:
     """Changes of the energies of a run since its start, against time; None where none were recorded."""
-    from fiberax.io.figures import words_of
-
     shown = [v for v in table.schema.variables if v.key.startswith("energies.")]
     if not shown or len(table.values) < 2:
         return None

@@ -1,58 +1,53 @@
 """Figures of flows: profiles across a channel with error bars, fields of velocity and stress, ellipses, energies in time."""
 
 import re
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fiberax.io.microstates import Microstate, read_microstates
-from fiberax.io.results import Table
-from fiberax.io.rheometer_figures import draw_configuration
+from fiberax.cases.fluids.rheometer_figures import draw_configuration
+from fiberax.io.labels import edges_of
+from fiberax.io.microstates import Microstate
+from fiberax.io.plots.figure import Figure
+from fiberax.io.run import Results
 
 _PROFILES = 7
 _ELLIPSES = 16  # along a side
 _BARS = {"capsize": 2.0, "elinewidth": 0.9, "linewidth": 1.3}
 
 
-def flow_figures(plt, table: Table, folder: Path) -> list[tuple[str, Callable[[], Any]]] | None:
-    """Names of the figures and functions that draw them; None for results of another kind."""
-    flow = _Flow(table)
-    if not {"macro.velocity", "conformation"} <= set(flow.words):
-        return None
-    shown = read_microstates(folder)
-    channel = len(table.schema.coords) == 1
-    states = ("configurations", lambda: _draw_configurations(plt, shown, channel) if shown else None)
-    if channel:
-        return [
-            ("velocity", lambda: _draw_profiles(plt, flow)),
-            ("stress", lambda: _draw_stress(plt, flow)),
-            ("centre", lambda: _draw_centre(plt, flow)),
-            states,
-        ]
+def channel_figures(results: Results) -> list[Figure]:
+    """Figures of a flow between two walls."""
+    flow = _Flow(results)
     return [
-        ("fields", lambda: _draw_fields(plt, flow)),
-        ("ellipses", lambda: _draw_ellipses(plt, flow)),
-        ("energy", lambda: _draw_energy(plt, flow)),
-        states,
+        Figure("velocity", lambda plt: _draw_profiles(plt, flow)),
+        Figure("stress", lambda plt: _draw_stress(plt, flow)),
+        Figure("centre", lambda plt: _draw_centre(plt, flow)),
+        Figure("configurations", lambda plt: _draw_configurations(plt, results.microstates, channel=True)),
+    ]
+
+
+def box_figures(results: Results) -> list[Figure]:
+    """Figures of a flow in a plane box, closed or periodic."""
+    flow = _Flow(results)
+    return [
+        Figure("fields", lambda plt: _draw_fields(plt, flow)),
+        Figure("ellipses", lambda plt: _draw_ellipses(plt, flow)),
+        Figure("energy", lambda plt: _draw_energy(plt, flow)),
+        Figure("configurations", lambda plt: _draw_configurations(plt, results.microstates, channel=False)),
     ]
 
 
 class _Flow:
     """Arrays, words and places of the results by key."""
 
-    def __init__(self, table: Table):
-        from fiberax.io.figures import edges_of, words_of
-
-        self.words = {v.key: words_of(v.quantity) for v in table.schema.variables}
-        self._arrays = {v.key: table.arrays[v.quantity.name] for v in table.schema.variables}
-        self.times = table.values
-        self.centres = [np.asarray(values) for values in table.schema.coords.values()]
+    def __init__(self, results: Results):
+        self._results, self.words, self.times = results, results.words, results.values
+        self.centres = list(results.coords.values())
         self.ends = [edges_of(values) for values in self.centres]
 
     def __call__(self, key: str) -> Any:
-        return self._arrays.get(key)
+        return self._results(key)
 
     def title(self, k: int) -> str:
         """The time of record `k`."""
@@ -132,7 +127,7 @@ def _draw_fields(plt, flow: _Flow) -> Any:
     trace, top = flow("trace"), float(speed[chosen].max()) or 1.0
     columns = (
         (speed, "speed", {"cmap": "viridis", "vmin": 0.0, "vmax": top}),
-        (trace, flow.words["trace"], {"cmap": "inferno", "norm": _positive(trace[chosen])}),
+        (trace, flow.words("trace"), {"cmap": "inferno", "norm": _positive(trace[chosen])}),
         (N1, "first normal stress difference $N_1$", {"cmap": "RdBu_r", "norm": _signed(N1[chosen])}),
     )
     look = {"origin": "lower", "extent": (*flow.ends[0], *flow.ends[1]), "interpolation": "bilinear", "aspect": "equal"}
@@ -225,7 +220,7 @@ def _draw_ellipses(plt, flow: _Flow) -> Any:
     ellipses.set_array(colour)
     panel.add_collection(ellipses)
     panel.set(xlim=flow.ends[0], ylim=flow.ends[1], aspect="equal", xlabel="x", ylabel="y", title=flow.title(-1))
-    _mark(figure.colorbar(ellipses, ax=panel, label=flow.words["trace"], shrink=0.9), ellipses.norm)
+    _mark(figure.colorbar(ellipses, ax=panel, label=flow.words("trace"), shrink=0.9), ellipses.norm)
     return figure
 
 
@@ -233,14 +228,14 @@ def _draw_energy(plt, flow: _Flow) -> Any:
     """Kinetic energy in time, and the way of the vortex or the balance of powers and the driven wave."""
     box = flow("budget.force") is not None
     figure, axes = plt.subplots(3 if box else 2, 1, figsize=(6.6, 7.2 if box else 5.4), layout="constrained", sharex=True)
-    axes[0].plot(flow.times, flow("kinetic"), color="black", label=flow.words["kinetic"])
-    axes[0].set_ylabel("energy" if flow("elastic") is not None else flow.words["kinetic"])
+    axes[0].plot(flow.times, flow("kinetic"), color="black", label=flow.words("kinetic"))
+    axes[0].set_ylabel("energy" if flow("elastic") is not None else flow.words("kinetic"))
     if flow("elastic") is not None:
-        axes[0].plot(flow.times, flow("elastic"), color="C1", label=flow.words["elastic"])
+        axes[0].plot(flow.times, flow("elastic"), color="C1", label=flow.words("elastic"))
         axes[0].legend()
     if box:
         for key, colour in (("force", "black"), ("viscous", "C0"), ("fibers", "C1")):
-            axes[1].plot(flow.times, flow(f"budget.{key}"), color=colour, label=flow.words[f"budget.{key}"])
+            axes[1].plot(flow.times, flow(f"budget.{key}"), color=colour, label=flow.words(f"budget.{key}"))
         axes[1].set_ylabel("power")
         axes[2].plot(flow.times, flow("amplitude"), color="C0", label="the coupled run")
         axes[2].set_ylabel("amplitude of\nthe driven wave")
@@ -259,6 +254,8 @@ def _draw_energy(plt, flow: _Flow) -> Any:
 
 def _draw_configurations(plt, shown: list[Microstate], channel: bool) -> Any:
     """Springs or rods at the sites of the weakest, the middle and the strongest velocity gradient."""
+    if not shown:
+        return None
     figure, axes = plt.subplots(1, len(shown), figsize=(3.5 * len(shown) + 0.4, 3.9), layout="constrained", squeeze=False)
     top = max((np.nanmax(m.arrays["rod map"]) for m in shown if "rod map" in m.arrays), default=None)
     image = None

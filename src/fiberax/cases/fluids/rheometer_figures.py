@@ -1,46 +1,44 @@
 """Figures of a rheometer: material functions with error bars, transients with bands, oscillation, configurations."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fiberax.io.microstates import Microstate, read_microstates
-from fiberax.io.results import Table
+from fiberax.io.labels import broken
+from fiberax.io.microstates import Microstate
+from fiberax.io.plots.figure import Figure
+from fiberax.io.run import Results
 
-_MARKED = "response.moment"  # what only a rheometer reads
 _NOISE = {"marker": "o", "markersize": 4, "linewidth": 1.2, "capsize": 2.5, "elinewidth": 1.0}
 
 
-def rheometer_figures(plt, table: Table, folder: Path) -> list[tuple[str, Callable[[], Any]]] | None:
-    """Names of the figures and functions that draw them; None for results of another kind."""
-    keys = {v.key for v in table.schema.variables}
-    if {"response.storage", "response.loss"} <= keys:
-        return [("oscillation", lambda: _draw_oscillation(plt, table))]
-    if _MARKED not in keys:
-        return None
-    steady, shown = table.schema.is_table, read_microstates(folder)
-    curves = (lambda: _draw_steady(plt, table, folder)) if steady else (lambda: _draw_transient(plt, table))
-    return [
-        ("material-functions" if steady else "transient", curves),
-        ("configurations", lambda: _draw_configurations(plt, shown) if shown else None),
-    ]
+def steady_figures(results: Results) -> list[Figure]:
+    """Material functions against the rate, and configurations."""
+    return [Figure("material-functions", lambda plt: _draw_steady(plt, _Columns(results))), _configurations(results)]
+
+
+def transient_figures(results: Results) -> list[Figure]:
+    """Material functions against time, and configurations."""
+    return [Figure("transient", lambda plt: _draw_transient(plt, _Columns(results))), _configurations(results)]
+
+
+def oscillation_figures(results: Results) -> list[Figure]:
+    """Moduli against the frequency."""
+    return [Figure("oscillation", lambda plt: _draw_oscillation(plt, _Columns(results)))]
+
+
+def _configurations(results: Results) -> Figure:
+    return Figure("configurations", lambda plt: _draw_configurations(plt, results.microstates))
 
 
 class _Columns:
-    """Arrays and words of a table by key; None for what is not there."""
+    """Arrays and words of the results by key; None for what is not there."""
 
-    def __init__(self, table: Table):
-        self._table, self._quantity = table, {v.key: v.quantity for v in table.schema.variables}
+    def __init__(self, results: Results):
+        self._results, self.words, self.values, self.summary = results, results.words, results.values, results.summary
 
     def __call__(self, key: str) -> Any:
-        return self._table.arrays[self._quantity[key].name] if key in self._quantity else None
-
-    def words(self, key: str) -> str:
-        from fiberax.io.figures import words_of
-
-        return words_of(self._quantity[key])
+        return self._results(key)
 
     def error(self, key: str) -> Any:
         root, name = key.split(".", 1)
@@ -57,11 +55,9 @@ def _panels(plt, columns: _Columns, candidates: list[list[str]]):
     return figure, list(zip(axes[:, 0], groups, strict=True))
 
 
-def _draw_steady(plt, table: Table, folder: Path) -> Any:
+def _draw_steady(plt, columns: _Columns) -> Any:
     """Viscosity, normal stresses, and shape against the rate."""
-    from fiberax.io.mesh_figures import read_summary
-
-    columns, rate = _Columns(table), table.values
+    rate = columns.values
     normal = ["response.N1", "response.N2"]
     shapes = ["material.order", "material.stretch"]
     second = [key for key in normal[1:] if _significant(columns, key)]
@@ -83,16 +79,16 @@ def _draw_steady(plt, table: Table, folder: Path) -> Any:
         panel.set_xscale("log")
         if keys[0] != "material.angle" and keys[0] != "material.order":
             _log_where_positive(panel, columns, keys)
-        limit = read_summary(folder).get("zero-rate viscosity")
+        limit = columns.summary.get("zero-rate viscosity")
         if keys == ["material.viscosity"] and limit is not None:
             panel.axhline(limit, color="0.5", linewidth=1.0, linestyle=":", label="limit at vanishing rates, exact", zorder=1)
         if len(keys) == 1:
-            panel.set_ylabel(_broken(columns.words(keys[0])))
+            panel.set_ylabel(broken(columns.words(keys[0]), 22))
         else:
             panel.set_ylabel("normal stress\ndifferences")
         if panel.get_legend_handles_labels()[0] and (len(keys) > 1 or len(panel.get_legend_handles_labels()[1]) > 1):
             panel.legend(loc="best", fontsize=8)
-    panels[-1][0].set_xlabel(_axis_words(table))
+    panels[-1][0].set_xlabel(columns.words())
     return figure
 
 
@@ -125,9 +121,9 @@ def _log_where_positive(panel, columns: _Columns, keys: list[str]) -> None:
         panel.set_ylim(0.5 * low, 2.0 * finite.max())
 
 
-def _draw_transient(plt, table: Table) -> Any:
+def _draw_transient(plt, columns: _Columns) -> Any:
     """Viscosity and first normal stress, for each rate, with bands of one standard error."""
-    columns, time = _Columns(table), table.values
+    time = columns.values
     rates = columns("rate")[0]
     shapes = ["material.order", "material.stretch"]
     main = ["material.viscosity"] if columns("material.viscosity") is not None else ["response.stress"]
@@ -151,12 +147,11 @@ def _draw_transient(plt, table: Table) -> Any:
                 last = k == len(rates) - 1
                 panel.plot(time, exact[:, k], color="black", linewidth=1.0, linestyle="--", label="exact" if last else None)
         _log_where_it_says_more(panel, values)
-        panel.set_ylabel(_broken(columns.words(key)))
+        panel.set_ylabel(broken(columns.words(key), 22))
     handles = panels[0][0].get_legend_handles_labels()
     if handles[0]:
-        words = next(v.quantity.label for v in table.schema.variables if v.key == "rate")
-        panels[0][0].legend(title=words, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    panels[-1][0].set_xlabel(_axis_words(table))
+        panels[0][0].legend(title=columns.words("rate"), loc="center left", bbox_to_anchor=(1.0, 0.5))
+    panels[-1][0].set_xlabel(columns.words())
     return figure
 
 
@@ -171,25 +166,27 @@ def _log_where_it_says_more(panel, values: np.ndarray) -> None:
         panel.set_ylim(max(0.5 * later.min(), 1e-5 * values.max()), 2.0 * values.max())
 
 
-def _draw_oscillation(plt, table: Table) -> Any:
-    columns = _Columns(table)
+def _draw_oscillation(plt, columns: _Columns) -> Any:
+    """Both moduli and the size of the complex viscosity, with the exact ones where they are known."""
     figure, panel = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
     looks = {"response.storage": ("C0", "o"), "response.loss": ("C3", "s"), "response.dynamic": ("0.6", "")}
     for key, (colour, marker) in looks.items():
-        panel.loglog(table.values, columns(key), color=colour, marker=marker or None, markersize=4, label=columns.words(key))
+        panel.loglog(columns.values, columns(key), color=colour, marker=marker or None, markersize=4, label=columns.words(key))
         exact = columns(key.replace("response", "exact"))
         if exact is not None:
             label = "exact" if key == "response.storage" else None
-            panel.loglog(table.values, exact, color="black", linewidth=1.0, linestyle="--", label=label)
+            panel.loglog(columns.values, exact, color="black", linewidth=1.0, linestyle="--", label=label)
     top = max(np.nanmax(columns(key)) for key in looks)
     panel.set_ylim(bottom=max(panel.get_ylim()[0], 1e-6 * top))
-    panel.set_xlabel(_axis_words(table))
+    panel.set_xlabel(columns.words())
     panel.legend()
     return figure
 
 
 def _draw_configurations(plt, shown: list[Microstate]) -> Any:
     """Springs in the plane of the flow with the ellipse of their second moment, or rods on the half sphere."""
+    if not shown:
+        return None
     figure, axes = plt.subplots(1, len(shown), figsize=(3.5 * len(shown) + 0.4, 3.9), layout="constrained", squeeze=False)
     image, rods = None, any(name.startswith("rod") for name in shown[0].arrays)
     top = max((np.nanmax(m.arrays["rod map"]) for m in shown if "rod map" in m.arrays), default=None)
@@ -250,18 +247,3 @@ def _rods(plt, panel, arrays: dict[str, np.ndarray], top: float | None):
     for side in ("left", "bottom"):
         panel.spines[side].set_visible(False)
     return image
-
-
-def _axis_words(table: Table) -> str:
-    from fiberax.io.figures import words_of
-
-    return words_of(table.schema.axis)
-
-
-def _broken(words: str) -> str:
-    lines = [""]
-    for word in words.split(" "):
-        if len(lines[-1]) + len(word) > 22 and lines[-1]:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)

@@ -1,0 +1,107 @@
+"""Figures of bodies on a mesh: deformed, in colour."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from fiberax.grids import elements
+from fiberax.grids.mesh import boundary_facets
+from fiberax.io.body import Body, mises
+from fiberax.io.labels import broken, words_of
+from fiberax.io.results import Quantity, Table
+
+# Corners and middle nodes of a cell's outline, in order around it; intervals and solids have none.
+_OUTLINES = {("triangle", 1): (0, 1, 2), ("triangle", 2): (0, 3, 1, 4, 2, 5), ("quad", 1): (0, 1, 2, 3)}
+_OUTLINES["quad", 2] = (0, 4, 1, 5, 2, 6, 3, 7)
+_MAPS = {"mises": "viridis", "energy": "inferno"}
+_MARGINS = "cividis"  # of what must stay positive
+
+
+def body_fields(table: Table, body: Body) -> dict[str, tuple[str, np.ndarray]]:
+    """What the bodies are coloured by: words with the unit, and values (records, cells)."""
+    quantity = {variable.key: variable.quantity for variable in table.schema.variables}
+    displacement = table.arrays[quantity["macro.position"].name]
+    stress = table.arrays[quantity["response"].name]
+    flow = [body.over_cells(mises(body.gradients(u), P)) for u, P in zip(displacement, stress, strict=True)]
+    fields = {"mises": (_words("Mises stress", quantity["response"]), np.array(flow))}
+    if "energy" in quantity:
+        values = table.arrays[quantity["energy"].name]
+        words = _words(quantity["energy"].label.split(",")[0] or "energy", quantity["energy"])
+        fields["energy"] = (words, np.array([body.over_cells(W) for W in values]))
+    margins = {key: quantity[key].label or key for key in body.margins if key in quantity}
+    for key, words in (
+        margins | ({"stability_margin": "margin of stability"} if "stability_margin" in quantity else {})
+    ).items():
+        fields[key] = (_words(words, quantity[key]), body.worst(table.arrays[quantity[key].name]))
+    return fields
+
+
+def _words(text: str, quantity: Quantity) -> str:
+    return words_of(dataclasses.replace(quantity, label=text))
+
+
+def draw_body(plt, table: Table, body: Body) -> Any:
+    """The deformed body at the start, half way and at the end; a row of panels for each field, a scale for each row.
+
+    Solids are seen from the front, along their third axis: the surface, what is nearest last.
+    """
+    quantity = {variable.key: variable.quantity for variable in table.schema.variables}
+    displacement = table.arrays[quantity["macro.position"].name]
+    half_way = int(np.argmin(np.abs(table.values - 0.5 * (table.values[0] + table.values[-1]))))
+    chosen = sorted({0, half_way, len(displacement) - 1})
+    fields = body_fields(table, body)
+    # With the same frame for all panels the growth of the body is seen.
+    places = [body.mesh.points + displacement[k][body.mesh.unknowns] for k in chosen]
+    low, high = (f([f(p, axis=0) for p in places], axis=0)[:2] for f in (np.min, np.max))
+    width = 3.4
+    height = min(max(width * (high[1] - low[1]) / (high[0] - low[0]), 1.4), 4.5) + 0.5
+    size = (width * len(chosen) + 1.2, height * len(fields))
+    figure, axes = plt.subplots(len(fields), len(chosen), figsize=size, layout="constrained", squeeze=False)
+    for number, (name, (words, values)) in enumerate(fields.items()):
+        limits = np.nanmin(values[chosen]), np.nanmax(values[chosen])
+        for panel, k, place in zip(axes[number], chosen, places, strict=True):
+            painted = _paint(panel, body, place, values[k], limits, _MAPS.get(name, _MARGINS))
+            _frame(panel, low, high, body.unit, first=k == chosen[0], last=number == len(fields) - 1)
+            if number == 0:
+                panel.set_title(_caption(table, body, k))
+        figure.colorbar(painted, ax=axes[number], label=broken(words), shrink=0.9)
+        if name == "stability_margin":
+            worst = places[-1][body.mesh.cells[int(np.nanargmin(values[chosen[-1]]))]].mean(axis=0)
+            axes[number, -1].plot(*worst[:2], marker="x", color="red", markersize=9, markeredgewidth=2)
+            axes[number, -1].set_title("red: the weakest crystal", color="red", fontsize=9)
+    return figure
+
+
+def _caption(table: Table, body: Body, k: int) -> str:
+    value = table.values[k]
+    if body.block is not None:
+        return f"applied strain {body.strain * value:.3g}"
+    return f"{table.schema.axis.label or table.schema.axis.name} {value:.3g}"
+
+
+def _paint(panel, body: Body, place: np.ndarray, values: np.ndarray, limits, colours: str):
+    """The cells of a plane body, or the surface of a solid one, in colour."""
+    from matplotlib.collections import PolyCollection
+
+    mesh = body.mesh
+    if mesh.dim == 2:
+        outlines, owners = mesh.cells[:, list(_OUTLINES[mesh.kind, mesh.order])], np.arange(len(mesh.cells))
+    else:
+        corners = mesh.cells[:, : len(elements.CORNERS[mesh.kind])]
+        outlines, owners = boundary_facets(mesh.kind, corners)
+        nearest_last = np.argsort(place[outlines, 2].mean(axis=1), kind="stable")
+        outlines, owners = outlines[nearest_last], owners[nearest_last]
+    found = PolyCollection(list(place[outlines][..., :2]), cmap=colours, linewidths=0.3, edgecolors=(0, 0, 0, 0.35))
+    panel.add_collection(found)
+    found.set_array(values[owners])
+    found.set_clim(*limits)
+    return found
+
+
+def _frame(panel, low: np.ndarray, high: np.ndarray, unit: str, first: bool, last: bool) -> None:
+    words = "" if unit in ("", "1") else f" [{unit}]"
+    margin = 0.03 * (high - low).max()
+    panel.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin), aspect="equal")
+    panel.tick_params(labelbottom=last, labelleft=first)
+    panel.set(xlabel=f"x{words}" if last else None, ylabel=f"y{words}" if first else None)

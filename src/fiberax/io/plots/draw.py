@@ -1,0 +1,101 @@
+"""Drawing the figures of a run: the style, the files, and the figures that any results have."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fiberax.core.errors import MissingExtra
+from fiberax.io.atomic import SaveFailed, replacing
+from fiberax.io.labels import macro_variables
+from fiberax.io.plots.bodies import draw_body
+from fiberax.io.plots.fields import draw_field, draw_response
+from fiberax.io.plots.figure import Figure
+from fiberax.io.plots.microstates import draw_microstates
+from fiberax.io.plots.transients import draw_energies, draw_space_time
+from fiberax.io.run import Results
+
+STYLE: Any = {
+    "figure.dpi": 110,
+    "savefig.dpi": 160,
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "image.cmap": "inferno",
+}
+
+
+class Drawn(NamedTuple):
+    """The paths of the figures, and what could not be drawn: names and reasons."""
+
+    paths: list[Path]
+    failed: dict[str, str]
+
+
+def figures_of(results: Results) -> list[Figure]:
+    """The figures that any results have: fields, responses, bodies, energies in time, states of a few sites."""
+    table, body = results.table, results.body
+    if table is None:
+        return microstates(results)
+    found = [Figure(v.quantity.name, lambda plt, v=v, table=table: draw_field(plt, table, v)) for v in macro_variables(table)]
+    if body is not None and body.mesh.dim > 1:
+        return [*found, Figure("body", lambda plt: draw_body(plt, table, body)), energies(results)]
+    found += [Figure("response", lambda plt: draw_response(plt, table)), energies(results), space_time(results)]
+    return found + (microstates(results) if body is None else [])
+
+
+def energies(results: Results) -> Figure:
+    """The energies of a run against time."""
+    return Figure("energy", lambda plt: None if results.table is None else draw_energies(plt, results.table))
+
+
+def space_time(results: Results) -> Figure:
+    """The first macro field over space and time, where it has one dimension."""
+    return Figure("space-time", lambda plt: None if results.table is None else draw_space_time(plt, results.table))
+
+
+def microstates(results: Results) -> list[Figure]:
+    """The states that were kept to be drawn."""
+    shown = results.microstates
+    return [Figure("microstates", lambda plt: draw_microstates(plt, shown))] if shown else []
+
+
+def draw_all(figures: list[Figure], folder: Path) -> Drawn:
+    """Draw figures into `folder`; one that fails keeps none from being drawn.
+
+    Raises `MissingExtra` without matplotlib, `SaveFailed` where the disk refuses.
+    """
+    plt, drawn = _pyplot(), Drawn([], {})
+    with plt.rc_context(STYLE):
+        for figure in figures:
+            try:
+                made = figure.draw(plt)
+                if made is not None:
+                    drawn.paths.append(_save(made, folder / f"{figure.name}.png"))
+            except SaveFailed:
+                raise
+            except Exception as error:  # whatever a user's states and numbers make matplotlib stumble over
+                drawn.failed[f"{figure.name}.png"] = f"{type(error).__name__}: {error}"
+            plt.close("all")
+    return drawn
+
+
+def _pyplot():
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise MissingExtra("Figures need matplotlib: pip install 'fiberax[plot]', then `fiberax plot DIR`.") from error
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def _save(made: Any, path: Path) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    with replacing(path) as partial:
+        made.savefig(partial, format="png")
+    return path

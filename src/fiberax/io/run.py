@@ -1,0 +1,73 @@
+"""All that a run has saved, read from its folder: what figures are drawn from."""
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fiberax.io.labels import axis_words, words_of
+from fiberax.io.microstates import Microstate, read_microstates
+from fiberax.io.results import Table, Variable, read_table
+
+if TYPE_CHECKING:
+    from fiberax.io.body import Body
+
+
+@dataclass(frozen=True)
+class Results:
+    """The saved results of a run.
+
+    Attributes:
+        table: arrays and names (`fiberax.io.results.Table`), None where nothing has been saved.
+        body: the mesh of a body, where the run has one.
+        microstates: states of a few sites, as arrays to draw.
+        summary: what `summary.json` says.
+    """
+
+    table: Table | None
+    body: "Body | None" = None
+    microstates: list[Microstate] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Results":
+        """The results in a run's folder."""
+        from fiberax.io.body import Body
+
+        path = folder / "summary.json"
+        summary = json.loads(path.read_text()) if path.exists() else {}
+        return cls(read_table(folder), Body.load(folder), read_microstates(folder), summary)
+
+    @cached_property
+    def variables(self) -> dict[str, Variable]:
+        """Name, unit and dimensions of each result by key."""
+        return {} if self.table is None else {v.key: v for v in self.table.schema.variables}
+
+    @property
+    def values(self) -> np.ndarray:
+        """Values along the leading axis: times, loads, or rows of a table."""
+        return np.zeros(0) if self.table is None else self.table.values
+
+    def __call__(self, key: str) -> Any:
+        """The array of a key, its leading axis that of `values`; None where there is none."""
+        return (
+            self.table.arrays[self.variables[key].quantity.name] if self.table is not None and key in self.variables else None
+        )
+
+    @property
+    def coords(self) -> dict[str, np.ndarray]:
+        """Values of the coordinates of fields on a grid."""
+        return {} if self.table is None else {dim: np.asarray(values) for dim, values in self.table.schema.coords.items()}
+
+    def coord_words(self, dim: str) -> str:
+        """Name and unit of a coordinate."""
+        return dim if self.table is None else axis_words(self.table, dim)
+
+    def words(self, key: str | None = None) -> str:
+        """Text and unit of a key, or of the leading axis."""
+        if self.table is None:
+            return ""
+        return words_of(self.table.schema.axis if key is None else self.variables[key].quantity)
