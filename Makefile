@@ -1,5 +1,6 @@
 # make demo   two-scale diffusion on a microstructure image, into runs/demo
 # make test   style, types, import rules and all tests but slow ones, which run in make validate
+# make wheel   the wheel, into dist/, installed alone into a fresh environment, where it lists the cases and runs the demo
 # make docs   the documentation site, into site/
 # make validate   comparisons with exact and published results and with peers, and slow tests, an hour, tables into runs/validation; needs abinit and quantum-espresso
 # make bench  times as ratios against named peers; needs gcc, libfftw3-dev, abinit and quantum-espresso
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
-.PHONY: help demo test lint docs validate bench clean
+.PHONY: help demo test lint wheel docs validate bench clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -36,6 +37,9 @@ lint: $(STAMP)
 
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+wheel: $(STAMP)
+	$(BIN)/python tools/wheel.py
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
