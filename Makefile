@@ -48,7 +48,7 @@ wheel: $(STAMP)
 
 # Old releases beside new ones of what they need warn of what will end, and leave files open; here it counts whether they work.
 lowest: $(STAMP)
-	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m pip install --quiet --group lowest
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-lowest
 	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[all]' --group test
 	.venv-lowest/bin/python -m pytest -n $(WORKERS) -W ignore::DeprecationWarning -W ignore::ResourceWarning $(LOWEST)

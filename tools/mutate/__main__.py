@@ -6,12 +6,13 @@
     python tools/mutate --map                            # once, slow: which functions each test file runs, for better choices
 
 Each change is made in a copy of the tree: a temporary git worktree with the uncommitted changes of tracked files. Its tests are
-those that ran the function (where there is a map), that of the mirrored path, those that import the module or mention its public
-names, then those of the modules that use it. Their files run, the closest first, until one fails or the budget of time is used
-up. A failure counts where the same tests pass without the change, a time-out where they take less than a third of the limit.
+those that ran the function (where there is a map), that of the mirrored path, those that import the module or mention its
+public names, then those of the modules that use it. Their files run, the closest first, until one fails or the budget of time
+is used up. A failure counts where the same tests pass without the change, a time-out where they take less than a third of the
+limit then.
 
 The sample is drawn by a hash of the line and the seed, so that a change elsewhere in the tree leaves it as it is. Results are
-kept in .cache/mutate.json: a second call goes on where the first was stopped, and tries survivors again once tests have changed.
+kept in .cache/mutate.json: a second call goes on where the first was stopped, and tries survivors again once tests changed.
 """
 
 import argparse
