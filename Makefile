@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 SEED ?= 0
 # The tests that meet every dependency.
-LOWEST := tests/test_canary.py tests/test_cli.py tests/core tests/numerics tests/io tests/grids tests/interop tests/physics/homogenization/test_images.py
+LOWEST := tests/test_cli.py tests/core tests/numerics tests/io tests/grids tests/interop tests/physics/homogenization/test_images.py
 
 .PHONY: help demo test lint wheel lowest mutate docs validate bench clean
 

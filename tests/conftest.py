@@ -22,7 +22,7 @@ def _machine() -> str:
 def _compiler_flags() -> str:
     """One thread; no optimisation, and the older code generator for fused loops: programs compile in a quarter of the time.
 
-    tests/test_canary.py compiles as users do, too. Unknown flags end the process, so that jaxlib is asked first.
+    tests/numerics/test_canary.py compiles as users do, too. Unknown flags end the process, so that jaxlib is asked first.
     """
     flags = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0"
     spec = importlib.util.find_spec("jaxlib")
