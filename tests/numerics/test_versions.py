@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 import jax
-import jaxlib
+import jaxlib.version
 import pytest
 
 from fiberax.numerics import versions
@@ -41,7 +41,7 @@ def runs(monkeypatch, tmp_path):
 def pretend(monkeypatch, version, library=None):
     """Another version is installed."""
     monkeypatch.setattr(jax, "__version__", version)
-    monkeypatch.setattr(jaxlib, "__version__", library or version)
+    monkeypatch.setattr(jaxlib.version, "__version__", library or version)
 
 
 def test_the_installed_version_is_sound():

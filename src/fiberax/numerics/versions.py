@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 import jax
-import jaxlib
+import jaxlib.version
 
 from fiberax.numerics.machine import cache_folder
 
@@ -43,7 +43,7 @@ def require_sound_jax() -> None:
     Raises:
         UnsoundJax: The version is known to be bad, or the programs came out wrong. The message says what to install.
     """
-    versions = {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
+    versions = {"jax": jax.__version__, "jaxlib": jaxlib.version.__version__}
     for name, version in versions.items():
         if version in BAD:
             raise UnsoundJax(f"{name} {version} is installed. {BAD[version]}, so fiberax does not use it. Run: {REMEDY}")
