@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
@@ -191,7 +192,7 @@ def check_crystal(what: str, crystal) -> None:
         raise BadInput(f"{what}: a fx.solids.Crystal or CalculatorCrystal is needed; this is a {type(crystal).__name__}.")
 
 
-def stability(crystal: "Crystal | CalculatorCrystal", A: Float[Array, "d d"], state: Array | None = None) -> Stability:
+def stability(crystal: "Crystal | CalculatorCrystal", A: Float[ArrayLike, "d d"], state: Array | None = None) -> Stability:
     """Smallest eigenvalue of W_ξξ and of the acoustic tensor over all directions, at A and the relaxed shifts.
 
     `state`: shifts to look at instead, relaxed or not. The directions are searched on a fine grid, the best of which are

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float
 
 from fiberax.core.errors import BadInput, Mismatch
@@ -47,12 +48,12 @@ def _solved(fiber: Any, A: Any, state: Any) -> tuple[Array, Any]:
     return A, response(fiber, A, tolerance=_TOLERANCE).state if state is None else state
 
 
-def density(fiber: AbstractFiber, state: Any, A: Float[Array, "3 3"]) -> Float[Array, "n1 n2 n3"]:
+def density(fiber: AbstractFiber, state: Any, A: Float[ArrayLike, "3 3"]) -> Float[Array, "n1 n2 n3"]:
     """ρ (electrons per bohr³ of the deformed cell) at the grid points. Raises `Mismatch`."""
     return _bare("density", fiber, (ThomasFermi, KohnSham)).density(state, jnp.asarray(A, float))
 
 
-def chemical_potential(fiber: AbstractFiber, A: Float[Array, "3 3"], state: Any = None) -> Float[Array, ""]:
+def chemical_potential(fiber: AbstractFiber, A: Float[ArrayLike, "3 3"], state: Any = None) -> Float[Array, ""]:
     """μ = ∂E/∂n in hartree at displacement gradient `A`, at `state` or else in the ground state; see `Levels` for insulators.
 
     Raises `Mismatch`.
@@ -71,7 +72,7 @@ def _potential(bare: KohnSham, A: Array, state: Any) -> tuple[h.Setting, Array]:
     return s, h.potential(s, bare.density(state, A))
 
 
-def levels(fiber: AbstractFiber, A: Float[Array, "3 3"], state: Any = None) -> Levels:
+def levels(fiber: AbstractFiber, A: Float[ArrayLike, "3 3"], state: Any = None) -> Levels:
     """Energies of the orbitals of `state`, or else of the ground state. Raises `Mismatch`."""
     bare = _bare("levels", fiber, (KohnSham,))
     A, state = _solved(bare, A, state)
@@ -87,7 +88,7 @@ def levels(fiber: AbstractFiber, A: Float[Array, "3 3"], state: Any = None) -> L
 
 
 def bands(
-    fiber: AbstractFiber, A: Float[Array, "3 3"], path: Float[Array, "n 3"], count: int | None = None, state: Any = None
+    fiber: AbstractFiber, A: Float[ArrayLike, "3 3"], path: Float[ArrayLike, "n 3"], count: int | None = None, state: Any = None
 ) -> Float[Array, "n count"]:
     """The lowest `count` levels (hartree) in the potential of `state`, at points of `path`, fractions of reciprocal vectors.
 
