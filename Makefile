@@ -1,5 +1,8 @@
 # make demo   two-scale diffusion on a microstructure image, into runs/demo
 # make test   style, types, import rules and all tests but slow ones, which run in make validate
+# make wheel   the wheel, into dist/, installed alone into a fresh environment, where it lists the cases and runs the demo
+# make lowest   some tests with the lowest versions of the dependencies that pyproject.toml allows
+# make mutate   whether tests notice a wrong token: 60 changes in the source, hours; SEED=1 draws others
 # make docs   the documentation site, into site/
 # make validate   comparisons with exact and published results and with peers, and slow tests, an hour, tables into runs/validation; needs abinit and quantum-espresso
 # make bench  times as ratios against named peers; needs gcc, libfftw3-dev, abinit and quantum-espresso
@@ -8,8 +11,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
+SEED ?= 0
+# The tests that meet every dependency.
+LOWEST := tests/test_cli.py tests/core tests/numerics tests/io tests/grids tests/interop tests/physics/homogenization/test_images.py
 
-.PHONY: help demo test lint docs validate bench clean
+.PHONY: help demo test lint wheel lowest mutate docs validate bench clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -37,6 +43,19 @@ lint: $(STAMP)
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS)
 
+wheel: $(STAMP)
+	$(BIN)/python tools/wheel.py
+
+# Old releases beside new ones of what they need warn of what will end, and leave files open; here it counts whether they work.
+lowest: $(STAMP)
+	$(BIN)/python -m pip install --quiet --group lowest
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-lowest
+	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[all]' --group test
+	.venv-lowest/bin/python -m pytest -n $(WORKERS) -W ignore::DeprecationWarning -W ignore::ResourceWarning $(LOWEST)
+
+mutate: $(STAMP)
+	$(BIN)/python tools/mutate --workers $(WORKERS) --seed $(SEED)
+
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
@@ -57,4 +76,4 @@ bench: $(STAMP)
 	for name in core_overhead cell2d diffusion1d many_sites start_up crystal elasticity spins dumbbells rods thomas_fermi kohn_sham; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
-	rm -rf .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist site runs
+	rm -rf .venv-lowest .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist site runs

@@ -22,7 +22,7 @@ def _machine() -> str:
 def _compiler_flags() -> str:
     """One thread; no optimisation, and the older code generator for fused loops: programs compile in a quarter of the time.
 
-    tests/test_canary.py compiles as users do, too. Unknown flags end the process, so that jaxlib is asked first.
+    tests/numerics/test_canary.py compiles as users do, too. Unknown flags end the process, so that jaxlib is asked first.
     """
     flags = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0"
     spec = importlib.util.find_spec("jaxlib")
@@ -47,11 +47,18 @@ for _name, _value in _ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 
 import jax  # noqa: E402
+import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 gc.freeze()
 gc.set_threshold(100_000, 20, 50)  # tracing makes many small objects; looking for garbage among them took 5 % of the time
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """For tests that hand over a wrong shape on purpose: signatures are not enforced, the library's own messages are seen."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 _MAPS, _BYTES = 20_000, 1.5e9  # of 65530 memory maps that a process may have, and of its memory

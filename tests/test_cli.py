@@ -212,7 +212,8 @@ def test_missing_matplotlib_is_one_message_and_spoils_no_run(capsys, finished, t
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "fiberax[plot]" in refused(capsys, "plot", copy)
     assert cli.main(["run", *TINY, "--out", str(tmp_path / "new")]) == 0
-    assert "fiberax[plot]" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "fiberax[plot]" in said.err and f". Results are in {tmp_path / 'new'}" in said.out
     assert log.read_state(tmp_path / "new")["phase"] == "finished"
 
 

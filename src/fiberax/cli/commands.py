@@ -144,7 +144,8 @@ def _launch(work: tuple[Case, Problem], folder: Path, devices: Devices, settings
         _release(folder)
     if first:
         log.append_event(folder, "end", {"summary": words})
-        print(f"Finished: {words}. Results and figures are in {folder}")
+        drawn = any((folder / "figures").glob("*"))  # not without matplotlib, nor with --no-figures
+        print(f"Finished: {words}. {'Results and figures' if drawn else 'Results'} are in {folder}")
 
 
 def _ended(folder: Path, phase: str, message: str) -> None:

@@ -1,16 +1,13 @@
 """What the command switches on before JAX starts: double precision, compilation cache, devices, processes."""
 
-import hashlib
 import logging
-import os
-import platform as system
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from fiberax.cli.options import Devices
 from fiberax.core.errors import BadInput
+from fiberax.numerics.machine import cache_folder
 
 
 def start(devices: Devices) -> None:
@@ -39,23 +36,6 @@ def placement(devices: Devices):
 
     alone = jax.process_count() == 1
     return Placement(devices=devices.devices if alone else None, chunk=devices.chunk)
-
-
-def cache_folder() -> Path:
-    """Folder of compiled programs: FIBERAX_CACHE, or `fiberax` in the user's cache folder, one for each kind of processor.
-
-    Home folders are shared between machines, and a program compiled for one processor need not run on another.
-    """
-    chosen = os.environ.get("FIBERAX_CACHE")
-    parent = Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fiberax"
-    return parent / _processor()
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    features = next((line for line in lines if line.lower().startswith(("flags", "features"))), system.processor())
-    return f"{system.machine()}-{hashlib.sha256(features.encode()).hexdigest()[:12]}"
 
 
 def is_first_process() -> bool:

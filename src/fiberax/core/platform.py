@@ -6,6 +6,7 @@ import warnings
 import jax.numpy as jnp
 
 from fiberax.core.errors import BadInput
+from fiberax.numerics.versions import UnsoundJax, require_sound_jax
 
 SINGLE_LIMIT = 1e-5
 
@@ -15,11 +16,16 @@ class SinglePrecisionWarning(UserWarning):
 
 
 def check_platform() -> None:
-    """Say once that double precision is off, where it is. Every entry of the library calls this before it computes.
+    """Refuse a jax that gives wrong numbers, and say once that double precision is off. Every entry of the library calls this.
 
     Warns with `SinglePrecisionWarning`: fibers, constructors and runs take what precision jax has; solves that cannot meet
-    their tolerance in it refuse (`need_double`).
+    their tolerance in it refuse (`need_double`). Raises `BadInput` for a version of jax that is known to be wrong, or that
+    fails the canary.
     """
+    try:
+        require_sound_jax()
+    except UnsoundJax as error:
+        raise BadInput(str(error)) from error
     if jnp.zeros(()).dtype != jnp.float64:
         _say_single()
 

@@ -20,7 +20,7 @@ from fiberax.core.bundle import check_site
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractDynamic
 from fiberax.core.link import apply_link
-from fiberax.core.platform import need_double
+from fiberax.core.platform import check_platform, need_double
 from fiberax.core.sites import Placement, Sites, each, lay_out, site_keys
 from fiberax.numerics import trees
 from fiberax.numerics.result import Result
@@ -105,6 +105,7 @@ def samples(
     Each condition has the time step that the fiber asks for there, unless `dt` is given: a number, or one for each condition.
     With `stderr` all go on until the last has reached it.
     """
+    check_platform()
     need_double("fx.sample", 1e-10)
     if not isinstance(fiber, AbstractDynamic):
         raise Mismatch(

@@ -48,7 +48,7 @@ class Pattern:
         ones = np.ones(len(inside))
         self._gather = sp.csr_matrix((ones, (slot[: len(inside)], inside)), shape=(len(entries), rows.size))
 
-    def matrix(self, blocks: np.ndarray, diagonal: np.ndarray) -> sp.csr_matrix:
+    def matrix(self, blocks: Array | np.ndarray, diagonal: Array | np.ndarray) -> sp.csr_matrix:
         """Sum of the blocks plus a diagonal, rows and columns in `order`."""
         data = self._gather @ np.asarray(blocks).ravel()
         data[self.diagonal] += np.asarray(diagonal)[self.order]

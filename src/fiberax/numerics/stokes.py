@@ -18,6 +18,7 @@ from fiberax.numerics.conjugate_gradients import conjugate_gradients
 from fiberax.numerics.separable import End, Ends, Separable, cell_modes, face_modes
 
 Velocity = tuple[Float[Array, "nx1 ny"], Float[Array, "nx ny1"]]
+Corners = tuple[Float[Array, "nx1 ny1"], Float[Array, "nx1 ny1"]]
 Walls = tuple[tuple[Array, Array], tuple[Array, Array]]  # tangential velocities of the sides (left, right), (bottom, top)
 
 
@@ -88,7 +89,7 @@ class Stokes(eqx.Module):
         pair = self.ends[axis] or ("open", "open")
         return first, last, low if pair[0] == "fixed" else first, high if pair[1] == "fixed" else last
 
-    def shear(self, velocity: Velocity, walls: Walls) -> Velocity:
+    def shear(self, velocity: Velocity, walls: Walls) -> Corners:
         """(∂u/∂y, ∂v/∂x) at the corners (nx + 1, ny + 1), on sides half a cell from `walls`; zero on open ones."""
 
         def slope(u, axis, values):
@@ -99,7 +100,7 @@ class Stokes(eqx.Module):
 
         return slope(velocity[0], 1, walls[1]), slope(velocity[1], 0, walls[0])
 
-    def corners(self, velocity: Velocity, walls: Walls) -> Velocity:
+    def corners(self, velocity: Velocity, walls: Walls) -> Corners:
         """(u, v) at the corners (nx + 1, ny + 1), means of neighbours."""
 
         def mean(u, axis, values):

@@ -130,7 +130,7 @@ def random_faces(stokes, seed):
         u, pair = np.moveaxis(rng.standard_normal(shape), axis, 0), stokes.ends[axis]
         u[-1] = u[0] if pair is None else u[-1] * (pair[1] == "open")
         u[0] *= pair is None or pair[0] == "open"
-        parts.append(np.moveaxis(u, 0, axis))
+        parts.append(jnp.asarray(np.moveaxis(u, 0, axis)))
     return tuple(parts)
 
 
@@ -140,7 +140,7 @@ def random_flow(stokes, seed):
     psi = np.random.default_rng(seed).standard_normal((nx + 1, ny + 1))
     if stokes.ends[0] is None:
         psi[-1] = psi[0]
-    return np.diff(psi, axis=1) / hy, -np.diff(psi, axis=0) / hx
+    return jnp.asarray(np.diff(psi, axis=1) / hy), jnp.asarray(-np.diff(psi, axis=0) / hx)
 
 
 def random_walls(stokes, seed):
@@ -166,7 +166,7 @@ def test_stokes_problem_is_solved_whole(ends):
         terms = zip(velocity, stokes.laplacian(velocity, walls), stokes.gradient(p), known, measures(stokes))
         left = [(w > 0) * (shift * u - viscosity * lap + g - f) for u, lap, g, f, w in terms]
         assert max(map(largest, left)) < 1e-8
-    p, u = np.random.default_rng(3).standard_normal((7, 5)), random_faces(stokes, 4)
+    p, u = jnp.asarray(np.random.default_rng(3).standard_normal((7, 5))), random_faces(stokes, 4)
     np.testing.assert_allclose(inner(stokes, u, stokes.gradient(p)), -0.06 * np.sum(p * stokes.divergence(u)), rtol=1e-12)
 
 

@@ -11,7 +11,7 @@ import math
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from fiberax.core.capabilities import AbstractMonitored, AbstractPropagated, AbstractTangent
 from fiberax.core.errors import BadInput
@@ -242,7 +242,7 @@ def _weight(n: int, x: Float[Array, ""]) -> Float[Array, ""]:
     return jnp.where(x < 1.0, series, parts)
 
 
-def _positive(c: Float[Array, "dim dim"]) -> Float[Array, ""]:
+def _positive(c: Float[Array, "dim dim"]) -> Bool[Array, ""]:
     """Whether a symmetric matrix is positive definite: all of its leading minors are."""
     minor = c[0, 0] * c[1, 1] - c[0, 1] * c[1, 0]
     last = minor if c.shape[0] == 2 else jnp.linalg.det(c)

@@ -127,7 +127,7 @@ class Expanded(AbstractMeanField):
         moments = monomials @ m.T / m.shape[1]
         return (jnp.tensordot(slopes, weights, 1).astype(m.dtype) @ moments).T @ monomials
 
-    def _powers(self) -> Float[Array, " degree+1"]:
+    def _powers(self) -> Float[Array, " powers"]:
         """Coefficients of the kernel, the highest power first."""
         angles, matrix = _projection(self.degree)
         return jnp.asarray(matrix) @ self.inner.kernel(jnp.cos(jnp.asarray(angles)))

@@ -250,4 +250,4 @@ def test_bad_input_is_named(arguments, message):
     with pytest.raises(fx.BadInput, match="alpha must be a positive number"):
         fx.solids.ions.Gaussian(3.0, 0.0)
     with pytest.raises(fx.Mismatch, match="this is a DiatomicChain"):
-        fx.solids.chemical_potential(fx.solids.DiatomicChain(lambda r: r**2), 0.0)
+        fx.solids.chemical_potential(fx.solids.DiatomicChain(lambda r: r**2), jnp.zeros((3, 3)))

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from fiberax.core.errors import BadInput
@@ -73,7 +74,7 @@ class Elasticity(AbstractInertial):
     def __init__(
         self,
         mesh: Mesh,
-        density: float | Float[Array, " cells"] | Callable = 1.0,
+        density: float | Float[ArrayLike, " cells"] | Callable = 1.0,
         fixed: Mapping[str, Any] | None = None,
         displacement: Mapping[str, Any] | None = None,
         traction: Mapping[str, Any] | None = None,
@@ -208,7 +209,7 @@ class Elasticity(AbstractInertial):
         stored = jnp.sum(self.weights.ravel() * energies)
         return kinetic + stored - jnp.sum(self._applied(jnp.asarray(t, self.mass.dtype)) * macro.position)
 
-    def reaction(self, response: Float[Array, "sites dim dim"], name: str, t: float = 0.0) -> Float[Array, " dim"]:
+    def reaction(self, response: Float[ArrayLike, "sites dim dim"], name: str, t: float = 0.0) -> Float[Array, " dim"]:
         """Force of a support on a body at rest.
 
         Args:
@@ -225,7 +226,7 @@ class Elasticity(AbstractInertial):
         forces = self._internal(response) - self._applied(jnp.asarray(t, self.mass.dtype))
         return jnp.sum(forces[np.unique(self.mesh.unknowns[self.mesh.nodes(name)])], axis=0)
 
-    def average(self, field: Float[Array, "sites *shape"]) -> Float[Array, "*shape"]:
+    def average(self, field: Float[ArrayLike, "sites *shape"]) -> Float[Array, "*shape"]:
         """Mean over the reference volume of a field given at the sites."""
         weights = self.weights.ravel() / jnp.sum(self.weights)
         return jnp.tensordot(weights, jnp.asarray(field), axes=1)

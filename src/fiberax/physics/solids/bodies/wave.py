@@ -17,6 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
@@ -116,7 +117,7 @@ class Wave(AbstractInertial):
 
         return jnp.linalg.solve(jax.vmap(apply, out_axes=1)(jnp.eye(n, dtype=residual.dtype)), residual)
 
-    def energy(self, macro: Moving, fiber_energies: Float[Array, " n"]) -> Float[Array, ""]:
+    def energy(self, macro: Moving, fiber_energies: Float[ArrayLike, " n"]) -> Float[Array, ""]:
         """Total energy ∫ (½ϱ|∂_t u|² + W) dx.
 
         Args:

@@ -19,6 +19,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
@@ -56,7 +57,7 @@ class QuantumChain(AbstractEnergy):
     external: Float[Array, " n"] | None
     n: int = eqx.field(static=True)
 
-    def __init__(self, V: Callable, external: Callable | Float[Array, " n"] | None = None, n: int = 64):
+    def __init__(self, V: Callable, external: Callable | Float[ArrayLike, " n"] | None = None, n: int = 64):
         if not isinstance(n, int) or n < 3:
             raise BadInput(f"QuantumChain: n = {n!r}; give a whole number of grid points, 3 or more.")
         self.V = check_function("QuantumChain: V", V, "the density s")

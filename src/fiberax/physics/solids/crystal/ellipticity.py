@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
@@ -187,7 +188,7 @@ def check_crystal(what: str, crystal) -> None:
         raise BadInput(f"{what}: a fx.solids.Crystal or CalculatorCrystal is needed; this is a {type(crystal).__name__}.")
 
 
-def stability(crystal: Any, A: Float[Array, "d d"], state: Array | None = None) -> Stability:
+def stability(crystal: Any, A: Float[ArrayLike, "d d"], state: Array | None = None) -> Stability:
     """Smallest eigenvalue of W_ξξ and of the acoustic tensor over all directions.
 
     Args:

@@ -39,7 +39,7 @@ class Shells(eqx.Module):
     centres: tuple[tuple[int, float], ...] = eqx.field(static=True)
     groups: tuple[Group, ...] = eqx.field(static=True)
     cutoff: float = eqx.field(static=True)
-    bonds: tuple[Float[Array, "d n"], ...]
+    bonds: tuple[Float[Array, "d _"], ...]
     outside: Float[Array, "2 g"]
 
     def of(self, centre: int) -> list[tuple[int, Group]]:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float
 
 from fiberax.core.errors import BadInput, Mismatch
@@ -53,7 +54,7 @@ def _solved(fiber: Any, A: Any, state: Any) -> tuple[Array, Any]:
     return A, response(fiber, A, tolerance=_TOLERANCE).state if state is None else state
 
 
-def density(fiber: AbstractFiber, state: Any, A: Float[Array, "3 3"]) -> Float[Array, "n1 n2 n3"]:
+def density(fiber: AbstractFiber, state: Any, A: Float[ArrayLike, "3 3"]) -> Float[Array, "n1 n2 n3"]:
     """The density of the electrons at the grid points.
 
     Args:
@@ -70,7 +71,7 @@ def density(fiber: AbstractFiber, state: Any, A: Float[Array, "3 3"]) -> Float[A
     return _bare("density", fiber, (ThomasFermi, KohnSham)).density(state, jnp.asarray(A, float))
 
 
-def chemical_potential(fiber: AbstractFiber, A: Float[Array, "3 3"], state: Any = None) -> Float[Array, ""]:
+def chemical_potential(fiber: AbstractFiber, A: Float[ArrayLike, "3 3"], state: Any = None) -> Float[Array, ""]:
     """μ = ∂E/∂n, the chemical potential of the electrons; see `Levels` for insulators.
 
     Args:
@@ -98,7 +99,7 @@ def _potential(bare: KohnSham, A: Array, state: Any) -> tuple[h.Setting, Array]:
     return s, h.potential(s, bare.density(state, A))
 
 
-def levels(fiber: AbstractFiber, A: Float[Array, "3 3"], state: Any = None) -> Levels:
+def levels(fiber: AbstractFiber, A: Float[ArrayLike, "3 3"], state: Any = None) -> Levels:
     """Energies of the orbitals.
 
     Args:
@@ -126,7 +127,7 @@ def levels(fiber: AbstractFiber, A: Float[Array, "3 3"], state: Any = None) -> L
 
 
 def bands(
-    fiber: AbstractFiber, A: Float[Array, "3 3"], path: Float[Array, "n 3"], count: int | None = None, state: Any = None
+    fiber: AbstractFiber, A: Float[ArrayLike, "3 3"], path: Float[ArrayLike, "n 3"], count: int | None = None, state: Any = None
 ) -> Float[Array, "n count"]:
     """The lowest levels in the potential of a state, along a path.
 
