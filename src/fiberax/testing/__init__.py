@@ -2,6 +2,7 @@
 
 from fiberax.testing.bundles import BundleReport, check_bundle
 from fiberax.testing.checks import CheckFailed, FiberReport, check_fiber, check_link, observed_order
+from fiberax.testing.memories import Damped, ElasticPlastic, Maxwell
 from fiberax.testing.models import (
     CubicFlow,
     Decay,
@@ -21,13 +22,16 @@ __all__ = [
     "BundleReport",
     "CheckFailed",
     "CubicFlow",
+    "Damped",
     "Decay",
     "DoubleWell",
+    "ElasticPlastic",
     "ElasticWave",
     "FiberReport",
     "GroundState",
     "Heat",
     "LinearFlow",
+    "Maxwell",
     "Motion",
     "OrnsteinUhlenbeck",
     "SharedLoad",
