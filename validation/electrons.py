@@ -133,7 +133,7 @@ def pulay(out):
     table = Table(
         "pulay", 'pressure (GPa) of silicon at F = 0.97: basis="cutoff", P and −dE/dV', ("cutoff (Ha)", "from P", "from dE/dV")
     )
-    from fiberax.cases.electrons.electrons import GPA
+    from fiberax.cases.electrons.units import GPA
 
     for cutoff in (10.0, 15.0, 30.0):
         fiber = fx.solids.KohnSham(SILICON, [("Si", tuple(p)) for p in DIAMOND], cutoff=cutoff, kgrid=2, basis="cutoff")
@@ -151,7 +151,8 @@ def abinit_path(out):
     """The stresses that the case `electrons` draws beside its own, computed again by ABINIT."""
     from importlib.resources import files
 
-    from fiberax.cases.electrons.electrons import GPA, KNOWN, Crystal_
+    from fiberax.cases.electrons.electrons import KNOWN, Crystal_
+    from fiberax.cases.electrons.units import GPA
     from fiberax.cases.solids.atoms import cell
 
     table = Table("abinit_path", "cases/electrons/data/abinit.csv, P in GPa", ("crystal", "strain"))

@@ -1,11 +1,11 @@
 """Cases by name, in the folder of the library and in other packages, and cases in a user's own file."""
 
-import ast
 import difflib
 import functools
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,8 @@ PACKAGE = Path(__file__).parents[1]
 
 # Entry points of other packages.
 GROUP = "fiberax.cases"
+# The decorator `listed` with its two texts, and the class below it.
+LISTED = re.compile(r'^@listed\(\s*"([^"]+)",\s*"([^"]+)",?\s*\)\n(?:@.*\n)*class (\w+)', re.MULTILINE)
 
 
 class Entry(NamedTuple):
@@ -40,15 +42,9 @@ def own_cases() -> dict[str, Entry]:
     """The cases in the files below `fiberax/cases`, by the decorators `listed` of their classes, sorted by name."""
     found = []
     for path in sorted(PACKAGE.glob("cases/*/*.py")):
-        text = path.read_text(encoding="utf-8")
-        if "@listed(" not in text:
-            continue
         module = ".".join(("fiberax", *path.relative_to(PACKAGE).with_suffix("").parts))
-        for node in (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)):
-            for call in node.decorator_list:
-                if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "listed":
-                    name, line = (ast.literal_eval(argument) for argument in call.args)
-                    found.append(Entry(name, module, node.name, line))
+        for name, line, attribute in LISTED.findall(path.read_text(encoding="utf-8")):
+            found.append(Entry(name, module, attribute, line))
     return {entry.name: entry for entry in sorted(found)}
 
 
@@ -66,6 +62,8 @@ def _others() -> dict[str, list[Entry]]:
 
 def _first_line(module: str, attribute: str) -> str:
     """The first line of the docstring of a class, from the text of its file; nothing where that is not found."""
+    import ast
+
     root, *inner = module.split(".")
     try:
         spec = importlib.util.find_spec(root)
