@@ -1,12 +1,13 @@
-"""Time averages of the link, A(t) = (1/t₀) ∫ K((t−s)/t₀) 𝒜 ds over the last t₀ (7.1), normalised as in spec section 12."""
+"""Time averages of the link, A(t) = (1/t₀) ∫ K((t−s)/t₀) 𝒜 ds over the last t₀ (7.1); docs: mathematics, section 12."""
 
 import abc
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from scipy.special import gamma, gammainc
 
 from fiberax.core.errors import BadInput
@@ -40,6 +41,11 @@ class AbstractAverage(eqx.Module):
         For a window that has been filled. Raises `BadInput` for ratios that are not positive.
         """
 
+    @property
+    @abc.abstractmethod
+    def square(self) -> float:
+        """∫ K² ds: the variance of the average of white noise of spectral density S is S ∫K²/t₀."""
+
 
 class Exponential(AbstractAverage):
     """K(s) = e^{−s}: one stored value; lags by t₀. Until t₀ has passed it is the plain mean of what came."""
@@ -62,6 +68,10 @@ class Exponential(AbstractAverage):
 
     def variance_factor(self, ratio):
         return 1.0 / (1.0 + _positive(ratio))
+
+    @property
+    def square(self):
+        return 0.5
 
 
 class _Window(AbstractAverage):
@@ -93,6 +103,10 @@ class _Window(AbstractAverage):
         moments = gamma(order) * gammainc(order, ratio[..., None]) / ratio[..., None] ** order  # ∫₀¹ u^j e^{−ru} du
         return 2.0 * moments @ np.asarray(self.overlap)
 
+    @property
+    def square(self):
+        return self.overlap[0]
+
     @abc.abstractmethod
     def weights(self, inside: jax.Array, age: jax.Array) -> jax.Array:
         """Weights (samples,) of the values, which sum to one; `inside` their spans, `age` the times since their midpoints."""
@@ -122,6 +136,53 @@ class ZeroLag(_Window):
         several = spread > 1e-9 * mean**2
         slope = jnp.where(several, mean / jnp.where(several, spread, 1.0), 0.0)
         return inside / total * (1.0 - slope * (age - mean))
+
+
+_BLOCKS = 16  # kept for the error of an average
+_PART = 8  # of t₀: the length of a block
+
+
+class Blocks(NamedTuple):
+    """Means of the last blocks (blocks, ...) of length t₀/8, how many there are, and the sum and span of the one that grows."""
+
+    means: Any
+    count: Array
+    total: Any
+    span: Array
+
+
+def begin_blocks(value: Any) -> Blocks:
+    """No blocks yet; `value` gives the shape of a response."""
+    means = jax.tree.map(lambda v: jnp.zeros((_BLOCKS, *v.shape), v.dtype), value)
+    return Blocks(means, jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, value), jnp.zeros(()))
+
+
+def push_blocks(blocks: Blocks, value: Any, interval: Any, t0: float) -> Blocks:
+    """The blocks after `value` held over the last `interval`; a block ends with the value that fills it."""
+    total = jax.tree.map(lambda s, v: s + interval * v, blocks.total, value)
+    span = blocks.span + interval
+    full = span >= t0 / _PART * (1.0 - 1e-9)
+    safe = jnp.where(span > 0.0, span, 1.0)
+    means = jax.tree.map(lambda m, s: jnp.where(full, jnp.roll(m, 1, axis=0).at[0].set(s / safe), m), blocks.means, total)
+    empty = jax.tree.map(lambda s: jnp.where(full, jnp.zeros_like(s), s), total)
+    return Blocks(means, blocks.count + full.astype(jnp.int32), empty, jnp.where(full, 0.0, span))
+
+
+def blocked_error(blocks: Blocks, average: AbstractAverage) -> Any:
+    """Standard error of the average, a tree like a response, from the spread of the blocks that are there; NaN before two.
+
+    Blocks are t₀/8 long: for correlation times well below that their variance is S/(t₀/8), which the kernel turns into
+    S ∫K²/t₀. Sixteen blocks know it to a fifth.
+    """
+    there = jnp.minimum(blocks.count, _BLOCKS)
+    weight = (jnp.arange(_BLOCKS) < there).astype(jnp.result_type(float)) / jnp.maximum(there, 1)
+
+    def error(means):
+        mean = jnp.tensordot(weight, means, axes=1)
+        spread = jnp.tensordot(weight, (means - mean) ** 2, axes=1) * there / jnp.maximum(there - 1, 1)
+        return jnp.where(there > 1, jnp.sqrt(spread * average.square / _PART), jnp.nan)
+
+    return jax.tree.map(error, blocks.means)
 
 
 def _positive(ratio: Any) -> np.ndarray:
