@@ -181,7 +181,7 @@ class Elasticity(AbstractInertial):
                 speed = speed.at[place].set(0.0)
         return Moving(position, speed)
 
-    def energy(self, macro: Moving, energies: Float[Array, " sites"], t: float = 0.0) -> Float[Array, ""]:
+    def energy(self, macro: Moving, energies: Float[ArrayLike, " sites"], t: float = 0.0) -> Float[Array, ""]:
         """Kinetic energy, plus the energies of the fibers (`sol.energy`), minus the potential of dead loads at `t`."""
         kinetic = 0.5 * jnp.sum(self.mass[:, None] * macro.velocity**2)
         stored = jnp.sum(self.weights.ravel() * energies)
