@@ -212,7 +212,7 @@ class Massless(Bowl):
         return jnp.asarray([1.0, 0.0])
 
 
-class Forgetful(fx.Minimise):
+class Unbound(fx.Minimise):
     """Forgets the constraint."""
 
     def solve(self, fiber, state, condition, tolerance):
@@ -222,7 +222,7 @@ class Forgetful(fx.Minimise):
 class Loose(Bowl):
     @property
     def solver(self):
-        return Forgetful()
+        return Unbound()
 
 
 class Hidden(Bowl):
