@@ -36,7 +36,7 @@ class Readings(eqx.Module):
         return {"tau": stress, "moment": second_moment(fiber, state)} | read
 
 
-def second_moment(fiber: Any, state: Any) -> Float[Array, "dim dim"]:
+def second_moment(fiber: Any, state: Any) -> Float[Array | np.ndarray, "dim dim"]:
     """⟨zz⟩ of springs, end to end for chains, ⟨mm⟩ of rods."""
     if isinstance(fiber, GaussianDensity):
         return state
