@@ -394,7 +394,7 @@ def test_no_time_is_a_time(name):
 
 def test_what_has_no_meaning_is_refused():
     bundle = fx.Bundle(Loaded(), PLASTIC)
-    with pytest.raises(fx.Mismatch, match="ElasticPlastic depends on the way there. Use fx.continuation"):
+    with pytest.raises(fx.Mismatch, match=r"ElasticPlastic depends on the way there. Use fx.continuation"):
         fx.steady(bundle, QUASISTATIC, jnp.zeros(2))
     with pytest.raises(fx.Mismatch, match="Seamless carries states in time; ElasticPlastic has a history"):
         fx.evolve(bundle, fx.Seamless(), jnp.zeros(2), t1=1.0, dt=0.1)
@@ -422,5 +422,5 @@ def test_only_the_history_of_energies_is_accepted():
         def accept(self, history, state, condition, dt):
             return state
 
-    with pytest.raises(fx.Mismatch, match="Wrong.accept must give a tree like the history"):
+    with pytest.raises(fx.Mismatch, match=r"Wrong.accept must give a tree like the history"):
         fx.Bundle(Decay(2), Wrong())
