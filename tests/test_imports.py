@@ -5,24 +5,6 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src"
 
-# Circles that are known. Each goes when it is ended, and none may be added.
-KNOWN = {
-    frozenset({"fiberax.core.equilibrium", "fiberax.core.fiber"}),
-    frozenset({"fiberax.core.bundle", "fiberax.core.transport"}),
-    frozenset(
-        f"fiberax.io.{name}"
-        for name in (
-            "electron_figures",
-            "figures",
-            "flow_figures",
-            "mesh_figures",
-            "rheometer_figures",
-            "spins_figures",
-            "time_figures",
-        )
-    ),
-}
-
 
 def import_graph(root: Path) -> dict[str, set[str]]:
     """For each module the modules that it names in an import anywhere in its text; packages' own files are left out."""
@@ -74,8 +56,7 @@ def test_modules_do_not_import_each_other_in_circles():
     graph = import_graph(SOURCE)
     assert len(graph) > 150
     found = circles(graph)
-    assert found <= KNOWN, "new circles: " + "; ".join(", ".join(sorted(part)) for part in found - KNOWN)
-    assert found >= KNOWN, "ended, delete them here: " + "; ".join(", ".join(sorted(part)) for part in KNOWN - found)
+    assert not found, "circles: " + "; ".join(", ".join(sorted(part)) for part in found)
 
 
 def test_circles_are_seen(tmp_path):

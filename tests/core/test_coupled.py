@@ -1,4 +1,4 @@
-"""`fx.coupled_ode`: first and second order, constraints that move, the energy law and the dispersion of spec section 6."""
+"""`fx.coupled_ode`: first and second order, constraints that move, energy law and dispersion relation."""
 
 import diffrax
 import jax

@@ -73,7 +73,7 @@ def test_standing_wave_of_the_relaxed_chain():
     n = 32
     x = np.arange(n) / n
     start = fx.Moving(jnp.asarray(1e-3 * np.sin(2 * np.pi * x)), jnp.zeros(n))
-    speed = np.sqrt(CHAIN.k / 2)  # c² = V''/2 at equilibrium (spec section 6)
+    speed = np.sqrt(CHAIN.k / 2)  # c² = V''/2 at equilibrium (docs: mathematics, section 6)
     omega = speed * 2 * n * np.sin(np.pi / n)
     t1 = float(np.pi / omega)  # half a period
     sol = fx.evolve(fx.Bundle(Ring(1 / n), CHAIN), fx.Quasistatic(), start, t1=t1, dt=t1 / 400, stepper=fx.Verlet())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
-from fiberax.testing import Decay, OrnsteinUhlenbeck, observed_order
+from fiberax.testing import CubicFlow, Decay, OrnsteinUhlenbeck, observed_order
 
 
 def averaged(kernel, signal, times):
@@ -117,7 +117,6 @@ def test_variances_of_a_run(kind):
     bundle = fx.Bundle(Held(sites), fiber, link=lambda fiber, state, condition: state[0])
     driver = fx.Seamless(substeps=20, average=kind(1.0), separation=np.inf)
     sol = fx.evolve(bundle, driver, jnp.zeros(sites), t1=6.0, dt=1.0)
-    assert sol.stderr is None
     found = np.var(sol.response[0]) / 0.3
     assert abs(found / kind(1.0).variance_factor(2.0) - 1.0) < 4.0 * (2.0 / sites) ** 0.5 + 2e-3
 
@@ -160,3 +159,17 @@ def test_responses_of_a_run_lag_by_what_the_kernel_says(average, lag, substeps):
 def test_averaging_time_must_be_positive(kernel):
     with pytest.raises(fx.BadInput, match="t0 must be positive"):
         kernel(0.0)
+
+
+@pytest.mark.parametrize(
+    "kernel", [fx.Uniform(4.0), fx.Exponential(4.0), fx.ZeroLag(4.0)], ids=["uniform", "exponential", "zero-lag"]
+)
+def test_averages_of_random_fibers_have_standard_errors(kernel):
+    """From blocks: the root mean square of the stated errors is the spread between 400 sites; correlation times are t₀/80."""
+    fiber = OrnsteinUhlenbeck(k=20.0, members=4)
+    driver = fx.Seamless(average=kernel, separation=np.inf)
+    sol = fx.evolve(fx.Bundle(Held(400), fiber), driver, jnp.full(400, 0.6), t1=24.0, dt=0.02)
+    stated, spread = np.sqrt(np.mean(np.asarray(sol.stderr[-1]) ** 2)), np.std(sol.response[-1], ddof=1)
+    assert abs(stated / spread - 1.0) < 0.25
+    deterministic = fx.evolve(fx.Bundle(Held(2), CubicFlow()), driver, jnp.ones(2), t1=0.04, dt=0.02)
+    assert deterministic.stderr is None

@@ -65,7 +65,7 @@ def test_second_order_for_waves_on_inertial_fibers():
 
 
 def test_order_with_a_constraint_that_moves():
-    """A state between two times cannot satisfy the constraint of both: first order there (spec section 6: pull back)."""
+    """A state between two times cannot satisfy the constraint of both: first order there (pull back, as (4.12) does)."""
     found, errors = order(fx.Bundle(Decay(2), fx.relax(SharedLoad(jnp.asarray([1.0, 2.0, 5.0])))), QUIET, START, 0.6, STEPS)
     assert found > 0.9, (found, errors)
 

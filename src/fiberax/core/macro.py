@@ -61,7 +61,7 @@ class AbstractMacro(eqx.Module):
         return None
 
     def admissible(self, macro: Macro) -> Bool[Array, ""]:
-        """False for a macrostate that Newton's line search must not step into (spec section 3: det(I + ∇u) ≤ 0)."""
+        """False for a macrostate that Newton's line search must not step into (det(I + ∇u) ≤ 0 in elasticity)."""
         return jnp.asarray(True)
 
     def magnitude(self) -> float:

@@ -1,4 +1,4 @@
-"""All noise of the library: unit variance, by name, from one key (spec sections 7 to 9).
+"""All noise of the library: unit variance, by name, from one key (sections 5 and 6 of the paper).
 
 Keys come from the field as fold_in(fold_in(key, step), global site), or without the site where noise is shared; the members of
 a fiber (replicas, configuration fields) are the entries of one draw. So noise does not depend on chunks or devices.

@@ -55,6 +55,8 @@ def stiffness_of(field: Field, macro: Any, section: Any, t: float) -> Stiffness:
         shape = (flat.size, flat.size)
         operator = LinearOperator(shape, matvec=lambda v: np.asarray(matvec(jnp.asarray(v.ravel()))), dtype=float)
         start = np.random.default_rng(0).standard_normal(flat.size)
+        if not np.any(matvec(jnp.asarray(start))):
+            return Stiffness(0j, float("inf"), 0.0)
         try:
             values = eigs(operator, k=4, which="LM", v0=start, tol=1e-6, return_eigenvectors=False)
         except ArpackNoConvergence as error:

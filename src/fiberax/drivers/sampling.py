@@ -1,4 +1,4 @@
-"""Averages of the link over a fiber's own dynamics under a held condition, with an honest standard error (spec sections 7, 10).
+"""Averages of the link over a fiber's own dynamics under a held condition (5.6), with an honest standard error (7.1).
 
 The error is that of blocked means (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461, 1989), which rises to a plateau once the
 blocks outlast the correlation. Of all block lengths n the shortest with n³ > 2 N g² is taken (Lee et al., Phys. Rev. E 83,

@@ -7,10 +7,10 @@ from jaxtyping import Array, Float
 
 from fiberax.core.driver import AbstractDriver, Pace, check_finite
 from fiberax.core.errors import BadInput, Mismatch
-from fiberax.core.fiber import AbstractMemory
+from fiberax.core.fiber import AbstractMemory, AbstractStochastic
 from fiberax.core.link import apply_link
 from fiberax.core.relax import dynamic
-from fiberax.drivers.average import AbstractAverage
+from fiberax.drivers.average import AbstractAverage, begin_blocks, blocked_error, push_blocks
 from fiberax.numerics import trees
 from fiberax.numerics.result import outcome
 
@@ -60,7 +60,8 @@ class Seamless(AbstractDriver):
         if self.average is None:
             return state, ()
         value = apply_link(link, fiber, state, condition)
-        return state, (self.average.begin(value, samples), value, value)
+        blocks = begin_blocks(value) if isinstance(fiber, AbstractStochastic) else ()
+        return state, (self.average.begin(value, samples), value, value, blocks)
 
     def advance(self, fiber, link, state, memory, condition, dt, key, attempt):
         steps = self.substeps * (1 + attempt)
@@ -86,8 +87,9 @@ class Seamless(AbstractDriver):
             # The mean of both ends stands for the span: the value at its end alone would be ahead by half a span.
             middle = jax.tree.map(lambda a, b: 0.5 * (a + b), memory[2], value)
             ring, mean = self.average.push(memory[0], middle, span)
+            blocks = push_blocks(memory[3], middle, span, self.average.t0) if memory[3] else ()
             # Nothing passes in a step of length zero, so there is nothing to average in.
-            memory = trees.where(span > 0.0, (ring, mean, value), memory)
+            memory = trees.where(span > 0.0, (ring, mean, value, blocks), memory)
         return state, memory
 
     def respond(self, fiber, link, state, memory, condition):
@@ -97,5 +99,7 @@ class Seamless(AbstractDriver):
         return apply_link(link, fiber, state, condition)
 
     def stderr(self, fiber, link, state, memory, condition):
-        """That of the fiber's own ensemble at this instant; None for an average, whose error the correlation time decides."""
-        return None if self.average is not None else super().stderr(fiber, link, state, memory, condition)
+        """That of the fiber's own ensemble at this instant; of an average of a random fiber, from blocks of t₀/8."""
+        if self.average is None:
+            return super().stderr(fiber, link, state, memory, condition)
+        return blocked_error(memory[3], self.average) if memory[3] else None

@@ -128,7 +128,7 @@ class FluidOptions(Case):
             if isinstance(field, Onsager):  # whose forces are otherwise those of all pairs
                 field = Expanded(field)
             # Rods that see each other may order at rest as well, in some other direction: no help then.
-            return Rod(potential=field, members=self.members, De=self.De, noise=noise, control=self.control and field is None)  # pyright: ignore[reportCallIssue] — dim is a property
+            return Rod(potential=field, members=self.members, De=self.De, noise=noise, control=self.control and field is None)
         if self.model is Model.CHAIN:
             return Chain(
                 spring=self.law(),

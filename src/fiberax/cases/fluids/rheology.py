@@ -44,7 +44,7 @@ def second_moment(fiber: Any, state: Any) -> Float[Array, "dim dim"]:
         density = grid.weights * (grid.values @ fiber.full(state))
         return jnp.einsum("p,pi,pj->ij", density, grid.points, grid.points)
     members = moving(state)
-    ends = jnp.sum(members, axis=0) if isinstance(fiber, Chain) else members
+    ends = jnp.asarray(jnp.sum(members, axis=0) if isinstance(fiber, Chain) else members)
     return (ends @ ends.T / ends.shape[1]).astype(jnp.result_type(float))
 
 

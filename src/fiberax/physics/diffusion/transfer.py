@@ -2,7 +2,7 @@
 
 With a field h the free energy per site is −p(h), p = (1/β) log Λ(h), Λ the largest eigenvalue of the operator with the kernel
 exp(−β(κ/2 (a − b)² + ½V(a) + ½V(b) − ½h(a + b))). Then U = p'(h), F(U) = hU − p(h), so that A = ½F' = h/2 and D = ½F'' = ½/p''
-(spec section 7). The integral is taken by the trapezoidal rule, which converges faster than any power for smooth V.
+(section 5 of the paper). The integral is taken by the trapezoidal rule, which converges faster than any power for smooth V.
 
 A ring of N spins has Z(U) = ∫δ(φ̄ − U) e^(−βH) = (Nβ/2π) ∫ dω e^(−βN(h + iω)U) Tr T^N at the field h + iω, for any h: so
 F' = ⟨h + iω⟩ and F'' = −βN(⟨(h + iω)²⟩ − ⟨h + iω⟩²) with these weights. The h of the infinite chain is their saddle.

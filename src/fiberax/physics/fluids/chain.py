@@ -23,17 +23,9 @@ from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractStochastic
 from fiberax.core.noise import Noise, draw
 from fiberax.core.strategies import Within
-from fiberax.physics.fluids.dumbbell import (
-    carried,
-    check_condition,
-    check_ensemble,
-    kramers,
-    relaxation_time,
-    spring_or_hookean,
-    square,
-)
+from fiberax.physics.fluids.dumbbell import carried, check_condition, check_ensemble, kramers, square
 from fiberax.physics.fluids.members import Controlled, moving, not_beyond, standard_errors
-from fiberax.physics.fluids.springs import AbstractSpring
+from fiberax.physics.fluids.springs import AbstractSpring, Hookean
 from fiberax.physics.fluids.suspended import AbstractSuspended
 
 _RESOLVED = 0.2  # time step times the fastest rate of spring and flow
@@ -60,19 +52,32 @@ class Chain(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
         BadInput: A number out of range.
     """
 
-    spring: AbstractSpring = eqx.field(converter=spring_or_hookean, default=None)
-    springs: int = eqx.field(static=True, default=5)
-    dim: int = eqx.field(static=True, default=2)
-    members: int = eqx.field(static=True, default=1000)
-    De: Float[Array, ""] = eqx.field(converter=relaxation_time, default=1.0)
-    noise: Noise = eqx.field(static=True, default="three-point")
-    dtype: Any = eqx.field(static=True, default=None)
-    control: bool = eqx.field(static=True, default=False)
+    spring: AbstractSpring
+    springs: int = eqx.field(static=True)
+    dim: int = eqx.field(static=True)
+    members: int = eqx.field(static=True)
+    De: Float[Array, ""]
+    noise: Noise = eqx.field(static=True)
+    dtype: Any = eqx.field(static=True)
+    control: bool = eqx.field(static=True)
 
-    def __check_init__(self):
-        check_ensemble("Chain", self.dim, self.members, self.De, self.noise)
-        if not isinstance(self.springs, int) or self.springs < 1:
-            raise BadInput(f"Chain: springs must be a whole number, at least 1; it is {self.springs!r}.")
+    def __init__(
+        self,
+        spring: AbstractSpring | None = None,
+        springs: int = 5,
+        dim: int = 2,
+        members: int = 1000,
+        De=1.0,
+        noise: Noise = "three-point",
+        dtype: Any = None,
+        control: bool = False,
+    ):
+        check_ensemble("Chain", dim, members, De, noise)
+        if not isinstance(springs, int) or springs < 1:
+            raise BadInput(f"Chain: springs must be a whole number, at least 1; it is {springs!r}.")
+        self.spring, self.springs, self.dim, self.members = Hookean() if spring is None else spring, springs, dim, members
+        self.De, self.noise, self.dtype = jnp.asarray(De, jnp.result_type(float)), noise, dtype
+        self.control = control
 
     def init(self, condition, key) -> Float[Array, "springs dim members"] | Controlled:
         """Springs in equilibrium at rest."""

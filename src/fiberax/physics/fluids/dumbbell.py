@@ -30,16 +30,6 @@ from fiberax.physics.fluids.suspended import AbstractSuspended
 _RESOLVED = 0.2  # time step times the fastest rate of spring and flow
 
 
-def relaxation_time(De: Any) -> Float[Array, ""]:
-    """De as an array, of the precision in use."""
-    return jnp.asarray(De, jnp.result_type(float))
-
-
-def spring_or_hookean(spring: AbstractSpring | None) -> AbstractSpring:
-    """Hookean springs where none are given."""
-    return Hookean() if spring is None else spring
-
-
 class Dumbbell(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
     """Dumbbells by an ensemble of Brownian members (6.3).
 
@@ -60,16 +50,28 @@ class Dumbbell(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
         BadInput: A number out of range.
     """
 
-    spring: AbstractSpring = eqx.field(converter=spring_or_hookean, default=None)
-    dim: int = eqx.field(static=True, default=2)
-    members: int = eqx.field(static=True, default=1000)
-    De: Float[Array, ""] = eqx.field(converter=relaxation_time, default=1.0)
-    noise: Noise = eqx.field(static=True, default="three-point")
-    dtype: Any = eqx.field(static=True, default=None)
-    control: bool = eqx.field(static=True, default=False)
+    spring: AbstractSpring
+    dim: int = eqx.field(static=True)
+    members: int = eqx.field(static=True)
+    De: Float[Array, ""]
+    noise: Noise = eqx.field(static=True)
+    dtype: Any = eqx.field(static=True)
+    control: bool = eqx.field(static=True)
 
-    def __check_init__(self):
-        check_ensemble("Dumbbell", self.dim, self.members, self.De, self.noise)
+    def __init__(
+        self,
+        spring: AbstractSpring | None = None,
+        dim: int = 2,
+        members: int = 1000,
+        De=1.0,
+        noise: Noise = "three-point",
+        dtype: Any = None,
+        control: bool = False,
+    ):
+        check_ensemble("Dumbbell", dim, members, De, noise)
+        self.spring, self.dim, self.members = Hookean() if spring is None else spring, dim, members
+        self.De, self.noise, self.dtype = jnp.asarray(De, jnp.result_type(float)), noise, dtype
+        self.control = control
 
     def init(self, condition, key) -> Float[Array, "dim members"] | Controlled:
         """Springs in equilibrium at rest."""
@@ -153,7 +155,7 @@ def check_ensemble(who: str, dim: Any, members: Any, De: Any, noise: Any) -> Non
     if not isinstance(members, int) or members < 1:
         raise BadInput(f"{who}: members must be a whole number, at least 1; it is {members!r}.")
     if not trees.is_tracer(De) and not 0.0 < float(De) < float("inf"):
-        raise BadInput(f"{who}: De must be positive and finite; it is {De}.")
+        raise BadInput(f"{who}: De must be positive and finite; it is {De!r}.")
     check_noise(who, noise)
 
 

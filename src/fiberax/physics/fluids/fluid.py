@@ -1,4 +1,4 @@
-"""Incompressible flow under the stress of its fibers (spec section 8): what all discretisations share.
+"""Incompressible flow under the stress of its fibers (6.1): what all discretisations share.
 
     Re (∂_t U + U·∇U) = −∇P + ν ΔU + ((1 − ν)/De) ∇·τ + F,    ∇·U = 0,    κ_ij = ∂U_i/∂x_j,    (∇·τ)_i = Σ_j ∂τ_ij/∂x_j
 

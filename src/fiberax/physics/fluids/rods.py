@@ -23,7 +23,7 @@ from fiberax.core.capabilities import AbstractEnsemble
 from fiberax.core.fiber import AbstractStochastic
 from fiberax.core.noise import Noise, draw
 from fiberax.core.strategies import Headless
-from fiberax.physics.fluids.dumbbell import carried, check_condition, check_ensemble, relaxation_time, square
+from fiberax.physics.fluids.dumbbell import carried, check_condition, check_ensemble, square
 from fiberax.physics.fluids.members import Controlled, moving, standard_errors
 from fiberax.physics.fluids.potentials import AbstractMeanField, second_moment
 from fiberax.physics.fluids.suspended import AbstractSuspended
@@ -52,15 +52,25 @@ class Rod(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
         BadInput: A number out of range.
     """
 
-    potential: AbstractMeanField | None = None
-    members: int = eqx.field(static=True, default=1000)
-    De: Float[Array, ""] = eqx.field(converter=relaxation_time, default=1.0)
-    noise: Noise = eqx.field(static=True, default="three-point")
-    dtype: Any = eqx.field(static=True, default=None)
-    control: bool = eqx.field(static=True, default=False)
+    potential: AbstractMeanField | None
+    members: int = eqx.field(static=True)
+    De: Float[Array, ""]
+    noise: Noise = eqx.field(static=True)
+    dtype: Any = eqx.field(static=True)
+    control: bool = eqx.field(static=True)
 
-    def __check_init__(self):
-        check_ensemble("Rod", 3, self.members, self.De, self.noise)
+    def __init__(
+        self,
+        potential: AbstractMeanField | None = None,
+        members: int = 1000,
+        De=1.0,
+        noise: Noise = "three-point",
+        dtype: Any = None,
+        control: bool = False,
+    ):
+        check_ensemble("Rod", 3, members, De, noise)
+        self.potential, self.members, self.noise = potential, members, noise
+        self.De, self.dtype, self.control = jnp.asarray(De, jnp.result_type(float)), dtype, control
 
     @property
     def dim(self):

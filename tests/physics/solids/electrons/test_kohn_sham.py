@@ -208,6 +208,10 @@ def test_levels_density_and_bands(silicon_at_rest):
     np.testing.assert_allclose(np.mean(fx.solids.density(fiber, state, A)) * fiber.volume * J, 8.0, rtol=1e-12)
     with pytest.raises(fx.BadInput, match="count = 1000"):
         fx.solids.bands(fiber, A, np.zeros((1, 3)), 1000, state)
+
+
+def test_a_path_is_a_list_of_points(silicon_at_rest, unchecked):
+    fiber, state, _, _ = silicon_at_rest
     with pytest.raises(fx.BadInput, match=r"they are \(3,\)"):
         fx.solids.bands(fiber, A, np.zeros(3), state=state)
 
