@@ -87,7 +87,7 @@ def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t
 
 
 def _on_trial(field: Field, stepper: AbstractStepper, carry: Carry, start, first, count, dt) -> tuple[Carry, jax.Array]:
-    """`count` steps without looking for failures, and whether everything is finite after them and no fiber reports a failure."""
+    """`count` steps without looking for failures, and whether all is finite after them and no fiber reports a failure."""
     bare = dataclasses.replace(field, retry=False)
 
     def body(k, carry):

@@ -1,10 +1,10 @@
 """All noise of the library: unit variance, by name, from one key (sections 5 and 6 of the paper).
 
-The field folds step, stage and global site into the key of an evaluation; with shared noise the site is left out. The members
-of a fiber (replicas, configuration fields) are the entries of one draw. Noise does not depend on chunks or devices.
+The field folds step, stage and global site into the key of an evaluation; shared noise leaves the site out. The members of a
+fiber (replicas, configuration fields) are the entries of one draw. Noise does not depend on chunks or devices.
 
-`gaussian`: normal numbers. `three-point`: ±√3 with probability 1/6 each, else 0. Its moments are Gaussian up to the fifth, which
-is enough for weak order 2 (Kloeden and Platen, Numerical Solution of SDEs, 1992, section 14.1). It takes base-6 digits
+`gaussian`: normal numbers. `three-point`: ±√3 with probability 1/6 each, else 0. Its moments are Gaussian up to the fifth,
+which is enough for weak order 2 (Kloeden and Platen, Numerical Solution of SDEs, 1992, section 14.1). It takes base-6 digits
 of random words, 8 from each: the probabilities of the last are off by at most 6⁸/2³² = 4e-4 of themselves.
 """
 

@@ -1,10 +1,10 @@
 """Averages of the link over a fiber's own dynamics under a held condition (5.6), with a standard error (7.1).
 
 The error is that of blocked means (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461, 1989), which rises to a plateau for
-blocks longer than the correlation. Of all block lengths n the shortest with n³ > 2 N g² is taken (Lee et al., Phys. Rev. E 83,
-066706, 2011), N the number of values and g the variance of their mean over that of independent values; none longer than an
-eighth of a replica's run. A run is long enough if it lasts 50 correlation times: the error from its eighths is then too small by
-less than a tenth, and the fifth of the run that is left out has reduced the memory of the start to e^(−10).
+blocks longer than the correlation. Of all block lengths n the shortest with n³ > 2 N g² is taken (Lee et al., Phys. Rev. E
+83, 066706, 2011), N the number of values and g the variance of their mean over that of independent values; none longer than an
+eighth of a replica's run. A run is long enough if it lasts 50 correlation times: the error from its eighths is then too small
+by less than a tenth, and the fifth of it that is left out at the start has reduced the memory of the start to e^(−10).
 """
 
 from collections.abc import Callable
