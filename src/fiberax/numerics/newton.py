@@ -1,8 +1,8 @@
 """Damped Newton iteration for residual(v) = 0 on a tree v, every equation and every unknown judged on its own scale.
 
-A norm over all equations is dominated by the fastest one: it is small long before the slow ones are solved. Therefore, as in
-codes for differential-algebraic equations (Hairer and Wanner, Solving Ordinary Differential Equations II, sections IV.8 and VI.1;
-Deuflhard, Newton Methods for Nonlinear Problems, section 2.1):
+The fastest equation dominates a norm over all of them, which is small long before the slow ones are solved. Therefore, as in
+codes for differential-algebraic equations (Hairer and Wanner, Solving Ordinary Differential Equations II, sections IV.8 and
+VI.1; Deuflhard, Newton Methods for Nonlinear Problems, section 2.1):
 
 - The line search compares residuals after division of each by its row scale Σ_j |J_ij| (|v_j| + |δ_j|), the size of its terms.
 - The iteration has converged when the correction J⁻¹ r, what the next Newton step would change, is below the tolerance
