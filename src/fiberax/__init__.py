@@ -6,7 +6,7 @@ Public names are loaded when they are first used, so that `import fiberax` costs
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = ("diffusion", "fluids", "grids", "homogenization", "interop", "solids", "testing")
 

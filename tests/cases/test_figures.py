@@ -65,7 +65,7 @@ def test_a_case_that_fails_to_name_its_figures_spoils_no_run(tmp_path, capsys, u
     own = "\n    def figures(self, results):\n        return results.nothing\n"
     folder = ring(tmp_path, "exact.T", own)
     said = capsys.readouterr().err
-    assert "The case names no figures, those of any results are drawn: " in said and "model.py, line " in said
+    assert "The case gives no figures, the default ones are drawn: " in said and "model.py, line " in said
     assert {path.name for path in (folder / "figures").iterdir()} == set(usual)
 
 

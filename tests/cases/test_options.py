@@ -126,8 +126,8 @@ def test_an_option_without_effect_is_refused(case, chosen, idle, condition, tmp_
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["steady", "--checkpoint-every", "5"], "--checkpoint-every has no effect: a steady state is found in one go"),
-        (["chain", "--checkpoint-every", "60"], "--checkpoint-every has no effect: a table goes on at its last row anyway"),
+        (["steady", "--checkpoint-every", "5"], "--checkpoint-every has no effect: a steady state has no checkpoints"),
+        (["chain", "--checkpoint-every", "60"], "--checkpoint-every has no effect: a table goes on after its last row"),
         (["chain", "--distributed", "--coordinator", "a:1"], "--distributed has no effect: it counts without --coordinator"),
     ],
 )

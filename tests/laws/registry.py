@@ -166,9 +166,7 @@ MODELS = {
         driven=False,
     ),
     "plain-energy": Model(
-        fx.EnergyFiber(
-            lambda u, c: jnp.sum((u - c) ** 2) + 0.1 * c**4, lambda c: jnp.zeros(2), lambda u, c: u[0] - 0.3 * c
-        ),
+        fx.EnergyFiber(lambda u, c: jnp.sum((u - c) ** 2) + 0.1 * c**4, lambda c: jnp.zeros(2), lambda u, c: u[0] - 0.3 * c),
         jnp.linspace(0.5, 1.5, 5),
         2.0,
         carried=False,

@@ -1,4 +1,4 @@
-"""What a case is: a typed dataclass whose fields are options, `build()`, the problem to compute, and its figures."""
+"""Cases: typed dataclasses whose fields are options, with `build()`, the problem to compute, and figures."""
 
 import abc
 from collections.abc import Callable
@@ -28,13 +28,19 @@ class Case(abc.ABC):
 
     @abc.abstractmethod
     def build(self) -> "Problem":
-        """The problem that these options describe. Raises `BadInput` where they describe none."""
+        """The problem that these options describe. Raises `BadInput` for options that do not fit together."""
 
     def figures(self, results: Results) -> list[Figure]:
         """The figures of a run of this case, in the order in which they are drawn.
 
-        By default those that any results have. A case with figures of its own returns them here, `Figure(name, draw)`, alone
-        or with `super().figures(results)`.
+        By default those that any results have. A case with figures of its own returns them here, alone or together with
+        `super().figures(results)`.
+
+        Args:
+            results: What the run has saved.
+
+        Returns:
+            Figures, each `Figure(name, draw)`.
         """
         from fiberax.io.plots.draw import figures_of
 
@@ -51,14 +57,27 @@ def listed(name: str, line: str) -> Callable[[AnyCase], AnyCase]:
 
 
 class CaseWarning(UserWarning):
-    """Something that whoever runs a case should know; the command says it in one line and goes on."""
+    """A warning of a case; the command prints it in one line and goes on."""
 
 
 @dataclass(frozen=True)
 class Evolve:
-    """A run in time: the arguments of `fx.evolve`. `stepper` None: the default of `fx.evolve`.
+    """A run in time.
 
-    `summary(times, columns)`: what the run comes to, from its results by key.
+    Args:
+        bundle: As in `fx.evolve`.
+        driver: As in `fx.evolve`.
+        macro0: As in `fx.evolve`.
+        t1: As in `fx.evolve`.
+        dt: As in `fx.evolve`.
+        t0: As in `fx.evolve`.
+        saveat: As in `fx.evolve`.
+        stepper: As in `fx.evolve`.
+        seed: Of the key of all noise.
+        fail_fraction: As in `fx.evolve`.
+        names: Names and units of results.
+        output: What is written.
+        summary: summary(times, columns), a `Summary` of the results, which are given by key.
     """
 
     bundle: Any
@@ -78,7 +97,15 @@ class Evolve:
 
 @dataclass(frozen=True)
 class Steady:
-    """A steady state: the arguments of `fx.steady`."""
+    """A steady state.
+
+    Args:
+        bundle: As in `fx.steady`.
+        driver: As in `fx.steady`.
+        macro0: As in `fx.steady`.
+        names: Names and units of results.
+        output: What is written.
+    """
 
     bundle: Any
     driver: Any
@@ -89,7 +116,19 @@ class Steady:
 
 @dataclass(frozen=True)
 class Loading:
-    """Steady states along a load: the arguments of `fx.continuation`. `t` of the model is the load."""
+    """Steady states along a load; the macro model's `t` is the load.
+
+    Args:
+        bundle: As in `fx.continuation`.
+        driver: As in `fx.continuation`.
+        macro0: As in `fx.continuation`.
+        dt: As in `fx.continuation`.
+        t0: As in `fx.continuation`.
+        t1: As in `fx.continuation`.
+        dt_min: As in `fx.continuation`.
+        names: Names and units of results.
+        output: What is written.
+    """
 
     bundle: Any
     driver: Any
@@ -104,7 +143,13 @@ class Loading:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a table or a run comes to: `content` for `summary.json`, `lines` to say, `marks` on its axis for the figures."""
+    """Summary of a table or a run.
+
+    Args:
+        content: JSON values for `summary.json`.
+        lines: Lines to print.
+        marks: Values on the leading axis that figures mark.
+    """
 
     content: dict[str, Any]
     lines: tuple[str, ...] = ()
@@ -113,10 +158,14 @@ class Summary:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the rows of a table are sampled: the arguments of `fx.samples`.
+    """How the rows of a table are sampled, see `fx.samples`.
 
-    `dt` None: the fiber's own step at the first condition of each batch; batches of one row have one each. With `span`, a time
-    of the fiber, there are as many steps as it takes.
+    Args:
+        steps: Steps of each replica.
+        replicas: Number of replicas.
+        dt: Step, fiber time; None for the fiber's own at the first condition of each batch.
+        seed: Of the noise.
+        span: Fiber time to cover, in place of `steps`.
     """
 
     steps: int = 10_000
@@ -128,15 +177,23 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Table:
-    """Responses (and tangents) of one fiber over a list of conditions: the arguments of `fx.responses`.
+    """Responses (and tangents) of one fiber over a list of conditions, see `fx.responses`.
 
-    `conditions` (rows, ...) are those of the fiber; `values` (rows,), by default the conditions themselves, stand for them on
-    the axis, which `names.axis` names. `batch` rows are computed between two progress reports. `further(condition, state)`:
-    more columns of a row. `derived(values, arrays)`: more columns of a batch, from those there are, by key. `summary(values,
-    columns)`: what the whole table comes to. `shown`: rows whose states are drawn, by `output.microstate`.
-
-    With `sampling` the responses are long-time averages of a fiber with dynamics, and have a column of standard errors; there
-    are no tangents then. `link`: as in `fx.Bundle`.
+    Args:
+        fiber: Any fiber.
+        conditions: Conditions of the fiber (rows, ...).
+        values: Values of the rows on the leading axis (rows,), which `names.axis` names; None for the conditions themselves.
+        tangent: Whether there are tangents.
+        tolerance: Relative tolerance of the solves.
+        batch: Rows between two progress reports.
+        names: Names and units of results.
+        output: What is written.
+        further: further(condition, state), more columns of a row, by key.
+        summary: summary(values, columns), a `Summary` of the table.
+        link: As in `fx.Bundle`.
+        sampling: With it responses are long-time averages of a fiber with dynamics, with standard errors and no tangents.
+        derived: derived(values, arrays), more columns of a batch, computed from others.
+        shown: Rows whose states are drawn, by `output.microstate`.
     """
 
     fiber: Any

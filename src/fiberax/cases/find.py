@@ -1,4 +1,4 @@
-"""Cases by name, in the folder of the library and in other packages, and cases in a user's own file."""
+"""Cases by name, in the folder of the library and in other packages, and cases in Python files of users."""
 
 import difflib
 import functools
@@ -49,7 +49,7 @@ def own_cases() -> dict[str, Entry]:
 
 
 def _others() -> dict[str, list[Entry]]:
-    """The cases of other packages by name; several of one name where packages do not agree."""
+    """The cases of other packages by name; several entries where packages use the same name."""
     from importlib import metadata
 
     found: dict[str, list[Entry]] = {}
@@ -61,7 +61,7 @@ def _others() -> dict[str, list[Entry]]:
 
 
 def _first_line(module: str, attribute: str) -> str:
-    """The first line of the docstring of a class, from the text of its file; nothing where that is not found."""
+    """The first line of the docstring of a class, from the text of its file; empty where that is not found."""
     import ast
 
     root, *inner = module.split(".")
@@ -82,7 +82,7 @@ def _first_line(module: str, attribute: str) -> str:
 
 
 def find_case(name: str) -> type[Case]:
-    """The case called `name`. Raises `BadInput` naming the closest ones where there is none, or where it cannot be imported."""
+    """The case called `name`. Raises `BadInput`, with the closest names where there is none, or where an import fails."""
     if name in own_cases():
         entry = own_cases()[name]
         return getattr(importlib.import_module(entry.module), entry.attribute)
@@ -94,7 +94,7 @@ def find_case(name: str) -> type[Case]:
         raise BadInput(f"There is no case {name!r}: {hint} A file of your own ends in .py.")
     if len(found) > 1:
         packages = " and ".join(entry.package for entry in found)
-        raise BadInput(f"The packages {packages} both bring a case {name!r}: uninstall one of them.")
+        raise BadInput(f"The packages {packages} both have a case {name!r}: uninstall one of them.")
     (entry,) = found
     try:
         case = getattr(importlib.import_module(entry.module), entry.attribute)
@@ -110,8 +110,12 @@ def find_case(name: str) -> type[Case]:
 def load_file(path: Path, search_path: tuple[str, ...] = ()) -> type[Case]:
     """The one case that a Python file defines.
 
-    Modules beside the file, and in `search_path`, can be imported by it. Raises `BadInput` where the file is missing
-    or unfinished, or defines no case or several; an error inside the file is named with its line.
+    Args:
+        path: The file. It can import modules of its own folder.
+        search_path: Further folders from which it can import.
+
+    Raises:
+        BadInput: The file is missing, has an error (named with its line), or defines no case or several.
     """
     if not path.is_file():
         raise BadInput(f"There is no file {path}.")
@@ -141,7 +145,7 @@ def load_file(path: Path, search_path: tuple[str, ...] = ()) -> type[Case]:
         problem = f"defines {len(found)} cases ({names}): keep one" if found else "defines no case: write one"
         raise BadInput(
             f"{path} {problem} dataclass derived from fiberax.cases.Case with a method build() "
-            "(an example stands in the docstring of fiberax.cases)."
+            "(the docstring of fiberax.cases has an example)."
         )
     return found[0]
 

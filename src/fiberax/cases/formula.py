@@ -1,4 +1,4 @@
-"""Numbers and formulas in options: arithmetic and a few functions, nothing else that Python knows."""
+"""Numbers and formulas in options: arithmetic and a few functions, nothing else of Python."""
 
 import ast
 import math
@@ -23,7 +23,7 @@ def formula(text: str, dim: int) -> Callable:
     """The function a(U, z) that `text` describes.
 
     `text` may use U, the coordinates x, y, z of the cell in [0, 1) (as many as `dim`), pi, numbers, + - * / **, and sin, cos,
-    exp, log, sqrt, abs, tanh, minimum, maximum. Raises `BadInput` naming what it does not know.
+    exp, log, sqrt, abs, tanh, minimum, maximum. Raises `BadInput` with the part that is not allowed.
     """
     evaluate = expression(text, ("U", *"xyz"[:dim]))
     return lambda condition, z: evaluate(U=condition, **dict(zip("xyz"[:dim], z, strict=False)))
@@ -49,7 +49,7 @@ def expression(text: str, names: tuple[str, ...], option: str = "--formula") -> 
 
 
 def read_numbers(text: str, name: str) -> tuple[float, ...]:
-    """The numbers in a comma-separated option. Raises `BadInput` naming the one that is none."""
+    """The numbers in a comma-separated option. Raises `BadInput` with the part that is not a number."""
     numbers = []
     for part in text.split(","):
         try:

@@ -1,4 +1,4 @@
-"""Options of cases: fields of a dataclass with help, unit, bounds, and the choices of other options with which they count."""
+"""Options of cases: fields of a dataclass with help, unit, bounds, and the other options with which they have an effect."""
 
 import dataclasses
 import math
@@ -20,8 +20,10 @@ OPTION = "fiberax option"
 class Values:
     """Values of an option that another one needs.
 
-    `hold(value)`: whether this is one of them; `wanted`: what to write behind the flag for it. With `out` they are none: the
-    option has to be left out.
+    Args:
+        hold: hold(value), whether this is one of them.
+        wanted: What to write behind the flag for it.
+        out: True where the option has to be left out.
     """
 
     hold: Callable[[Any], bool]
@@ -29,11 +31,11 @@ class Values:
     out: bool = False
 
     def condition(self, name: str) -> str:
-        """In words, when the other option counts."""
+        """In words, when the other option has an effect."""
         return f"without {flag(name)}" if self.out else f"with {flag(name)} {self.wanted}".rstrip()
 
     def remedy(self, name: str) -> str:
-        """In words, what to do so that it counts."""
+        """In words, what to do so that it has one."""
         return f"leave {flag(name)} out" if self.out else f"give {flag(name)} {self.wanted}".rstrip()
 
 
@@ -55,7 +57,7 @@ def other_than(*refused: Any) -> Values:
 
 @dataclass(frozen=True)
 class When:
-    """Choices of other options with which an option counts: alternatives, each of them names with the values they must have."""
+    """Choices of other options with which an option has an effect: alternatives, each with the values that it needs."""
 
     alternatives: tuple[tuple[tuple[str, Values], ...], ...] = ((),)
 
@@ -66,7 +68,7 @@ class When:
         return When(tuple(first + second for first in self.alternatives for second in other.alternatives))
 
     def unmet(self, case: object) -> tuple[tuple[tuple[str, Values], ...], ...]:
-        """What is missing in `case`, in each of the alternatives from which least is missing; empty where the option counts."""
+        """What is missing in `case`, of each alternative that misses the fewest; empty if the option has an effect."""
         missing = [
             tuple((name, values) for name, values in needs if not values.hold(getattr(case, name)))
             for needs in self.alternatives
@@ -79,10 +81,13 @@ ALWAYS = When()
 
 
 def when(**needs: Any) -> When:
-    """With which other options an option counts: `when(model=Model.ROD, potential=GIVEN)` needs both.
+    """With which other options an option has an effect: `when(model=Model.ROD, potential=GIVEN)` needs both.
 
-    A value, or a tuple of values of which any will do, or one of `GIVEN`, `ABSENT`, `above(limit)`, `other_than(value)`.
-    `when(...) | when(...)`: either will do.
+    Combine with `|` (either) and `&` (both).
+
+    Args:
+        needs: For each option a value, a tuple of values of which one is enough, or one of `GIVEN`, `ABSENT`, `above(limit)`,
+            `other_than(value)`.
     """
     return When((tuple((name, _values(value)) for name, value in needs.items()),))
 
@@ -127,22 +132,36 @@ def option(
     """A field of a case that becomes an option of the command.
 
     Args:
-        default: the value where the option is not given.
-        help: one line.
-        unit: stands behind the help line; of a `Quantity`, its unit, so that option, results and figures have the same.
-        low: numbers must not be smaller; NaN and infinity are always refused.
-        high: numbers must not be larger.
-        above: numbers must be larger.
-        choices: the names that a text may be, for those that are known only when they are asked for.
-        applies: with which other options it counts (`when`). Where it does not, it is refused on the command line, and
-            everywhere unless it has its default.
+        default: The value where the option is not given.
+        help: One line.
+        unit: Printed behind the help line; a `Quantity` gives its unit, so that option, results and figures have the same.
+        low: Numbers must not be smaller; NaN and infinity are always refused.
+        high: Numbers must not be larger.
+        above: Numbers must be larger.
+        choices: Gives the names that a text may have, where they are known only at run time.
+        applies: With which other options it has an effect (`when`). Without an effect it is refused on the command line, and
+            elsewhere unless it has its default.
+
+    Returns:
+        A dataclass field.
     """
     unit = unit.unit if isinstance(unit, Quantity) else unit
     return field(default=default, metadata={OPTION: Option(help, unit, low, high, above, choices, applies)})
 
 
 def inherited(case: type, name: str, default: Any = dataclasses.MISSING, *, applies: When = ALWAYS, **changed: Any) -> Any:
-    """The option `name` of another case again, with another default or further conditions; `changed`: more of `Option`."""
+    """An option of another case, changed.
+
+    Args:
+        case: The other case.
+        name: Name of its option.
+        default: Another default.
+        applies: Further conditions of an effect, added to those it has.
+        changed: Other values of `Option`, such as `help`.
+
+    Returns:
+        A dataclass field.
+    """
     (entry,) = (entry for entry in dataclasses.fields(case) if entry.name == name)
     known: Option = entry.metadata[OPTION]
     made = dataclasses.replace(known, applies=known.applies & applies, **changed)
@@ -182,7 +201,7 @@ def check_options(case: object) -> None:
 def check_applies(case: object, given: Collection[str] = ()) -> None:
     """Raise `BadInput` for the first option that has no effect with the others.
 
-    Looked at are those that have not their default, and those in `given`, which the user wrote.
+    Checked are those without their default value, and those in `given`, which the user wrote.
     """
     for name, _, default, opt in fields_of(type(case)):
         value = getattr(case, name)

@@ -18,7 +18,7 @@ from fiberax.cli.status import status
 def main(arguments: list[str] | None = None) -> int:
     """Run the command with `arguments` (default: those of the process); returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    # Before a case imports JAX: XLA reports made-up processor features of its own cached programs as errors.
+    # Before a case imports JAX: XLA reports processor features of its own cached programs as errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     return commands.guarded(lambda: _app(arguments)(arguments, prog_name="fiberax"), "--debug" in arguments)
 
@@ -44,7 +44,7 @@ def _app(arguments: list[str]) -> typer.Typer:
 
 
 def _case_app(verb: str, help: str, arguments: list[str]) -> typer.Typer:
-    """`fiberax run` or `fiberax check`: a command for each case, the one that is asked for with its options."""
+    """`fiberax run` or `fiberax check`: a command for each case; the chosen one has its options."""
     app = typer.Typer(
         help=f"{help} CASE is one of these, or a Python file of your own.",
         no_args_is_help=True,
@@ -68,13 +68,13 @@ def _case_app(verb: str, help: str, arguments: list[str]) -> typer.Typer:
 
 
 def _resolve(target: str, arguments: list[str]) -> tuple[type[Case], Path | None]:
-    """The case class that a name or a file stands for, and the file."""
+    """The case class of a name or a file, and the file."""
     if target in own_cases():
         return find_case(target), None
     from fiberax.cli import platform
 
     if target.endswith(".py") or target in all_cases():
-        platform.start(peek_devices(arguments))  # before anybody else's code is imported
+        platform.start(peek_devices(arguments))  # before code of users is imported
     return (load_file(Path(target)), Path(target)) if target.endswith(".py") else (find_case(target), None)
 
 
@@ -91,7 +91,7 @@ def _about(
 
 
 def _lines() -> dict[str, str]:
-    """One line for each case, with the package of those of others."""
+    """One line for each case, with the package where it is another one."""
     return {
         name: entry.line if entry.package == "fiberax" else f"{entry.line} ({entry.package})"
         for name, entry in all_cases().items()

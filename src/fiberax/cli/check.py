@@ -1,4 +1,4 @@
-"""What `fiberax check` does: the promises of a model, and what a run will cost, before anything long is computed."""
+"""`fiberax check`: checks of a model, and the cost of a run, before anything long is computed."""
 
 import dataclasses
 import time
@@ -69,7 +69,7 @@ def _check_bundle(problem: Evolve | Steady | Loading, placement: Any) -> None:
 
 def _check_fiber(fiber: Any, link: Any, condition: Any) -> None:
     report = fx.testing.check_fiber(fiber, condition, link)
-    _tell("fiber", f"{report.entries} numbers in a state; {len(report.checked)} promises kept")
+    _tell("fiber", f"{report.entries} numbers in a state; {len(report.checked)} checks passed")
     for law, deviation in report.deviations.items():
         _tell("", f"{law}: relative deviation {deviation:.1e}")
 
@@ -80,7 +80,7 @@ def _try_step(problem: Evolve, plan: Any, sample: Any, sites: int, placement: An
         guess = _time_responses(problem.bundle.fiber, problem.bundle.link, sample, placement) * sites
         if guess > PATIENCE:
             _tell("time", f"a step takes {duration(guess)} or more, {plan.steps} steps {duration(guess * plan.steps)}")
-            _tell("", "too long to try one here: the step and its gradient are not checked")
+            _tell("", "too long to try: the step and its gradient are not checked")
             return
     dt = plan.stretches[0].dt
     transport = problem.bundle.transport
@@ -90,7 +90,7 @@ def _try_step(problem: Evolve, plan: Any, sample: Any, sites: int, placement: An
         problem.bundle, problem.driver, problem.macro0, dt, problem.t0, problem.stepper, gradient=gradient
     )
     words = "" if report.gradient is None else ", with a finite gradient"
-    _tell("bundle", f"one step of {dt:.4g} goes well{words}")
+    _tell("bundle", f"one step of {dt:.4g} works{words}")
     if problem.driver.slaved:
         _check_stability(problem, dt)
     total = duration(_time_step(problem, dt, report.seconds, plan.steps) * plan.steps)
@@ -111,7 +111,7 @@ def _check_stability(problem: Evolve, dt: float) -> None:
 def _time_step(problem: Evolve, dt: float, first: float, most: int) -> float:
     """Seconds of one step among `most`: `first`, one step by itself, counts the start of a run as well."""
     steps, spent = 0, 0.0
-    while steps < most and spent < min(3.0 * first, PATIENCE / 4):  # until the steps are longer than the start
+    while steps < most and spent < min(3.0 * first, PATIENCE / 4):  # until the steps take longer than the start
         steps = min(most, max(20, 4 * steps)) if first < PATIENCE / 80 else min(most, 4 * steps + 1)
         begun, end = time.perf_counter(), problem.t0 + (1 + steps) * dt
         fx.evolve(problem.bundle, problem.driver, problem.macro0, t0=problem.t0, t1=end, dt=dt, stepper=problem.stepper)
@@ -136,7 +136,7 @@ def _time_responses(fiber: Any, link: Any, conditions: Any, placement: Any, tole
     if results.any():
         worst = int(np.argmax(results != 0))
         condition = jax.tree.map(lambda leaf: np.asarray(leaf)[worst].tolist(), conditions)
-        raise BadInput(f"The fiber does not come to rest under the condition {condition}: {fx.Result(results[worst]).name}.")
+        raise BadInput(f"The fiber finds no equilibrium under the condition {condition}: {fx.Result(results[worst]).name}.")
     return spent / len(results)
 
 

@@ -1,4 +1,4 @@
-"""What `fiberax run`, `resume`, `status` and `plot` do."""
+"""The commands `fiberax run`, `resume`, `check` and `plot`."""
 
 import dataclasses
 import os
@@ -24,11 +24,11 @@ class Stopped(Exception):
 
 
 def run(case: Case, source: Path | None, name: str, place: Place, devices: Devices, settings: Settings) -> None:
-    """Compute a case in a new folder. `source`: the user's file, where the case comes from one."""
+    """Compute a case in a new folder. `source`: the Python file of a case of a user."""
     platform.start(devices)
     problem = build(case)
     if settings.checkpoint_every is not None and isinstance(problem, Steady | Table):
-        words = "a steady state is found in one go" if isinstance(problem, Steady) else "a table goes on at its last row anyway"
+        words = "a steady state has no checkpoints" if isinstance(problem, Steady) else "a table goes on after its last row"
         raise BadInput(f"--checkpoint-every has no effect: {words}. Leave --checkpoint-every out.")
     folder = runfolder.free_name(Path("runs"), name) if place.out is None else place.out
 
@@ -63,7 +63,7 @@ def resume(directory: str, claim: Claim, devices: Devices, settings: Settings) -
 
 
 def check(case: Case, devices: Devices, errors: Errors) -> None:
-    """Test a case, and say what it will cost, before anything long is computed."""
+    """Check a case and estimate its cost, before anything long is computed."""
     platform.start(devices)
     from fiberax.cli.check import check as check_problem
 
@@ -76,7 +76,7 @@ def _refuse_finished(folder: Path) -> None:
 
 
 def build(case: Case) -> Problem:
-    """The case's problem; an error in the user's own `build` is named with its place."""
+    """The case's problem. An error in `build` is reported with its place."""
     try:
         problem = case.build()
     except FiberaxError:
@@ -118,7 +118,7 @@ def _case_of(parameters: runfolder.Parameters, folder: Path) -> type[Case]:
 
 
 def _launch(work: tuple[Case, Problem], folder: Path, devices: Devices, settings: Settings, resumed: bool) -> None:
-    """Compute in a folder that is made and claimed; leave behind the state in which it ended."""
+    """Compute in a folder that is made and claimed, and write the state in which the run ended."""
     from fiberax.cli.execute import Job, compute
 
     first = platform.is_first_process()
@@ -144,12 +144,12 @@ def _launch(work: tuple[Case, Problem], folder: Path, devices: Devices, settings
         _release(folder)
     if first:
         log.append_event(folder, "end", {"summary": words})
-        drawn = any((folder / "figures").glob("*"))  # not without matplotlib, nor with --no-figures
+        drawn = any((folder / "figures").glob("*"))  # none without matplotlib, or with --no-figures
         print(f"Finished: {words}. {'Results and figures' if drawn else 'Results'} are in {folder}")
 
 
 def _ended(folder: Path, phase: str, message: str) -> None:
-    """Leave word of how the run ended; a full disk must not hide the error that ended it."""
+    """Write how the run ended. A full disk must not hide the error that ended it."""
     if not platform.is_first_process():
         return
     try:
@@ -177,7 +177,7 @@ def plot(directory: str, errors: Errors) -> None:
     try:
         case = from_json(_case_of(parameters, folder), parameters.options, folder)
     except FiberaxError as error:
-        complaints.append(f"The case is not to be had, the figures of any results are drawn: {error}".removesuffix("."))
+        complaints.append(f"The case cannot be loaded, the default figures are drawn: {error}".removesuffix("."))
     drawn = draw(folder, case)
     for path in drawn.paths:
         print(path)
@@ -190,8 +190,8 @@ def plot(directory: str, errors: Errors) -> None:
 def guarded(work: Callable[[], None], debug: bool) -> int:
     """Run `work`; every error becomes one message on stderr and an exit code. With `debug` the traceback is shown.
 
-    Exit codes: 0 well, 2 a wrong input or a computation that cannot go on, 130 stopped by the user, 1 a fault of the
-    program itself.
+    Exit codes: 0 success, 2 a wrong input or a computation that cannot go on, 130 stopped by the user, 1 an error of the
+    program.
     """
     try:
         work()

@@ -1,4 +1,4 @@
-"""What a run says while it computes: a progress bar on a terminal, plain lines elsewhere."""
+"""Display of a run: a progress bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -9,18 +9,18 @@ PLAIN_INTERVAL = 5.0
 
 
 class Display(Protocol):
-    """Somebody who shows the progress of a run."""
+    """Interface of a display."""
 
     def show(self, done: int, total: int, text: str, left: float | None) -> None:
-        """`done` of `total` steps, a few words on the state, seconds left (None: unknown)."""
+        """Show `done` of `total` steps, a text, and the seconds left (None: unknown)."""
         ...
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line."""
         ...
 
     def close(self) -> None:
-        """The last call."""
+        """End the display."""
         ...
 
 
@@ -45,7 +45,7 @@ class Lines:
         self._last = clock()
 
     def show(self, done: int, total: int, text: str, left: float | None) -> None:
-        """One line, where the last is long enough ago."""
+        """Print a line, if the last one is long enough ago."""
         if done < total and self._clock() - self._last < PLAIN_INTERVAL:
             return
         self._last = self._clock()
@@ -88,16 +88,16 @@ class Bar:
         self._progress.update(self._task, completed=done, total=total, text=words, left=rest)
 
     def say(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar."""
         self._progress.console.print(text, highlight=False, markup=False)
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """End the bar."""
         self._progress.stop()
 
 
 def choose(quiet: bool, plain: bool) -> Display:
-    """The display that fits where stderr goes."""
+    """A bar where stderr is a terminal, else lines."""
     if quiet:
         return Silence()
     return Lines() if plain or not sys.stderr.isatty() else Bar()

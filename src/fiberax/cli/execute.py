@@ -1,4 +1,4 @@
-"""Computing a problem in its folder: records, checkpoints, log and sign of life on the way, everything drawn at the end."""
+"""Computation of a problem in its folder: records, checkpoints, log and state meanwhile, figures at the end."""
 
 import contextlib
 import dataclasses
@@ -53,7 +53,7 @@ class Job:
 
 
 class Pulse:
-    """Hands each progress report to the display, the state file and the log, the last two at their own pace."""
+    """Passes each progress report to the display, and some of them to the state file and the log."""
 
     def __init__(self, job: Job, recorder: FolderRecorder, steady: bool = False):
         self._job, self._recorder, self._steady = job, recorder, steady
@@ -79,7 +79,7 @@ class Pulse:
         self.beat(fields, words)
 
     def beat(self, fields: dict[str, Any], words: str) -> None:
-        """Pass on the fields of a report and what the display says beside the bar."""
+        """Pass on the fields of a report and the text of the display."""
         if not self._first:
             return
         self._job.display.show(fields["step"], fields["steps"], words, fields["eta"])
@@ -94,9 +94,9 @@ class Pulse:
 
 
 def compute(problem: Problem, job: Job) -> str:
-    """Compute `problem` to its end and write everything; returns one line on how it went.
+    """Compute `problem` to its end and write everything; returns one line on the result.
 
-    Raises what `fx.evolve` and `fx.steady` raise, `SaveFailed` where the disk refuses, and KeyboardInterrupt after a
+    Raises what `fx.evolve` and `fx.steady` raise, `SaveFailed` where a file cannot be written, and KeyboardInterrupt after a
     checkpoint where the user stopped it.
     """
     begun, problem = time.monotonic(), with_body(problem)
@@ -120,7 +120,7 @@ def compute(problem: Problem, job: Job) -> str:
 
 
 def _summarise(problem: Table | Evolve, job: Job) -> None:
-    """Say what a table or a run comes to, and write it to summary.json with the marks for the figures."""
+    """Print the summary of a table or a run, and write it to summary.json with the marks for the figures."""
     table = read_table(job.folder)
     if table is None or problem.summary is None:
         return
@@ -132,7 +132,7 @@ def _summarise(problem: Table | Evolve, job: Job) -> None:
 
 
 def _as_message(job: Job):
-    """Python's hook for warnings, saying and logging the library's own as one line."""
+    """Python's hook for warnings; prints and logs those of the library as one line."""
     usual = warnings.showwarning
 
     def show(message, category, filename, lineno, file=None, line=None):
@@ -146,8 +146,8 @@ def _as_message(job: Job):
 
 
 def _look_back(problem: Problem, job: Job) -> None:
-    """Summary and figures of a finished run. Its results are kept and it stays finished, whatever these meet."""
-    again = f"The results are whole; `fiberax plot {job.folder}` draws again."
+    """Summary and figures of a finished run. Where they fail its results are kept, and it stays finished."""
+    again = f"The results are complete; `fiberax plot {job.folder}` draws again."
     try:
         if isinstance(problem, Table | Evolve) and problem.summary is not None:
             _summarise(problem, job)
@@ -163,7 +163,7 @@ def _look_back(problem: Problem, job: Job) -> None:
 
 
 def _complain(job: Job, message: str) -> None:
-    """Say it, and log it where the disk takes it."""
+    """Print a message, and log it if that is possible."""
     job.display.say(message)
     with contextlib.suppress(SaveFailed):
         log.append_event(job.folder, "not drawn", {"message": message})
@@ -191,7 +191,7 @@ class Drawn(NamedTuple):
 def draw(folder: Path, case: Case | None) -> Drawn:
     """ParaView files (or a CSV table) and figures from results.nc, those of the `case`, or of any results.
 
-    Raises `MissingExtra` without matplotlib (the ParaView files are there then), `SaveFailed` where the disk refuses.
+    Raises `MissingExtra` without matplotlib, after the ParaView files; `SaveFailed` where a file cannot be written.
     """
     results = Results.load(folder)
     table, body = results.table, results.body
@@ -212,21 +212,21 @@ def draw(folder: Path, case: Case | None) -> Drawn:
 
 
 def _figures(case: Case | None, results: Results) -> tuple[list[Figure], list[str]]:
-    """The figures of a case, and a complaint where it fails to name them; then those of any results."""
+    """The figures of a case; where it fails to give them the default ones, and a message."""
     if case is None or results.table is None:
         return figures_of(results), []
     try:
         return list(case.figures(results)), []
-    except Exception as error:  # of the user's own
+    except Exception as error:  # code of users may raise anything
         why = f"{place_of(error)}: {type(error).__name__}: {error}".removesuffix(".")
-        return figures_of(results), [f"The case names no figures, those of any results are drawn: {why}"]
+        return figures_of(results), [f"The case gives no figures, the default ones are drawn: {why}"]
 
 
 def _recorder(job: Job, problem: Problem) -> FolderRecorder:
-    """The recorder of a new run or of one that goes on."""
+    """The recorder of a new or a resumed run."""
     output, body, coords = problem.output, problem.output.body, {}
     layout = None if isinstance(problem, Table) else problem.bundle.macro.layout()
-    if body is not None:  # nodes of a mesh are no grid
+    if body is not None:  # nodes of a mesh form no grid
         output = dataclasses.replace(output, states="written")
         if jax.process_index() == 0:
             body.save(job.folder)
@@ -236,7 +236,7 @@ def _recorder(job: Job, problem: Problem) -> FolderRecorder:
 
 
 def _begun(problem: Evolve | Loading, job: Job) -> tuple[dict[str, Any], FolderRecorder]:
-    """What all runs along a time or a load hand on: progress, checkpoints, and where a run goes on."""
+    """Arguments of all runs along a time or a load: progress, checkpoints, and the snapshot to go on from."""
     start = _take_up(job) if job.resumed else None
     recorder = _recorder(job, problem)
     recorder.saved = 0 if start is None else start.saved
@@ -267,17 +267,17 @@ def _evolve(problem: Evolve, job: Job) -> str:
 
 
 def _take_up(job: Job):
-    """The newest sound checkpoint, with the records after it dropped."""
+    """The newest valid checkpoint; records after it are deleted."""
     start, complaints = newest_checkpoint(job.folder / "checkpoints")
     if jax.process_index() == 0:
         for complaint in complaints:
-            rest = "the one before it is used" if start is not None else "the run begins anew"
+            rest = "the one before it is used" if start is not None else "the run starts again"
             job.display.say(f"{complaint} Going on: {rest}.")
             log.append_event(job.folder, "damaged checkpoint", {"message": complaint})
         keep = 0 if start is None else start.saved
         if count_records(job.folder) < keep:
             raise BadInput(
-                f"{job.folder}/records has {count_records(job.folder)} records, the checkpoint counts on {keep}: "
+                f"{job.folder}/records has {count_records(job.folder)} records, the checkpoint needs {keep}: "
                 "files are missing. Run the case again in a new folder."
             )
         drop_records(job.folder, keep)
@@ -360,7 +360,7 @@ def _save_microstates(problem: Evolve | Steady | Loading, job: Job, solution: An
 
 
 def _caught_up(problem: Evolve | Steady | Loading, state: Any, condition: Any) -> Any:
-    """A slaved state of a run in time, which belongs to the last step's condition, in equilibrium with the last one."""
+    """The state of a slaved fiber in equilibrium with the last condition; the run has that of the last step."""
     fiber = problem.bundle.fiber
     if not (isinstance(problem, Evolve) and problem.driver.slaved and isinstance(fiber, fx.AbstractFlow | fx.AbstractEnergy)):
         return state

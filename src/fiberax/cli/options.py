@@ -71,7 +71,7 @@ class Errors:
 
 @dataclass(frozen=True)
 class Claim:
-    """How an earlier run is picked up."""
+    """How an earlier run is resumed."""
 
     takeover: bool = option(False, help="resume although the earlier process cannot be seen from this host")
 
@@ -115,7 +115,7 @@ def check_command(case: type[Case], function: Callable[..., None]) -> Callable:
 
 
 class Chosen(Enum):
-    """One of the names that are known only when they are asked for."""
+    """One of the names that are known only at run time."""
 
 
 def _plain(value: Any) -> Any:
@@ -149,7 +149,7 @@ def _parameter(panel: str, name: str, hint: Any, default: Any, opt) -> inspect.P
     unit = f" ({opt.unit})" if opt.unit else ""
     flags = f"{flag(name)}/--no-{flag(name)[2:]}" if default is True else flag(name)
     declared = typer.Option(flags, help=opt.help + unit, rich_help_panel=panel, show_default=default is not None)
-    if opt.choices is not None:  # which typer knows as an enumeration
+    if opt.choices is not None:  # typer needs an enumeration
         choice: Any = Chosen(name, {text: text for text in opt.choices()})
         hint, default = choice | None if default is None else choice, None if default is None else choice(default)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, declared])

@@ -1,4 +1,4 @@
-"""What the command switches on before JAX starts: double precision, compilation cache, devices, processes."""
+"""Settings of JAX before it starts: double precision, compilation cache, devices, processes."""
 
 import logging
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def placement(devices: Devices):
 
 
 def is_first_process() -> bool:
-    """Whether this process writes files and speaks."""
+    """Whether this process writes files and prints."""
     import jax
 
     return jax.process_index() == 0

@@ -1,4 +1,4 @@
-"""What `fiberax status` answers on a running, finished, stopped or dead run."""
+"""`fiberax status`: the state of a run."""
 
 import time
 from pathlib import Path
@@ -12,7 +12,7 @@ SILENT_AFTER = 120.0
 
 
 def status(directory: str, errors: Errors) -> None:
-    """Say how a run is: running, finished, interrupted, failed or dead; step, time left, failed sites, scale separation."""
+    """Print the state of a run (running, finished, interrupted, failed, dead), step, time left, failed sites."""
     folder = Path(directory)
     parameters = runfolder.read_parameters(folder)
     state = log.read_state(folder)
@@ -51,10 +51,10 @@ def _phase(folder: Path, state: dict) -> str:
         if alive:
             return f"running ({where}, for {duration(time.time() - holder.since)})"
         if alive is None and silence < SILENT_AFTER:
-            return f"running ({where}, last sign of life {duration(silence)} ago)"
+            return f"running ({where}, last report {duration(silence)} ago)"
         if alive is None:
-            return f"unknown: no sign of life for {duration(silence)} from {where}; {resume} with --takeover, if it is dead"
+            return f"unknown: no report for {duration(silence)} from {where}; {resume} with --takeover, if it is dead"
         return f"dead: {where} is gone; {resume}"
     if phase == "failed":
-        return f"failed: {state.get('message', '')} When that is mended, {resume}"
-    return f"dead: it ended without a word; {resume}"
+        return f"failed: {state.get('message', '')} When that is corrected, {resume}"
+    return f"dead: it ended without a message; {resume}"

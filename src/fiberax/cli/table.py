@@ -20,9 +20,9 @@ FEWEST = 128  # steps of an average
 
 
 def compute_table(problem: Table, recorder: FolderRecorder, beat: Callable, placement: Any, folder: Any, resumed: bool) -> str:
-    """Each row is a record, so a resumed table goes on at the first row that is missing; returns one line on how it went.
+    """Compute a table. Each row is a record, so a resumed table goes on at the first row that is missing.
 
-    `beat(fields, words)` is told of each batch.
+    `beat(fields, words)` is called after each batch. Returns one line on the result.
     """
     conditions = np.asarray(problem.conditions, float)
     values = conditions if problem.values is None else np.asarray(problem.values, float)
@@ -39,7 +39,7 @@ def compute_table(problem: Table, recorder: FolderRecorder, beat: Callable, plac
             arrays |= own_columns(problem.derived(values[done : done + batch], arrays), problem.output)
         failed += int(np.count_nonzero(arrays["result"]))
         if jax.process_index() == 0:
-            _keep_shown(problem, folder, values, done, (rows, states))  # before the rows: a stop between loses nothing
+            _keep_shown(problem, folder, values, done, (rows, states))  # first: a stop here loses nothing
             for row, value in enumerate(values[done : done + len(rows)]):
                 recorder.row(done + row, value, {name: array[row] for name, array in arrays.items()})
         recorder.saved = done + len(rows)

@@ -1,4 +1,4 @@
-"""Sites that fail before they ever had a response take that of the nearest site that has one."""
+"""Sites that fail before they have given a response use that of the nearest site that has one."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from fiberax.numerics.result import Result
 
 
 def borrowed(sites: Sites, positions: np.ndarray | None, section: Section) -> Section:
-    """The section with such responses filled in; work only where there are any. Outcomes keep why the sites failed.
+    """The section with such responses filled in. Outcomes keep the reason of the failure.
 
-    `positions` (sites, dim); None takes the distance of site numbers. Where no site has a response of its own nothing changes.
+    `positions` (sites, dim); None measures distance by site numbers. Where no site has a response of its own nothing changes.
     """
     place = np.arange(sites.count)[:, None] if positions is None else np.asarray(positions)
     failed, own = section.outcome.result != 0, section.own

@@ -15,13 +15,20 @@ from fiberax.core.transport import AbstractCarrier, AbstractTransport
 
 
 class Bundle(eqx.Module):
-    """A multiscale model in three pieces, `macro`, `fiber` and `link`, and how states travel between sites.
+    """A multiscale model: macro model, fiber, link, and how states are transported between sites.
 
-    `link`: an `AbstractLink` or a function of (fiber, state, condition); None takes the fiber's own. `noise`: "independent"
-    draws for every site its own, "shared" the same for all sites (Brownian configuration fields). Where a macro model carries
-    states (`AbstractCarrier`) the transport is its own, and noise is shared by fibers whose states may be averaged
-    (`AbstractFiber.mixing`), unless they are given; elsewhere states stay and noise is independent. Raises `Mismatch` where
-    the pieces do not fit, at once if the macro model gives an `example`, else when a run begins.
+    Args:
+        macro: The macro model.
+        fiber: The fiber, the same for all sites.
+        link: An `AbstractLink` or a function of (fiber, state, condition); None for the fiber's own.
+        transport: None for that of a macro model that carries states (`AbstractCarrier`); others leave states where they are.
+        noise: "independent" for noise of its own at each site, "shared" for the same noise at all sites (Brownian
+            configuration fields). None: shared where the macro model carries states and the fiber's `mixing` allows their
+            averages, else independent.
+
+    Raises:
+        Mismatch: The pieces do not fit. Found at once if the macro model gives an `example`, else when a run begins.
+        BadInput: An unknown `noise`.
     """
 
     macro: AbstractMacro
@@ -48,7 +55,7 @@ class Bundle(eqx.Module):
 
 
 def check_fit(bundle: Bundle, macro0: Any) -> tuple[Any, Any, Any]:
-    """Trace conditions → init → link → rate on shapes; raises `Mismatch` in words.
+    """Trace conditions, init, link and rate on shapes. Raises `Mismatch` with what does not fit.
 
     Returns the shapes (`jax.ShapeDtypeStruct`) of all conditions (leading site axis), of one state and of one response.
     """
@@ -86,7 +93,7 @@ def check_fit(bundle: Bundle, macro0: Any) -> tuple[Any, Any, Any]:
 
 
 def _check_equations(fiber: AbstractFiber, condition, key) -> None:
-    """The fiber's own equation on its own state: shapes of the rate or the energy, and numbers that can be solved for."""
+    """Check the shape of the fiber's step, rate or energy, and that its state can be solved for."""
     if isinstance(fiber, AbstractWrapper):
         held = _traced(f"the condition of {type(fiber.inner).__name__}", fiber.inside, condition)
         return _check_equations(fiber.inner, held, key)
@@ -130,7 +137,7 @@ def _is_shapes(tree) -> bool:
 
 
 def check_site(fiber: AbstractFiber, link: Callable | None, condition: Any) -> tuple[Any, Any]:
-    """Trace one fiber on shapes: init, motion, link; raises `Mismatch` in words. Returns the shapes of state and response."""
+    """Trace one fiber on shapes: init, motion, link. Returns the shapes of state and response; raises `Mismatch`."""
     kind, shown = type(fiber).__name__, describe_shapes(condition)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = _traced(f"{kind}.init(condition {shown}, key)", fiber.init, condition, key)
@@ -142,7 +149,7 @@ def check_site(fiber: AbstractFiber, link: Callable | None, condition: Any) -> t
 
 
 def describe_shapes(tree: Any) -> str:
-    """The shapes of a tree of arrays or shape structs, in words, e.g. `3x3` or `{u: 64}`."""
+    """The shapes of a tree of arrays or shape structs, as text, e.g. `3x3` or `{u: 64}`."""
 
     def word(leaf):
         shape = leaf.shape if isinstance(leaf, jax.ShapeDtypeStruct) else jnp.shape(leaf)

@@ -1,7 +1,7 @@
-"""Capabilities: what some fibers can do besides their kind. Each is a type that is there or absent.
+"""Capabilities: what some fibers can do beyond their kind, each as a base class.
 
 Drivers and wrappers ask for them by type. A wrapper forwards those that `fiberax.core.wrapper` lists, and refuses a fiber
-with a capability that it does not know; one of your own derives from `AbstractCapability`.
+with a capability that it does not know. A capability of your own derives from `AbstractCapability`.
 """
 
 import abc
@@ -17,14 +17,22 @@ class AbstractCapability(AbstractFiber):
 
 
 class AbstractMonitored(AbstractCapability):
-    """A fiber that can tell how far its model is from losing its validity. Runs look at the macrostates that they accept."""
+    """A fiber that measures how far its model is from losing its validity. Runs look at the macrostates that they accept."""
 
     @abc.abstractmethod
     def stability_margin(self, state: State, condition: Condition) -> Float[Array, ""]:
-        """A number that is positive while the model is valid: a stable microstate, an elliptic response, a true density."""
+        """A number that is positive while the model is valid: a stable microstate, an elliptic response, a positive density.
+
+        Args:
+            state: A state, in equilibrium or carried.
+            condition: What the fiber is held at.
+
+        Returns:
+            A scalar; its unit is the fiber's own.
+        """
 
     def explain(self, state: State, condition: Condition) -> str:
-        """In words for a message, on the host: what was lost where the margin is not positive, and in which direction."""
+        """In words, for a message: what was lost where the margin is not positive, and in which direction."""
         return ""
 
 
@@ -33,7 +41,15 @@ class AbstractEnsemble(AbstractCapability):
 
     @abc.abstractmethod
     def standard_error(self, state: State, condition: Condition) -> Response | None:
-        """Standard error of the link over the members, a tree like the response; None where there is one member only."""
+        """Standard error of the link over the members.
+
+        Args:
+            state: The ensemble.
+            condition: What the fiber is held at.
+
+        Returns:
+            A tree like the response, in its units; None where there is one member only.
+        """
 
 
 class AbstractAssembled(AbstractCapability, AbstractEnergy):
@@ -41,12 +57,22 @@ class AbstractAssembled(AbstractCapability, AbstractEnergy):
 
     @property
     def highest_order(self) -> int:
-        """1 where `assemble` knows W and P, 2 where it knows the tangent as well."""
+        """The highest `order` of `assemble`: 1 for W and P, 2 for the tangent as well."""
         return 2
 
     @abc.abstractmethod
     def assemble(self, state: State, condition: Condition, order: int) -> tuple[Any, ...]:
-        """W and P = dW_CB/dU at `order` 1; W, P and C = dP/dU, axes of P first, at order 2. The state is in equilibrium."""
+        """Energy, response and, at order 2, the tangent.
+
+        Args:
+            state: In equilibrium with `condition`.
+            condition: U.
+            order: 1 or 2.
+
+        Returns:
+            W, per unit reference volume, and P = dW_CB/dU, a tree like the condition; at order 2 also C = dP/dU, axes of P
+            first.
+        """
 
 
 class AbstractTangent(AbstractCapability):
@@ -54,7 +80,15 @@ class AbstractTangent(AbstractCapability):
 
     @abc.abstractmethod
     def tangent(self, state: State, condition: Condition) -> Any:
-        """dA/dU at equilibrium, axes of the response first."""
+        """dA/dU at equilibrium.
+
+        Args:
+            state: In equilibrium with `condition`.
+            condition: U.
+
+        Returns:
+            The tree of the response with the tree of the condition at every leaf; axes of the response first.
+        """
 
 
 class AbstractStationary(AbstractCapability):
@@ -62,15 +96,29 @@ class AbstractStationary(AbstractCapability):
 
     @abc.abstractmethod
     def stationary_link(self, state: State, condition: Condition) -> Response:
-        """The response at equilibrium; its derivative at fixed state is the total derivative dA/dU."""
+        """The response at equilibrium; its derivative at fixed state is the total derivative dA/dU.
+
+        Args:
+            state: In equilibrium with `condition`.
+            condition: U.
+        """
 
 
 class AbstractPropagated(AbstractCapability, AbstractFlow):
-    """A flow that knows its own motion; `fx.Implicit()` takes it as its step."""
+    """A flow that computes its own motion exactly; `fx.Implicit()` then uses it as its step."""
 
     @abc.abstractmethod
     def propagate(self, state: State, condition: Condition, time: Float[Array, ""]) -> State:
-        """The state after `time` (fiber time) under a held condition."""
+        """The state after some time under a held condition.
+
+        Args:
+            state: That at the start.
+            condition: U.
+            time: Fiber time.
+
+        Returns:
+            A tree like `state`.
+        """
 
 
 class AbstractEnergetic(AbstractCapability):
@@ -78,7 +126,7 @@ class AbstractEnergetic(AbstractCapability):
 
     @abc.abstractmethod
     def total_energy(self, state: State, condition: Condition) -> Float[Array, ""]:
-        """Energy per unit reference volume, kinetic energy of the microstate included."""
+        """Energy of the microstate, a scalar per unit reference volume, kinetic energy included."""
 
 
 def energy_of(fiber: AbstractFiber, state: State, condition: Condition) -> Float[Array, ""] | None:
@@ -94,7 +142,7 @@ def standard_error_of(fiber: AbstractFiber, state: State, condition: Condition) 
 
 
 def tangent_of(fiber: AbstractFiber, state: State, condition: Condition) -> Any | None:
-    """The tangent that the fiber itself knows, or None."""
+    """The tangent that the fiber itself computes, or None."""
     if isinstance(fiber, AbstractTangent):
         return fiber.tangent(state, condition)
     if isinstance(fiber, AbstractAssembled) and fiber.highest_order == 2:

@@ -1,6 +1,6 @@
 """Steady states along a load: rate(t, U, A(U)) = 0 for t from t0 to t1, by Newton from an extrapolated start.
 
-The step shrinks where Newton fails or fibers lose stability, and grows where both are easy.
+The step is halved where Newton's method fails or fibers lose stability, and grows where Newton needs few steps.
 """
 
 import time
@@ -57,13 +57,35 @@ def continuation(
     start: Snapshot | None = None,
     allow_unstable: bool = False,
 ) -> Solution:
-    """Steady states at increasing load parameters `t`, in steps no longer than `dt`, from a start near the one at `t0`.
+    """Steady states at increasing loads: the macro model's `t` is the load.
 
-    Every accepted state is in the solution (its time axis is the load). Where Newton does not converge within `max_steps`, or
-    a fiber fails or loses stability, the step is halved, down to `dt_min` (default dt/64); then
-    the path ends there, and `stats["stopped"]` says why in words (None: t1 was reached). `stats["newton"]` are the Newton
-    steps of every state. `allow_unstable` goes on where stability is lost. `progress`, `checkpoint`, `start` as in `evolve`.
-    Raises what `steady` raises if not even the state at `t0` can be found.
+    Where Newton does not converge within `max_steps`, or more fibers fail than allowed, or one loses stability, the step is
+    halved. Below `dt_min` the path ends.
+
+    Args:
+        bundle: Macro model, fiber and link; fibers may have a history.
+        driver: `Quasistatic` or `Monolithic`.
+        macro0: A macrostate near the equilibrium at `t0`.
+        t0: First load.
+        t1: Last load.
+        dt: Longest step.
+        dt_min: Shortest step, default dt/64.
+        tolerance: Of the last Newton update, relative to the macrostate.
+        max_steps: Largest number of Newton steps for one state.
+        placement: Devices and chunks.
+        fail_fraction: Share of the sites that may fail, 0 to 1.
+        progress: As in `evolve`.
+        checkpoint: As in `evolve`.
+        start: As in `evolve`.
+        allow_unstable: Whether to go on where stability margins are not positive.
+
+    Returns:
+        A solution with every accepted state; its time axis is the load. `stats["stopped"]` says in words why the path ended
+        early (None: `t1` was reached), `stats["newton"]` the Newton steps of each state.
+
+    Raises:
+        BadInput: Numbers that cannot be computed with, or a call under a JAX transformation.
+        Mismatch, NotConverged, FiberFailure, StabilityLost: As `steady`, where the state at `t0` cannot be found.
     """
     if not (np.isfinite(t0) and np.isfinite(t1) and t1 > t0):
         raise BadInput(f"continuation: t1 must be larger than t0; t0 = {t0}, t1 = {t1}.")
@@ -117,7 +139,7 @@ class _Path:
         """The next equilibrium, and None; or the same one, and why there is none."""
         t, dt = float(carry.t), float(carry.dt)
         while True:
-            # The last step may be a little longer rather than leave a sliver.
+            # The last step may be a little longer, so that no very short one is left over.
             goal = self.t1 if t + 1.01 * dt >= self.t1 else t + dt
             try:
                 new, judged = self._equilibrium(carry, goal, self._predicted(carry, goal))
@@ -133,7 +155,7 @@ class _Path:
             return new, None
 
     def _predicted(self, carry: _Carry, goal: float):
-        """Extrapolation of the last two equilibria, or the last one where that cannot be stepped into."""
+        """Extrapolation of the last two equilibria; the last one where that is not admissible."""
         span = float(carry.t) - float(carry.t_before)
         if span <= 0.0:
             return carry.macro

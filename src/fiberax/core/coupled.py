@@ -17,7 +17,19 @@ from fiberax.numerics import trees
 
 
 def section(bundle: Bundle, macro0: Any, key: jax.Array | None = None) -> Any:
-    """Fresh states of all fibers under the conditions of `macro0` (leading site axis): the second half of y0 = (U, section)."""
+    """New states of all fibers, the second half of y0 = (U, section) for `coupled_ode`.
+
+    Args:
+        bundle: Macro model, fiber and link.
+        macro0: The macrostate at the start.
+        key: Seed of random initial states, default key 0.
+
+    Returns:
+        States with a leading site axis.
+
+    Raises:
+        Mismatch: The pieces do not fit.
+    """
     check_fit(bundle, jax.tree.map(jnp.asarray, macro0))
     conditions = bundle.macro.conditions(macro0)
     count = jax.tree.leaves(conditions)[0].shape[0]
@@ -28,10 +40,16 @@ def section(bundle: Bundle, macro0: Any, key: jax.Array | None = None) -> Any:
 def coupled_ode(bundle: Bundle, clock: float = 1.0):
     """The whole coupled system as a `diffrax.ODETerm` in y = (macrostate, section), see `section` for the start.
 
-    For flow and energy fibers and their relaxations (4.1) of first and second order; multipliers follow from the time
-    derivatives of the constraints, whose motion with U is part of them, so that constraints are kept to the accuracy of the
-    solver. `clock` M slows the fibers: their time runs 1/M of macro time. Raises `Mismatch` for fibers that are random or
-    have only a step, and `MissingExtra` where diffrax is absent.
+    For flow and energy fibers and their relaxations (4.1) of first and second order. Multipliers follow from the time
+    derivatives of the constraints, including their motion with U, so that constraints are kept to the accuracy of the solver.
+
+    Args:
+        bundle: Macro model, fiber and link.
+        clock: M, which slows the fibers: fiber time is 1/M of macro time.
+
+    Raises:
+        Mismatch: A fiber that is random or has only a step.
+        MissingExtra: diffrax is not installed.
     """
     try:
         import diffrax

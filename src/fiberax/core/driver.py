@@ -1,6 +1,6 @@
-"""Drivers: the rule by which one fiber keeps up with its condition.
+"""Drivers: the rule by which one fiber follows its condition.
 
-`AbstractDriver` has more than five public methods because the time loop asks it more than to advance.
+`AbstractDriver` has more than five public methods because the time loop needs more of it than `advance`.
 """
 
 import abc
@@ -20,12 +20,12 @@ from fiberax.numerics.result import OWN_CODES, Outcome, Result
 
 
 class Section(NamedTuple):
-    """All that is carried along at the sites; every leaf has a leading site axis.
+    """Everything that is carried at the sites; every leaf has a leading site axis.
 
     `memory` belongs to the driver (averages); `response` is the last good one of each site; `outcome` that of the last step;
-    `own` whether the site ever gave a good response itself.
+    `own` whether the site has given a good response of its own.
     For fibers with memory (`AbstractMemory`) `history` is the accepted past, which `Field.accept` alone changes, and `since`
-    the macro time since then at which the state stands; both are empty for others.
+    the macro time between it and the present state; both are empty for others.
     """
 
     state: Any
@@ -46,36 +46,47 @@ class Pace(NamedTuple):
 
 
 class AbstractDriver(eqx.Module):
-    """How ONE fiber keeps up with its condition during one macro step. Not to be confused with the macro time stepper.
+    """How one fiber follows its condition during one macro step. The macro time stepper is something else.
 
-    A fiber with memory is handed over as the memoryless problem of its step (`AbstractMemory.increment`).
+    Of a fiber with memory, drivers see the memoryless problem of its step (`AbstractMemory.increment`).
     """
 
     @property
     @abc.abstractmethod
     def slaved(self) -> bool:
-        """True where the response is a function of the condition alone, so that it may be asked for at every macro stage."""
+        """True where the response is a function of the condition alone, so that every macro stage computes it anew."""
 
     @abc.abstractmethod
     def prepare(self, fiber: AbstractFiber) -> AbstractFiber:
-        """The fiber in the form this driver advances; raises `Mismatch` where it cannot."""
+        """The fiber in the form that this driver advances. Raises `Mismatch` for a fiber that it cannot advance."""
 
     @abc.abstractmethod
     def begin(self, fiber, link: Callable | None, condition, key: PRNGKeyArray, samples: int) -> tuple[Any, Any]:
-        """State and memory at the start; `samples` is the number of stored values that a window of this run needs."""
+        """State and memory at the start; `samples`: the number of stored values that averages of this run need."""
 
     @abc.abstractmethod
     def advance(
         self, fiber, link: Callable | None, state, memory, condition, dt: Float[Array, ""], key: PRNGKeyArray, attempt
     ) -> tuple[Any, Any, Any, Outcome]:
-        """State, memory, response and outcome after the macro time `dt`.
+        """One fiber advanced under a held condition.
 
-        `attempt` counts from 0, as a number or a traced integer; the second try takes a safer setting.
+        Args:
+            fiber: As `prepare` gave it.
+            link: That of the bundle, or None for the fiber's own.
+            state: The microstate.
+            memory: What this driver stores, such as values for averages.
+            condition: What the fiber is held at.
+            dt: Macro time.
+            key: Key of this evaluation and site.
+            attempt: 0 at first, a number or a traced integer; 1 after a failure, where a safer setting is used.
+
+        Returns:
+            State, memory, response and outcome after `dt`.
         """
 
     @abc.abstractmethod
     def respond(self, fiber, link: Callable | None, state, memory, condition) -> Any:
-        """The response to a `condition` at fixed state (a slaved driver: at equilibrium, the state being in it already)."""
+        """The response to a `condition` at fixed state; of a slaved driver at a state that is in equilibrium already."""
 
     def follow(self, fiber, link: Callable | None, state, memory, condition) -> Any:
         """The same, as the function of the condition whose derivative is the fiber's tangent."""
@@ -91,12 +102,12 @@ class AbstractDriver(eqx.Module):
 
     @property
     def coupled(self) -> bool:
-        """True where fibers come to equilibrium along with the macro model, and not within each of its evaluations."""
+        """True where fibers reach equilibrium together with the macro model, and not within each of its evaluations."""
         return False
 
     @property
     def pace(self) -> "Pace | None":
-        """How the fibers' own time runs, for drivers that carry states in time; None for slaved ones."""
+        """Substeps, clock and limit of scale separation, for drivers that carry states in time; None for slaved ones."""
         return None
 
     def samples(self, dt: float) -> int:
@@ -105,7 +116,7 @@ class AbstractDriver(eqx.Module):
 
 
 if TYPE_CHECKING:
-    # What a driver over all sites is handed: defined in `field`, which builds on this module.
+    # What a driver over all sites receives. `field` makes it, and imports this module.
     from typing import Protocol
 
     class Chosen(Protocol):
@@ -117,8 +128,8 @@ if TYPE_CHECKING:
 class AbstractSectionDriver(AbstractDriver):
     """A driver that sees all sites at once: tables, clusters, shared work.
 
-    Decisions are made on replicated data in the order of the sites, so that results depend on no chunk and on no number of
-    devices; `advance` still says how one chosen fiber is advanced.
+    Decisions are made on replicated data in the order of the sites, so that results do not depend on chunks or on the number
+    of devices. `advance` still says how one chosen fiber is advanced.
     """
 
     @abc.abstractmethod
@@ -129,16 +140,19 @@ class AbstractSectionDriver(AbstractDriver):
 
         Args:
             solve: `solve(mask, section, conditions, capacity)` advances the sites where `mask` (rows,) holds, `capacity` at a
-                time, each with failures isolated and one retry; the rows of other sites come back as they were.
+                time, each with failures isolated and one retry; the rows of other sites are returned unchanged.
             ids: Global site numbers (rows,); padded rows at the end repeat the last site.
-            section: As the step before left it, rows of all sites.
+            section: That after the last step, rows of all sites.
             conditions: A tree with a leading axis (rows,), the same on all devices.
             dt: Macro time.
+
+        Returns:
+            The section, all rows.
         """
 
 
 def check_finite(response, out: Outcome) -> Outcome:
-    """The outcome, marked as non-finite where the response is, unless it already says why."""
+    """The outcome, marked as non-finite where the response is, unless its code already gives the reason."""
     good = trees.isfinite(response)
     known = (out.result == Result.OUT_OF_RANGE) | (out.result >= OWN_CODES)
     result = jnp.where(good | known, out.result, jnp.int32(Result.NONFINITE))

@@ -19,7 +19,7 @@ from fiberax.numerics.result import Outcome, outcome
 
 
 class _System(eqx.Module):
-    """What the implicit function theorem needs of a fiber, free of closures over values being differentiated."""
+    """What the implicit function theorem needs of a fiber, without closures over values that are being differentiated."""
 
     solve: Any  # (parameters, guess) -> (unknowns, Outcome)
     rest: Any  # (unknowns, parameters) -> like unknowns

@@ -1,4 +1,4 @@
-"""Errors meant for the person who runs the program: each message names the value, the place and the remedy."""
+"""Errors for users. Each message names the value, the place and the remedy."""
 
 
 class FiberaxError(Exception):
@@ -14,7 +14,7 @@ class Mismatch(BadInput):
 
 
 class MissingExtra(FiberaxError, ImportError):
-    """An optional dependency is absent; the message names the extra that brings it."""
+    """An optional dependency is not installed; the message names the extra that contains it."""
 
 
 class FiberFailure(FiberaxError, RuntimeError):
@@ -30,4 +30,4 @@ class StabilityLost(FiberaxError, RuntimeError):
 
 
 class NotConverged(FiberaxError, RuntimeError):
-    """The macro solve (steady state or implicit step) did not converge."""
+    """The macro solve (a steady state or an implicit step) did not converge."""

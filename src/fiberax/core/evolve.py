@@ -40,21 +40,41 @@ def evolve(
     start: Snapshot | None = None,
     allow_unstable: bool = False,
 ) -> Solution:
-    """Advance a bundle from `t0` to `t1` (macro time).
+    """Advance a bundle in time, macrostate and fibers together.
 
-    Between save times (`saveat`, increasing; default: `t1` alone) the steps are equal and no longer than `dt`. `key` seeds all
-    noise (default key 0). `stepper` is the macro scheme, by default one that suits the model (`Heun()`). `progress` is called
-    with a `Report`, `checkpoint` is handed records and snapshots, `start` is a snapshot to go on from, and `macro0` then the
-    one that its run began with. Up to the share `fail_fraction` of the sites may fail and stay on their last good response;
-    one that never had one takes that of the nearest site. Under jit, grad or vmap the same loop runs as a
-    differentiable scan, without retries, progress and checkpoints. Ctrl-C ends the run after a snapshot.
+    Under jit, grad or vmap the same steps run as a differentiable scan, without retries, progress and checkpoints. Ctrl-C ends
+    the run after a snapshot.
 
-    The margins of fibers that have one (`AbstractMonitored.stability_margin`) are looked at at save times; where one is not
-    positive the run ends with `StabilityLost`, unless `allow_unstable`. An explicit stepper beyond its stability limit and
-    rest points that are unstable are warned of.
+    Args:
+        bundle: Macro model, fiber, link and transport.
+        driver: How fibers follow their conditions.
+        macro0: The macrostate at `t0`, a tree of finite arrays.
+        t0: Start, macro time.
+        t1: End, macro time.
+        dt: Longest macro step. Between two save times steps are equal.
+        saveat: Increasing save times from `t0` to `t1`; None for `t1` alone.
+        key: Seed of all noise, default key 0.
+        stepper: Macro scheme; None for `IMEX()` or `Extrapolation()` where the kind of model needs it, else `Heun()`.
+        placement: Devices and chunks.
+        fail_fraction: Share of the sites that may fail, 0 to 1. Failed sites keep their last good response; a site that never
+            had one uses that of the nearest site.
+        progress: Called with a `Report` from time to time.
+        checkpoint: Receives records and snapshots.
+        start: A snapshot to go on from; `macro0` is then the one that its run began with.
+        allow_unstable: Whether to go on where a stability margin (`AbstractMonitored`) is not positive at a save time.
 
-    Raises `Mismatch` and `BadInput` before anything is computed, `FiberFailure`, `NonFiniteMacro`, `NotConverged` and
-    `StabilityLost` later.
+    Returns:
+        The solution at the save times.
+
+    Raises:
+        Mismatch: The pieces do not fit; before anything is computed.
+        BadInput: Numbers that cannot be computed with; before anything is computed.
+        FiberFailure: More fibers failed than allowed.
+        NonFiniteMacro: The macrostate is not finite.
+        NotConverged: An implicit step did not converge.
+        StabilityLost: A stability margin is not positive.
+
+    Warns with `StepLimitWarning`, `UnstableRestWarning` and `ScaleSeparationWarning`.
     """
     plan = schedule(t0, t1, dt, saveat)
     field, macro0, response, samples = assemble(bundle, driver, macro0, plan, key, placement)

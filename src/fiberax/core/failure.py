@@ -1,4 +1,4 @@
-"""The messages with which a run stops: what failed, where, and what to try."""
+"""Messages of runs that stop: what failed, where, and what to try."""
 
 from typing import Any, NamedTuple, NoReturn
 
@@ -14,7 +14,7 @@ from fiberax.core.stiffness import stiffness_of
 from fiberax.numerics.result import text_of
 
 FAILED, NONFINITE, NOT_CONVERGED = 1, 2, 3
-_GROWTH = 1e4  # a macrostate that grew by more has not moved, it has blown up
+_GROWTH = 1e4  # growth of the macrostate beyond which it is taken to be unstable
 _AT_OWN_RISK = "Stop at a smaller load, or go on at your own risk with allow_unstable=True."
 
 
@@ -32,7 +32,7 @@ def raise_failure(status: int, field: Field, carry: Any, t: float, dt: float, li
     before, now = _size(begun.macro), _size(carry.macro)
     if status in (FAILED, NONFINITE) and now > _GROWTH * max(before, 1e-300):
         raise NonFiniteMacro(
-            f"The macrostate grew from {before:.3g} to {now:.3g} {where} and took the fibers out of their range. "
+            f"The macrostate grew from {before:.3g} to {now:.3g} {where} and the fibers failed there. "
             f"{_step_advice(field, begun, t, dt)}"
         )
     if status == FAILED:
@@ -40,7 +40,7 @@ def raise_failure(status: int, field: Field, carry: Any, t: float, dt: float, li
     if status == NONFINITE:
         if _without_response(field, carry.section):
             message = fiber_message(field, carry.macro, carry.section, where, limit)
-            raise FiberFailure(f"{message} It never gave a response that the run could go on with.")
+            raise FiberFailure(f"{message} The run has no earlier response of it to go on with.")
         raise NonFiniteMacro(f"The macrostate is not finite {where}. {_step_advice(field, begun, t, dt)}")
     raise NotConverged(
         f"Newton for the macro step did not converge {where}. Use a smaller dt, a looser tolerance of the stepper, "
@@ -81,7 +81,7 @@ def fiber_message(field: Field, macro, section, where: str, limit: int) -> str:
 
 
 def demand_stability(field: Field, macro, section, margins, where: str, remedy: str = _AT_OWN_RISK) -> None:
-    """Raise `StabilityLost`, with its `remedy`, if any margin (sites,) is not positive; NaN is no matter of this."""
+    """Raise `StabilityLost`, with the `remedy`, if any margin (sites,) is not positive; NaN is ignored."""
     values = np.asarray(to_host(margins))
     lost = np.flatnonzero(values <= 0.0)
     if lost.size == 0:
@@ -104,7 +104,7 @@ def _place(field: Field, site: int) -> str:
 
 
 def _step_advice(field: Field, begun: Begun, t, dt) -> str:
-    """What `stiffness` says of the macrostate that the run began with; later ones are spoilt."""
+    """What `stiffness` says of the macrostate that the run began with; the present one is no longer meaningful."""
     try:
         section = field.begin(begun.macro, begun.response, begun.samples)
         if field.driver.slaved:
@@ -112,7 +112,7 @@ def _step_advice(field: Field, begun: Begun, t, dt) -> str:
         found = stiffness_of(field, begun.macro, section, t)
     except FiberaxError:
         raise
-    except Exception:  # the advice is a courtesy: whatever spoils it must not hide the message
+    except Exception:  # an error in the advice must not hide the message
         return "Use a smaller dt, or an implicit stepper."
     if not np.isfinite(found.step):
         return "The fibers set no step limit at the start: look at the source and the boundary values."

@@ -1,6 +1,6 @@
-"""Kinds of fibers: the microstructure at one site, written once, without a word about space, batches or devices.
+"""Kinds of fibers: the microstructure at one site. A fiber knows nothing of space, batches or devices.
 
-A kind says what the mathematics is (section 2 of the paper). What a fiber can do besides is a type of its own
+A kind says what the mathematics is (section 2 of the paper). What a fiber can do beyond that is a type of its own
 (`capabilities`), and how something is computed is an object that it proposes (`strategies`).
 """
 
@@ -23,14 +23,33 @@ History = Any
 
 
 class AbstractFiber(eqx.Module):
-    """One microstructure model. Its state and its condition are any pytrees of arrays."""
+    """One microstructure model, at one site. State, condition and response are any pytrees of arrays, without a site axis."""
 
     @abc.abstractmethod
     def init(self, condition: Condition, key: PRNGKeyArray) -> State:
-        """A state to begin with under `condition`; it need not be in equilibrium."""
+        """A state to begin with.
+
+        Args:
+            condition: What the fiber is held at.
+            key: Key of jax.random, for states that begin at random.
+
+        Returns:
+            A state whose shapes and types do not depend on values. It need not be in equilibrium.
+        """
 
     def link(self, state: State, condition: Condition) -> Response:
-        """The response A = 𝒜(U, u) of (2.7) that this fiber gives by itself; used where no other link is handed in."""
+        """The response A = 𝒜(U, u) of (2.7), used where a bundle has no other link.
+
+        Args:
+            state: As `init` gives it.
+            condition: What the fiber is held at.
+
+        Returns:
+            The response, in the fiber's units.
+
+        Raises:
+            Mismatch: The fiber defines no link.
+        """
         raise Mismatch(
             f"{type(self).__name__} has no link of its own. Define {type(self).__name__}.link(state, condition), "
             "or pass link=function(fiber, state, condition)."
@@ -42,7 +61,7 @@ class AbstractFiber(eqx.Module):
         return Linear()
 
     def remedy(self, result: int) -> str:
-        """What a user of this fiber can do about a result code of `fx.Result` or of its own, in words; empty for nothing."""
+        """In words, what a user can do about a result code of `fx.Result` or of the fiber's own; empty by default."""
         return ""
 
 
@@ -51,7 +70,15 @@ class AbstractFlow(AbstractFiber):
 
     @abc.abstractmethod
     def rate(self, state: State, condition: Condition) -> State:
-        """du/dτ, a tree like `state`, in state units per unit of fiber time."""
+        """The flow under a held condition.
+
+        Args:
+            state: u.
+            condition: U.
+
+        Returns:
+            du/dτ, a tree like `state`, in units of the state per unit of fiber time. Zero in equilibrium.
+        """
 
     @property
     def solver(self) -> AbstractSolver | None:
@@ -64,16 +91,21 @@ class AbstractEnergy(AbstractFiber):
 
     @abc.abstractmethod
     def energy(self, state: State, condition: Condition) -> Float[Array, ""]:
-        """W(U, u), per unit reference volume."""
+        """W(U, u), a scalar, per unit reference volume, twice differentiable.
+
+        Args:
+            state: u.
+            condition: U.
+        """
 
     def constraint(self, state: State, condition: Condition) -> Float[Array, " k"]:
-        """g(u, U), a vector that must vanish; none by default."""
+        """g(u, U), a vector (k,) that must vanish; k = 0 by default."""
         return jnp.zeros((0,))
 
     def metric(self, state: State) -> State | float:
-        """Mass of each entry of the state (a number, or a tree like `state`), so that friction and norms have a meaning.
+        """Mass of each entry of the state, a number or a tree like `state`: it gives norms and friction their units.
 
-        Grid fields give the cell volume: then the relaxation (4.1) does not change with the resolution.
+        Fields on a grid give the volume of a cell. Then the relaxation (4.1) does not depend on the resolution.
         """
         return 1.0
 
@@ -93,34 +125,52 @@ class AbstractEnergy(AbstractFiber):
 
 
 class AbstractMemory(AbstractFiber):
-    """A fiber whose step starts from an accepted past: plasticity, viscosity, damage (generalised standard materials).
+    """A fiber with a history: plasticity, viscosity, damage (generalised standard materials).
 
     One step of length dt from the history minimises W(U, u) + dt R((u − u_n)/dt): `increment` returns that problem, which
     has no memory, as an ordinary energy fiber. Every trial of a Newton iteration, of a line search or of a stage starts from
-    the same history; `accept` changes it once for each step that is kept (Halphen and Nguyen, J. Mécanique 14, 1975).
+    the same history. `accept` changes it once for each step that is kept (Halphen and Nguyen, J. Mécanique 14, 1975).
     """
 
     @abc.abstractmethod
     def begin(self, condition: Condition) -> History:
-        """The past of a fiber to which nothing has happened yet, any pytree of arrays."""
+        """The history at the start, any pytree of arrays."""
 
     @abc.abstractmethod
     def increment(self, history: History, dt: Float[Array, ""]) -> AbstractEnergy:
-        """The problem of one step of length `dt` (macro time, 0 must work: nothing flows) from `history`."""
+        """The problem of one step.
+
+        Args:
+            history: That at the start of the step.
+            dt: Length of the step, macro time. It may be 0: then nothing flows.
+
+        Returns:
+            An energy fiber without memory, whose minimum is the state at the end of the step.
+        """
 
     @abc.abstractmethod
     def accept(self, history: History, state: State, condition: Condition, dt: Float[Array, ""]) -> History:
-        """The history after the step of length `dt` that ended in `state` under `condition`."""
+        """The history after a step that is kept.
+
+        Args:
+            history: That at the start of the step.
+            state: The state at its end, in equilibrium with `condition`.
+            condition: The condition at its end.
+            dt: Its length, macro time.
+
+        Returns:
+            A tree like `history`.
+        """
 
     def dissipated(self, history: History) -> Float[Array, ""]:
-        """The energy dissipated so far, per unit reference volume, for the energy law; zero by default."""
+        """The energy dissipated so far, a scalar per unit reference volume; zero by default."""
         return jnp.zeros(())
 
     def init(self, condition, key):
         return self.increment(self.begin(condition), jnp.zeros(())).init(condition, key)
 
     def link(self, state, condition):
-        """The response of a step of length zero from the virgin history; runs use that of their own step."""
+        """The response of a step of length zero from the history at the start; runs use that of their own step."""
         return self.increment(self.begin(condition), jnp.zeros(())).link(state, condition)
 
 
@@ -129,32 +179,42 @@ class AbstractDynamic(AbstractFiber):
 
     @abc.abstractmethod
     def step(self, state: State, condition: Condition, dt: Float[Array, ""], key: PRNGKeyArray) -> State:
-        """The state after the time `dt` (fiber time) under a held condition."""
+        """The state after one step under a held condition.
+
+        Args:
+            state: That at the start of the step.
+            condition: What the fiber is held at.
+            dt: Length of the step, fiber time.
+            key: Key of jax.random, the only source of noise.
+
+        Returns:
+            A tree like `state`.
+        """
 
     @property
     def implicit(self) -> bool:
-        """Whether a step solves equations; a look at failures after each step then costs next to nothing."""
+        """Whether a step solves equations. Looking for failures after each step is then a small part of the cost."""
         return False
 
     def timestep(self, condition: Condition) -> Float[Array, ""] | None:
-        """A step (fiber time) that the fiber's scheme bears and resolves under `condition`; None where it cannot tell."""
+        """A step (fiber time) that is stable and accurate under `condition`; None where the fiber does not know one."""
         return None
 
     def verdict(self, state: State) -> Int[Array, ""]:
-        """Result code of a state: 0 while all is well, else one of `fx.Result` or a code of the fiber's own from 100 on.
+        """Result code of a state: 0 for success, else one of `fx.Result` or a code of the fiber's own from 100 on.
 
-        What can only be seen during a step (a list that overflowed, a bond that broke) is kept in the state. It is read at
-        the end of every block of steps; `remedy` puts it into words.
+        A fiber that finds a failure during a step (a list that overflowed, a bond that broke) keeps it in the state. The code
+        is read at the end of every block of steps, and `remedy` puts it into words.
         """
         return jnp.zeros((), jnp.int32)
 
     def relaxation_time(self, condition: Condition) -> Float[Array, ""] | None:
-        """Time (fiber time) of the slowest relaxation under a held condition; None where it has to be measured."""
+        """Time of the slowest relaxation under a held condition (fiber time); None where it has to be measured."""
         return None
 
 
 class AbstractStochastic(AbstractDynamic):
-    """A dynamic fiber that draws noise in `step`; it owns its weak scheme. All its randomness comes from `key`."""
+    """A dynamic fiber that draws noise in `step`, by a weak scheme of its own. All its noise comes from `key`."""
 
 
 class FlowFiber(AbstractFlow):

@@ -1,7 +1,7 @@
-"""`Fibers`: the fibers of many sites and the section they carry, for anybody's loop; see docs/coupling.md.
+"""`Fibers`: the fibers of many sites and their section, for loops outside of this library; see docs/coupling.md.
 
-A section is a value. To advance it is a trial; to keep the result is to commit it. Repeated trials from one section give
-equal digits, random fibers and fibers with memory included. No host, no time loop and no macro model is needed.
+A section is a value. To advance it is a trial; to keep the result is to accept it. Repeated trials from one section give
+the same digits, also for random fibers and fibers with memory. No macro model and no time loop is needed.
 """
 
 import functools
@@ -44,8 +44,12 @@ class Held(AbstractMacro):
 class Carried(NamedTuple):
     """The section of `Fibers`: every leaf has one row for each site.
 
-    `sites`: states, memories, histories, last good responses and outcomes; `ids`: global site numbers; `step`: how many times
-    each row has been advanced. Noise belongs to (key, step, id), so it goes with the rows.
+    Args:
+        sites: States, memories, histories, last good responses and outcomes.
+        ids: Global site numbers (rows,).
+        step: How many times each row has been advanced (rows,).
+
+    Noise depends on key, `step` and `ids`, so it moves with the rows.
     """
 
     sites: Section
@@ -54,11 +58,16 @@ class Carried(NamedTuple):
 
 
 class Answer(eqx.Module):
-    """What fibers say of the conditions they were held at; every array has one row for each site.
+    """The answer of fibers to their conditions; every array has one row for each site.
 
-    `response`: of failed sites the last good one, NaN where there never was one. `tangent`: dA/dU, response axes first, or
-    None where it was not asked for. `result`: codes of `fx.Result`. `energy`: of energy fibers, per unit reference volume,
-    else None. `stderr`: standard error of the response, a tree like it, or None. `steps`, `residual` (relative): of the solves.
+    Args:
+        response: The response; of failed sites the last good one, NaN where there never was one.
+        tangent: dA/dU, response axes first; None where it was not asked for.
+        result: Codes of `fx.Result` or of the fiber's own (rows,).
+        energy: Energies (rows,) per unit reference volume; None where fibers have none.
+        stderr: Standard error of the response, a tree like it; None where fibers are not random.
+        steps: Steps of the solves (rows,).
+        residual: Relative residuals of the solves (rows,).
     """
 
     response: Any
@@ -70,7 +79,7 @@ class Answer(eqx.Module):
     residual: jax.Array
 
     def raise_if_failed(self) -> None:
-        """Raise `FiberFailure` where a result is not 0, with the first such row."""
+        """Raise `FiberFailure` where a result is not 0; the message names the first such row."""
         codes = np.asarray(self.result)
         bad = np.flatnonzero(codes)
         if bad.size:
@@ -91,7 +100,7 @@ class _Both(AbstractOuterLink):
 
 
 def settled(field: Field, step, conditions, section: Section, dt, ids=None, tangent: bool = False) -> tuple[Section, Answer]:
-    """`section` (padded rows) advanced under `conditions`, and the answer there; histories are not yet moved on."""
+    """`section` (padded rows) advanced under `conditions`, and the answer there; histories stay as they were."""
     section = section._replace(outcome=jax.tree.map(jnp.zeros_like, section.outcome))
     if at_once(field):
         pair = eqx.tree_at(lambda f: f.bundle.link, field, _Both(), is_leaf=lambda x: x is None)
@@ -123,16 +132,20 @@ class Fibers:
 
     Args:
         fiber: Any fiber.
-        driver: How fibers keep up with their conditions; its micro steps fill the time of an `advance`.
+        driver: How fibers follow their conditions; its micro steps divide the time of one `advance`.
         conditions: An example: a tree whose leaves have a leading axis over sites (rows). Other numbers of rows are possible.
         link: As in `fx.Bundle`.
         noise: "independent" (the default) or "shared", as in `fx.Bundle`.
         key: Seed of all noise, default key 0.
-        ids: Global site numbers (rows,), by default 0, 1, ...: what tells the noise of sites apart. Each rank of a host
-            with several processes hands in the numbers of its own rows.
+        ids: Global site numbers (rows,), by default 0, 1, ...; the noise of a site depends on its number. Each rank of a
+            program with several processes gives the numbers of its own rows.
         placement: Devices and chunks.
 
-    Works under jit, grad and vmap; a failed fiber is then not tried a second time. Raises `Mismatch` and `BadInput`.
+    Raises:
+        Mismatch: Fiber, link, driver and conditions do not fit.
+        BadInput: A bad key, or bad site numbers.
+
+    Works under jit, grad and vmap; a failed fiber is then not tried a second time.
 
     More than five public methods: a section can be begun, advanced, asked, stored and rearranged.
     """
@@ -163,10 +176,18 @@ class Fibers:
         self._programs: dict[tuple, Callable] = {}
 
     def begin(self, conditions: Any, ids: Any = None, dt: float | None = None) -> Carried:
-        """A fresh section: the fibers' own `init` under `conditions` (rows first).
+        """A new section: the fibers' own `init`.
 
-        `ids`: as for `Fibers`, needed where the number of rows is another one. `dt`: the time of one `advance`, for drivers
-        that average over a window of stored values. Raises `BadInput`.
+        Args:
+            conditions: A tree, rows first.
+            ids: As for `Fibers`; needed where the number of rows differs from that of `Fibers`.
+            dt: The time of one `advance`, macro time, for drivers that average over a window of stored values.
+
+        Returns:
+            The section. It has no responses yet: NaN.
+
+        Raises:
+            BadInput: Conditions or site numbers that do not fit.
         """
         conditions = as_floats(conditions)
         if dt is None and self.driver.samples(math.inf) == 0 < self.driver.samples(1.0):
@@ -190,8 +211,18 @@ class Fibers:
     ) -> tuple[Carried, Answer]:
         """The section after exactly the macro time `dt` under `conditions`, and the answer there.
 
-        A slaved driver (`Quasistatic`) solves; `Seamless` takes its micro steps. `section` itself stays as it is, unless
-        `donate` gives its memory away. Keeping the new section commits the step: histories start from it the next time.
+        `Quasistatic` solves; `Seamless` takes its micro steps. To keep the new section is to accept the step: the next one
+        starts from its histories.
+
+        Args:
+            section: Not changed, unless it is donated.
+            conditions: A tree, rows first, as many as in `section`.
+            dt: Macro time, at least 0.
+            tangent: Whether the answer has the tangent.
+            donate: Whether the memory of `section` may be reused; it must not be used any more.
+
+        Raises:
+            BadInput: Conditions that do not fit the section.
         """
         conditions = as_floats(conditions)
         rows = self._rows(conditions, section)
@@ -205,7 +236,7 @@ class Fibers:
         return self._run(("advance", rows, tangent, donate), run, (section, conditions, dt), (0,) if donate else ())
 
     def respond(self, section: Carried, conditions: Any, tangent: bool = False) -> Answer:
-        """What the fibers answer at the states they have, under `conditions`; nothing is advanced."""
+        """The answer at the present states under `conditions` (rows first); nothing is advanced. Raises `BadInput`."""
         conditions = as_floats(conditions)
         rows = self._rows(conditions, section)
 
@@ -217,7 +248,7 @@ class Fibers:
         return self._run(("respond", rows, tangent), run, (section, conditions), ())
 
     def save(self, section: Carried) -> dict[str, np.ndarray]:
-        """The section as numpy arrays by name, one row for each site: for npz, HDF5, msgpack or a message."""
+        """The section as numpy arrays by name, one row for each site: for npz, HDF5 or messages between processes."""
         return {name.lstrip("_"): np.asarray(leaf) for name, leaf in named_leaves(to_host(section))}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> Carried:
@@ -259,12 +290,12 @@ class Fibers:
         return 1
 
     def take(self, section: Carried, rows: Any) -> Carried:
-        """The section of some rows, in their order."""
+        """The section of some rows (numbers from 0), in their order."""
         rows = jnp.asarray(rows)
         return jax.tree.map(lambda x: x[rows], section)
 
     def put(self, section: Carried, rows: Any, other: Carried) -> Carried:
-        """`section` with `rows` replaced by those of `other`; rows behind the last one are added, without gaps.
+        """`section` with `rows` replaced by those of `other`; numbers behind the last row add rows, without gaps.
 
         Raises `BadInput`.
         """
@@ -319,9 +350,9 @@ class Fibers:
         return self._fields[rows, retry]
 
     def _run(self, name: tuple, function: Callable, arguments: tuple, donated: tuple[int, ...]) -> Any:
-        """`function(field, ...)`, compiled once for each name with the field closed over: to hand it in costs a millisecond.
+        """`function(field, ...)`, compiled once for each name; the field is in its closure, since as an argument it costs 1 ms.
 
-        Without retries where what is given, or the fiber itself, is being differentiated.
+        Without retries where the arguments, or the fiber itself, are being differentiated.
         """
         if self.traced or any(trees.is_tracer(x) for x in jax.tree.leaves(arguments)):
             return function(self._field(name[1], False), *arguments)
@@ -336,7 +367,7 @@ class Fibers:
 
 
 def as_floats(conditions: Any) -> Any:
-    """Conditions as floating-point arrays of jax; those that are such already come back as they are."""
+    """Conditions as floating-point arrays of jax."""
     kind = jnp.zeros(()).dtype
 
     def convert(x):

@@ -1,4 +1,4 @@
-"""The macro vector field with the fibers under it: what time steppers and the steady solver see of a bundle."""
+"""The macro vector field with its fibers: what time steppers and the steady solver see of a bundle."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,11 +24,11 @@ _ATTEMPTS = 2
 class Field(eqx.Module):
     """dU/dt = rate(t, U, A), A the responses of all fibers. Fiber failures are isolated here, site by site.
 
-    `retry` tries a failed fiber once more with the driver's safer setting and keeps its last good state and response. It is
-    off while JAX differentiates or traces the whole run, and in steps taken on trial; drivers that are not slaved then leave
-    the stored response and outcome as they are, since a link that failed shows in the macrostate.
+    With `retry` a failed fiber is tried once more with the driver's safer setting; if that fails too it keeps its last good
+    state and response. It is off while JAX differentiates or traces the whole run, and in steps taken on trial. Drivers that
+    are not slaved then keep the stored response and outcome, since a failed link makes the macrostate NaN.
 
-    More than five public methods: everything that is asked of all sites at once passes through here.
+    More than five public methods: everything about all sites at once is here.
     """
 
     bundle: Bundle
@@ -37,7 +37,7 @@ class Field(eqx.Module):
     sites: Sites
     key: jax.Array
     retry: bool = eqx.field(static=True)
-    borrow: bool = eqx.field(static=True, default=False)  # whether sites without a response take the nearest one
+    borrow: bool = eqx.field(static=True, default=False)  # whether sites without a response use the nearest one
 
     @property
     def remembers(self) -> bool:
@@ -61,7 +61,7 @@ class Field(eqx.Module):
         shapes = jax.eval_shape(one, self.key, jax.tree.map(lambda x: x[0], conditions))
         empty = jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), shapes)
 
-        shared = self.bundle.noise == "shared"  # fields over the sites have to be smooth from the first
+        shared = self.bundle.noise == "shared"  # states must be smooth over the sites from the start
 
         def chunk(ids, section, conditions):
             return each_keyed(one, site_keys(self.key, jnp.uint32(2**32 - 1), ids, shared), conditions)
@@ -75,7 +75,7 @@ class Field(eqx.Module):
     def advance(self, step, macro, section: Section, dt, stage: Any = 0, ids: jax.Array | None = None) -> Section:
         """Every fiber one step of its driver, held at the conditions that `macro` sets.
 
-        `dt`: macro time; for a slaved driver that since the last accepted step, which only fibers with memory see. `step`
+        `dt`: macro time; for a slaved driver that since the last accepted step, which only fibers with memory use. `step`
         and `stage` number the evaluation: no two of them share noise. `step` is one number, or one for each row; `ids` are
         global site numbers (padded rows), by default 0, 1, ....
         """
@@ -119,7 +119,7 @@ class Field(eqx.Module):
         return each_keyed(one, keys, state, memory, past, conditions)
 
     def _advanced(self, ids, section: Section, inputs, dt, stage) -> Section:
-        """One chunk advanced: failed fibers once more, and what fails twice keeps its last good state and response."""
+        """One chunk advanced; failed fibers are tried once more, then keep their last good state and response."""
         past = (section.history, section.since)
 
         def run(attempt):
@@ -141,18 +141,18 @@ class Field(eqx.Module):
 
             start = (jnp.zeros((), jnp.int32), section, jnp.ones(ids.shape, bool))
             new = jax.lax.while_loop(lambda c: jnp.any(c[2]) & (c[0] < _ATTEMPTS), attempt, start)[1]
-        # A fiber that failed at one stage of a macro step has failed in that step.
+        # A fiber that fails at one stage of a macro step counts as failed in that step.
         return new._replace(outcome=jax.tree.map(jnp.maximum, section.outcome, new.outcome))
 
     def accept(self, step, macro, section: Section, dt) -> Section:
-        """The section after a macro step of length `dt` that ended at `macro` and is kept: histories move on, once.
+        """The section after a macro step of length `dt` that ended at `macro` and is kept: histories change, once.
 
         Fibers with memory are solved at that macrostate, from the history before the step; one that fails keeps its history.
         """
         return self.commit(macro, self.advance(step, macro, section, dt)) if self.remembers else section
 
     def commit(self, macro, section: Section) -> Section:
-        """`accept` of a section that stands at `macro` already, the time `section.since` after its history."""
+        """`accept` of a section that is solved at `macro` already, the time `section.since` after its history."""
         if not self.remembers:
             return section
         conditions = self.sites.pad(self.bundle.macro.conditions(macro))
@@ -174,7 +174,7 @@ class Field(eqx.Module):
 
         def moved(state):
             new = transport.apply(self.bundle.macro, self.bundle.fiber, self.sites.trim(state), macro, t, span)
-            if self.retry:  # a site whose neighbour has failed must not take over what is not finite
+            if self.retry:  # numbers of a failed neighbour that are not finite must not spread
                 new = trees.where_site(jax.vmap(trees.isfinite)(new), new, self.sites.trim(state))
             return self.sites.pad(new)
 
@@ -201,8 +201,8 @@ class Field(eqx.Module):
     ) -> tuple[Any, Section]:
         """dU/dt; a slaved driver solves its fibers here, another one links their carried states.
 
-        `dt`: time since the last accepted step. `equation(t, macro, response)`: what is asked of the macro model, by default
-        its `rate`. `stage`: number of this evaluation within the step.
+        `dt`: time since the last accepted step. `equation(t, macro, response)`: the function of the macro model to evaluate,
+        by default its `rate`. `stage`: number of this evaluation within the step.
         """
         equation = self.bundle.macro.rate if equation is None else equation
         if self.driver.slaved:
@@ -252,13 +252,13 @@ class Field(eqx.Module):
         return self.over_sites(lambda fiber, state, *_: fiber.verdict(state), macro, section)
 
     def at_rest(self) -> "Field":
-        """The field of an inertial model as a function of the position alone; another field is what it is."""
+        """The field of an inertial model as a function of the position alone; other fields unchanged."""
         if not isinstance(self.bundle.macro, AbstractInertial):
             return self
         return dataclasses.replace(self, bundle=eqx.tree_at(lambda b: b.macro, self.bundle, AtRest(self.bundle.macro)))
 
     def linear_rate(self, t, macro, response, tangents):
-        """The map dU -> d rate, the fibers following through their `tangents`."""
+        """The map dU -> d rate, where fibers follow by their `tangents`."""
 
         def apply(direction):
             moved = jax.jvp(self.bundle.macro.conditions, (macro,), (direction,))[1]

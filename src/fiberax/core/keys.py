@@ -1,4 +1,4 @@
-"""Keys of jax.random as users hand them in."""
+"""Keys of jax.random as users give them."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from fiberax.core.errors import BadInput
 
 
 def typed_key(who: str, key: Any) -> jax.Array:
-    """A typed key of a typed or raw one; key 0 for None. Raises `BadInput` in the name of `who`."""
+    """A typed key from a typed or raw one; key 0 for None. Raises `BadInput`; the message begins with `who`."""
     if key is None:
         return jax.random.key(0)
     raw = not jnp.issubdtype(jnp.asarray(key).dtype, jax.dtypes.prng_key)

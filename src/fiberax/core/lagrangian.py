@@ -1,6 +1,6 @@
 """Energies under constraints: metric, multipliers, and the generalised Hellmann-Feynman force (4.6).
 
-Functions of an energy fiber with `energy(u, U)`, `constraint(u, U)` and `metric(u)`; they know nothing of solvers.
+Functions of an energy fiber with `energy(u, U)`, `constraint(u, U)` and `metric(u)`; they do not depend on solvers.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Links: what makes the response A out of a fiber's state (2.7), and wrappers, which hand links on to what they wrap."""
+"""Links: functions that compute the response A from a fiber's state (2.7); and the base of fibers that wrap another one."""
 
 import abc
 from collections.abc import Callable
@@ -11,11 +11,20 @@ from fiberax.core.lagrangian import hellmann_feynman
 
 
 class AbstractLink(eqx.Module):
-    """A link object. A plain function of (fiber, state, condition) is accepted wherever a link is."""
+    """A link object. Wherever a link is accepted, a plain function of (fiber, state, condition) is accepted too."""
 
     @abc.abstractmethod
     def __call__(self, fiber: AbstractFiber, state: Any, condition: Any) -> Any:
-        """The response of one fiber."""
+        """The response of one fiber.
+
+        Args:
+            fiber: The fiber, in its own units where it was rescaled.
+            state: Its state.
+            condition: What it is held at.
+
+        Returns:
+            A tree of arrays, as the macro model expects it.
+        """
 
 
 class AbstractOuterLink(AbstractLink):
@@ -23,7 +32,10 @@ class AbstractOuterLink(AbstractLink):
 
 
 class EnergyDerivative(AbstractLink):
-    """∂_U W − λ·∂_U g at fixed state by automatic differentiation: the generalised Hellmann-Feynman theorem (4.6)."""
+    """∂_U W − λ·∂_U g at fixed state, by automatic differentiation: the generalised Hellmann-Feynman theorem (4.6).
+
+    For energy fibers. Returns a tree like the condition.
+    """
 
     def __call__(self, fiber: AbstractEnergy, state, condition):
         return hellmann_feynman(fiber, state, condition)
@@ -32,13 +44,13 @@ class EnergyDerivative(AbstractLink):
 class AbstractWrapper(AbstractFiber):
     """A fiber around another one, `inner`, that changes its dynamics, its units or the number of its copies.
 
-    `inside`, `read` and `outside` are all that differs: by them a wrapper forwards whatever the inner fiber can do.
+    Wrappers differ in `inside`, `read` and `outside`; by these three they forward what the inner fiber can do.
     """
 
     inner: eqx.AbstractVar[AbstractFiber]
 
     def inside(self, condition: Any) -> Any:
-        """The condition that the inner fiber is held at."""
+        """The condition of the inner fiber."""
         return condition
 
     def read(self, function: Callable, state: Any, combine: Callable | None = None) -> Any:
@@ -62,7 +74,7 @@ class AbstractWrapper(AbstractFiber):
 
 
 def apply_link(link: Callable | None, fiber: AbstractFiber, state: Any, condition: Any) -> Any:
-    """The response through `link`, or the fiber's own link where `link` is None; wrappers hand it on to what they wrap."""
+    """The response through `link`, or the fiber's own link where `link` is None; wrappers apply it to the fiber inside."""
     if isinstance(fiber, AbstractWrapper) and not isinstance(link, AbstractOuterLink):
         return fiber.apply_link(link, state, condition)
     if link is None:

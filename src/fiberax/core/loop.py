@@ -1,4 +1,7 @@
-"""The time loop: jitted stretches of steps, and between them progress, snapshots, signals and failures."""
+"""The time loop: jitted stretches of steps, and between them progress, snapshots, signals and failures.
+
+A little more than 400 lines: one step, its repetition and what interrupts it are read together.
+"""
 
 import dataclasses
 import signal
@@ -36,14 +39,14 @@ _PAUSE = 0.3  # seconds of jitted work between two looks at progress, checkpoint
 
 
 class Watch(NamedTuple):
-    """Who is told of a run: `progress` called with reports, `checkpoint` handed records and snapshots; or None."""
+    """`progress`, called with reports, and `checkpoint`, which receives records and snapshots; either may be None."""
 
     progress: Any
     checkpoint: AbstractRecorder | None
 
 
 class Carry(NamedTuple):
-    """What the loop carries from step to step."""
+    """What the loop passes from step to step."""
 
     step: jax.Array
     last_dt: jax.Array
@@ -60,9 +63,9 @@ def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t
     if field.retry or field.driver.slaved:
         section = section._replace(outcome=jax.tree.map(jnp.zeros_like, section.outcome))
     if not (field.driver.slaved or stepper.moves_fibers):
-        # Leapfrog: fibers live at half steps, so that each of fiber, link and macro sees the others at its own midpoint.
+        # Leapfrog: fibers are at half steps, so that fiber, link and macro model each use the others at their midpoint.
         span = 0.5 * (carry.last_dt + dt)
-        # Transport before the fibers' own motion in one step and after it in the next: of second order, at the price of one.
+        # Transport before the fibers' own motion in one step, after it in the next: order 2 with one transport per step.
         late = carry.step % 2 == 1
         section = field.carry(section, carry.macro, t, jnp.where(late, 0.0, span))
         section = field.advance(carry.step, carry.macro, section, span)
@@ -76,7 +79,7 @@ def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t
     failed = count_failures(field.outcomes(accepted).result)
     status = jnp.where(failed > limit, FAILED, status)
     macro = trees.where(status == 0, macro, carry.macro)
-    # A refused step leaves no trace in histories.
+    # A refused step must not change histories.
     accepted = accepted._replace(history=trees.where(status == 0, accepted.history, carry.section.history))
     step = jnp.where(status == 0, carry.step + 1, carry.step).astype(carry.step.dtype)
     failures = carry.failures + jnp.where(status == 0, failed, 0)
@@ -84,7 +87,7 @@ def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t
 
 
 def _on_trial(field: Field, stepper: AbstractStepper, carry: Carry, start, first, count, dt) -> tuple[Carry, jax.Array]:
-    """`count` steps without a look at failures, and whether all is finite after them and no fiber reports a failure."""
+    """`count` steps without looking for failures, and whether all is finite after them and no fiber reports a failure."""
     bare = dataclasses.replace(field, retry=False)
 
     def body(k, carry):
@@ -136,7 +139,7 @@ def _run(static, carry: Carry) -> Carry:
 
 def begin(field: Field, macro, response, samples) -> Carry:
     """The carry before the first step; `response` gives the shape of one response, `samples` the stored values of averages."""
-    # NaN until the first good response: a site that never had one must not pass for zero.
+    # NaN until the first good response, so that no response cannot be mistaken for zero.
     section = field.begin(macro, response, samples)
     empty = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan) if jnp.issubdtype(x.dtype, jnp.inexact) else x, section.response)
     zero = jnp.zeros(())
@@ -146,7 +149,7 @@ def begin(field: Field, macro, response, samples) -> Carry:
 
 
 class Observed(NamedTuple):
-    """What belongs to the macrostate as it stands, sites first; all but the first two are None where there is none."""
+    """What belongs to the present macrostate, sites first; all but the first two are None where there is none."""
 
     response: Any
     result: jax.Array
@@ -157,7 +160,7 @@ class Observed(NamedTuple):
 
 
 def observe(field: Field, carry: Carry, t, dt, margins: bool = False, states: bool = False) -> Observed:
-    """Responses, results, energies and, where asked for, stability margins and states, at the macrostate as it stands."""
+    """Responses, results, energies and, where asked for, stability margins and states, at the present macrostate."""
     macro = carry.macro
     if field.driver.slaved:
         # At the end of a step: no time has passed since.
@@ -176,9 +179,9 @@ def observe(field: Field, carry: Carry, t, dt, margins: bool = False, states: bo
 
 
 def _caught_up(field: Field, carry: Carry, t) -> Section:
-    """Carried states moved the half step to the time of the macrostate, so that what is seen of the two belongs to one time.
+    """A copy with carried states advanced by half a step, to the time of the macrostate, for records.
 
-    Their own next step begins where they were. Averages are seen as they are: they lag by their kernel, and count whole steps.
+    The next step begins from the states before that. Averages stay as they are: they lag by their kernel.
     """
     if carry.section.memory:
         return carry.section
@@ -203,7 +206,7 @@ def _cheap(field: Field, carry: Carry) -> bool:
 
 
 def checksum(macro: Any) -> int:
-    """A number that tells macrostates apart."""
+    """A checksum of a macrostate."""
     code = 0
     for leaf in jax.tree.leaves(to_host(macro)):
         code = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), code)
@@ -211,7 +214,7 @@ def checksum(macro: Any) -> int:
 
 
 class Interrupt:
-    """SIGINT kept until the loop reaches a safe place; a second one ends the process at once."""
+    """Delays SIGINT until the loop reaches a safe place; a second one ends the process at once."""
 
     def __enter__(self):
         self.asked = False
@@ -299,13 +302,13 @@ class Loop:
         """One stretch, in jitted pieces of about `_PAUSE` seconds; the number of steps in a piece changes no digit."""
         after = before + stretch.steps
         if self.done >= after:
-            # A snapshot at the end of a stretch is taken before the record that belongs there.
+            # A snapshot at the end of a stretch is taken before its record.
             owed = self.plan.save_start + sum(s.save for s in self.plan.stretches if s.end <= stretch.end)
             if self.done == after and self.saved < owed:
                 self._record(carry, stretch.end, stretch.dt)
             return carry
         piece = BLOCK - self.done % BLOCK
-        carry = self._advance(carry, stretch, before, 0)  # compiles, so that the pieces that follow are timed right
+        carry = self._advance(carry, stretch, before, 0)  # compiles, so that the times of later pieces are right
         while self.done < after:
             self.monitor.look(carry, self.done, self._time(stretch), stretch)
             first = self.done_here == 0
@@ -373,7 +376,7 @@ class Loop:
         seen = _observe(self.field, carry, jnp.asarray(t), jnp.asarray(dt), not self.allow_unstable, wanted)
         record = Record(self.saved, t, *to_host((carry.macro, *seen)))
         self.saved += 1
-        self.records.append(record._replace(state=None))  # what is written need not stay in memory
+        self.records.append(record._replace(state=None))  # states are written, and need not stay in memory
         if self.checkpoint is not None:
             self.checkpoint.record(record)
         if seen.stability_margin is not None:

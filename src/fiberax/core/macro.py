@@ -1,7 +1,7 @@
 """Macroscale models: L(U; A) = 0 with the missing input A (2.5).
 
-`AbstractMacro` has more than five public methods because output, messages and Newton's method ask it more than its equation;
-all but `conditions` and `rate` have a default.
+`AbstractMacro` has more than five public methods because output, messages and Newton's method need more than the equation.
+All but `conditions` and `rate` have a default.
 """
 
 import abc
@@ -29,7 +29,7 @@ class Layout(NamedTuple):
 
 
 class Moving(NamedTuple):
-    """What has inertia, a macrostate or a microstate: its position and its velocity, trees of the same shape."""
+    """A macrostate or microstate with inertia: its position and its velocity, trees of the same shape."""
 
     position: Any
     velocity: Any
@@ -40,11 +40,27 @@ class AbstractMacro(eqx.Module):
 
     @abc.abstractmethod
     def conditions(self, macro: Macro) -> Any:
-        """What each fiber is held at: a tree whose leaves have a leading site axis."""
+        """What each fiber is held at.
+
+        Args:
+            macro: The macrostate.
+
+        Returns:
+            A tree whose leaves have a leading site axis.
+        """
 
     @abc.abstractmethod
     def rate(self, t: Float[Array, ""], macro: Macro, response: Any) -> Macro:
-        """dU/dt, a tree like `macro`; `response` has a leading site axis. A steady state has rate zero."""
+        """The rate of change of the macrostate; zero in a steady state.
+
+        Args:
+            t: Macro time, or the load of `fx.continuation`.
+            macro: The macrostate U.
+            response: The responses A of all fibers; leaves have a leading site axis.
+
+        Returns:
+            dU/dt, a tree like `macro`, in its units per unit of macro time.
+        """
 
     def precondition(self, residual: Macro, macro: Macro, response: Any, shift: Float[Array, ""]) -> Macro:
         """Approximation of (J − shift)⁻¹ residual, J = d rate/dU with fibers in equilibrium, linear in `residual`.
@@ -54,18 +70,18 @@ class AbstractMacro(eqx.Module):
         return residual
 
     def solve_linearised(self, t, residual: Macro, macro: Macro, response: Any, tangents: Any, shift) -> Macro | None:
-        """Solution w of (J − shift) w = residual, J = d rate/dU the fibers following by their `tangents` dA/dU (sites first).
+        """Solution w of (J − shift) w = residual; J = d rate/dU, where fibers follow by their `tangents` dA/dU (sites first).
 
-        For models that assemble and factorise J; None (the default) leaves it to Krylov iterations with `precondition`.
+        For models that assemble and factorise J. None (the default): Krylov iterations with `precondition` are used.
         """
         return None
 
     def admissible(self, macro: Macro) -> Bool[Array, ""]:
-        """False for a macrostate that Newton's line search must not step into (det(I + ∇u) ≤ 0 in elasticity)."""
+        """False for macrostates that Newton's line search must refuse (det(I + ∇u) ≤ 0 in elasticity)."""
         return jnp.asarray(True)
 
     def magnitude(self) -> float:
-        """Norm that Newton takes a smaller macrostate to have when it judges its updates: round-off of zero is no motion."""
+        """Least norm of the macrostate in Newton's test of its updates, so that round-off of a zero state passes it."""
         return 0.0
 
     def positions(self) -> np.ndarray | None:
@@ -81,24 +97,43 @@ class AbstractMacro(eqx.Module):
         return None
 
     def with_fiber(self, fiber: AbstractFiber) -> "AbstractMacro":
-        """This model with `fiber`, for models that take numbers from the fiber where none were given; by default itself."""
+        """This model with numbers of `fiber` where none were given; by default itself."""
         return self
 
 
 class AbstractSemiImplicit(AbstractMacro):
-    """A model in two parts, dU/dt = N(t, U, A) + L U within constraints; L and the constraints are taken implicitly."""
+    """A model in two parts, dU/dt = N(t, U, A) + L U under constraints. L and the constraints are treated implicitly."""
 
     @abc.abstractmethod
     def explicit(self, t: Float[Array, ""], macro: Macro, response: Any) -> Macro:
-        """N: what is taken explicitly, a tree like `macro`; it need not respect the constraints."""
+        """N, the part that is treated explicitly; it need not respect the constraints.
+
+        Args:
+            t: Macro time.
+            macro: The macrostate.
+            response: Responses, sites first.
+
+        Returns:
+            A tree like `macro`, per unit of macro time.
+        """
 
     @abc.abstractmethod
     def solve(self, t: Float[Array, ""], known: Macro, shift: Float[Array, ""], guess: Macro) -> Macro:
-        """U with shift U − L U = known up to what the constraints ask, within them and with the boundary values of time `t`."""
+        """U with shift U − L U = known, up to the forces of the constraints, on them and with the boundary values of time `t`.
+
+        Args:
+            t: Macro time.
+            known: A tree like the macrostate, per unit of macro time.
+            shift: Inverse length of the stage.
+            guess: A macrostate near U.
+
+        Returns:
+            U.
+        """
 
 
 class Inertialess(NamedTuple):
-    """The macrostate of a model without inertia: its value now, and what the last responses asked for, half a step before."""
+    """The macrostate of a model without inertia: its `value`, and the one that balanced the last responses (`before`)."""
 
     value: Any
     before: Any
@@ -109,10 +144,19 @@ class AbstractInertialess(AbstractMacro):
 
     @abc.abstractmethod
     def balance(self, t: Float[Array, ""], macro: Inertialess, response: Any) -> Any:
-        """The value that the responses ask for at `t`, a tree like `macro.value`."""
+        """The value that balances the responses.
+
+        Args:
+            t: Macro time.
+            macro: Its `value` serves as a guess.
+            response: Responses, sites first.
+
+        Returns:
+            A tree like `macro.value`.
+        """
 
     def rate(self, t, macro, response):
-        """Zero where the model is in balance; not a motion in time."""
+        """Zero where the model is in balance; it is no rate in time."""
         off = jax.tree.map(jnp.subtract, self.balance(t, macro, response), macro.value)
         return Inertialess(off, jax.tree.map(jnp.subtract, macro.value, macro.before))
 
@@ -122,13 +166,13 @@ class AbstractInertial(AbstractMacro):
 
     @abc.abstractmethod
     def acceleration(self, t: Float[Array, ""], macro: Moving, response: Any) -> Any:
-        """∂_tt of the position, a tree like it; `response` has a leading site axis. Equilibria have acceleration zero.
+        """∂_tt of the position, a tree like it; `response` has a leading site axis. It is zero in equilibrium.
 
-        `precondition` and `solve_linearised` of an inertial model are about its acceleration as a function of the position.
+        `precondition` and `solve_linearised` of an inertial model use the acceleration as a function of the position.
         """
 
     def balance(self, t: Float[Array, ""], macro: Moving, response: Any) -> Any:
-        """What equilibria make zero at a held `t`: the acceleration, unless what moves by prescription is held instead."""
+        """What is zero in equilibrium at a held `t`: the acceleration, unless prescribed motion has to be held instead."""
         return self.acceleration(t, macro, response)
 
     def rate(self, t, macro, response):
@@ -136,7 +180,7 @@ class AbstractInertial(AbstractMacro):
 
 
 class AtRest(AbstractMacro):
-    """An inertial model as a function of its position alone, the velocity being zero; rate stands for the acceleration.
+    """An inertial model as a function of its position alone, at velocity zero; its rate is the acceleration.
 
     Equilibria and implicit time steps are solved in this form, which has half as many unknowns.
     """

@@ -17,7 +17,7 @@ _SMALL = 1e-6
 
 
 class Step(NamedTuple):
-    """Where a macro step, or one stage of it, is: number of the step, time, time since the last accepted step; and the state.
+    """A macro step, or one stage of it: number of the step, time, time since the last accepted step, macrostate and section.
 
     For `AbstractStepper.step` the time is that at the start and `dt` the length of the step.
     """
@@ -41,7 +41,7 @@ class _Equation(NamedTuple):
 
 
 class Iterate(NamedTuple):
-    """Where Newton for the macro model stands."""
+    """One iterate of Newton's method for the macro model."""
 
     macro: Any
     section: Section
@@ -106,19 +106,19 @@ def _iterate(field: Field, equation: _Equation, at: Iterate) -> Iterate:
     update = scale * trees.norm(direction) / jnp.where(size > 0, size, 1.0)
     better = norm < at.norm
     if field.driver.coupled:
-        # The macro residual does not see fibers that are still on their way: equilibrium is reached when responses rest too.
+        # The macro residual does not contain those of the fibers: equilibrium is reached when responses stop changing too.
         better = better | ((update < 1e-6) & jnp.isfinite(norm))
         update = jnp.maximum(update, _unrest(at.section.response, section.response, tangents))
     # No descent along the Newton direction: the residual is at its round-off, or the problem is singular there.
     macro, residual, norm = trees.where(better, (macro, residual, norm), (at.macro, at.residual, at.norm))
-    # What fibers did at a macrostate that was not taken must not count, neither as state nor as failure.
+    # At a macrostate that is refused, neither the states nor the failures of fibers count.
     section = trees.where(better, section, at.section)
     update = jnp.where(better, update, jnp.where(update < 1e-6, 0.0, jnp.inf))
     return Iterate(macro, section, residual, norm, update, at.steps + 1, refused)
 
 
 def _unrest(before, after, tangents) -> jax.Array:
-    """Change of the responses relative to their size, or to what a small change of the conditions would make of them."""
+    """Change of the responses relative to their size, or to their change by a small change of the conditions."""
     size = jnp.maximum(trees.norm(after), _SMALL * trees.norm(tangents))
     return trees.norm(trees.subtract(after, before)) / jnp.where(size > 0.0, size, 1.0)
 

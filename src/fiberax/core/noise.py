@@ -1,10 +1,10 @@
 """All noise of the library: unit variance, by name, from one key (sections 5 and 6 of the paper).
 
-Keys come from the field as fold_in(fold_in(key, step), global site), or without the site where noise is shared; the members of
-a fiber (replicas, configuration fields) are the entries of one draw. So noise does not depend on chunks or devices.
+The field folds step, stage and global site into the key of an evaluation; shared noise leaves the site out. The members of a
+fiber (replicas, configuration fields) are the entries of one draw. Noise does not depend on chunks or devices.
 
-`gaussian`: normal numbers. `three-point`: ±√3 with probability 1/6 each, else 0, which has a Gaussian's moments up to the fifth
-and so is enough for weak order 2 (Kloeden and Platen, Numerical Solution of SDEs, 1992, section 14.1). It takes base-6 digits
+`gaussian`: normal numbers. `three-point`: ±√3 with probability 1/6 each, else 0. Its moments are Gaussian up to the fifth,
+which is enough for weak order 2 (Kloeden and Platen, Numerical Solution of SDEs, 1992, section 14.1). It takes base-6 digits
 of random words, 8 from each: the probabilities of the last are off by at most 6⁸/2³² = 4e-4 of themselves.
 """
 
@@ -22,7 +22,17 @@ _DIGITS = 8  # of base 6 from one word of 32 bits
 
 
 def draw(key: PRNGKeyArray, shape: tuple[int, ...], noise: Noise = "gaussian", dtype: Any = None) -> Float[Array, "*shape"]:
-    """Independent random numbers of mean 0 and variance 1. Raises `BadInput` for a kind that is unknown."""
+    """Independent random numbers of mean 0 and variance 1.
+
+    Args:
+        key: A key of jax.random.
+        shape: Shape of the result.
+        noise: "gaussian" or "three-point" (enough for weak order 2).
+        dtype: A floating-point type; None for the default of jax.
+
+    Raises:
+        BadInput: An unknown kind of noise.
+    """
     dtype = jnp.result_type(float) if dtype is None else dtype
     check_noise("draw", noise)
     if noise == "gaussian":

@@ -1,4 +1,4 @@
-"""What is asked of the installation once, when the library first computes: a sound jax, and double precision."""
+"""Checks of the installation when the library first computes: the version of jax, and double precision."""
 
 import functools
 import warnings
@@ -12,14 +12,14 @@ SINGLE_LIMIT = 1e-5
 
 
 class SinglePrecisionWarning(UserWarning):
-    """The library computes in single precision, since double precision is off."""
+    """Double precision is off, so the library computes in single precision."""
 
 
 def check_platform() -> None:
-    """Refuse a jax that gives wrong numbers, and say once that double precision is off. Every entry of the library calls this.
+    """Refuse a jax that gives wrong numbers, and warn once that double precision is off. Every entry point calls this.
 
-    Warns with `SinglePrecisionWarning`: fibers, constructors and runs take what precision jax has; solves that cannot meet
-    their tolerance in it refuse (`need_double`). Raises `BadInput` for a version of jax that is known to be wrong, or that
+    Warns with `SinglePrecisionWarning`: fibers, constructors and runs use the precision of jax; solves refuse a tolerance that
+    it cannot reach (`need_double`). Raises `BadInput` for a version of jax that is known to be wrong, or that
     fails the canary.
     """
     try:

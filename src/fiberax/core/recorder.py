@@ -1,4 +1,4 @@
-"""What passes between the time loop and whoever watches or saves it; core itself knows no files and no terminal."""
+"""What the time loop passes to progress reports and recorders. The core knows no files and no terminal."""
 
 import abc
 from typing import Any, NamedTuple
@@ -7,7 +7,19 @@ import numpy as np
 
 
 class Report(NamedTuple):
-    """Progress of a run. Times in macro units, `elapsed` and `eta` in seconds of wall time."""
+    """Progress of a run.
+
+    Args:
+        step: Steps done.
+        steps: Steps in all.
+        t: Macro time, or load.
+        t1: End of the run.
+        elapsed: Wall time so far, s.
+        eta: Wall time left, s; NaN where it is not known.
+        failed: Sites that failed in the last step.
+        sites: Number of sites.
+        separation: Last ratio of time scales; None where it is not measured.
+    """
 
     step: int
     steps: int
@@ -23,8 +35,16 @@ class Report(NamedTuple):
 class Record(NamedTuple):
     """What is saved at one save time: numpy trees; all but `macro` have a leading site axis, or are None.
 
-    `stderr`: standard errors, a tree like `response`. `stability_margin`: of fibers that have one, where it is looked
-    at. `state`: for a recorder that `wants_states`.
+    Args:
+        index: Number of the record, from 0.
+        t: Macro time, or load.
+        macro: The macrostate.
+        response: Responses.
+        result: Codes of `fx.Result`.
+        energy: Energies of the fibers, per unit reference volume.
+        stderr: Standard errors, a tree like `response`.
+        stability_margin: Of fibers that have one, where it is looked at.
+        state: States, for a recorder that `wants_states`.
     """
 
     index: int
@@ -39,9 +59,13 @@ class Record(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """All that a run needs to go on: step number, time, records given out so far, and the arrays by name.
+    """Everything that a run needs to go on, with any number of devices.
 
-    Arrays over sites have one row per site, whatever the number of devices, so that a run may go on with another number.
+    Args:
+        step: Steps done.
+        t: Macro time, or load.
+        saved: Records given out so far.
+        leaves: Arrays by name; those over sites have one row per site.
     """
 
     step: int

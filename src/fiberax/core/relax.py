@@ -26,14 +26,25 @@ class AbstractRelaxationScheme(eqx.Module):
 
     @abc.abstractmethod
     def step(self, fiber, friction, state, condition, dt) -> Any:
-        """The state after the time `dt`."""
+        """The state after the time `dt`.
+
+        Args:
+            fiber: A flow or energy fiber.
+            friction: η, force·time/state.
+            state: The state at the start.
+            condition: What the fiber is held at.
+            dt: Fiber time.
+        """
 
 
 class Implicit(AbstractRelaxationScheme):
     """Two-stage diagonally implicit Runge-Kutta scheme, order 2, L-stable (Alexander, SIAM J. Numer. Anal. 14, 1977).
 
-    Steps far longer than the relaxation time land on the equilibrium, so friction may go to zero at a fixed step. Flows that
-    know their own motion (`AbstractPropagated`) are asked for it instead.
+    Steps much longer than the relaxation time end at the equilibrium, so friction may go to zero at a fixed step. Flows that
+    compute their own motion (`AbstractPropagated`) use that instead.
+
+    Args:
+        tolerance: Relative tolerance of the solves, as in docs/conventions.md.
     """
 
     tolerance: float = eqx.field(static=True, default=1e-10)
@@ -47,7 +58,7 @@ class Implicit(AbstractRelaxationScheme):
         def stage(before, _):
             base = sdirk.base(state, before)
             new, out = equilibrium.implicit_stage(fiber, before, condition, base, shift, self.tolerance)
-            # A step has no outcome of its own: NaN is how the driver learns that a stage could not be solved.
+            # A step returns no outcome: NaN tells the driver that a stage could not be solved.
             return jax.tree.map(lambda u: jnp.where(out.result == Result.SUCCESS, u, jnp.nan), new), None
 
         return jax.lax.scan(stage, state, None, length=2)[0]
@@ -151,7 +162,7 @@ class _EnergeticPart(Relaxation, AbstractEnergetic):
         return stored + 0.5 * self.mass * sum(jax.tree.leaves(squares), start=jnp.zeros(()))
 
 
-_PARTS = {AbstractMonitored: MonitoredPart, AbstractEnsemble: EnsemblePart}  # others concern rest states: see `at_rest`
+_PARTS = {AbstractMonitored: MonitoredPart, AbstractEnsemble: EnsemblePart}  # the others are about rest states, see `at_rest`
 
 
 def relax(
@@ -160,17 +171,26 @@ def relax(
     friction: float = 1.0,
     scheme: AbstractRelaxationScheme | None = None,
 ) -> Relaxation:
-    """Give an energy or flow fiber the relaxation dynamics (4.1), constraints kept.
+    """The relaxation dynamics (4.1) of an energy or flow fiber, constraints kept.
 
-    `mass` m ≥ 0 and `friction` η ≥ 0 are in fiber units (mass: force·time²/state, friction: force·time/state, force in the
-    fiber's metric); not both zero. mass = 0 is first order, by `scheme` (default `Implicit()`, stable for any step);
-    mass > 0 is second order, by an explicit scheme whose steps must resolve the fastest oscillation.
-    Raises `BadInput` and `Mismatch`.
+    Args:
+        fiber: A flow or energy fiber.
+        mass: m ≥ 0, in units of force·time²/state, force in the fiber's metric. 0 gives first order in time; otherwise the
+            scheme is explicit, and its steps must resolve the fastest oscillation.
+        friction: η ≥ 0, in units of force·time/state. Not zero where mass is.
+        scheme: Of first-order relaxation; None for `Implicit()`, which is stable for any step.
+
+    Returns:
+        A fiber with dynamics. Its state is that of `fiber`, or `Moving(position, velocity)` where there is mass.
+
+    Raises:
+        Mismatch: A fiber that is neither a flow nor an energy.
+        BadInput: A negative mass or friction, or both zero.
     """
     if not isinstance(fiber, AbstractFlow | AbstractEnergy):
         raise Mismatch(
             f"relax needs a flow or an energy fiber; {type(fiber).__name__} has dynamics of its own. "
-            "Hand it to Seamless as it is."
+            "Use it with Seamless as it is."
         )
     zero_mass, zero_friction = _known_zero("mass", mass), _known_zero("friction", friction)
     if zero_mass and zero_friction:
@@ -194,12 +214,12 @@ def dynamic(fiber: Any) -> AbstractDynamic:
 
 
 def at_rest(fiber: AbstractFiber) -> AbstractFiber:
-    """The flow or energy fiber whose equilibria a relaxation seeks, seen through the maps around it; else the fiber itself."""
+    """The flow or energy fiber inside a relaxation, with the maps around it kept; else the fiber itself."""
     if isinstance(fiber, Relaxation):
         return fiber.inner
     if isinstance(fiber, AbstractMapped) and fiber.states is None:
         rest = at_rest(fiber.inner)
         if rest is not fiber.inner:
-            # Rest states know no time; what is left of it is the unit of the metric and of rates.
+            # Rest states do not depend on time; its unit is still that of the metric and of rates.
             return Mapped(rest, fiber.condition_map, fiber.response_map, fiber.time)
     return fiber

@@ -1,4 +1,4 @@
-"""Units: macro and micro keep their own, and are converted in one place (section 7 of the paper)."""
+"""Units: macro model and fiber keep their own, and are converted here (section 7 of the paper)."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class _Scale(eqx.Module):
 
 
 def rescale(fiber: AbstractFiber, condition: Any = 1.0, response: Any = 1.0, time: Any = 1.0) -> AbstractFiber:
-    """The fiber in the units of the macro model. A link handed to the bundle sees the fiber in its own units.
+    """The fiber in the units of the macro model. A link of the bundle sees the fiber in its own units.
 
     Args:
         fiber: Any fiber.
@@ -38,7 +38,7 @@ def rescale(fiber: AbstractFiber, condition: Any = 1.0, response: Any = 1.0, tim
 
     Raises:
         BadInput: A time factor that is not positive, or another factor that is not finite or zero.
-        Mismatch: A fiber with a capability that nothing is known of (`fiberax.core.wrapper`).
+        Mismatch: A fiber with a capability that `fiberax.core.wrapper` does not list.
     """
     if not trees.is_tracer(time) and not float(time) > 0.0:
         raise BadInput(f"rescale: time must be a positive number of fiber time units per macro time unit; it is {time}.")

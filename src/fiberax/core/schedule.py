@@ -8,7 +8,7 @@ from fiberax.core.errors import BadInput
 
 
 class Stretch(NamedTuple):
-    """Equal steps between two neighbouring times of interest."""
+    """Equal steps from `start` to `end`; `save` says whether `end` is a save time."""
 
     start: float
     end: float

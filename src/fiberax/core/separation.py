@@ -1,8 +1,8 @@
-"""Scale separation made visible: the fibers' relaxation time against the time scale of the macrostate (section 7 of the paper).
+"""Scale separation: the fibers' relaxation time against the time scale of the macrostate (section 7 of the paper).
 
-The relaxation time is the fiber's own (`AbstractDynamic.relaxation_time`) where it states one. Else it is measured, from
-states that are there already: a relaxation is displaced from its equilibrium, and of other dynamics two states of different
-sites, held at one condition and driven by the same noise, approach each other. Where neither works it is not measured.
+The relaxation time is the fiber's own (`AbstractDynamic.relaxation_time`) where it gives one. Else it is measured from
+present states: a relaxation is displaced from its equilibrium; of other dynamics two states of different sites, held at one
+condition and driven by the same noise, approach each other. Where neither is possible it is not measured.
 """
 
 import warnings
@@ -30,7 +30,7 @@ class ScaleSeparationWarning(UserWarning):
 
 
 class Separation(NamedTuple):
-    """One look: macro time, slowest relaxation time found and macro time scale (macro time units), and their ratio.
+    """One measurement: macro time, slowest relaxation time found and macro time scale (macro time units), and their ratio.
 
     Relaxation time and ratio are NaN where they could not be measured.
     """
@@ -69,12 +69,12 @@ def _relaxation_times(field: Field, states, conditions, dt, clock):
     keys = jax.random.split(jax.random.key(1), jax.tree.leaves(states)[0].shape[0])
     if isinstance(fiber, Relaxation):
         return jax.vmap(lambda s, c, k: _displaced_decay(fiber, s, c, k, dt, dt / clock))(states, conditions, keys)
-    others = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), states)  # of the neighbour among the chosen sites
+    others = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), states)  # each the next of the chosen sites
     return jax.vmap(lambda s, o, c, k: _decay(fiber, s, o, c, k, dt, dt / clock, False))(states, others, conditions, keys)
 
 
 def _displaced_decay(fiber: Relaxation, state, condition, key, dt, span):
-    """Decay time of the distance to equilibrium; a site that sits in its equilibrium is displaced from it first."""
+    """Decay time of the distance to equilibrium; a site that is in equilibrium is displaced from it first."""
     position = fiber.position(state)
     rest, _ = relaxed(fiber.inner, position, condition, 1e-10)
     still = Moving(rest, jax.tree.map(jnp.zeros_like, rest)) if fiber.second_order else rest
@@ -100,11 +100,11 @@ def _decay(fiber, state, other, condition, key, dt, span, fixed: bool):
     start = (jnp.zeros((), jnp.int32), state, other, jnp.ones(()), jnp.asarray(jnp.inf))
     unfinished = lambda c: (c[0] < _STEPS) & (c[3] > jnp.exp(-3.0))
     *_, ratio, time = jax.lax.while_loop(unfinished, body, start)
-    return jnp.where((first > 0.0) & ~jnp.isnan(ratio), time, jnp.nan)  # equal states, or a failed one, tell nothing
+    return jnp.where((first > 0.0) & ~jnp.isnan(ratio), time, jnp.nan)  # nothing can be measured from equal or failed states
 
 
 def _displaced(target, key):
-    """`target` with some of every mode."""
+    """`target` with a small part of every mode added."""
     leaves, structure = jax.tree.flatten(target)
     size = 1e-3 * jnp.maximum(trees.norm(target), 1e-3)
     count = max(trees.size(target), 1)
@@ -116,7 +116,7 @@ def _displaced(target, key):
 
 
 class Monitor:
-    """Looks at a `Seamless` run about ten times, at fixed steps, and warns once; a slaved driver needs no separation."""
+    """Measures scale separation about ten times in a `Seamless` run, at fixed steps, and warns once."""
 
     def __init__(self, field: Field, plan: Schedule):
         self.field = field
@@ -132,11 +132,11 @@ class Monitor:
         return self.history[-1].ratio if self.history else None
 
     def steps_left(self, done: int) -> int:
-        """Steps until the next look."""
+        """Steps until the next measurement."""
         return max(1, self.next - done) if self.pace is not None else 2**62
 
     def look(self, carry: Any, done: int, t: float, stretch: Stretch) -> None:
-        """Measure, if a look is due after `done` steps, at the time `t`."""
+        """Measure, if it is due after `done` steps, at the time `t`."""
         if self.pace is None or done < self.next:
             return
         self.next = done + self.every

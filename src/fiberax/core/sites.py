@@ -1,7 +1,7 @@
-"""Where the sites live: batching, chunks, devices and processes. No other module knows about them.
+"""Batching of sites, chunks, devices and processes. No other module knows about them.
 
 Sites lie on a one-dimensional device mesh; every fiber works inside `jax.shard_map`, since the automatic partitioner would
-gather the whole batch for FFTs and loops. Within a device the sites are walked in chunks, and the section is updated in place.
+gather the whole batch for FFTs and loops. On a device the sites are computed in chunks, and the section is updated in place.
 """
 
 import functools
@@ -17,18 +17,24 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from fiberax.core.errors import BadInput
 
 _AXIS = "sites"
-# Bytes of states worked on at once. Solvers run until the slowest fiber of a batch is done and pass over its data many times:
-# on a CPU small batches that stay in the cache serve them best. One sweep over cheap dynamics only loses by chunks.
+# Bytes of states per chunk. Solvers run until the slowest fiber of a batch is done and read its data many times: on a CPU they
+# are fastest in small batches that fit into the cache. Cheap dynamics reads its data once, and chunks only slow it down.
 _SOLVER_BYTES = {"cpu": 2**16, "other": 2**28}
 _SWEEP_BYTES = {"cpu": 2**24, "other": 2**28}
 
 
 class Placement(eqx.Module):
-    """Which devices carry the sites, and how many sites are worked on at once.
+    """Which devices compute the sites, and how many sites are computed at once.
 
-    `devices`: None for the default (one device; all devices where several processes run), a number, or a list of jax devices.
-    `chunk`: sites per batch on one device; None chooses by the size of a fiber's state. Results do not depend on either,
-    but for the last digits of transforms and factorisations that a library does differently for batches.
+    Args:
+        devices: A number, or a list of jax devices; None for one device, or for all devices where several processes run.
+        chunk: Sites per batch on one device; None chooses by the size of a fiber's state.
+
+    Results depend on neither, apart from the last digits of transforms and factorisations that a library computes differently
+    in batches.
+
+    Raises:
+        BadInput: Fewer devices than asked for, or a chunk below 1.
     """
 
     devices: tuple | None = eqx.field(static=True, default=None)
@@ -76,7 +82,7 @@ class Sites(eqx.Module):
     def update(self, function: Callable, section: Any, inputs: Any, ids: jax.Array | None = None) -> Any:
         """New section, chunk by chunk in place: `function(ids, section, inputs)` on batches with a leading site axis.
 
-        `section` and `inputs` have `padded` rows; scalars among `inputs` are handed to every chunk as they are. `ids` are the
+        `section` and `inputs` have `padded` rows; scalars among `inputs` are the same for every chunk. `ids` are the
         global site numbers, by default 0, 1, ....
         """
         leaves, structure = jax.tree.flatten(inputs)
@@ -112,7 +118,7 @@ class Sites(eqx.Module):
         # check_vma off: a user's innocent while_loop with constant initial values would be refused under the mesh.
         specs = (rows, rows, rows, PartitionSpec())
         mapped = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=rows, check_vma=False)
-        # The jit matters only where nothing else is jitted: a bare shard_map refuses nested calls.
+        # The jit matters only where nothing else is jitted: shard_map alone refuses nested calls.
         return jax.jit(mapped)(ids, section, inputs, scalars)
 
     def update_chosen(
@@ -120,8 +126,8 @@ class Sites(eqx.Module):
     ) -> Any:
         """`update` of the rows where `mask` (padded,) holds, gathered `capacity` at a time; other rows stay as they are.
 
-        Rows are taken in their order whatever the number of devices and chunks. A batch has a fixed size, so that one program
-        serves any number of chosen rows.
+        Rows are taken in their order, for any number of devices and chunks. A batch has a fixed size, so that one program is
+        enough for any number of chosen rows.
         """
         devices = 1 if self.mesh is None else self.mesh.size
         chunk = min(self.chunk, -(-min(capacity, self.padded) // devices))
@@ -194,7 +200,7 @@ def each(function: Callable, *arrays: Any) -> Any:
 
 
 def each_keyed(function: Callable, keys: jax.Array, *arrays: Any) -> Any:
-    """`each` of `function(key, ...)` with the keys of `site_keys`; what one key for all draws is drawn once."""
+    """`each` of `function(key, ...)` with the keys of `site_keys`; noise that all sites share is drawn once."""
     if keys.ndim == 0:
         return each(functools.partial(function, keys), *arrays)
     return each(function, keys, *arrays)
@@ -213,7 +219,7 @@ def lay_out(count: int, bytes_per_site: int, placement: Placement | None, solves
         chunk = max(1, budget // max(bytes_per_site, 1))
     chunk = min(chunk, per_device)
     chunks = -(-per_device // chunk)
-    # Even chunks waste the fewest padded rows.
+    # Chunks of equal size need the fewest padded rows.
     chunk = -(-per_device // chunks)
     return Sites(count, devices * chunks * chunk, chunk, mesh)
 
@@ -228,17 +234,17 @@ def to_host(tree: Any) -> Any:
             return np.asarray(multihost_utils.process_allgather(x, tiled=True))
         return np.array(x)
 
-    # What still runs may hold collectives of its own, which those of the gathering must not overtake.
+    # Programs that still run may contain collectives. Those of the gathering must not start before them.
     return jax.tree.map(fetch, jax.block_until_ready(tree))
 
 
-_STAGES = 2**31  # stages are folded in as numbers that no site has
+_STAGES = 2**31  # added to the stage: a number that no site has
 
 
 def site_keys(key: jax.Array, step: jax.Array, ids: jax.Array, shared: bool, stage: Any = 0) -> jax.Array:
     """One key for each site in one evaluation: fold_in(fold_in(fold_in(key, step), stage), site).
 
-    Shared noise leaves the site out: one key for all. The first stage of a step, 0, leaves the key of the step as it is.
+    With shared noise the site is left out: one key for all. Stage 0 keeps the key of the step; stage s > 0 folds in 2³¹ + s.
     `step` is one number, or one for each row.
     """
 

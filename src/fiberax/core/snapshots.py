@@ -1,4 +1,4 @@
-"""What a run carries, as named arrays with one row per site, and back: a run may go on with another number of devices."""
+"""The carry of a run as named arrays with one row per site, and back, for any number of devices."""
 
 from typing import Any
 

@@ -12,12 +12,20 @@ from fiberax.core.macro import AbstractMacro, Layout
 
 
 class Solution(eqx.Module):
-    """Result of `evolve` or `steady`.
+    """Result of `evolve`, `steady` or `continuation`.
 
-    `ts` (T,) save times; `macro` and `response` trees with leading axes (T,) and (T, sites); `result` (T, sites) integer codes
-    of `fx.Result`; `section` what the sites carry at the end; `stats` a dictionary of counts and measurements; `energy`
-    (T, sites) of energy fibers per unit reference volume, kinetic energy of the microstates included, else None; `stderr` a
-    tree like `response`, its standard error where fibers are random, else None.
+    Args:
+        ts: Save times or loads (T,), macro units.
+        macro: Macrostates, a leading axis (T,).
+        response: Responses, leading axes (T, sites).
+        result: Codes of `fx.Result` (T, sites); `BORROWED` marks failed sites that use the response of the nearest site.
+        section: What the sites carry at the end, a leading site axis.
+        stats: Counts and measurements, such as `steps`, `failures` (failed fibers of all steps), `separation`, `stability`
+            (step limits found), `elapsed` (s); those of `steady` and `continuation` are in their docstrings.
+        model: The macro model.
+        energy: Energies of the fibers (T, sites) per unit reference volume, kinetic energy of the microstates included; None
+            where fibers have none.
+        stderr: Standard errors of the responses, a tree like `response`; None where fibers are not random.
     """
 
     ts: Any
@@ -72,6 +80,6 @@ def _named(root: str, tree: Any) -> list[tuple[str, np.ndarray]]:
 
 
 def named_leaves(tree: Any) -> list[tuple[str, Any]]:
-    """Leaves with the names of their places in the tree, e.g. `_u_0`; an array alone has the empty name."""
+    """Leaves with names from their places in the tree, e.g. `_u_0`; an array alone has the empty name."""
     pairs, _ = jax.tree_util.tree_flatten_with_path(tree)
     return [("".join(f"_{jax.tree_util.keystr((key,), simple=True)}" for key in path), leaf) for path, leaf in pairs]

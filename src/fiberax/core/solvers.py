@@ -1,4 +1,4 @@
-"""The library's own solvers and manifold: what fibers use that propose none."""
+"""The library's own solvers and manifold, used by fibers that propose none."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +31,7 @@ def manifold_of(fiber: AbstractEnergy) -> AbstractManifold:
 
 
 class AbstractNewtonLike(AbstractSolver):
-    """Steps and stages by Newton's method on the system of the fiber; what is left open is how it is solved to the end."""
+    """Steps and stages by Newton's method on the system of the fiber; subclasses say how it is solved to the end."""
 
     precondition: eqx.AbstractVar[Callable | None]
 
@@ -51,7 +51,8 @@ class Newton(AbstractNewtonLike):
     """Damped Newton iteration for a rest state, every equation judged on its own scale (`fiberax.numerics.newton`).
 
     Args:
-        precondition: precondition(residual, condition, shift), see `AbstractSolver.approximate_inverse`; for large states.
+        precondition: precondition(residual, condition, shift), as `AbstractSolver.approximate_inverse`; used for states with
+            more than `dense_limit` entries.
         symmetric: As for `AbstractSolver`.
         dense_limit: As for `AbstractSolver`.
     """
@@ -81,8 +82,9 @@ class Minimise(AbstractNewtonLike):
     """Minimum of an energy on its constraints, by projected Newton steps (`fiberax.numerics.minimise`).
 
     Args:
-        precondition: precondition(residual, condition, shift), see `AbstractSolver.approximate_inverse`; for large states.
-        dense_limit: As for `AbstractSolver`; dense algebra also leaves saddles.
+        precondition: precondition(residual, condition, shift), as `AbstractSolver.approximate_inverse`; used for states with
+            more than `dense_limit` entries.
+        dense_limit: As for `AbstractSolver`. Dense algebra also finds its way out of saddles.
     """
 
     precondition: Callable | None = None
@@ -185,10 +187,10 @@ class LevelSet(AbstractManifold):
 
 
 def onto_constraint(fiber, state, condition, normal_at=None):
-    """`AbstractManifold.retract` of an energy fiber; the state of a flow comes back as it is."""
+    """`AbstractManifold.retract` of an energy fiber; the state of a flow is returned unchanged."""
     return manifold_of(fiber).retract(fiber, state, condition, normal_at) if isinstance(fiber, AbstractEnergy) else state
 
 
 def tangent_velocity(fiber, state, velocity, condition):
-    """`AbstractManifold.project` of an energy fiber; the velocity of a flow comes back as it is."""
+    """`AbstractManifold.project` of an energy fiber; the velocity of a flow is returned unchanged."""
     return manifold_of(fiber).project(fiber, state, velocity, condition) if isinstance(fiber, AbstractEnergy) else velocity

@@ -1,4 +1,4 @@
-"""What a run looks at besides its results: the limit of explicit macro steps, and whether rest points are stable."""
+"""Checks during a run: the limit of explicit macro steps, and the stability of rest points."""
 
 import warnings
 from typing import Any, NamedTuple
@@ -25,15 +25,15 @@ _SLACK = 1e-3
 
 
 class StepLimitWarning(UserWarning):
-    """An explicit macro step is longer than its stability limit: the run is wrong before it explodes."""
+    """An explicit macro step is longer than its stability limit: results are wrong before they become infinite."""
 
 
 class UnstableRestWarning(UserWarning):
-    """A rest point of a flow fiber that solves its equation but that no relaxation reaches."""
+    """A rest point of a flow fiber solves its equation, but no relaxation reaches it."""
 
 
 class StepLimit(NamedTuple):
-    """One look: macro time, the largest stable explicit step found (`fx.stiffness`), and the step taken."""
+    """One measurement: macro time, the largest stable explicit step (`fx.stiffness`), and the step taken."""
 
     t: float
     limit: float
@@ -41,9 +41,9 @@ class StepLimit(NamedTuple):
 
 
 class StepLimits:
-    """Asks `fx.stiffness` after the first steps of an explicit run, in its middle and at its end, and warns once.
+    """Calls `fx.stiffness` at the start, in the middle and at the end of an explicit run, and warns once.
 
-    Runs whose tangents are dear (large states without a tangent of their own) are not looked at.
+    Runs whose tangents cost much more than responses (large states without a tangent of their own) are left out.
     """
 
     def __init__(self, field: Field, stepper: AbstractStepper, steps: int):
@@ -52,22 +52,22 @@ class StepLimits:
         self.due = [1, steps // 2, steps] if stepper.explicit else []
 
     def look(self, macro: Any, section: Any, done: int, t: float, dt: float) -> None:
-        """Look, if a look is due after `done` steps."""
+        """Measure, if it is due after `done` steps."""
         if not self.due or done < self.due[0] or not _cheap(self.field, section):
             return
         self.due = [step for step in self.due if step > done]
         if np.any(to_host(self.field.outcomes(section).result)):
-            return  # the tangent of a failed fiber is none
+            return  # failed fibers have no tangent
         found = stiffness_of(self.field, macro, section, t)
         if not np.isfinite(found.step):
             return
         new = not any(_beyond(look) for look in self.history)
         self.history.append(StepLimit(t, found.step, dt))
-        growing = found.growth > 0.5 * abs(found.eigenvalue)  # the model grows; that is not the step's doing
+        growing = found.growth > 0.5 * abs(found.eigenvalue)  # the solution itself grows, at any step
         if new and _beyond(self.history[-1]) and not growing:
             warnings.warn(
                 f"The macro step dt = {dt:.3g} is longer than the stability limit {found.step:.3g} of an explicit step at "
-                f"t = {t:.6g} (fx.stiffness): results are wrong before they explode. Use a smaller dt, or an implicit "
+                f"t = {t:.6g} (fx.stiffness): results are wrong before they become infinite. Use a smaller dt, or an implicit "
                 "stepper such as fx.SDIRK2().",
                 StepLimitWarning,
                 stacklevel=2,
@@ -110,11 +110,11 @@ def _push(fiber: AbstractFlow, state, condition, vector):
 def largest_growth(fiber: AbstractFlow, states: Any, conditions: Any) -> np.ndarray:
     """Largest real part of the eigenvalues of ∂rate/∂u over their largest modulus, at each of a few sites (leading axis).
 
-    Dense up to `DENSE_LIMIT` entries; beyond, a few iterations of ARPACK at the first site, which find what grows fast.
+    Dense up to `DENSE_LIMIT` entries; beyond, a few iterations of ARPACK at the first site, which find fast growth only.
     """
     if trees.size(jax.tree.map(lambda x: x[0], states)) <= DENSE_LIMIT:
         matrices = np.asarray(_jacobians(fiber, states, conditions))
-        finite = np.all(np.isfinite(matrices), axis=(1, 2))  # a failed fiber tells nothing
+        finite = np.all(np.isfinite(matrices), axis=(1, 2))  # failed fibers are left out
         values = np.linalg.eigvals(np.where(finite[:, None, None], matrices, 0.0))
         size = np.max(np.abs(values), axis=1)
         return np.max(values.real, axis=1) / np.where(size > 0.0, size, 1.0)
@@ -138,7 +138,7 @@ def largest_growth(fiber: AbstractFlow, states: Any, conditions: Any) -> np.ndar
 
 
 def warn_unstable_rest(field: Field, macro: Any, section: Any, stacklevel: int = 3) -> None:
-    """Look at the rest points of flow fibers at a few sites, once, and warn where a relaxation would leave them."""
+    """Warn where a relaxation would leave the rest point of a flow fiber; looked at once per run, at a few sites."""
     fiber = field.fiber
     if not (field.driver.slaved and isinstance(fiber, AbstractFlow)) or solver_of(fiber).symmetric:
         return

@@ -59,13 +59,32 @@ def steady(
     progress=None,
     allow_unstable: bool = False,
 ) -> Solution:
-    """Macrostate with rate zero at time `t`, found from `macro0` by Newton with the tangents of the fibers.
+    """The macrostate with rate zero, by Newton's method with the tangents of the fibers.
 
-    `tolerance`: last Newton update relative to the macrostate. The solution has one time (leading axes of length 1).
-    For an inertial model `macro0` is a position or `Moving`, and the solution likewise, with velocity zero. `stats` holds the
-    number of `steps` and the `residuals` before each of them and after the last. Under jit and grad it is differentiable by
-    the implicit function theorem. Raises `NotConverged`, `FiberFailure`, `StabilityLost` (unless `allow_unstable`, see
-    `evolve`), `Mismatch` (the driver must be slaved, as `Quasistatic` is) and `BadInput`.
+    Differentiable under jit and grad by the implicit function theorem.
+
+    Args:
+        bundle: Macro model, fiber and link.
+        driver: `Quasistatic` or `Monolithic`.
+        macro0: Where the search begins. For an inertial model a position, or a `Moving`.
+        t: Macro time at which rates are taken.
+        tolerance: Of the last Newton update, relative to the macrostate.
+        max_steps: Largest number of Newton steps.
+        placement: Devices and chunks.
+        fail_fraction: Share of the sites that may fail, 0 to 1.
+        progress: Called with a `Report` after each step.
+        allow_unstable: Whether stability margins may be not positive, see `evolve`.
+
+    Returns:
+        A solution with one time (leading axes of length 1); its macrostate is like `macro0`, velocities are zero. `stats`
+        holds the number of `steps`, and the `residuals` before each of them and after the last.
+
+    Raises:
+        Mismatch: The pieces do not fit, the driver carries states in time, or fibers have a history.
+        BadInput: Numbers that cannot be computed with.
+        NotConverged: Newton's method did not converge.
+        FiberFailure: More fibers failed than allowed.
+        StabilityLost: A stability margin is not positive.
     """
     field, macro, like, samples, moving = at_rest(bundle, driver, macro0, placement, "steady")
     if field.remembers:
@@ -77,7 +96,7 @@ def steady(
         step, zero = jnp.zeros((), jnp.uint32), jnp.zeros(())
         at = Step(step, jnp.asarray(t, float), zero, macro, section)
         macro, section, good = solve_macro(field, at, macro, zero, Accuracy(tolerance, max_steps))
-        # Newton left the responses where it looked for them, without the derivatives of the macrostate that it found.
+        # Responses anew, so that they carry the derivatives of the macrostate that was found.
         section = field.advance(step, macro, section, zero)
         return _solution(field, bundle, t, _given(macro, moving), section, {"converged": good}, field.energy(macro, section))
     macro = field.sites.replicated(to_host(macro))
@@ -94,10 +113,7 @@ def steady(
 
 
 def at_rest(bundle, driver, macro0, placement, who: str) -> tuple[Field, Any, Any, int, bool]:
-    """What `assemble` gives for the search of equilibria, and whether `macro0` had a velocity.
-
-    Inertial models are taken as functions of their position.
-    """
+    """What `assemble` gives, with inertial models as functions of their position, and whether `macro0` had a velocity."""
     if not driver.slaved:
         raise Mismatch(
             f"{who} needs a response to every condition; {type(driver).__name__} carries states in time. Use fx.Quasistatic()."
@@ -121,7 +137,7 @@ def _solution(field: Field, bundle, t: float, macro, section, stats, energy) -> 
 
 
 class Newton:
-    """Newton's method for one steady state after another, between jitted iterations: progress, failures, messages."""
+    """Newton's method for steady states, and what happens between its jitted iterations: progress, failures, messages."""
 
     def __init__(self, field: Field, tolerance: float, max_steps: int, fail_fraction: float, progress):
         self.field, self.tolerance, self.max_steps, self.progress = field, tolerance, max_steps, progress
@@ -176,7 +192,7 @@ class Newton:
         self.progress(Report(steps, steps if done else self.max_steps, t, t, elapsed, float("nan"), failed, sites, None))
 
     def _warn_if_undetermined(self, t, at: Iterate) -> None:
-        """A constant that no equation fixes (all sides insulated or periodic) is a choice of the solver, not of the model."""
+        """Warn where no equation fixes a constant (all sides insulated or periodic): the solver has then chosen it."""
         field = self.field
         if isinstance(field.bundle.macro, AtRest):
             return

@@ -1,4 +1,4 @@
-"""Macro time steps. Anything bigger goes through diffrax, see `coupled_ode`."""
+"""Macro time steps. For other schemes use diffrax, see `coupled_ode`."""
 
 import abc
 from typing import Any
@@ -20,7 +20,7 @@ class AbstractStepper(eqx.Module):
 
     @property
     def explicit(self) -> bool:
-        """Whether the step is bound by stability, as |λ| dt ≤ 2: runs then look at `fx.stiffness` and warn."""
+        """Whether stability limits the step, as |λ| dt ≤ 2: runs then look at `fx.stiffness` and warn."""
         return False
 
     @property
@@ -30,7 +30,15 @@ class AbstractStepper(eqx.Module):
 
     @abc.abstractmethod
     def step(self, field: Field, at: Step) -> tuple[Any, Section, Any]:
-        """Macrostate and section after the step, and whether an implicit solve converged (a boolean)."""
+        """One macro step.
+
+        Args:
+            field: The macro model with its fibers.
+            at: Number, time and length of the step, and macrostate and section at its start.
+
+        Returns:
+            Macrostate and section after the step, and whether an implicit solve converged (a boolean).
+        """
 
     def check(self, macro: AbstractMacro) -> None:
         """Raise `Mismatch` for a macro model that this scheme cannot advance."""
@@ -40,7 +48,7 @@ class AbstractStepper(eqx.Module):
 
 
 def default_stepper(macro: AbstractMacro) -> AbstractStepper:
-    """The scheme that suits the kind of model."""
+    """The scheme for this kind of model."""
     if isinstance(macro, AbstractSemiImplicit):
         return IMEX()
     return Extrapolation() if isinstance(macro, AbstractInertialess) else Heun()
@@ -75,15 +83,17 @@ class Heun(AbstractStepper):
         zero = jax.tree.map(jnp.zeros_like, at.macro)
         stages = jnp.asarray([0.0, 1.0]), jnp.arange(2, dtype=jnp.uint32)
         carry = (zero, zero, at.section)
-        # Solvers are large programs: one copy, looped over, compiles in half the time. Cheap links are better unrolled.
+        # A loop around one copy of a solver compiles in half the time. Cheap links are faster unrolled.
         (_, total, section), _ = jax.lax.scan(stage, carry, stages, unroll=1 if field.driver.slaved else 2)
         return trees.axpy(at.dt, total, at.macro), section, jnp.asarray(True)
 
 
 class BackwardEuler(AbstractStepper):
-    """Implicit, order 1: Newton with the tangents of the fibers; the step is not bound by stability.
+    """Implicit, order 1: Newton with the tangents of the fibers; stability does not limit the step.
 
-    `tolerance` is the size of the last Newton update relative to the macrostate.
+    Args:
+        tolerance: Size of the last Newton update, relative to the macrostate.
+        max_steps: Largest number of Newton steps.
     """
 
     tolerance: float = eqx.field(static=True, default=1e-9)
@@ -101,7 +111,12 @@ class BackwardEuler(AbstractStepper):
 
 
 class SDIRK2(AbstractStepper):
-    """Implicit, order 2, L-stable, two Newton solves per step (Alexander, SIAM J. Numer. Anal. 14, 1977)."""
+    """Implicit, order 2, L-stable, two Newton solves per step (Alexander, SIAM J. Numer. Anal. 14, 1977).
+
+    Args:
+        tolerance: Size of the last Newton update, relative to the macrostate.
+        max_steps: Largest number of Newton steps in one stage.
+    """
 
     tolerance: float = eqx.field(static=True, default=1e-9)
     max_steps: int = eqx.field(static=True, default=20)
@@ -140,7 +155,7 @@ class IMEX(AbstractStepper):
         second, section = field.rate(at.number, middle, stage, section, gamma * at.dt, macro.explicit, stage=1)
 
         def known(u, v, n, m):
-            linear = shift * (v - u) - n  # L and the constraints' forces, as the stage had them
+            linear = shift * (v - u) - n  # L and the forces of the constraints in that stage
             return shift * u + (delta * n + (1.0 - delta) * m + (1.0 - gamma) * linear) / gamma
 
         right = jax.tree.map(known, at.macro, stage, first, second)
@@ -153,9 +168,9 @@ class IMEX(AbstractStepper):
 
 
 class Extrapolation(AbstractStepper):
-    """For models without inertia: linear from what the responses at the last two half steps ask for; one solve per step.
+    """For models without inertia: linear extrapolation of the balances at the last two half steps; one solve per step.
 
-    Of order 2; of order 1 in the first step, which leaves order 2 in the whole. With slaved drivers it is Picard's iteration.
+    Of order 2; the first step is of order 1, which keeps order 2 for the run. With slaved drivers it is Picard's iteration.
     """
 
     def step(self, field, at):
@@ -163,7 +178,7 @@ class Extrapolation(AbstractStepper):
         assert isinstance(macro, AbstractInertialess)
         now, section, value, before = at.macro, at.section, *at.macro
         slaved = field.driver.slaved
-        if not slaved:  # links may see the condition: at the time of the carried states
+        if not slaved:  # links may depend on the condition: take it at the time of the carried states
             now = Inertialess(jax.tree.map(lambda u, b: 2.0 * u - b, value, before), before)
         when = at.t + (at.dt if slaved else 0.5 * at.dt)
         asked, section = field.rate(at.number, when, now, section, at.dt, macro.balance)
@@ -200,7 +215,16 @@ class Newmark(AbstractStepper):
     """Implicit scheme for inertial models (Newmark, J. Eng. Mech. Div. ASCE 85, 1959), Newton with the tangents of the fibers.
 
     β = 1/4, γ = 1/2 is the trapezoidal rule: order 2, stable for any step, no dissipation; γ > 1/2 damps high frequencies at
-    order 1. `tolerance` is the size of the last Newton update relative to the position.
+    order 1.
+
+    Args:
+        beta: β, at least (1/2 + γ)²/4.
+        gamma: γ, at least 1/2.
+        tolerance: Size of the last Newton update, relative to the position.
+        max_steps: Largest number of Newton steps.
+
+    Raises:
+        BadInput: A pair that is not stable for every step.
     """
 
     beta: float = eqx.field(static=True, default=0.25)
@@ -210,7 +234,7 @@ class Newmark(AbstractStepper):
 
     def __check_init__(self):
         least = 0.25 * (0.5 + self.gamma) ** 2
-        if not (self.gamma >= 0.5 and self.beta >= least * (1.0 - 1e-12)):  # the least β as it is printed must do
+        if not (self.gamma >= 0.5 and self.beta >= least * (1.0 - 1e-12)):  # the least β as the message prints it must pass
             raise BadInput(
                 f"Newmark: beta = {self.beta}, gamma = {self.gamma} is not stable for every step; take gamma >= 1/2 and "
                 "beta >= (1/2 + gamma)^2 / 4."

@@ -1,4 +1,4 @@
-"""Stability made visible: the macro step limit that the fibers impose, through their tangents."""
+"""The limit of explicit macro steps that the fibers impose through their tangents."""
 
 from typing import Any, NamedTuple
 
@@ -14,11 +14,13 @@ _DENSE = 256
 
 
 class Stiffness(NamedTuple):
-    """Spectrum of d rate/dU, the fibers following their conditions (per unit of macro time).
+    """Spectrum of d rate/dU with fibers that follow their conditions.
 
-    `eigenvalue`: the one of largest modulus (complex). `step`: the largest explicit step that it allows, 2/|eigenvalue| (Euler
-    and Heun on the negative real axis). `growth`: the largest real part among the eigenvalues found; a positive one of the
-    order of |eigenvalue| means that the macro model is ill-posed there (lost ellipticity, negative diffusion).
+    Args:
+        eigenvalue: The one of largest modulus, complex, per unit of macro time.
+        step: The largest explicit step that it allows, 2/|eigenvalue| (Euler and Heun on the negative real axis), macro time.
+        growth: The largest real part among the eigenvalues found. A positive one of the order of |eigenvalue| means that the
+            macro model is ill-posed there (lost ellipticity, negative diffusion).
     """
 
     eigenvalue: complex
@@ -38,7 +40,7 @@ def _tangents(field: Field, macro, section):
 
 
 def stiffness_of(field: Field, macro: Any, section: Any, t: float) -> Stiffness:
-    """`Stiffness` of a field whose section is in keeping with `macro`; LAPACK up to 256 unknowns, then ARPACK."""
+    """`Stiffness` of a field whose section belongs to `macro`; LAPACK up to 256 unknowns, then ARPACK."""
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
 
     flat = ravel_pytree(macro)[0]

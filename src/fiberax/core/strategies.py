@@ -1,4 +1,4 @@
-"""Strategies: objects that say how something is computed. A fiber proposes them; a user may hand in others.
+"""Strategies: objects that say how something is computed. A fiber proposes them; a user may give others.
 
 `AbstractSolver` finds rest states, `AbstractManifold` keeps states on their constraints, `AbstractMixing` says how states of
 neighbouring sites may be averaged. Each method gets the fiber first, then the state, then the condition.
@@ -28,29 +28,49 @@ class AbstractSolver(eqx.Module):
 
     @abc.abstractmethod
     def solve(self, fiber: Any, state: Any, condition: Any, tolerance: float) -> tuple[Any, Outcome]:
-        """Rest state near `state` under `condition`, to the relative `tolerance`, and how the solve ended."""
+        """The rest state near `state`.
+
+        Args:
+            fiber: The flow or energy fiber.
+            state: Where the search begins.
+            condition: What the fiber is held at.
+            tolerance: Relative, in the sense of docs/conventions.md.
+
+        Returns:
+            The state, and how the solve ended. The result code must be true.
+        """
 
     @abc.abstractmethod
     def step(self, fiber: Any, state: Any, condition: Any) -> tuple[Any, Outcome]:
-        """One Newton step from `state` towards rest; the residual in the outcome is that before the step."""
+        """The state after one Newton step from `state`, and an outcome; its residual is that before the step."""
 
     @abc.abstractmethod
     def stage(self, fiber: Any, state: Any, condition: Any, base: Any, shift: Any, tolerance: float) -> tuple[Any, Outcome]:
         """Unknowns of one stage of an implicit step of length 1/shift: rate(u, U) = shift (u − base), constraints kept.
 
-        Unknowns are the state of a flow, and (state, multipliers) of an energy. `state` is where the search begins.
+        Unknowns are the state of a flow, and (state, multipliers) of an energy. The search begins at `state`. `shift` counts
+        per unit of fiber time.
         """
 
     def approximate_inverse(self, fiber: Any, residual: Any, condition: Any, shift: Any) -> Any:
-        """Approximation of (J − shift)⁻¹ residual, linear in `residual`; J is the Jacobian of the rate, shift ≥ 0.
+        """The preconditioner: an approximation of (J − shift)⁻¹ residual, linear in `residual`; J is the Jacobian of the rate.
 
-        For energies J = −metric⁻¹ ∂²W/∂u². Negative definite where J is. The default stands for J = −1.
+        For energies J = −metric⁻¹ ∂²W/∂u². It must be negative definite where J is. The default takes J = −1.
+
+        Args:
+            fiber: The flow or energy fiber.
+            residual: A tree like the state.
+            condition: What the fiber is held at.
+            shift: At least 0, per unit of fiber time; 0 for equilibria.
+
+        Returns:
+            A tree like `residual`.
         """
         return jax.tree.map(lambda r: -r / (1.0 + shift), residual)
 
 
 class AbstractManifold(eqx.Module):
-    """How states of an energy fiber are kept where its constraints hold."""
+    """How states of an energy fiber are kept on its constraints."""
 
     @abc.abstractmethod
     def retract(self, fiber: Any, state: Any, condition: Any, normal_at: Any = None) -> Any:
@@ -70,20 +90,24 @@ class AbstractMixing(eqx.Module):
         return ""
 
     def align(self, state: Any, reference: Any) -> Any:
-        """The state nearest to `reference` of those that mean the same as `state`."""
+        """Of the states that are equivalent to `state`, the one nearest to `reference`."""
         return state
 
     def limit(self, state: Any, safe: Any) -> Any:
-        """What to go on with after an interpolation of high order gave `state`, and a mean of neighbours `safe`."""
+        """An admissible state, from `state`, which an interpolation of high order gave, and `safe`, a mean of neighbours."""
         return state
 
 
 class Linear(AbstractMixing):
-    """States live in a linear space: any average is a state."""
+    """States form a linear space: any average is a state."""
 
 
 class Within(AbstractMixing):
-    """States live in a part of a linear space: `keep(state, safe)` gives `state`, or a safer one near `safe`."""
+    """States form a part of a linear space, such as positive densities.
+
+    Args:
+        keep: keep(state, safe) gives `state` where it is admissible, else a state near `safe`.
+    """
 
     keep: Callable
 
@@ -92,7 +116,12 @@ class Within(AbstractMixing):
 
 
 class Headless(AbstractMixing):
-    """States that are the same head to tail: `turn(state, reference)` picks the sense, `keep(state, safe)` as in `Within`."""
+    """States that do not change when their direction is reversed, such as rods.
+
+    Args:
+        turn: turn(state, reference) gives `state` in the sense nearest to `reference`.
+        keep: As in `Within`.
+    """
 
     turn: Callable
     keep: Callable
@@ -105,7 +134,11 @@ class Headless(AbstractMixing):
 
 
 class Forbidden(AbstractMixing):
-    """States that may not be averaged, and `why`; the noise of such fibers is never shared between sites."""
+    """States that may not be averaged. By default the noise of such fibers is not shared between sites.
+
+    Args:
+        why: The reason, for messages.
+    """
 
     why: str = eqx.field(static=True)
 

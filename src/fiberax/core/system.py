@@ -33,7 +33,7 @@ def rest(fiber: Solvable, v, condition):
         return fiber.rate(v, condition)
     rate, violation = energy_rest(fiber, v, condition)
     metric = fiber.metric(v[0])
-    # Weighed like the rate, constraints leave the system of a uniform metric symmetric.
+    # With the weight of the rate on constraints, the system of a uniform metric stays symmetric.
     return rate, violation / metric if isinstance(metric, float | int) else violation
 
 

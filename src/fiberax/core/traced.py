@@ -18,7 +18,7 @@ def _holds_tracer(tree: Any) -> bool:
 
 
 def is_traced(bundle: Bundle, driver: AbstractDriver, macro0: Any, key) -> bool:
-    """True where a tracer stands in the arguments or in the closures of the user's functions."""
+    """True where a tracer is in the arguments or in the closures of user functions."""
     if _holds_tracer((bundle, driver, macro0, key)):
         return True
 
@@ -35,7 +35,7 @@ def is_traced(bundle: Bundle, driver: AbstractDriver, macro0: Any, key) -> bool:
 
 
 def _motion(fiber: AbstractFiber, state, condition):
-    """What moves the fiber, or holds it."""
+    """Values of the functions that define the fiber."""
     if isinstance(fiber, AbstractFlow):
         return fiber.rate(state, condition)
     if isinstance(fiber, AbstractEnergy):

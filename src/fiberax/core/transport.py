@@ -1,4 +1,4 @@
-"""What the time loop needs to know of transport: how it is asked, and what a macro model that carries states can say."""
+"""Transport of states between sites: its interface, and macro models whose motion carries states."""
 
 import abc
 from typing import Any
@@ -11,13 +11,22 @@ from fiberax.core.macro import AbstractMacro
 
 
 class AbstractTransport(eqx.Module):
-    """How the states of the section ride with the macroscale motion between sites, once per macro step."""
+    """How the macroscale motion carries the states of the section between sites, once per macro step."""
 
     @abc.abstractmethod
     def apply(self, model: AbstractMacro, fiber: AbstractFiber, state: Any, macro: Any, t: Float[Array, ""], dt: Any) -> Any:
-        """States (leading site axis) after the macro time `dt`, carried by the motion of `macro` at `t`.
+        """States carried by the motion of the macrostate.
 
-        `fiber.mixing` says how states of neighbouring sites may be averaged.
+        Args:
+            model: The macro model.
+            fiber: The fiber; its `mixing` says how states of neighbouring sites may be averaged.
+            state: States, a leading site axis.
+            macro: The macrostate that moves.
+            t: Macro time.
+            dt: Span of the motion, macro time.
+
+        Returns:
+            A tree like `state`.
         """
 
     def check(self, model: AbstractMacro, fiber: AbstractFiber) -> None:
@@ -25,7 +34,7 @@ class AbstractTransport(eqx.Module):
 
 
 class AbstractCarrier(AbstractMacro):
-    """A macro model whose motion carries the states of its sites: the cells of `grid` in C order, one fiber in each."""
+    """A macro model whose motion carries the states of its sites, the cells of `grid` in C order, one fiber in each."""
 
     @property
     @abc.abstractmethod
@@ -41,4 +50,4 @@ class AbstractCarrier(AbstractMacro):
 
     @abc.abstractmethod
     def transport(self) -> AbstractTransport:
-        """How states are carried where the user of a `Bundle` says nothing."""
+        """The transport of a `Bundle` that gives none."""

@@ -1,8 +1,10 @@
-"""The one wrapper: `Mapped` forwards kinds, capabilities and strategies of a fiber from one table.
+"""The wrapper of fibers: `Mapped` forwards kinds, capabilities and strategies of a fiber from one table.
 
-What a fiber is and can do is told by its types, so the type of the wrapper is composed from theirs: one class for each kind,
-one part for each capability. A capability that the table does not hold is refused, since a wrapper that drops it would
-compute something else without a word.
+The types of a fiber say what it is and what it can do. The type of the wrapper is composed from them: one class for each
+kind, one part for each capability. A capability that is not in the table is refused: a wrapper that dropped it would give
+other numbers without a message.
+
+More than 400 lines, so that everything that wrappers forward is in one table.
 """
 
 import functools
@@ -31,13 +33,13 @@ from fiberax.numerics.trees import contract
 
 
 class Copies(eqx.Module):
-    """`count` independent copies of the inner fiber in one: states have a leading axis, links are averaged."""
+    """Option of `Mapped`: `count` independent copies of the inner fiber. States have a leading axis, responses are averaged."""
 
     count: int = eqx.field(static=True)
 
 
 class AtRest(eqx.Module):
-    """States that begin at rest: the inner fiber's own `init`, solved to `tolerance`."""
+    """Option of `Mapped`: states begin at rest, the inner `init` solved to the relative `tolerance`."""
 
     tolerance: float = eqx.field(static=True, default=1e-10)
 
@@ -306,7 +308,7 @@ def _tangent(fiber: AbstractMapped, found, response, condition):
     return jacobian(along, jax.tree.map(jnp.zeros_like, condition))
 
 
-# Most special first: a fiber has the kind of the first line that fits.
+# The most specific kinds first: the first line that fits decides.
 _KINDS = (
     (AbstractMemory, _MappedMemory),
     (AbstractFlow, _MappedFlow),
@@ -335,12 +337,12 @@ def capabilities_of(fiber: AbstractFiber) -> list[type]:
 
 
 def composed(base: type, fiber: AbstractFiber, parts: dict[type, type]) -> type:
-    """`base` with the part of each capability of `fiber` that `parts` holds. Raises `Mismatch` for one nobody knows."""
+    """`base` with the part of each capability of `fiber` that `parts` holds. Raises `Mismatch` for an unknown capability."""
     wanted = capabilities_of(fiber)
     for kind in wanted:
         if kind not in _PARTS:
             raise Mismatch(
-                f"{type(fiber).__name__} cannot be wrapped: nothing is known of how to forward its capability {kind.__name__}."
+                f"{type(fiber).__name__} cannot be wrapped: fiberax.core.wrapper does not list its capability {kind.__name__}."
             )
     return _class(base, tuple(parts[kind] for kind in wanted if kind in parts))
 
@@ -360,18 +362,21 @@ def Mapped(
     time: Any = None,
     state: Copies | AtRest | None = None,
 ) -> AbstractMapped:
-    """`inner` seen through maps: of the same kind, with the same capabilities, strategies and states.
+    """A fiber with mapped condition, response, time or states, of the same kind and with the same capabilities.
 
     Args:
         inner: Any fiber, wrapped ones too.
-        condition: The inner condition for an outer one; None for the same.
-        response: The outer response for an inner one, a linear map; None for the same.
+        condition: Function that gives the inner condition of an outer one; None for the same.
+        response: Function that gives the outer response of an inner one, linear; None for the same.
         time: Inner time per unit of outer time, positive; None for the same.
         state: `Copies(n)` for n independent copies of a fiber with dynamics, whose links are averaged; `AtRest(tolerance)` for
             states of a flow or an energy that begin at rest; None for the inner fiber's own.
 
+    Returns:
+        The wrapped fiber. Its energies are those of `inner`, its times and rates count in outer time.
+
     Raises:
-        Mismatch: A kind or a capability that has no entry in the table of this module, or copies of a fiber without dynamics.
+        Mismatch: A kind or capability that this module does not list, or a `state` that does not fit the kind.
         BadInput: A number of copies below 1.
     """
     base = next((mapped for kind, mapped in _KINDS if isinstance(inner, kind)), None)
@@ -392,8 +397,14 @@ def Mapped(
 
 
 def replicas(fiber: AbstractDynamic, count: int) -> AbstractMapped:
-    """`count` independent copies of a fiber with dynamics at each site: the response is their mean, with its standard error.
+    """Independent copies of a fiber with dynamics at each site; the response is their mean, with its standard error.
 
-    States have a leading axis (count,). Raises `Mismatch` for a fiber without dynamics and `BadInput`.
+    Args:
+        fiber: A fiber with dynamics.
+        count: Number of copies, at least 1. States have a leading axis (count,).
+
+    Raises:
+        Mismatch: A fiber without dynamics.
+        BadInput: A number of copies below 1.
     """
     return Mapped(fiber, state=Copies(count))

@@ -14,7 +14,7 @@ from fiberax.core.errors import BadInput
 
 
 class AbstractAverage(eqx.Module):
-    """A causal average over the macro time `t0`."""
+    """A causal average over the last `t0` > 0 of macro time. Raises `BadInput` for another `t0`."""
 
     t0: eqx.AbstractVar[float]
 
@@ -24,7 +24,7 @@ class AbstractAverage(eqx.Module):
 
     @abc.abstractmethod
     def samples(self, interval: float) -> int:
-        """Stored values per site when one value comes every `interval` of macro time."""
+        """Number of stored values per site, for one value per `interval` of macro time."""
 
     @abc.abstractmethod
     def begin(self, value: Any, samples: int) -> Any:
@@ -36,9 +36,13 @@ class AbstractAverage(eqx.Module):
 
     @abc.abstractmethod
     def variance_factor(self, ratio: Any) -> np.ndarray:
-        """Variance of the average of an Ornstein-Uhlenbeck process over that of the process; `ratio` = t₀ over its decay time.
+        """Variance of the average of an Ornstein-Uhlenbeck process over that of the process, for a window that is full.
 
-        For a window that has been filled. Raises `BadInput` for ratios that are not positive.
+        Args:
+            ratio: t₀ over the decay time of the process, positive numbers of any shape.
+
+        Raises:
+            BadInput: A ratio that is not positive.
         """
 
     @property
@@ -48,7 +52,11 @@ class AbstractAverage(eqx.Module):
 
 
 class Exponential(AbstractAverage):
-    """K(s) = e^{−s}: one stored value; lags by t₀. Until t₀ has passed it is the plain mean of what came."""
+    """K(s) = e^{−s}: one stored value; lags by t₀. At the start its weights are normalised by their sum.
+
+    Args:
+        t0: Averaging time, macro time.
+    """
 
     t0: float = eqx.field(static=True)
 
@@ -61,7 +69,7 @@ class Exponential(AbstractAverage):
     def push(self, memory, value, interval):
         mean, weight = memory
         decay = jnp.exp(-interval / self.t0)
-        # The weight of all that came so far tends to 1; dividing by it removes the bias of the start.
+        # The sum of all weights so far tends to 1; division by it removes the bias at the start.
         new_weight = decay * weight + (1.0 - decay)
         mean = jax.tree.map(lambda m, v: m + (1.0 - decay) / new_weight * (v - m), mean, value)
         return (mean, new_weight), mean
@@ -75,7 +83,7 @@ class Exponential(AbstractAverage):
 
 
 class _Window(AbstractAverage):
-    """A ring of the last values with the time that each stood for; `overlap`: coefficients of ∫₀^{1−u} K(s) K(s+u) ds in u."""
+    """A ring of the last values and the spans that they held; `overlap`: coefficients of ∫₀^{1−u} K(s) K(s+u) ds in u."""
 
     overlap: eqx.AbstractClassVar[tuple[float, ...]]
 
@@ -91,7 +99,7 @@ class _Window(AbstractAverage):
         ring = jax.tree.map(lambda r, v: jnp.roll(r, 1, axis=0).at[0].set(v), ring, value)
         spans = jnp.roll(spans, 1).at[0].set(interval)
         ends = jnp.cumsum(spans)
-        # The oldest value counts only with the part of its span that lies inside the window.
+        # Of the oldest value only the part of its span inside the window counts.
         inside = jnp.clip(jnp.minimum(ends, self.t0) - (ends - spans), 0.0)
         weights = self.weights(inside, ends - 0.5 * spans)
         mean = jax.tree.map(lambda r: jnp.tensordot(weights.astype(r.dtype), r, axes=1), ring)
@@ -113,7 +121,11 @@ class _Window(AbstractAverage):
 
 
 class Uniform(_Window):
-    """K = 1: the plain mean over the last t₀; lags by t₀/2."""
+    """K = 1: the plain mean over the last t₀; lags by t₀/2.
+
+    Args:
+        t0: Averaging time, macro time.
+    """
 
     overlap = (1.0, -1.0)
     t0: float = eqx.field(static=True)
@@ -123,7 +135,11 @@ class Uniform(_Window):
 
 
 class ZeroLag(_Window):
-    """K = 4 − 6s: no lag, at four times the variance of the uniform mean. Both moments hold exactly for the stored values."""
+    """K = 4 − 6s: no lag, and four times the variance of the uniform mean. Both moments are exact for the stored values.
+
+    Args:
+        t0: Averaging time, macro time.
+    """
 
     overlap = (4.0, -10.0, 0.0, 6.0)
     t0: float = eqx.field(static=True)
@@ -132,7 +148,7 @@ class ZeroLag(_Window):
         total = jnp.sum(inside)
         mean = jnp.sum(inside * age) / total
         spread = jnp.sum(inside * (age - mean) ** 2) / total
-        # One value alone has no spread: then the only causal average is that value.
+        # A single value has no spread; it is then the average.
         several = spread > 1e-9 * mean**2
         slope = jnp.where(several, mean / jnp.where(several, spread, 1.0), 0.0)
         return inside / total * (1.0 - slope * (age - mean))
@@ -143,7 +159,7 @@ _PART = 8  # of t₀: the length of a block
 
 
 class Blocks(NamedTuple):
-    """Means of the last blocks (blocks, ...) of length t₀/8, how many there are, and the sum and span of the one that grows."""
+    """Means of the last blocks (blocks, ...) of length t₀/8, their number, and sum and span of the unfinished block."""
 
     means: Any
     count: Array
@@ -169,11 +185,11 @@ def push_blocks(blocks: Blocks, value: Any, interval: Any, t0: float) -> Blocks:
 
 
 def blocked_error(blocks: Blocks, average: AbstractAverage) -> Any:
-    """Standard error of the average, a tree like a response, from the spread of the blocks that are there; NaN before two.
+    """Standard error of the average, a tree like a response, from the spread of the finished blocks; NaN before two.
 
-    Blocks are t₀/8 long. The correlation ρ of neighbouring blocks stands for a process that forgets exponentially: its spectral
-    density is that of independent blocks times (1 + ρ)/(1 − ρ), and the kernel makes S ∫K²/t₀ of it, at most the variance of
-    the blocks themselves. So 32 blocks know the error to a seventh or, where the correlation time is near t₀, to a third.
+    Blocks are t₀/8 long. With the correlation ρ of neighbouring blocks, as of a process with exponential decay, the spectral
+    density S is that of independent blocks times (1 + ρ)/(1 − ρ). The variance is S ∫K²/t₀, and at most that of the blocks.
+    With 32 blocks the error is accurate to a seventh or, where the correlation time is near t₀, to a third.
     """
     there = jnp.minimum(blocks.count, _BLOCKS)
     inside = (jnp.arange(_BLOCKS) < there).astype(jnp.result_type(float))

@@ -21,8 +21,9 @@ from fiberax.numerics import trees
 class Monolithic(AbstractDriver):
     """One Newton step of the fiber at every macro evaluation, from the carried state: for `fx.steady` and `fx.continuation`.
 
-    Where `Quasistatic` solves every fiber at every trial of the macro model (nested), here both converge together,
-    quadratically. A fiber that gives no finite response is tried once more from its own `init`.
+    `Quasistatic` solves every fiber at every trial of the macro model (nested); here both converge together, quadratically. A
+    fiber that gives no finite response is tried once more from its own `init`. It has no arguments. Raises `Mismatch` for
+    fibers that have only dynamics, and `BadInput` in single precision, when a run begins.
     """
 
     @property

@@ -30,17 +30,25 @@ _POSITIVE = 1e-6  # real part over the largest modulus from which an eigenvalue 
 
 
 class Quasistatic(AbstractDriver):
-    """Solve the fiber to a relative `tolerance`, warm-started from the carried state.
+    """The fiber in equilibrium at every macro evaluation, solved from the carried state.
 
-    `solver`: how, an `AbstractSolver`; None for the fiber's own. `require_stable`: whether a rest point of a flow that a
-    relaxation would leave is a failure, `UNSTABLE`; it costs the eigenvalues of the Jacobian in each solve. What SUCCESS
-    promises is said in docs/conventions.md.
+    Differentiable by the implicit function theorem. A fiber that does not converge is tried once more from its own `init`.
 
-    Differentiable through the implicit function theorem. A fiber that does not converge is tried once more from its own `init`.
+    A fiber that has only dynamics is sampled: at each macro evaluation `replicas` copies take about `steps` steps from where
+    they were, and as many before the first. Such responses have a standard error and no tangent. Whether replicas mix is not
+    tested here, see `fx.sample`.
 
-    A fiber that has only dynamics is sampled: at each macro evaluation `replicas` copies take about `steps` steps of `dt`
-    (fiber time; None: the fiber's own `timestep`) from where they stood, once as many more at the start. Such responses have a
-    standard error and no tangent. That replicas mix is not looked at here: see `fx.sample`.
+    Args:
+        tolerance: Relative; docs/conventions.md says what `SUCCESS` promises.
+        solver: Replaces the fiber's own solver.
+        require_stable: Whether a rest point of a flow that a relaxation would leave is a failure, `UNSTABLE`. Each solve then
+            computes the eigenvalues of the Jacobian.
+        steps: Steps of each replica of a sampled fiber.
+        replicas: Number of replicas of a sampled fiber.
+        dt: Step of a sampled fiber, fiber time; None for the fiber's own `timestep`.
+
+    Raises:
+        BadInput: Numbers out of their range; a tolerance that single precision cannot reach.
     """
 
     tolerance: float = eqx.field(static=True, default=1e-8)

@@ -1,4 +1,4 @@
-"""Responses of fibers in equilibrium, one or many, and what they imply for macro steps; no time, no macro model needed."""
+"""Responses of fibers in equilibrium without a macro model, one or many; and the step limit of a bundle."""
 
 import dataclasses
 import functools
@@ -25,12 +25,17 @@ from fiberax.numerics import trees
 
 
 class Response(eqx.Module):
-    """A fiber in equilibrium with its condition.
+    """A fiber in equilibrium with its condition. From `fx.responses` every array has a leading batch axis.
 
-    `value`: the response; `state`: the microstate; `result`: code of `fx.Result`; `energy`: W for energy fibers, else None;
-    `tangent`: dA/dU, response axes first, condition axes last, or None where it was not asked for; `steps`, `residual`
-    (relative): of the solve; `stderr`: standard error of the value of a fiber that was sampled, else None. From `fx.responses`
-    every array has a leading batch axis.
+    Args:
+        value: The response; NaN where the fiber failed.
+        state: The microstate.
+        result: Code of `fx.Result`.
+        energy: W of an energy fiber, per unit reference volume; None for others.
+        tangent: dA/dU, response axes first, condition axes last; NaN where the fiber failed, None where it was not asked for.
+        steps: Steps of the solve.
+        residual: Relative residual of the solve.
+        stderr: Standard error of the value of a fiber that was sampled; None for others.
     """
 
     value: Any
@@ -56,7 +61,7 @@ def _checked(conditions: Any) -> Any:
 
 
 def _is_table(value: Any) -> bool:
-    """Whether `value` is a list of lists of plain numbers, rows of equal length: an array to whoever wrote it, not a tree."""
+    """Whether `value` is a list of lists of plain numbers, rows of equal length: meant as an array, not as a tree."""
     if type(value) is not list or not all(type(row) is list for row in value):
         return False
     if any(type(x) is list for row in value for x in row):
@@ -73,14 +78,27 @@ def response(
     tolerance: float = 1e-10,
     state: Any = None,
 ) -> Response:
-    """A(U) of one fiber in equilibrium with one `condition`, and dA/dU where `tangent` is asked for.
+    """A(U) of one fiber in equilibrium with one condition.
 
-    `state` warm-starts the solve (default: the fiber's own `init`). A fiber that has only dynamics is sampled as `Quasistatic`
-    does it, its `state` being replicas; `fx.sample` leaves more choice. Differentiable in the condition and in every parameter
-    of the fiber by the implicit function theorem. A fiber that does not converge, or is not defined at the condition, says so
-    in `result`, and its value and tangent are NaN. A fiber with memory answers the first step from its virgin history. A list
-    of lists of numbers is taken as an array. Raises `Mismatch` for a fiber without equilibrium or pieces that do not fit, and
-    `BadInput` for a condition that is not finite.
+    Differentiable in the condition and in every parameter of the fiber by the implicit function theorem. A fiber that has only
+    dynamics is sampled as `Quasistatic` does it, and its state is replicas; `fx.sample` has more options. A fiber with memory
+    takes a first step of length zero from its history at the start.
+
+    Args:
+        fiber: Any fiber.
+        condition: U, a tree of finite numbers, without a site axis. A list of lists of numbers is an array.
+        link: As in `fx.Bundle`.
+        tangent: Whether dA/dU is computed.
+        tolerance: Relative tolerance of the solve.
+        state: Where the solve begins; None for the fiber's own `init`.
+
+    Returns:
+        The response. A fiber that does not converge, or is not defined at the condition, has a code in `result`, and NaN for
+        value and tangent.
+
+    Raises:
+        Mismatch: Pieces that do not fit, or a tangent of a fiber that is sampled.
+        BadInput: A condition that is not finite, or a tolerance that single precision cannot reach.
     """
     need_double("fx.response", tolerance)
     many = jax.tree.map(lambda x: x[None], _checked(condition))
@@ -97,10 +115,25 @@ def responses(
     placement: Placement | None = None,
     state: Any = None,
 ) -> Response:
-    """The same for a batch of conditions (leading axis on every leaf), jitted, in chunks, over the devices of `placement`.
+    """`response` for a batch of conditions, jitted, in chunks, over devices.
 
-    `state`: states to begin with, a leading batch axis on every leaf, such as those of an earlier answer. A fiber that fails is
-    tried once more from its own `init`; `result` (batch,) tells which failed in the end. Value and tangent come from one solve.
+    A fiber that fails is tried once more from its own `init`; `result` (batch,) says which failed in the end. Value and tangent
+    come from one solve.
+
+    Args:
+        fiber: Any fiber.
+        conditions: A tree with a leading batch axis on every leaf.
+        link: As in `fx.Bundle`.
+        tangent: Whether dA/dU is computed.
+        tolerance: Relative tolerance of the solves.
+        placement: Devices and chunks.
+        state: States to begin with, a leading batch axis on every leaf, such as those of an earlier answer.
+
+    Returns:
+        The responses, a leading batch axis on every array.
+
+    Raises:
+        Mismatch, BadInput: As `response`.
     """
     need_double("fx.responses", tolerance)
     return _responses(fiber, _checked(conditions), link, tangent, tolerance, state, placement, retry=True)
@@ -123,7 +156,7 @@ def _answered(field: Field, conditions, like, state, tangent: bool) -> Response:
         section = section._replace(state=field.sites.pad(state))
     section, answer = settled(field, step, conditions, section, zero, tangent=tangent)
     good = answer.result == 0
-    # What a fiber that failed would answer must not pass for a response.
+    # Numbers of a failed fiber must not be mistaken for a response.
     nothing = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), (answer.response, answer.tangent))
     value, slope = trees.where_site(good, (answer.response, answer.tangent), nothing)
     carried = field.sites.trim(section.state)
@@ -164,14 +197,24 @@ def _shapes(bundle, driver, macro, key) -> tuple:
 
 @functools.lru_cache(maxsize=64)
 def _known(structure, kinds, precision) -> list:
-    """The place where what is known of one kind of bundle is kept, at first empty."""
+    """The list that keeps what is known of one kind of bundle, at first empty."""
     return []
 
 
 def stiffness(bundle: Bundle, macro: Any, driver: AbstractDriver | None = None, t: float = 0.0) -> Stiffness:
-    """Macro step limit that the fibers of `bundle` impose at the macrostate `macro`, see `Stiffness`.
+    """The limit of explicit macro steps that the fibers impose at a macrostate.
 
-    `driver`: how the fibers follow (default `Quasistatic()`). Raises `Mismatch` where the pieces do not fit.
+    Args:
+        bundle: Macro model, fiber and link.
+        macro: The macrostate.
+        driver: How fibers follow their conditions; None for `Quasistatic()`.
+        t: Macro time.
+
+    Returns:
+        Eigenvalue, largest step (macro time) and growth, see `Stiffness`.
+
+    Raises:
+        Mismatch: The pieces do not fit.
     """
     field, macro, like = field_at(bundle, Quasistatic() if driver is None else driver, macro)
     section = eqx.filter_jit(_settled)(field, macro, like) if field.driver.slaved else field.begin(macro, like, 1)

@@ -1,11 +1,10 @@
-"""Averages of the link over a fiber's own dynamics under a held condition (5.6), with an honest standard error (7.1).
+"""Averages of the link over a fiber's own dynamics under a held condition (5.6), with a standard error (7.1).
 
-The error is that of blocked means (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461, 1989), which rises to a plateau once the
-blocks outlast the correlation. Of all block lengths n the shortest with n³ > 2 N g² is taken (Lee et al., Phys. Rev. E 83,
-066706, 2011), N the number of values and g the variance of their mean over that of independent values; none longer than an
-eighth of a replica's run. A run is long enough where it lasts 50 correlation times, whatever the number of steps, replicas and
-members: the error from its eighths is then too small by less than a tenth, and the fifth before it has reduced the start to
-e^(−10).
+The error is that of blocked means (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461, 1989), which rises to a plateau for
+blocks longer than the correlation. Of all block lengths n the shortest with n³ > 2 N g² is taken (Lee et al., Phys. Rev. E
+83, 066706, 2011), N the number of values and g the variance of their mean over that of independent values; none longer than an
+eighth of a replica's run. A run is long enough if it lasts 50 correlation times: the error from its eighths is then too small
+by less than a tenth, and the fifth of it that is left out at the start has reduced the memory of the start to e^(−10).
 """
 
 from collections.abc import Callable
@@ -32,14 +31,18 @@ _LONG = 50.0  # correlation times, from which a run is long enough
 
 
 class Sample(eqx.Module):
-    """A long-time average.
+    """A long-time average. From `fx.samples` every array has a leading batch axis.
 
-    `value`: mean of the link; `stderr`: its standard error, and `correlation_time`: integrated correlation time of the link in
-    fiber time (∫₀^∞ of the normalised correlation), trees like `value`. `result`: code of `fx.Result`: `NOT_MIXED` where
-    replicas that began apart have not come to the same mean, `TOO_SHORT` where the run of a replica is shorter than 50 of its
-    correlation times (the error is then the largest that was found, and the start may still be felt). `steps`: of each replica,
-    those left out at the beginning not counted. `state`: all replicas (leading axis), to go on from. From `fx.samples` every
-    array has a leading batch axis.
+    Args:
+        value: Mean of the link.
+        stderr: Its standard error, a tree like `value`.
+        correlation_time: Integrated correlation time of the link (∫₀^∞ of the normalised correlation), fiber time, a tree
+            like `value`.
+        result: Code of `fx.Result`: `NOT_MIXED` where replicas that began apart have not come to the same mean; `TOO_SHORT`
+            where the run of a replica is shorter than 50 of its correlation times (the error is then the largest that was
+            found, and the start may still have an influence).
+        steps: Steps of each replica, without those left out at the beginning.
+        state: All replicas (leading axis), to go on from.
     """
 
     value: Any
@@ -70,15 +73,29 @@ def sample(
     link: Callable | None = None,
     state: Any = None,
 ) -> Sample:
-    """Average of the link of a dynamic fiber over its long-time behaviour at a held `condition`.
+    """Average of the link of a dynamic fiber over its long-time behaviour at a held condition.
 
-    `replicas` independent copies take `steps` steps of `dt` (fiber time; default: the fiber's own `timestep`), after a fifth
-    as many that do not count. With `stderr` the run is doubled until it is long enough and no entry of the standard error is
-    larger, or `max_steps` is reached; what was too short becomes part of what does not count. `state`: replicas of an earlier
-    sample to go on from, with another key. `key`: seed (default key 0).
+    Independent replicas take `steps` steps, after a fifth as many that are left out.
 
-    Raises `Mismatch` for fibers without dynamics or pieces that do not fit, `BadInput` for conditions and numbers that make no
-    sense.
+    Args:
+        fiber: A fiber with dynamics.
+        condition: What it is held at, a tree of finite numbers.
+        steps: Steps of each replica, at least 128.
+        replicas: Number of replicas, at least 1.
+        key: Seed, default key 0.
+        dt: Step, fiber time; None for the fiber's own `timestep`.
+        stderr: Standard error to reach, in units of the link: the run is doubled until it is long enough and no entry is
+            larger. A run that was too short is then left out as well.
+        max_steps: Where doubling stops.
+        link: As in `fx.Bundle`.
+        state: Replicas of an earlier sample to go on from; give another key.
+
+    Returns:
+        Mean, standard error and correlation time.
+
+    Raises:
+        Mismatch: A fiber without dynamics, or pieces that do not fit.
+        BadInput: Conditions or numbers that cannot be computed with.
     """
     many = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x))[None], condition)
     state = None if state is None else jax.tree.map(lambda x: x[None], state)
@@ -100,10 +117,26 @@ def samples(
     state: Any = None,
     placement: Placement | None = None,
 ) -> Sample:
-    """The same for a batch of conditions (leading axis on every leaf), in chunks, over the devices of `placement`.
+    """`sample` for a batch of conditions, in chunks, over devices.
 
-    Each condition has the time step that the fiber asks for there, unless `dt` is given: a number, or one for each condition.
-    With `stderr` all go on until the last has reached it.
+    Args:
+        fiber: A fiber with dynamics.
+        conditions: A tree with a leading batch axis on every leaf.
+        steps: As in `sample`.
+        replicas: As in `sample`.
+        key: As in `sample`.
+        dt: A number, or one for each condition; None for the fiber's own `timestep` at each condition.
+        stderr: As in `sample`; all runs go on until the last has reached it.
+        max_steps: As in `sample`.
+        link: As in `sample`.
+        state: As in `sample`, a leading batch axis.
+        placement: Devices and chunks.
+
+    Returns:
+        Samples, a leading batch axis on every array.
+
+    Raises:
+        Mismatch, BadInput: As `sample`.
     """
     check_platform()
     need_double("fx.sample", 1e-10)
@@ -123,7 +156,7 @@ def samples(
     done = 0
 
     def run(state, length):
-        # Numbers of steps are arrays: one compilation serves all of them.
+        # Numbers of steps are arrays, so that all of them use one compilation.
         return sampler.run(state, conditions, spans, jnp.asarray(length), jnp.asarray(done), like)
 
     if state is None:
@@ -239,7 +272,7 @@ def _statistics(blocks, squares, length):
     total = replicas * count * length
     value, means = jnp.mean(blocks, axis=(1, 2)), jnp.mean(blocks, axis=2)
     ratio = lambda a, b: a / jnp.where(b > 0.0, b, 1.0)
-    # Within replicas: slow ones that began apart must not pass for fast ones because their common variance is large.
+    # Within replicas: the variance between slow replicas that began apart would make them look fast.
     naive = jnp.maximum(jnp.mean(squares - means**2, axis=1), 0.0) / total
     errors, enough, levels = [], [], blocks
     while levels.shape[2] >= _FEWEST:

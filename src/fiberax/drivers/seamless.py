@@ -1,4 +1,4 @@
-"""The fiber carried along in time beside the macrostate: never rebuilt from it, never thrown away (section 4 of the paper)."""
+"""The fiber carried in time together with the macrostate, and never rebuilt from it (section 4 of the paper)."""
 
 import equinox as eqx
 import jax
@@ -16,13 +16,19 @@ from fiberax.numerics.result import outcome
 
 
 class Seamless(AbstractDriver):
-    """Advance the fiber by its own dynamics, in `substeps` micro steps per macro step, on its own `clock`.
+    """The fiber advanced by its own dynamics. A flow or energy fiber relaxes at first order with friction 1.
 
-    `clock` M slows the fibers: in the macro time Δt a fiber lives Δt/M (section 7 of the paper); M = 1 is real time, M > 1 is
-    legitimate while the slowed fibers still relax much faster than the macrostate moves. `average` is a kernel of (7.1), or
-    None. A flow or energy fiber without dynamics relaxes at first order with friction 1. `separation` is the ratio of fiber
-    relaxation time to macro time scale above which a run warns that the scale separation is not there; infinity leaves the
-    measurement out.
+    Args:
+        substeps: Micro steps per macro step, at least 1.
+        clock: M > 0, which slows the fibers: in the macro time Δt a fiber advances by Δt/M (section 7 of the paper). M = 1 is
+            real time; M > 1 is valid while the slowed fibers relax much faster than the macrostate moves.
+        average: A kernel of (7.1) for the response, or None.
+        separation: Ratio of the fibers' relaxation time to the macro time scale above which a run warns; infinity turns the
+            measurement off.
+
+    Raises:
+        BadInput: Numbers out of their range.
+        Mismatch: A fiber with a history, when the run begins.
     """
 
     substeps: int = eqx.field(static=True, default=1)
@@ -84,16 +90,16 @@ class Seamless(AbstractDriver):
         state = fiber.step(state, condition, span / self.clock, key)
         if self.average is not None:
             value = apply_link(link, fiber, state, condition)
-            # The mean of both ends stands for the span: the value at its end alone would be ahead by half a span.
+            # The mean of both ends is the value of the span: that at its end alone would be ahead by half a span.
             middle = jax.tree.map(lambda a, b: 0.5 * (a + b), memory[2], value)
             ring, mean = self.average.push(memory[0], middle, span)
             blocks = push_blocks(memory[3], middle, span, self.average.t0) if memory[3] else ()
-            # Nothing passes in a step of length zero, so there is nothing to average in.
+            # A step of length zero adds nothing to the average.
             memory = trees.where(span > 0.0, (ring, mean, value, blocks), memory)
         return state, memory
 
     def respond(self, fiber, link, state, memory, condition):
-        """The link at the carried state, or the average where there is one (which does not see the condition any more)."""
+        """The link at the carried state; or the average, which does not depend on the condition."""
         if self.average is not None:
             return memory[1]
         return apply_link(link, fiber, state, condition)

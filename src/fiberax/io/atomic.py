@@ -1,4 +1,4 @@
-"""Files that are either wholly there or not there at all, and one message when the disk refuses."""
+"""Files that are either complete or absent, and one message where a file cannot be written."""
 
 import contextlib
 import errno
@@ -17,11 +17,11 @@ class SaveFailed(FiberaxError, OSError):
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Give a hidden file in the folder of `path` to write; on leaving, it takes the name of `path` in one instant.
+    """A hidden file in the folder of `path` to write; at the end it is renamed to `path`.
 
     A reader, or the next process after a kill, sees the old content of `path` or the new, never a part. With
-    `durable` the bytes are on the disk before that (fsync of file and folder), so a power cut loses nothing either.
-    Raises `SaveFailed` where the system refuses; `path` is then as it was.
+    `durable` the bytes are on the disk before that (fsync of file and folder), so a power failure loses nothing either.
+    Raises `SaveFailed` where it cannot be written; `path` is then as it was.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -49,19 +49,19 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Delete what killed writers left behind under `folder` (files named `.NAME.PID.part`)."""
+    """Delete unfinished files of killed processes under `folder` (named `.NAME.PID.part`)."""
     for partial in folder.rglob(".*.part"):
         partial.unlink(missing_ok=True)
 
 
 def refused(path: Path, error: OSError) -> SaveFailed:
-    """The message for a write that the system refused: what, why, and what to do."""
+    """The error for a file that cannot be written: what, why, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         remedy = f"Free some space there ({_free_space(path.parent)} left)"
     else:
         remedy = "Make the folder writable, or choose another with --out"
     reason = error.strerror or str(error)
-    return SaveFailed(f"Cannot write {path}: {reason}. {remedy}; what was saved before is untouched.")
+    return SaveFailed(f"Cannot write {path}: {reason}. {remedy}; what was saved before is kept.")
 
 
 def _free_space(folder: Path) -> str:

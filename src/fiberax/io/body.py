@@ -1,4 +1,4 @@
-"""The mesh of a body, kept beside its results: what `fiberax plot` needs to draw them, and mean fields from values at sites."""
+"""The mesh of a body, saved with its results for `fiberax plot`, and mean fields from values at sites."""
 
 import json
 from dataclasses import dataclass
@@ -15,11 +15,16 @@ FILE = "mesh.npz"
 
 @dataclass(frozen=True)
 class Body:
-    """A meshed body whose macrostate is the displacement of its nodes and whose fibers sit at the quadrature points.
+    """A meshed body whose macrostate is the displacement of its nodes, with fibers at the quadrature points.
 
-    `mesh`, in `unit` of length. Of a body that is pulled: `block`, its volume with the holes filled, `axis`, the direction, and
-    `strain`, the applied strain at the load 1; then there is a stress-strain curve. `margins`: keys of results at the sites
-    that must stay positive; the body is drawn in their colours too, by the smallest value in each cell.
+    Args:
+        mesh: The mesh.
+        unit: Unit of length of the mesh.
+        block: Volume with holes filled, of a body that is pulled; then a stress-strain curve is drawn.
+        axis: Direction of the pull.
+        strain: Applied strain at the load 1.
+        margins: Keys of results at the sites that must stay positive; the body is also coloured by each of them, with the
+            smallest value in each cell.
     """
 
     mesh: Mesh
@@ -31,7 +36,7 @@ class Body:
 
     @property
     def weights(self) -> np.ndarray:
-        """Reference volume (sites,) that every quadrature point stands for."""
+        """Reference volume of each quadrature point (sites,)."""
         table = elements.table(self.mesh.kind, self.mesh.order)
         return (np.abs(np.linalg.det(jacobians(self.mesh))) * table.weights).ravel()
 

@@ -24,13 +24,13 @@ KEPT = 2
 
 
 class DamagedCheckpoint(FiberaxError, ValueError):
-    """A checkpoint file that cannot be trusted; the message names the file and what is wrong with it."""
+    """A damaged checkpoint file; the message names the file and what is wrong with it."""
 
 
 def write_checkpoint(folder: Path, snapshot: "Snapshot") -> Path:
     """Write `snapshot` to `folder/step-NNNNNNNNNN.npz` and delete all but the newest two.
 
-    Raises `SaveFailed` where the disk refuses; the checkpoints that were there stay.
+    Raises `SaveFailed` where it cannot be written; earlier checkpoints are kept.
     """
     path = folder / f"step-{snapshot.step:010d}.npz"
     arrays = {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(snapshot.leaves.values())}
@@ -72,7 +72,7 @@ def read_checkpoint(path: Path) -> "Snapshot":
 
 
 def newest_checkpoint(folder: Path) -> tuple["Snapshot | None", list[str]]:
-    """The newest sound checkpoint in `folder`, or None, and one message for each damaged one met on the way."""
+    """The newest valid checkpoint in `folder`, or None, and one message for each damaged one that is newer."""
     complaints = []
     for path in reversed(_files(folder)):
         try:
@@ -83,7 +83,7 @@ def newest_checkpoint(folder: Path) -> tuple["Snapshot | None", list[str]]:
 
 
 def last_checkpoint(folder: Path) -> tuple[int, float] | None:
-    """Step and modification time (seconds since the epoch) of the newest checkpoint file, unread; None without one."""
+    """Step and modification time (seconds since the epoch) of the newest checkpoint, which is not read; None without one."""
     files = _files(folder)
     if not files:
         return None

@@ -1,4 +1,4 @@
-"""What results are called and what is written of a run; names, units and components in words, for axes and legends."""
+"""Names and units of results, what is written of a run, and texts for axes and legends."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fiberax.io.body import Body
 
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-# What the library itself writes of a run; columns of a case have other names.
+# Names that the library uses; columns of a case must have others.
 OWN = ("macro", "response", "stderr", "result", "energy", "energies", "stability_margin", "state", "tangent")
 
 TIME = Quantity("time", "1", "time")
@@ -24,12 +24,12 @@ class Names:
     """Names and units of results, for files and figures.
 
     Attributes:
-        quantities: name, unit and text of results by key: "macro", "response", "result" (leaves of trees: "macro.u", ...), of
-            further columns by their own key; "condition": what captions call the condition.
-        length_unit: unit of the macroscopic coordinates.
-        axis: what the records follow one another in: time, a load, or what a table is a function of.
-        factors, offsets: by what results are multiplied and what is then added, for "response", "tangent", "energy", ...: a
-            unit of the user's in place of the fiber's, that of the quantity.
+        quantities: Name, unit and text of results by key: "macro", "response", "result" (leaves of trees: "macro.u", ...), and
+            of further columns by their own key; "condition" is the name of the condition in captions.
+        length_unit: Unit of the macroscopic coordinates.
+        axis: The leading axis of the records: time, a load, or the variable of a table.
+        factors: Results are multiplied by them, by key ("response", "tangent", "energy", ...), to convert the fiber's units.
+        offsets: Added afterwards, by key.
     """
 
     quantities: dict[str, Quantity] = field(default_factory=dict)
@@ -41,17 +41,16 @@ class Names:
 
 @dataclass(frozen=True)
 class Output:
-    """What is written of a run beside macrostate and responses, and what is kept for figures.
+    """What is written of a run besides macrostate and responses, and what is kept for figures.
 
     Attributes:
         columns: `columns(record)` gives more arrays of a record of a run in time, by key.
-        energies: `energies(record)` gives numbers that are drawn against time together; their keys are "energies.NAME".
+        energies: `energies(record)` gives numbers, by name, that are drawn together against time.
         microstate: `microstate(state, condition)` gives arrays over the cell to draw for one site, by title; the default
             draws the state.
-        states: whether the states of all sites are "seen" by `columns` (`record.state`), or "written" as well.
-        macro: False where the macrostate is not written as it is: `columns` then says what of it is, under keys that begin
-            with "macro.".
-        body: the mesh on which the macrostate is drawn.
+        states: "seen" where `columns` needs the states of all sites (`record.state`), "written" to write them as well.
+        macro: False to leave the macrostate out; `columns` may then give parts of it, with keys that begin with "macro.".
+        body: The mesh on which the macrostate is drawn.
     """
 
     columns: Callable[[Any], dict[str, np.ndarray]] | None = None
@@ -107,7 +106,7 @@ def macro_variables(table: Table) -> list[Variable]:
 
 
 def component_labels(variable: Variable, values: np.ndarray, skip: int) -> list[tuple[str, tuple[int, ...]]]:
-    """Label and index of each component worth a colour of its own: at most nine, a symmetric tensor's half."""
+    """Label and index of each component to draw: at most nine, of a symmetric tensor one half."""
     found = []
     for suffix, index in component_names(variable, skip):
         twin = values[(..., *index[::-1])]

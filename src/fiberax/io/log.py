@@ -15,7 +15,7 @@ STATE = "state.json"
 def append_event(folder: Path, event: str, fields: Mapping[str, object]) -> None:
     """Append `{"time": ..., "event": event, **fields}` to the log in `folder`.
 
-    A line that a killed process left unfinished is closed first. Raises `SaveFailed` where the disk refuses.
+    A line that a killed process left incomplete is ended first. Raises `SaveFailed` where it cannot be written.
     """
     line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields})
     path = folder / LOG
@@ -31,7 +31,7 @@ def append_event(folder: Path, event: str, fields: Mapping[str, object]) -> None
 
 
 def read_events(folder: Path) -> list[dict]:
-    """All whole lines of the log in `folder`, oldest first; unfinished ones are passed over."""
+    """All complete lines of the log in `folder`, oldest first; incomplete ones are left out."""
     events = []
     path = folder / LOG
     if not path.exists():
@@ -51,6 +51,6 @@ def write_state(folder: Path, phase: str, fields: Mapping[str, object]) -> None:
 
 
 def read_state(folder: Path) -> dict:
-    """What the state file says; empty where there is none yet."""
+    """The content of the state file; empty where there is none yet."""
     path = folder / STATE
     return json.loads(path.read_text()) if path.exists() else {}

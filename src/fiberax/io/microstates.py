@@ -1,4 +1,4 @@
-"""States of a few chosen sites, as pictures to be: arrays over the cell, by title."""
+"""States of a few chosen sites for pictures: arrays over the cell, by title."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ FILE = "microstates.npz"
 
 @dataclass(frozen=True)
 class Microstate:
-    """One site's state: where it is, in words, and arrays over the cell by title."""
+    """The state of one site: a caption, and arrays over the cell by title."""
 
     caption: str
     arrays: dict[str, np.ndarray]
@@ -28,7 +28,7 @@ def write_microstates(folder: Path, microstates: list[Microstate]) -> None:
 
 
 def read_microstates(folder: Path) -> list[Microstate]:
-    """The states in a run's folder; none where the run has not come to its end."""
+    """The states in a run's folder; none where the run has not finished."""
     path = folder / FILE
     if not path.exists():
         return []

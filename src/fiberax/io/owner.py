@@ -1,4 +1,4 @@
-"""Who works in a run's folder: a claim that survives being killed, and a sign of life for `status`."""
+"""The process that works in a run's folder: a claim that is valid after a kill, and the process for `status`."""
 
 import json
 import os
@@ -15,7 +15,7 @@ FILE = "owner.json"
 
 @dataclass(frozen=True)
 class Owner:
-    """The process that computes in a folder. `started` tells it from a later process with the same number."""
+    """The process that computes in a folder. `started` distinguishes it from a later process with the same number."""
 
     pid: int
     host: str
@@ -24,11 +24,11 @@ class Owner:
 
     @classmethod
     def this_process(cls) -> "Owner":
-        """The owner that stands for the calling process."""
+        """The calling process as an owner."""
         return cls(os.getpid(), platform.node(), _process_start(os.getpid()), time.time())
 
     def alive(self) -> bool | None:
-        """Whether the process still runs; None where that cannot be seen, because it runs on another host."""
+        """Whether the process still runs; None where that is not known, because it runs on another host."""
         if self.host != platform.node():
             return None
         try:
@@ -41,15 +41,15 @@ class Owner:
 
 
 def read_owner(folder: Path) -> Owner | None:
-    """The owner named in `folder`, dead or alive; None where nobody holds it, or where the file says nothing."""
+    """The owner named in `folder`, running or not; None where there is none, or where the file cannot be read."""
     return _parse(folder / FILE)
 
 
 def claim(folder: Path, takeover: bool = False) -> None:
     """Make this process the owner of `folder`. Of several that try at once, one succeeds.
 
-    A dead owner is replaced. One on another host, of which nothing can be known, is replaced with `takeover`.
-    Raises `BadInput` where somebody else is at work, `SaveFailed` where the folder cannot be written.
+    An owner that has ended is replaced. One on another host, whose state is not known, is replaced with `takeover`.
+    Raises `BadInput` where another process works there, `SaveFailed` where the folder cannot be written.
     """
     path, mine = folder / FILE, folder / f".{FILE}.{os.getpid()}.part"
     previous = read_owner(folder)
@@ -71,25 +71,25 @@ def claim(folder: Path, takeover: bool = False) -> None:
 
 
 def refuse_living(folder: Path, takeover: bool = False) -> None:
-    """Raise `BadInput` where a living process, or one that cannot be seen, works in `folder`."""
+    """Raise `BadInput` where a running process, or one on another host, works in `folder`."""
     owner = read_owner(folder)
     if owner is None:
         return
     alive = owner.alive()
     if alive:
         raise BadInput(
-            f"{folder} belongs to a run at work (process {owner.pid} on {owner.host}). "
-            f"Wait for it, or stop it with `kill {owner.pid}`; `fiberax status {folder}` shows how far it is."
+            f"{folder} belongs to a running process ({owner.pid} on {owner.host}). "
+            f"Wait for it, or stop it with `kill {owner.pid}`; `fiberax status {folder}` shows its progress."
         )
     if alive is None and not takeover:
         raise BadInput(
-            f"{folder} belongs to process {owner.pid} on {owner.host}, which cannot be seen from {platform.node()}. "
-            "If it is dead, add --takeover."
+            f"{folder} belongs to process {owner.pid} on {owner.host}, whose state is not known on {platform.node()}. "
+            "If it has ended, add --takeover."
         )
 
 
 def release(folder: Path) -> None:
-    """Give the folder up. Does nothing where this process does not hold it."""
+    """End the claim. Does nothing where this process has none."""
     owner = read_owner(folder)
     if owner is not None and owner.pid == os.getpid() and owner.host == platform.node():
         (folder / FILE).unlink(missing_ok=True)
@@ -107,12 +107,12 @@ def _parse(path: Path) -> Owner | None:
 
 
 def _process_start(pid: int) -> str:
-    """Start of a process in a form that no later one with its number shares; "" where unknown, "ended" for a zombie."""
+    """Start time of a process, different for a later one with its number; "" where unknown, "ended" for a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
-    if fields[0] in ("Z", "X"):  # killed, but its parent has not taken note: it does nothing any more
+    if fields[0] in ("Z", "X"):  # killed, but its parent has not collected it: it no longer runs
         return "ended"
     return f"{boot}:{fields[19]}"

@@ -18,7 +18,7 @@ from fiberax.io.results import Schema, make_schema, write_record
 class FolderRecorder(AbstractRecorder):
     """Writes into `folder`: a record at every save time, a checkpoint at least every `every` seconds of work.
 
-    `names` and `output` say what is written and how it is called; `coords` are the axes of a macro field and their values.
+    `names` and `output` give names and content; `coords` are the axes of a macro field and their values.
     """
 
     def __init__(self, folder: Path, every: float, coords: dict[str, np.ndarray], names: Names, output: Output):
@@ -82,19 +82,17 @@ class FolderRecorder(AbstractRecorder):
 
 
 def own_columns(columns: dict[str, np.ndarray], output: Output) -> dict[str, np.ndarray]:
-    """The columns of a case. Raises `BadInput` for one with a name of the library's own, which figures understand."""
+    """The columns of a case. Raises `BadInput` for a name that the library uses itself."""
     for key in columns:
         root = key.split(".")[0]
         if root in OWN and not (root == "macro" and not output.macro):
-            remedy = (
-                "give Output(energies=...)" if root == "energies" else f"call it otherwise, such as own.{key.replace('.', '_')}"
-            )
+            remedy = "give Output(energies=...)" if root == "energies" else f"rename it, such as own.{key.replace('.', '_')}"
             raise BadInput(f"The column {key!r}: names that begin with {root!r} are those of the library; {remedy}.")
     return columns
 
 
 def named_leaves(root: str, tree: Any) -> dict[str, np.ndarray]:
-    """The leaves of a tree as numpy arrays by name: `root` for a bare array, else `root.path.to.leaf`."""
+    """The leaves of a tree as numpy arrays by name: `root` for a single array, else `root.path.to.leaf`."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     names = (jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves)
     return {f"{root}.{name}" if name else root: np.asarray(leaf) for name, (_, leaf) in zip(names, leaves, strict=True)}

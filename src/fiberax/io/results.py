@@ -1,8 +1,8 @@
 """Results: one small atomic file per save time while a run lasts, and `results.nc` assembled from them.
 
-An HDF5 file that is killed in mid-write can be unreadable as a whole, so none is open during a run. Each record is a
-file of its own (`records/000012.npz`), which is there wholly or not at all; `results.nc` (netCDF-4, that is HDF5
-with named dimensions) is assembled record by record, and takes its name in one instant.
+A process that is killed while it writes an HDF5 file can make all of the file unreadable, so none is open during a run. Each
+record is a file of its own (`records/000012.npz`), which is complete or absent; `results.nc` (netCDF-4, that is HDF5 with
+named dimensions) is assembled record by record, and renamed to its final name when it is complete.
 """
 
 import dataclasses
@@ -23,7 +23,13 @@ TENSOR_DIMS = "ijklmnopqrs"
 
 @dataclass(frozen=True)
 class Quantity:
-    """How a quantity is called in results and figures: `name` (an identifier), `unit` and a text for axes."""
+    """A quantity in results and figures.
+
+    Args:
+        name: An identifier.
+        unit: Its unit, "1" for none.
+        label: A text for axes; empty for the name.
+    """
 
     name: str
     unit: str = "1"
@@ -32,7 +38,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable of the results: where it stands in a record (`key`), and its dimensions after time."""
+    """One variable of the results: its key in a record, and its dimensions after time."""
 
     key: str
     quantity: Quantity
@@ -42,7 +48,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Schema:
-    """What a run's results hold: variables, coordinates (dimension -> values and unit) and the leading axis."""
+    """The content of a run's results: variables, coordinates (dimension -> values and unit) and the leading axis."""
 
     variables: tuple[Variable, ...]
     coords: dict[str, list[float]]
@@ -89,8 +95,8 @@ def make_schema(
 ) -> Schema:
     """The schema of records like `arrays`.
 
-    `coords` name the axes of a macro field and give their values, in `unit`; a leading axis as long as all sites
-    together is unfolded into them. `quantities` name the keys; a key without one is named after itself.
+    `coords` name the axes of a macro field and give their values, in `unit`; a leading axis over all sites is reshaped
+    to them. `quantities` name the keys; a key without one is named after itself.
     Raises `BadInput` where two variables, or a variable and an axis, have the same name.
     """
     grid = {dim: len(values) for dim, values in coords.items()}
@@ -112,7 +118,7 @@ def make_schema(
     taken = [axis.name, *sizes]
     for variable in variables:
         if variable.quantity.name in taken:
-            raise BadInput(f"Two results are called {variable.quantity.name!r}: name the quantity of {variable.key} otherwise.")
+            raise BadInput(f"Two results are called {variable.quantity.name!r}: rename the quantity of {variable.key}.")
         taken.append(variable.quantity.name)
     return Schema(
         tuple(variables),
@@ -175,7 +181,7 @@ def drop_records(folder: Path, keep: int) -> None:
 def assemble(folder: Path, attributes: dict[str, str]) -> Path | None:
     """Write `folder/results.nc` from the records there are, one at a time; None where there is none.
 
-    Raises `SaveFailed` where the disk refuses, `BadInput` where a record is damaged.
+    Raises `SaveFailed` where it cannot be written, `BadInput` where a record is damaged.
     """
     import h5py
 
@@ -234,7 +240,7 @@ def _record_path(folder: Path, index: int) -> Path:
 
 
 def _write_dimensions(file, schema: Schema, count: int) -> dict:
-    """Dimension scales as netCDF-4 asks for them: with values where there are coordinates, else bare."""
+    """Dimension scales as netCDF-4 requires them: with values where there are coordinates, else without."""
     sizes = {schema.axis.name: count}
     for variable in schema.variables:
         sizes |= dict(zip(variable.dims, variable.shape, strict=True))

@@ -1,4 +1,4 @@
-"""All that a run has saved, read from its folder: what figures are drawn from."""
+"""Everything that a run has saved, read from its folder, for figures."""
 
 import json
 from dataclasses import dataclass, field
@@ -21,10 +21,10 @@ class Results:
     """The saved results of a run.
 
     Attributes:
-        table: arrays and names (`fiberax.io.results.Table`), None where nothing has been saved.
-        body: the mesh of a body, where the run has one.
-        microstates: states of a few sites, as arrays to draw.
-        summary: what `summary.json` says.
+        table: Arrays and names (`fiberax.io.results.Table`); None where nothing has been saved.
+        body: The mesh of a body, where the run has one.
+        microstates: States of a few sites, as arrays to draw.
+        summary: The content of `summary.json`.
     """
 
     table: Table | None

@@ -1,14 +1,14 @@
-"""The folder of a run: what stands in it, how it is made, and how another process picks it up.
+"""The folder of a run: its files, how it is made, and how another process continues in it.
 
 parameters.json   case, options, copies of the user's files (in `inputs/`), settings of the run
 versions.json     of fiberax, jax, numpy, Python, and the platform
 log.jsonl         one JSON object a line
-state.json        the last sign of life; owner.json: the process at work, if any
+state.json        the last state; owner.json: the process that works there, if any
 records/          one file per save time, until the run is finished
 checkpoints/      the last two
 results.nc        netCDF-4, `xarray.open_dataset(path, engine="h5netcdf")` opens it
 mesh.npz          of a body on a mesh; curve.csv its stress against the strain, where it is pulled
-summary.json      what a table comes to, or why a load path ended
+summary.json      the summary of a table, or why a load path ended
 figures/*.png, paraview/*.vti and series.pvd
 """
 
@@ -30,10 +30,10 @@ PACKAGES = ("fiberax", "jax", "jaxlib", "equinox", "numpy")
 
 @dataclass(frozen=True)
 class Parameters:
-    """What it takes to run again.
+    """What is needed to run again.
 
     The case (a name, or `source`, a Python file under `inputs/`), its options as JSON values (paths relative to the
-    run's folder), folders in which the user's file finds its own modules, and the settings of the command.
+    run's folder), folders from which the user's file imports modules, and the settings of the command.
     """
 
     case: str
@@ -47,8 +47,8 @@ class Parameters:
 def create(folder: Path, overwrite: bool = False) -> None:
     """Make the folder of a new run and claim it for this process.
 
-    Raises `BadInput` where the folder exists (with `overwrite`: where it holds something other than a run, or a run
-    at work), `SaveFailed` where the system refuses.
+    Raises `BadInput` where the folder exists (with `overwrite`: where it is no run, or its run is still running),
+    `SaveFailed` where it cannot be written.
     """
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"{folder} is a file. Choose another folder with --out.")
@@ -65,7 +65,7 @@ def create(folder: Path, overwrite: bool = False) -> None:
 def adopt(folder: Path, takeover: bool = False) -> Parameters:
     """Claim the folder of an earlier run and read its parameters.
 
-    Raises `BadInput` where the folder is no run, its parameters are damaged, or a run is at work in it.
+    Raises `BadInput` where the folder is no run, its parameters are damaged, or its run is still running.
     """
     parameters = read_parameters(folder)
     owner.claim(folder, takeover)
@@ -120,7 +120,7 @@ def copy_input(folder: Path, source: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, the platform and the packages that shape the numbers."""
+    """Versions of Python, the platform and the packages on which the numbers depend."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for package in PACKAGES:
         try:

@@ -18,7 +18,7 @@ TYPES = {"f8": "Float64", "f4": "Float32", "i4": "Int32", "i8": "Int64"}
 def write_series(folder: Path, table: Table) -> Path | None:
     """Write every record of `table` to `folder/paraview`, and return the `.pvd`; None for fields that have no grid.
 
-    Raises `BadInput` where a coordinate is not uniform, `SaveFailed` where the disk refuses.
+    Raises `BadInput` where a coordinate is not uniform, `SaveFailed` where a file cannot be written.
     """
     dims = tuple(table.schema.coords)
     if not 1 <= len(dims) <= 3:
@@ -80,7 +80,7 @@ def write_image(path: Path, origin: tuple[float, ...], spacing: tuple[float, ...
 
 
 def _little_endian(array: np.ndarray) -> np.ndarray:
-    """The cells with x fastest, components innermost, in a type that VTK knows."""
+    """The cells with x fastest, components innermost, in a type of VTK."""
     kind = {"i": f"i{max(array.itemsize, 4)}", "f": f"f{array.itemsize}"}.get(array.dtype.kind, "f8")
     axes = (*reversed(range(array.ndim - 1)), array.ndim - 1)
     return np.ascontiguousarray(array.transpose(axes)).astype(f"<{kind}")

@@ -1,7 +1,7 @@
-"""Small programs with exact answers that tell whether the compiler under us gives right numbers.
+"""Small programs with exact answers, which test whether the compiler of JAX gives right numbers.
 
 jax 0.10.2 gave wrong numbers on the CPU, without any sign of it (https://github.com/jax-ml/jax/issues/39103). Each program here
-has the form of something that the library does at every step, and an answer known without a computer.
+has the form of an operation that the library does at every step, and an answer in closed form.
 
 `python -P canary.py` runs all of them as users compile and prints the names of those that are wrong, as a JSON list; it imports
 nothing of fiberax, so that it can run in a process of its own, which a crash of the compiler may end.

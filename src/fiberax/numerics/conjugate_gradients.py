@@ -1,6 +1,6 @@
 """Preconditioned conjugate gradients for several symmetric systems at once (Hestenes, Stiefel, J. Res. NBS 49 (1952) 409).
 
-The iterates of each system are its own; they end together, when the last one is solved. Solved ones stand still meanwhile.
+Each system has its own iterates. They end together, when the last system is solved; solved systems do not change meanwhile.
 """
 
 from collections.abc import Callable
@@ -11,18 +11,18 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 PATIENCE = 150  # iterations without a smaller residual before the method gives up
-RUNAWAY = 1e8  # growth of the squared residual over the smallest one that ends a round
+RUNAWAY = 1e8  # growth of the squared residual over its smallest value at which the iteration ends
 
 
 class Progress(NamedTuple):
-    """What a Krylov method found: the correction, and the applications of the matrix it took."""
+    """Result of a Krylov method: the correction, and the number of applications of the matrix."""
 
     correction: Array
     steps: Int[Array, ""]
 
 
 class Watch(NamedTuple):
-    """Squared relative residual: the smallest so far, how long ago that was, and the last."""
+    """Squared relative residual: the smallest so far, the steps since then, and the last."""
 
     best: Float[Array, ""]
     since: Int[Array, ""]
@@ -39,7 +39,7 @@ class Watch(NamedTuple):
         return Watch(jnp.where(better, level, self.best), jnp.where(better, 0, self.since + 1), level)
 
     def fruitful(self):
-        """Whether going on makes sense: not stuck, and not carried away by round-off."""
+        """Whether to go on: the residual still falls, and round-off has not made it grow."""
         return (self.since < PATIENCE) & ~(self.last > RUNAWAY * self.best)
 
 
@@ -59,7 +59,7 @@ class _Carry(NamedTuple):
     r: Array
     p: Array
     before: Array  # ⟨r, P r⟩ of the last direction
-    ahead: Any  # P r and ⟨r, P r⟩ where the norm needs them before the next step does, else None
+    ahead: Any  # P r and ⟨r, P r⟩ of the next step, where the norm has needed them already; else None
     size: Array  # squared residual in the norm asked for
     scale: Array
     step: Int[Array, ""]
@@ -89,7 +89,7 @@ def conjugate_gradients(
         max_steps: Bound of the iterations.
         norm: "preconditioner": ‖r‖_P = √⟨r, P r⟩, the energy norm of the correction that P would make; "residual": √⟨r, r⟩,
             which spares the last application of P.
-        falling: `scale` is an energy that goes down as the method lowers it.
+        falling: `scale` is an energy, which falls by α⟨r, P r⟩ in each step.
 
     Returns:
         x and the number of iterations. The method also ends where it makes no progress, or with numbers that are not finite.
@@ -113,6 +113,7 @@ def conjugate_gradients(
         z, rz = look(c.r) if c.ahead is None else c.ahead
         p = z + over(ratio(rz, c.before), z) * c.p
         q = apply(p)
+        # A step of length zero keeps a system that is solved while others go on.
         alpha = jnp.where(c.size > tolerance**2 * c.scale, ratio(rz, dot(p, q)), 0.0)
         x = c.x + over(alpha, p) * p
         r = c.r - over(alpha, p) * q

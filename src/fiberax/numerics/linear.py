@@ -1,7 +1,7 @@
 """Linear systems A w = b with A given by its action, differentiable in both by implicit rules.
 
-Small systems are assembled and solved densely; large ones go to the Krylov solvers of lineax. Either way the call sits in
-`jax.lax.custom_linear_solve`, so derivatives of every order are further linear solves, never unrolled iterations.
+Small systems are assembled and solved densely, large ones by the Krylov solvers of lineax. Both are called inside
+`jax.lax.custom_linear_solve`, so derivatives of every order are further linear solves, and iterations are never unrolled.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def dense_matrix(matvec: Callable, like: jax.Array) -> jax.Array:
 
 
 def jacobian(function: Callable, argument: Any) -> Any:
-    """Derivative of a tree by a tree, axes of the value first; forward or reverse, whichever has fewer directions."""
+    """Derivative of a tree by a tree, axes of the value first; forward or reverse mode, the one with fewer directions."""
     value = jax.eval_shape(function, argument)
     mode = jax.jacfwd if trees.size(argument) <= trees.size(value) else jax.jacrev
     return mode(function)(argument)
@@ -33,7 +33,7 @@ def jacobian(function: Callable, argument: Any) -> Any:
 
 def _dense_solve(matvec, rhs, zero_modes):
     matrix = dense_matrix(matvec, rhs)
-    if rhs.size == 1:  # a batch of divisions costs a thirtieth of a batch of calls to LAPACK
+    if rhs.size == 1:  # in a batch, divisions take a thirtieth of the time of calls to LAPACK
         pivot = matrix[0, 0]
         return jnp.where(pivot == 0, 0.0, rhs / pivot) if zero_modes else rhs / pivot
     if not zero_modes:
@@ -51,11 +51,11 @@ def _krylov_solve(matvec, rhs, symmetric, precondition, tolerance, max_steps):
     operator = lx.FunctionLinearOperator(matvec, structure, tags)
     options = {}
     if precondition is not None:
-        # lineax turns a negative operator around and solves with −A: its preconditioner approximates (−A)⁻¹.
+        # For a negative operator lineax solves with −A, so its preconditioner must approximate (−A)⁻¹.
         approximate = (lambda r: -precondition(r)) if symmetric else precondition
         tags = [lx.positive_semidefinite_tag] if symmetric else []
         options["preconditioner"] = lx.FunctionLinearOperator(approximate, structure, tags)
-    # lineax tests rtol against the iterate and atol against the residual: the right-hand side sets the scale of both.
+    # lineax compares rtol with the iterate and atol with the residual: the right-hand side is scaled to norm 1 for both.
     scale = jnp.linalg.norm(rhs)
     scale = jnp.where(scale > 0, scale, 1.0)
     solver = (
@@ -117,7 +117,7 @@ def solve(
     `zero_modes` says that a small symmetric map may be singular: then the smallest-norm solution is found.
     `precondition(r)` approximates the solution and is linear; it may be None. The tolerance is relative to the norm of `rhs`.
     """
-    flat, unravel = ravel_pytree(rhs)  # one leaf: custom_linear_solve cannot transpose a tree with constant leaves
+    flat, unravel = ravel_pytree(rhs)  # one array, since custom_linear_solve cannot transpose a tree with constant leaves
     if flat.size == 0:
         return rhs
 

@@ -1,4 +1,4 @@
-"""What is kept in the user's cache folder belongs to one kind of processor."""
+"""The cache folder of a user, one for each kind of processor."""
 
 import hashlib
 import os

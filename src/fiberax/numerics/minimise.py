@@ -1,10 +1,10 @@
 """Minimum of an energy on a constraint set, by projected Newton steps on flat vectors.
 
-The iterates stay on the constraint set, so the energy itself is the merit function and the iteration ends in a minimum: in the
-dense form the modulus of the projected Hessian is inverted and a saddle is left along its most negative mode; in the large form
-conjugate gradients stop at negative curvature (Nocedal and Wright, Numerical Optimization, chapters 7 and 18). A stationary
-point that shows no gradient tells neither form whether it is a minimum: the point that was found is looked at once more,
-along directions that the gradient does not know.
+The iterates stay on the constraint set, so the energy is the merit function and the iteration ends in a minimum. In the dense
+form the modulus of the projected Hessian is inverted, and a saddle is left along its most negative mode. In the large form
+conjugate gradients stop at negative curvature (Nocedal and Wright, Numerical Optimization, chapters 7 and 18). At a stationary
+point the gradient does not tell whether it is a minimum. So the point that was found is tested once more, along directions
+that do not depend on the gradient.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from fiberax.numerics.newton import backtrack, relative
 from fiberax.numerics.result import Result, outcome
 
 _HALVINGS = 30
-_MOVING = 1e-3  # relative Newton step above which an energy that still falls has no minimum nearby
-_PROBES = 3  # directions, each looked at to both sides, along which a degenerate minimum is tested
-_CURVATURES = 24  # products with the Hessian that a large point is tested with
+_MOVING = 1e-3  # relative Newton step above which an energy that still falls counts as running away
+_PROBES = 3  # directions, each tested in both senses, for stationary points with flat directions
+_CURVATURES = 24  # products with the Hessian in the test of a large point
 _ZERO_MODE = 1e-9
 _NOISE = 1e-11
-_SHORT = 1e-3  # part of a step that descends by chance, in round-off
+_SHORT = 1e-3  # shortest part of a step whose descent is not taken for round-off
 
 
 class Problem(NamedTuple):
@@ -55,7 +55,7 @@ def _project(jacobian, vector):
 
 
 def _retract(problem: Problem, y):
-    """Back to the constraint set by Gauss-Newton steps along the normal space."""
+    """Return to the constraint set by Gauss-Newton steps along the normal space."""
     if problem.constraints == 0:
         return y
 
@@ -101,7 +101,7 @@ def _dense_direction(problem: Problem, point: _Point, tolerance):
     values, vectors = _eigenvectors(0.5 * (matrix + matrix.T))
     size = jnp.abs(values)
     largest = jnp.max(size)
-    # Zero modes follow what gradient they have; in an invariant direction that is none.
+    # Along zero modes: steepest descent with the largest curvature. An invariance has no gradient, so it does not move.
     inverse = 1.0 / jnp.where(size > _ZERO_MODE * largest, size, jnp.where(largest > 0.0, largest, 1.0))
     newton = -vectors @ (inverse * (vectors.T @ point.gradient))
     unstable = values[0] < -1e-7 * largest
@@ -128,7 +128,11 @@ def _krylov_direction(problem: Problem, point: _Point, tolerance):
 
 
 def _conjugate_gradients(problem: Problem, point: _Point, rhs, target, limit):
-    """The solution so far, the steps taken, and whether they met with negative curvature, which ends them."""
+    """The solution so far, the steps taken, and whether negative curvature ended them.
+
+    The preconditioner is projected: its results stay in the tangent space of the constraints, so the iteration needs no
+    multipliers.
+    """
     hessian = _lagrangian_hessian(problem, point)
     jacobian = point.jacobian
 
@@ -155,7 +159,7 @@ def _conjugate_gradients(problem: Problem, point: _Point, rhs, target, limit):
         rz = r @ z
         bad = curvature <= 0.0
         alpha = jnp.where(bad, 0.0, rz / jnp.where(bad, 1.0, curvature))
-        first = jnp.where(bad & (k == 0), 1.0, 0.0)  # steepest descent where the very first curvature is negative
+        first = jnp.where(bad & (k == 0), 1.0, 0.0)  # steepest descent where already the first curvature is negative
         w = w + (alpha + first) * p
         r = r - alpha * q
         z = precondition(r)
@@ -170,7 +174,7 @@ def _conjugate_gradients(problem: Problem, point: _Point, rhs, target, limit):
 
 
 def _round_off(problem: Problem, point: _Point) -> jax.Array:
-    """Size of a gradient that is round-off of its terms, which are those of H y and of the constraints' forces."""
+    """Size of the round-off of a gradient, whose terms have the size of H y and of the forces of the constraints."""
     terms = jnp.linalg.norm(_lagrangian_hessian(problem, point)(point.y)) + jnp.linalg.norm(
         point.jacobian.T @ point.multipliers
     )
@@ -199,15 +203,15 @@ def _degenerate(problem: Problem, point: _Point, probes) -> jax.Array:
         direction = probes[k] / jnp.where(lengths[k] > 0.0, lengths[k], 1.0)
         return k + 1, falls(direction) | falls(-direction)
 
-    # No probe, no work: a loop over a batch ends at once where no member has a flat direction.
+    # In a batch the loop ends at once if no member has a flat direction.
     unfinished = lambda c: jnp.any(there) & (c[0] < _PROBES) & ~c[1]
     return jax.lax.while_loop(unfinished, body, (jnp.zeros((), jnp.int32), jnp.asarray(False)))[1]
 
 
 def _indefinite(problem: Problem, point: _Point, used) -> jax.Array:
-    """Whether the Hessian of a large problem shows negative curvature to a direction that the gradient does not know.
+    """Whether conjugate gradients from a fixed random direction find negative curvature of the Hessian of a large problem.
 
-    At most a tenth of the products with it that the solve has `used`, or `_CURVATURES` where it began at rest.
+    They take at most a tenth of the products with it that the solve has `used`, or `_CURVATURES` where that was none.
     """
     rhs = _project(point.jacobian, _random(1, point.y)[0])
     limit = jnp.where(used == 0, _CURVATURES, used // 10)
@@ -217,9 +221,9 @@ def _indefinite(problem: Problem, point: _Point, used) -> jax.Array:
 def _search(problem: Problem, point: _Point, direction, escape):
     """Armijo backtracking on the energy; at its round-off, on the projected gradient.
 
-    Round-off is that of the terms of the energy, which may be much larger than their sum. Where the sum does not show it, the
-    search does, by finding no descent, or next to none, along a direction of descent: then the whole step is taken if it halves
-    the projected gradient and the energy does not rise by much more than it changed over the shortest step.
+    The round-off is that of the terms of the energy, which may be much larger than their sum. It is then found by the search:
+    along a direction of descent there is no descent, or only over very short steps. Then the whole step is taken if it halves
+    the projected gradient, and if the energy does not rise by much more than it changed over the shortest step.
     """
     slope = jnp.where(escape, 0.0, point.gradient @ direction)
     noisy = ~escape & (jnp.abs(slope) <= _NOISE * jnp.abs(point.energy))
@@ -245,7 +249,17 @@ def _search(problem: Problem, point: _Point, direction, escape):
 
 
 def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: int = 100):
-    """Minimum near `guess` (n,): returns y, multipliers (k,) and the `Outcome`.
+    """Minimum near `guess` (n,).
+
+    Args:
+        problem: Energy, constraints and preconditioner.
+        guess: Where the iteration begins (n,).
+        reference: Norm of the projected gradient that counts as 1, a scalar.
+        tolerance: Relative.
+        max_steps: Largest number of steps.
+
+    Returns:
+        y (n,), multipliers (k,) and the outcome.
 
     Converged when the projected gradient is below `tolerance` times `reference` (a scalar) and the Newton step below
     `tolerance` relative to each entry of y (`newton.relative`), or when the gradient has reached round-off. A stationary
@@ -260,7 +274,7 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
         size = jnp.linalg.norm(point.gradient)
         change = relative(direction, point.y, size_of_y, tolerance)
         short = change <= tolerance
-        if not problem.dense:  # conjugate gradients make nothing but noise of a gradient that is noise
+        if not problem.dense:  # a gradient of round-off gives a step of round-off
             short |= size <= _round_off(problem, point)
         stationary = (size <= tolerance * reference) & short & ~escape
         accepted, noisy, new = _search(problem, point, direction, escape)

@@ -1,13 +1,12 @@
 """Damped Newton iteration for residual(v) = 0 on a tree v, every equation and every unknown judged on its own scale.
 
-A norm over all equations is ruled by the fastest one: it is small long before the slow ones are solved. So, as codes for
-differential-algebraic equations do (Hairer and Wanner, Solving Ordinary Differential Equations II, sections IV.8 and VI.1;
-Deuflhard, Newton Methods for Nonlinear Problems, section 2.1):
+The fastest equation dominates a norm over all of them, which is small long before the slow ones are solved. Therefore, as in
+codes for differential-algebraic equations (Hairer and Wanner, Solving Ordinary Differential Equations II, sections IV.8 and
+VI.1; Deuflhard, Newton Methods for Nonlinear Problems, section 2.1):
 
 - The line search compares residuals after division of each by its row scale Σ_j |J_ij| (|v_j| + |δ_j|), the size of its terms.
-- The iteration has converged when what Newton would still change, the correction J⁻¹ r, is below the tolerance relative to
-  each entry of v. After a step it is found with the Jacobian at hand, whose factors are there already; it costs a
-  substitution, no further linearisation.
+- The iteration has converged when the correction J⁻¹ r, what the next Newton step would change, is below the tolerance
+  relative to each entry of v. After a step it is computed with the factors of the last Jacobian, by one substitution.
 """
 
 from collections.abc import Callable
@@ -20,14 +19,14 @@ from fiberax.numerics import trees
 from fiberax.numerics.result import Outcome, Result, outcome
 
 _HALVINGS = 24
-_FLOOR = 1e-6  # entries below this part of the largest of their array are judged against it
-_MOVING = 1e-3  # relative correction above which a state that ran out of steps has not settled anywhere
+_FLOOR = 1e-6  # entries smaller than this part of the largest of their array are compared with that part
+_MOVING = 1e-3  # relative correction above which a state without convergence counts as running away
 
 
 class Linearised(NamedTuple):
     """The residual near one v: `solve(r)` gives J⁻¹ r, `scale(w)` the row sums Σ_j |J_ij| w_j, w ≥ 0, a tree like r.
 
-    Where J is known by its action alone `scale` is None: residuals are then compared as they are.
+    Where only the action of J is known `scale` is None: residuals are then compared as they are.
     """
 
     solve: Callable
@@ -47,7 +46,7 @@ def backtrack(attempt: Callable, accepts: Callable, halvings: int, whole: Any = 
     """The largest step length s = 2^-k, k up to `halvings`, that is accepted, and what `attempt(s)` gave there.
 
     `accepts(s, outcome)` is a boolean; `whole` is `attempt(1)` where it is known. Where no length is accepted the last one
-    comes back: ask `accepts` again.
+    is returned: call `accepts` again.
     """
 
     def rejected(carry):
@@ -93,14 +92,25 @@ def newton(
     max_steps: int = 50,
     judged: Callable = lambda v: v,
 ) -> tuple[Any, Outcome]:
-    """Find v with residual(v) = 0 from `guess`.
+    """Find v with residual(v) = 0.
 
-    `linearise(v)` gives a `Linearised`. Converged when the correction J⁻¹ r is below `tolerance` relative to each entry of v
-    (see the top of this module), and the norm of the residual below `tolerance` times `reference`, a scalar; or when a full
-    Newton step as short as that has been taken. A full Newton step that no halving down to 2^-24 can make a descent step means
-    that the residual has reached its round-off, if it is small by then; else the iteration is `STALLED` where there is no root.
-    A state that still moves when the steps are used up, while its residual has fallen, is a `RUNAWAY`. The residual that is
-    reported is over `reference`. `judged(v)`: the part of v whose entries must come to rest; multipliers need not.
+    Converged when the correction J⁻¹ r is below `tolerance` relative to each entry of v (see the top of this module) and the
+    norm of the residual is below `tolerance` times `reference`, or when a full Newton step as short as that has been taken.
+    If no step down to 2^-24 of the Newton step descends, a small residual has reached its round-off (`SUCCESS`); a large one
+    has no root nearby (`STALLED`). A state that still moves when the steps are used up, while its residual has fallen, is a
+    `RUNAWAY`.
+
+    Args:
+        residual: Function of v, a tree like v.
+        guess: Where the iteration begins.
+        linearise: linearise(v) gives a `Linearised`.
+        reference: Norm of the residual that counts as 1, a scalar.
+        tolerance: Relative.
+        max_steps: Largest number of steps.
+        judged: judged(v) is the part of v whose entries are tested; multipliers need not be.
+
+    Returns:
+        v, and the outcome, with the norm of the residual over `reference`.
     """
     first = residual(guess)
     first_norm = trees.norm(first)
@@ -132,10 +142,11 @@ def newton(
         left = relative(judged(at.solve(r)), judged(value), size, tolerance)
         settled = accepted & ((left <= tolerance) & (trees.norm(r) <= tolerance * reference) | short & (scale >= 1.0))
         stuck = ~accepted & ~arrived
-        # At round-off: rows are relative to the size of their terms; a bare norm is compared with what it began as.
+        # At round-off: scaled rows are relative to the size of their terms; an unscaled norm is compared with its first value.
+        # The bounds are roots of eps, since an ill-conditioned Jacobian enlarges the round-off.
         eps = jnp.finfo(before.dtype).eps
         small = before <= (eps ** (1 / 3) * jnp.maximum(reference, first_norm) if terms is None else eps**0.5)
-        # What is zero by symmetry has no size of its own to be compared with.
+        # A state that is zero by symmetry has no size to compare with.
         small |= jnp.max(jnp.stack(jax.tree.leaves(_largest(direction)))) <= eps
         code = jnp.where(arrived | settled | (stuck & small), jnp.int32(Result.SUCCESS), jnp.int32(-1))
         code = jnp.where(stuck & ~small, jnp.int32(Result.STALLED), code)
@@ -158,5 +169,5 @@ def newton(
 
 
 def _over(r, terms):
-    """R / terms, zero where there is nothing on either side."""
+    """R / terms, zero where r is zero."""
     return jnp.where(r == 0, 0.0, r / jnp.where(terms > 0, terms, jnp.finfo(r.dtype).tiny))

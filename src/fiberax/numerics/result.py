@@ -1,4 +1,4 @@
-"""What became of a solve: codes, and the texts that go with them."""
+"""Results of solves: codes, and the texts that belong to them."""
 
 import enum
 from typing import Any, NamedTuple
@@ -42,7 +42,7 @@ TEXTS = {
 
 
 def text_of(code: int) -> str:
-    """What a result code means, in words; codes of a fiber's own are named by their number."""
+    """The meaning of a result code, in words; a fiber's own codes are given by their number."""
     return TEXTS[Result(code)] if code in set(Result) else f"the fiber reports its own code {code}"
 
 

@@ -66,11 +66,11 @@ class Separable(eqx.Module):
     y: Modes
 
     def solve(self, known: Float[Array, "nx ny"], shift: Any = 0.0, factor: Any = 1.0) -> Float[Array, "nx ny"]:
-        """The u with shift u − factor L u = known; a constant mode with no answer is left out."""
+        """The u with shift u − factor L u = known; a constant mode without a solution is left out."""
         symbol = shift + factor * (self.x.values[:, None] + self.y.values)
         gone = symbol == 0.0
         inverse = jnp.where(gone, 0.0, 1.0 / jnp.where(gone, 1.0, symbol))
-        # Products over the first axes: what XLA makes of small products of another form takes twenty times longer to compile.
+        # Products over the first axes: small products of another form take twenty times longer to compile.
         coefficients = _product(_product(known, self.x.forward), self.y.forward)
         return _product(_product(inverse * coefficients, self.x.backward), self.y.backward)
 

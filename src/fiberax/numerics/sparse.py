@@ -16,17 +16,20 @@ from jaxtyping import Array, Float
 
 _LEAF = 32
 _REFINED = 1e-12
-_LARGE = 3000  # unknowns from which on single precision is worth a try
+_LARGE = 3000  # number of unknowns from which single precision is tried first
 _PLAIN = {"permc_spec": "NATURAL", "diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
-# Precision, options of SuperLU, refinements, and the residual that is good enough where no more is to be had.
+# Precision, options of SuperLU, refinements, and the relative residual that is accepted if refinement stops there.
 _WAYS = ((np.float32, _PLAIN, 8, 1e-11), (np.float64, _PLAIN, 5, 1e-8), (np.float64, {}, 5, 1e-8))
 
 
 class Pattern:
-    """Where the entries of blocks go in a sparse matrix of `size` unknowns.
+    """Places of the entries of blocks in a sparse matrix.
 
-    `unknowns` (blocks, m): the unknown of each row of a block, −1 for rows and columns that are left out. `order` is a
-    permutation that keeps fill low. `near_null` (size, modes): what the matrix nearly annihilates, for multigrid.
+    Args:
+        unknowns: The unknown of each row of a block (blocks, m); −1 for rows and columns that are left out.
+        size: Number of unknowns.
+        order: A permutation that keeps fill low; None for none.
+        near_null: Vectors that the matrix nearly annihilates (size, modes), for multigrid.
     """
 
     def __init__(self, unknowns: np.ndarray, size: int, order: np.ndarray | None = None, near_null: np.ndarray | None = None):
@@ -39,7 +42,7 @@ class Pattern:
         rows = np.broadcast_to(placed[:, :, None], (*placed.shape, placed.shape[1])).ravel()
         columns = np.broadcast_to(placed[:, None, :], (*placed.shape, placed.shape[1])).ravel()
         inside = np.flatnonzero((rows >= 0) & (columns >= 0))
-        # The diagonal is always there, so that shifts and pins have a place.
+        # The diagonal is always stored: shifts and held unknowns are added there.
         key = np.concatenate([rows[inside] * size + columns[inside], np.arange(size) * (size + 1)])
         entries, slot = np.unique(key, return_inverse=True)
         self.indices = (entries % size).astype(np.int32)
@@ -76,13 +79,13 @@ class Direct(AbstractSparseSolver):
             (matrix.data * np.repeat(scale, np.diff(matrix.indptr)) * scale[matrix.indices], matrix.indices, matrix.indptr),
             shape=matrix.shape,
         )
-        # A CSR matrix read as CSC is its transpose.
+        # The same arrays read as CSC are the transpose, so nothing is copied.
         turned = sp.csc_matrix((scaled.data, scaled.indices, scaled.indptr), shape=matrix.shape)
         mode, apply = ("N", turned) if transpose else ("T", scaled)
         right = rhs * scale
         size = np.linalg.norm(right)
-        # In single precision first, which takes half the time, and without pivoting, as definite matrices need none: what is
-        # lost shows in the residual, and the next way is tried.
+        # Single precision takes half the time, and definite matrices need no pivoting. If refinement does not reach the
+        # tolerance, the matrix was too ill-conditioned or indefinite for that, and the next way is tried.
         for kind, options, repeats, good in _WAYS[0 if matrix.shape[0] > _LARGE else 1 :]:
             try:
                 factors = splu(turned.astype(kind), **options)
@@ -104,7 +107,7 @@ class Direct(AbstractSparseSolver):
 
 
 def _scale(matrix: sp.csr_matrix) -> np.ndarray:
-    """1/√|diagonal|, with the largest entry of the row where the diagonal is nothing beside it."""
+    """1/√|diagonal|; where the diagonal is below 1e-10 of the largest entry of the row, 1/√ of that entry."""
     largest = np.maximum.reduceat(np.abs(matrix.data), matrix.indptr[:-1])
     diagonal = np.abs(matrix.diagonal())
     size = np.where(diagonal > 1e-10 * largest, diagonal, largest)
@@ -143,7 +146,10 @@ def solve(
 
 
 def dissection(neighbours: sp.csr_matrix, coordinates: np.ndarray) -> np.ndarray:
-    """Nested-dissection order of the nodes of a graph in space: halves along the longest axis, and what parts them last."""
+    """Nested-dissection order of the nodes of a graph in space: two halves along the longest axis, then their separator.
+
+    Halves are no longer coupled once the separator is last, so elimination of one fills nothing in the other.
+    """
     order = np.empty(len(coordinates), np.int64)
     side = np.zeros(len(coordinates), np.int8)
     indptr, indices = neighbours.indptr, neighbours.indices

@@ -2,7 +2,7 @@
 
 shift u − ν Δu + ∇p = f, ∇·u = 0. Second order: F. H. Harlow, J. E. Welch, Phys. Fluids 8 (1965) 2182. The pressure solves the
 Schur complement by conjugate gradients, preconditioned by ν + shift (−Δ)⁻¹ (J. Cahouet, J.-P. Chabard, Int. J. Numer. Meth.
-Fluids 8 (1988) 869); what stands inside is solved exactly by fast diagonalisation. Velocities are pairs (u, v), u on the faces
+Fluids 8 (1988) 869); the inner problems are solved exactly by fast diagonalisation. Velocities are pairs (u, v), u on the faces
 normal to x (nx + 1, ny), v on those normal to y (nx, ny + 1), along periodic axes too; pressures are at cell centres.
 """
 
@@ -36,9 +36,13 @@ def along(array: Array, axis: int, start: int, stop: int | None = None) -> Array
 class Stokes(eqx.Module):
     """Operators and solver for one rectangle.
 
-    `ends` for each axis: None where it is periodic, else for its lower and upper side "fixed" where the velocity is given or
-    "open" where it is free: ν ∂u/∂n − p n = 0, p being 0 outside. `iterations` bounds the conjugate gradients, which stop at
-    `tolerance` relative to the divergence that they begin with; None: 1e-11, in single precision 1e-5.
+    Args:
+        cells: Numbers of cells (nx, ny).
+        spacing: Sizes of a cell (hx, hy).
+        ends: For each axis None where it is periodic, else for its lower and upper side "fixed", where the velocity is given,
+            or "open", where it is free: ν ∂u/∂n − p n = 0, with p = 0 outside.
+        tolerance: Of the conjugate gradients, relative to the first divergence; None for 1e-11, in single precision 1e-5.
+        iterations: Largest number of conjugate gradient steps.
     """
 
     cells: tuple[int, int] = eqx.field(static=True)
@@ -73,7 +77,7 @@ class Stokes(eqx.Module):
         return self.to_faces(p, 0), self.to_faces(p, 1)
 
     def to_faces(self, p: Array, axis: int, beyond: tuple[Any, Any] = (0.0, 0.0)) -> Array:
-        """Differences along `axis` of what sits at centres; on open sides to `beyond`, half a cell away; on fixed ones zero."""
+        """Differences along `axis` of values at centres; on open sides to `beyond`, half a cell away; on fixed sides zero."""
         h, pair, first, last = self.spacing[axis], self.ends[axis], along(p, axis, 0, 1), along(p, axis, -1)
         if pair is None:
             low = high = (first - last) / h
@@ -83,7 +87,7 @@ class Stokes(eqx.Module):
         return jnp.concatenate([low, (along(p, axis, 1) - along(p, axis, 0, -1)) / h, high], axis)
 
     def _on_sides(self, u, axis, values):
-        """Layers that u, which sits at centres along `axis`, has on the two sides: given, or its own where they are open."""
+        """First and last layer of u, which is at centres along `axis`, and its values on the two sides, given or its own."""
         low, high = (jnp.expand_dims(value, axis) for value in values)
         first, last = along(u, axis, 0, 1), along(u, axis, -1)
         pair = self.ends[axis] or ("open", "open")
@@ -121,7 +125,7 @@ class Stokes(eqx.Module):
         )
 
     def normal(self, velocity: Velocity) -> Velocity:
-        """What `velocity` is on sides where it is given, zero elsewhere."""
+        """`velocity` on the sides where it is given, zero elsewhere."""
         parts = []
         for axis, (u, pair) in enumerate(zip(velocity, self.ends)):
             keep = np.zeros(self.cells[axis] + 1)
@@ -140,11 +144,13 @@ class Stokes(eqx.Module):
 
         The divergence is zero to round-off whatever the tolerance: the last step is a projection.
         """
+        # Given velocities on the sides become a force on the faces inside.
         known = jax.tree.map(lambda f, moved: f + viscosity * moved, known, self.laplacian(normal, walls))
 
         def within(f):
             return self.velocity[0].solve(f[0], shift, viscosity), self.velocity[1].solve(f[1], shift, viscosity)
 
+        # The velocity is eliminated: what is left is the equation of the pressure.
         def schur(p):
             return -self.divergence(within(self.gradient(p)))
 
@@ -160,7 +166,7 @@ class Stokes(eqx.Module):
         """Preconditioned conjugate gradients; differentiable as the solution of a linear system."""
 
         def iterate(matrix, right):
-            if self.closed:  # round-off must not ask for what no pressure can do
+            if self.closed:  # a constant is not in the range of the matrix; round-off must not add one
                 right = right - jnp.mean(right)
             found = conjugate_gradients(
                 matrix, precondition, jnp.vdot, right, jnp.vdot(right, right), self.tolerance, self.iterations, "residual"

@@ -1,4 +1,4 @@
-"""Which versions of jax give right numbers: known bad ones are refused, unknown ones have to pass the canary once."""
+"""Versions of jax: known bad ones are refused, unknown ones have to pass the canary once."""
 
 import functools
 import hashlib
@@ -86,7 +86,7 @@ def _remembered(file: Path | None) -> list[str] | None:
 
 
 def _remember(file: Path | None, faults: list[str]) -> None:
-    """Keep a verdict where the disk takes it; else the next process finds out again."""
+    """Write a verdict, if that is possible; else the next process runs the canary again."""
     if file is None:
         return
     partial = file.with_name(f".{file.name}.{os.getpid()}.part")

@@ -1,4 +1,4 @@
-"""Tests for users' own models, and models with known truth: the same that fiberax tests itself with."""
+"""Checks for models of your own, and models with known answers. fiberax tests itself with them."""
 
 from fiberax.testing.bundles import BundleReport, check_bundle
 from fiberax.testing.checks import CheckFailed, FiberReport, check_fiber, check_link, observed_order

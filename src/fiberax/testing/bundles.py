@@ -1,4 +1,4 @@
-"""Check of a whole bundle: what `fiberax check` and users run before a long computation."""
+"""Check of a whole bundle before a long computation; `fiberax check` uses it too."""
 
 import time
 from typing import Any, NamedTuple
@@ -18,10 +18,14 @@ from fiberax.testing.checks import CheckFailed
 
 
 class BundleReport(NamedTuple):
-    """What `check_bundle` found.
+    """Result of `check_bundle`.
 
-    `sites`; `bytes` of the states of all sites together; `compile_seconds` of wall time for the first step and `seconds` for
-    one more; `gradient`: norm of d|U|²/dU₀ through the step, or None.
+    Args:
+        sites: Number of sites.
+        bytes: Size of the states of all sites together.
+        compile_seconds: Wall time of the first step.
+        seconds: Wall time of another step.
+        gradient: Norm of d|U|²/dU₀ through the step; None where it was not computed.
     """
 
     sites: int
@@ -42,9 +46,22 @@ def check_bundle(
 ) -> BundleReport:
     """Check that a bundle fits together and can take one step of length `dt` from `macro0`, and its gradient.
 
-    `stepper`: as in `fx.evolve`. `gradient` False leaves the gradient out (it needs the memory of all sites at once).
-    Raises `Mismatch`, `FiberFailure`, `NonFiniteMacro` and `NotConverged` as `fx.evolve` does, `BadInput` for a macrostate
-    that is not finite, and `CheckFailed` for the rest.
+    Args:
+        bundle: Macro model, fiber and link.
+        driver: How fibers follow their conditions.
+        macro0: A macrostate.
+        dt: Length of the step, macro time.
+        t0: Macro time at the start.
+        stepper: As in `fx.evolve`.
+        gradient: Whether the gradient is checked; it needs the memory of all sites at once.
+
+    Returns:
+        What was measured.
+
+    Raises:
+        Mismatch, FiberFailure, NonFiniteMacro, NotConverged: As `fx.evolve`.
+        BadInput: A macrostate or conditions that are not finite.
+        CheckFailed: Responses or a gradient that are not finite.
     """
     macro0 = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), macro0)
     conditions, state, _ = check_fit(bundle, macro0)

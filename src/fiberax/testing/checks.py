@@ -1,4 +1,7 @@
-"""Checks of one fiber and of one link. Each names what is wrong, by how much, and what to look at."""
+"""Checks of one fiber and of one link. A check that fails names what is wrong, by how much, and what to look at.
+
+Somewhat more than 400 lines: the checks share their helpers.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -24,14 +27,18 @@ _STEP = 1e-3  # of the size of the condition, for fourth-order central differenc
 
 
 class CheckFailed(FiberaxError, AssertionError):
-    """A model breaks a promise that the library builds on."""
+    """A model does not have a property that the library relies on."""
 
 
 class FiberReport(NamedTuple):
-    """What `check_fiber` found.
+    """Result of `check_fiber`.
 
-    `entries` and `bytes` of one state; `steps` of the equilibrium solve (0 for a dynamic fiber); `deviations`: for each law
-    that was measured the largest relative deviation; `checked`: names of all checks that were made.
+    Args:
+        entries: Numbers in one state.
+        bytes: Size of one state.
+        steps: Steps of the equilibrium solve; 0 for a dynamic fiber.
+        deviations: The largest relative deviation for each law that was measured.
+        checked: Names of all checks that were made.
     """
 
     entries: int
@@ -42,7 +49,7 @@ class FiberReport(NamedTuple):
 
 
 class _Checks:
-    """Collects what was checked; every method raises `CheckFailed` where its promise is broken."""
+    """Collects what was checked; methods raise `CheckFailed`."""
 
     def __init__(self, name: str):
         self.name = name
@@ -50,7 +57,7 @@ class _Checks:
         self.deviations: dict[str, float] = {}
 
     def need(self, check: str, good: bool, message: str) -> None:
-        """One promise, kept or not."""
+        """One check, passed or not."""
         if not good:
             raise CheckFailed(f"{self.name}, {check}: {message}")
         if check not in self.checked:
@@ -92,7 +99,12 @@ def describe_types(tree: Any) -> str:
 def observed_order(errors, steps) -> float:
     """Order of convergence p of errors ~ C·stepsᵖ, by least squares on the logarithms.
 
-    `errors`, `steps`: two or more positive numbers each, e.g. the step lengths or the friction. Raises `BadInput`.
+    Args:
+        errors: Two or more positive numbers (n,).
+        steps: Step lengths, frictions, ... (n,), positive.
+
+    Raises:
+        BadInput: Other numbers or shapes.
     """
     errors, steps = np.asarray(errors, float), np.asarray(steps, float)
     if errors.shape != steps.shape or errors.ndim != 1 or errors.size < 2:
@@ -113,12 +125,24 @@ def check_fiber(
 ) -> FiberReport:
     """Check everything the library relies on in a fiber, at one `condition` and close to it.
 
-    `link`: as in `fx.Bundle`. `tolerance`: of equilibrium solves, relative. `rtol`: allowed relative deviation of derivatives
-    from finite differences. Made for every fiber: `init` repeats itself for the same key, trees, shapes and types are stable,
-    all is finite, a batch gives what its members give. For flows and energies: the solver reaches a rest state,
-    constraints are kept, the `symmetric` flag and the preconditioner tell the truth, the tangent is the derivative of the
-    response, gradients in the fiber's parameters are finite, and the Hellmann-Feynman response of an energy is dW_CB/dU.
-    Raises `CheckFailed`, an AssertionError, with what is wrong; `BadInput` for a bad condition.
+    For every fiber: `init` repeats itself for the same key; trees, shapes and types are stable; all numbers are finite. For
+    flows and energies also: the solver reaches a rest state; constraints are kept; a batch gives what its members give; the
+    `symmetric` flag and the preconditioner are correct; the tangent is the derivative of the response; gradients in the
+    fiber's parameters are finite; the Hellmann-Feynman response of an energy is dW_CB/dU.
+
+    Args:
+        fiber: Any fiber.
+        condition: U, a tree of numbers without a site axis.
+        link: As in `fx.Bundle`.
+        tolerance: Relative tolerance of equilibrium solves.
+        rtol: Allowed relative deviation of derivatives from finite differences.
+
+    Returns:
+        What was checked and measured.
+
+    Raises:
+        CheckFailed: A check fails; the message says what is wrong. It is an AssertionError.
+        BadInput: A tolerance that single precision cannot reach.
     """
     need_double("check_fiber", tolerance)
     condition = _floating(condition)
@@ -140,9 +164,19 @@ def check_fiber(
 
 
 def check_link(link: Callable | None, fiber: AbstractFiber, condition: Any) -> Any:
-    """Check that a link is finite and differentiable at the fiber's `init` and gives arrays; returns the response there.
+    """Check that a link gives arrays, and is finite and differentiable at the fiber's `init`.
 
-    Raises `CheckFailed` and `Mismatch`.
+    Args:
+        link: As in `fx.Bundle`; None for the fiber's own.
+        fiber: Any fiber.
+        condition: U, a tree of numbers without a site axis.
+
+    Returns:
+        The response at `init`.
+
+    Raises:
+        CheckFailed: A check fails.
+        Mismatch: The fiber has no link.
     """
     condition = _floating(condition)
     checks = _Checks(f"the link of {type(fiber).__name__}")
@@ -153,7 +187,7 @@ def _floating(condition: Any) -> Any:
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), condition)
 
 
-# Plain numpy below: operation by operation, JAX would compile each of them.
+# numpy below, since JAX would compile each operation by itself.
 
 
 def _random_like(tree: Any, seed: int) -> Any:
@@ -299,7 +333,7 @@ def _check_rest(checks: _Checks, fiber, state, condition, tolerance) -> None:
 
     rate, constraint = residual(state)
     left, first = _norm(rate), _norm(residual(fiber.init(condition, jax.random.key(0)))[0])
-    # Round-off of a stiff rate: what a change of the state in its last digits makes of it.
+    # Round-off of a stiff rate: its change by a change of the last digits of the state.
     nudged = residual(jax.tree.map(lambda x: x * (1.0 + 1e-13) + 1e-15, state))[0]
     noise = _norm(_combine(-1.0, rate, nudged))
     text = f"the solver says solved, but the rate there is {left:.2g}, against {first:.2g} at init"

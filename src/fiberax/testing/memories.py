@@ -26,8 +26,12 @@ class ElasticPlastic(AbstractMemory):
 
         W(A, e) = ½E (A − e)² + ½H p²,   R(ė) = σ_y |ė|,   ṗ = |ė|
 
-    The state is the plastic strain e at the end of the step, found by radial return. Args: `modulus` E, `hardening` H and
-    `yield_stress` σ_y, all > 0, one unit of stress.
+    The state is the plastic strain e at the end of the step, found by radial return; strains and stresses are numbers.
+
+    Args:
+        modulus: E > 0, stress.
+        hardening: H > 0, stress.
+        yield_stress: σ_y > 0, stress.
     """
 
     modulus: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=2.0)
@@ -80,11 +84,11 @@ class _PlasticStep(AbstractEnergy):
         return stored + 0.5 * self.hardening * (self.history.accumulated + moved) ** 2 + self.yield_stress * moved
 
     def link(self, state, condition):
-        """∂W/∂A at fixed plastic strain, at the plastic strain that the condition returns to."""
+        """∂W/∂A at fixed plastic strain, taken after the step."""
         return self.modulus * (condition - self.returned(condition))
 
     def returned(self, condition) -> Float[Array, ""]:
-        """Plastic strain after the step, differentiable by the active side of the yield surface."""
+        """Plastic strain after the step; its derivative is that of the active side of the yield surface."""
         trial = self.modulus * (condition - self.history.strain)
         beyond = jnp.abs(trial) - self.yield_stress - self.hardening * self.history.accumulated
         return self.history.strain + jnp.sign(trial) * jnp.maximum(beyond, 0.0) / (self.modulus + self.hardening)
@@ -107,12 +111,16 @@ class Flowed(NamedTuple):
 
 
 class Maxwell(AbstractMemory):
-    """A Maxwell element beside a spring; condition the strain A, response the stress σ.
+    """A Maxwell element in parallel with a spring; condition the strain A, response the stress σ.
 
         W(A, e) = ½E₀A² + ½E (A − e)²,   R(ė) = ½η ė²
 
-    The state is the viscous strain e at the end of the step, by implicit Euler; dt = 0 is elastic. Args: `spring` E₀,
-    `modulus` E and `viscosity` η, all > 0.
+    The state is the viscous strain e at the end of the step, by implicit Euler; dt = 0 is elastic.
+
+    Args:
+        spring: E₀ > 0, stress.
+        modulus: E > 0, stress.
+        viscosity: η > 0, stress·time.
     """
 
     spring: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=0.5)
@@ -129,7 +137,7 @@ class Maxwell(AbstractMemory):
         # The state by its closed form, whose derivatives are right at dt = 0 as well, where the energy is singular.
         state = Maxwell.increment(self, history, dt).flowed(condition)
         moved = state - history.strain
-        # ∫ η ė² dt of the step; nothing flows in no time.
+        # ∫ η ė² dt of the step; zero for dt = 0.
         lost = jnp.where(dt > 0.0, self.viscosity * moved**2 / jnp.where(dt > 0.0, dt, 1.0), 0.0)
         return Flowed(state, history.dissipated + lost)
 
@@ -164,7 +172,7 @@ class MaxwellStep(AbstractEnergy):
         return 0.5 * self.spring * condition**2 + 0.5 * self.modulus * (condition - state) ** 2 + lost
 
     def link(self, state, condition):
-        """∂W/∂A at fixed viscous strain, at the one that the condition flows to."""
+        """∂W/∂A at fixed viscous strain, taken after the step."""
         return self.spring * condition + self.modulus * (condition - self.flowed(condition))
 
     def flowed(self, condition) -> Float[Array, ""]:
@@ -186,6 +194,10 @@ class Damped(AbstractMemory):
     """An energy fiber with the dissipation R = ½η|u̇|² in its metric; the history is its last accepted state, an array.
 
     A step is one of implicit Euler of the relaxation (4.1) with m = 0 and friction η; it needs dt > 0.
+
+    Args:
+        inner: An energy fiber whose state is one array.
+        friction: η > 0, force·time/state.
     """
 
     inner: AbstractEnergy

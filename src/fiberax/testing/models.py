@@ -17,6 +17,12 @@ class LinearFlow(AbstractFlow):
     """du/dτ = −K u + b U with a matrix K (n, n), a load b (n,) and a number U; response c·u, c (n,).
 
     Truth: A(U) = (c·K⁻¹b) U, and deviations from equilibrium decay with the eigenvalues of K.
+
+    Args:
+        matrix: K (n, n).
+        load: b (n,).
+        reading: c (n,).
+        symmetric: Whether K is symmetric and positive definite.
     """
 
     matrix: Float[Array, "n n"] = eqx.field(converter=jnp.asarray)
@@ -43,7 +49,12 @@ class LinearFlow(AbstractFlow):
 
 
 class CubicFlow(AbstractFlow):
-    """du/dτ = speed·(U − u − a u³), response u: the inverse of U = u + a u³, a ≥ 0."""
+    """du/dτ = speed·(U − u − a u³), U, u and the response u numbers. Truth: u is the inverse of U = u + a u³.
+
+    Args:
+        a: a ≥ 0.
+        speed: Rate of relaxation at u = 0, positive, per fiber time.
+    """
 
     a: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1.0)
     speed: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1.0)
@@ -71,7 +82,12 @@ class CubicFlow(AbstractFlow):
 
 
 class Spring(AbstractEnergy):
-    """W = ½k(u − U²)² + ½c u², u and U numbers. Truth: u = kU²/(k+c), W_CB = ½ kc/(k+c) U⁴, A = 2 kc/(k+c) U³."""
+    """W = ½k(u − U²)² + ½c u², u and U numbers. Truth: u = kU²/(k+c), W_CB = ½ kc/(k+c) U⁴, A = 2 kc/(k+c) U³.
+
+    Args:
+        k: k > 0.
+        c: c > 0.
+    """
 
     k: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=3.0)
     c: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1.0)
@@ -90,7 +106,7 @@ class Spring(AbstractEnergy):
 
 
 class DoubleWell(AbstractEnergy):
-    """W = ¼(u² − 1)² − U u, u and U numbers: two minima where |U| < 2/(3√3), and `init` on top of the hump for U = 0."""
+    """W = ¼(u² − 1)² − U u, u and U numbers: two minima where |U| < 2/(3√3), and `init` on the maximum for U = 0."""
 
     def init(self, condition, key):
         return jnp.zeros_like(condition)
@@ -103,6 +119,10 @@ class TwoSpringChain(AbstractEnergy):
     """W(A, p) = V(p) + V(1 + A − p) (4.9), V(r) = ½k(r − ½)² + ¼q(r − ½)⁴, p the shift, A the strain.
 
     Truth: p = (1 + A)/2, F(A) = V'((1 + A)/2); with frozen p the wave speed is c² = V'', at equilibrium c² = V''/2.
+
+    Args:
+        k: Stiffness of a spring, positive.
+        q: Quartic coefficient, at least 0.
     """
 
     k: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1.0)
@@ -128,6 +148,9 @@ class SharedLoad(AbstractEnergy):
     """W = ½ mean(w u²) under mean(u) = U, u and w of shape (n,): a constraint that moves with the condition U, a number.
 
     The metric is the cell volume 1/n. Truth with h = 1/mean(1/w): u = hU/w, W_CB = ½hU², A = λ = hU.
+
+    Args:
+        weights: w (n,), positive.
     """
 
     weights: Float[Array, " n"] = eqx.field(converter=jnp.asarray)
@@ -154,7 +177,12 @@ class SharedLoad(AbstractEnergy):
 
 
 class GroundState(AbstractEnergy):
-    """W = ½ uᵀ(H + U·V)u under |u|² = 1 with symmetric H, V (n, n) and a number U. Truth: W_CB = ½ smallest eigenvalue."""
+    """W = ½ uᵀ(H + U·V)u under |u|² = 1 with symmetric H, V (n, n) and a number U. Truth: W_CB = ½ smallest eigenvalue.
+
+    Args:
+        base: H (n, n).
+        change: V (n, n).
+    """
 
     base: Float[Array, "n n"] = eqx.field(converter=jnp.asarray)
     change: Float[Array, "n n"] = eqx.field(converter=jnp.asarray)
@@ -179,6 +207,11 @@ class OrnsteinUhlenbeck(AbstractStochastic):
     """dz = −k(z − U)dτ + √(2D) dW for `members` independent copies, stepped exactly; response mean(z²).
 
     Truth in the long run: ⟨z²⟩ = U² + D/k, with variance (4U²D/k + 2(D/k)²)/members and correlation time ≤ 1/k.
+
+    Args:
+        k: k > 0, per fiber time.
+        diffusion: D > 0.
+        members: Number of copies; states are (members,).
     """
 
     k: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1.0)
@@ -207,7 +240,12 @@ class OrnsteinUhlenbeck(AbstractStochastic):
 
 
 class Decay(AbstractMacro):
-    """dU/dt = source − A at `sites` sites that do not see each other; U, A and `source` of shape (sites,)."""
+    """dU/dt = source − A at independent sites; U and A of shape (sites,).
+
+    Args:
+        sites: Number of sites.
+        source: A number or (sites,).
+    """
 
     sites: int = eqx.field(static=True)
     source: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=0.0)
@@ -232,6 +270,10 @@ class Heat(AbstractMacro):
     """∂U/∂t = ∂_x(D ∂_x U) on a periodic interval of the given length, D the response in each of `cells` cells.
 
     For constant D the eigenvalues are −(4D/dx²) sin²(πj/cells).
+
+    Args:
+        cells: Number of cells.
+        length: Length of the interval.
     """
 
     cells: int = eqx.field(static=True)
@@ -261,6 +303,11 @@ class ElasticWave(AbstractMacro):
     """density·∂v/∂t = ∂_x F(A), ∂A/∂t = ∂_x v on a periodic staggered grid; conditions are the strains A (cells,).
 
     The scheme conserves dx Σ (½ density v² + W(A)) in time, exactly where F is a function of A alone.
+
+    Args:
+        cells: Number of cells.
+        length: Length of the interval.
+        density: Mass density, positive.
     """
 
     cells: int = eqx.field(static=True)

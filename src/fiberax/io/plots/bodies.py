@@ -15,11 +15,11 @@ from fiberax.io.results import Quantity, Table
 _OUTLINES = {("triangle", 1): (0, 1, 2), ("triangle", 2): (0, 3, 1, 4, 2, 5), ("quad", 1): (0, 1, 2, 3)}
 _OUTLINES["quad", 2] = (0, 4, 1, 5, 2, 6, 3, 7)
 _MAPS = {"mises": "viridis", "energy": "inferno"}
-_MARGINS = "cividis"  # of what must stay positive
+_MARGINS = "cividis"  # colours of margins, which must stay positive
 
 
 def body_fields(table: Table, body: Body) -> dict[str, tuple[str, np.ndarray]]:
-    """What the bodies are coloured by: words with the unit, and values (records, cells)."""
+    """Fields that colour the bodies: text with the unit, and values (records, cells)."""
     quantity = {variable.key: variable.quantity for variable in table.schema.variables}
     displacement = table.arrays[quantity["macro.position"].name]
     stress = table.arrays[quantity["response"].name]
@@ -51,7 +51,7 @@ def draw_body(plt, table: Table, body: Body) -> Any:
     half_way = int(np.argmin(np.abs(table.values - 0.5 * (table.values[0] + table.values[-1]))))
     chosen = sorted({0, half_way, len(displacement) - 1})
     fields = body_fields(table, body)
-    # With the same frame for all panels the growth of the body is seen.
+    # The same frame for all panels shows how the body grows.
     places = [body.mesh.points + displacement[k][body.mesh.unknowns] for k in chosen]
     low, high = (f([f(p, axis=0) for p in places], axis=0)[:2] for f in (np.min, np.max))
     width = 3.4

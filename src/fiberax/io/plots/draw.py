@@ -64,9 +64,9 @@ def microstates(results: Results) -> list[Figure]:
 
 
 def draw_all(figures: list[Figure], folder: Path) -> Drawn:
-    """Draw figures into `folder`; one that fails keeps none from being drawn.
+    """Draw figures into `folder`; where one fails the others are drawn.
 
-    Raises `MissingExtra` without matplotlib, `SaveFailed` where the disk refuses.
+    Raises `MissingExtra` without matplotlib, `SaveFailed` where a file cannot be written.
     """
     plt, drawn = _pyplot(), Drawn([], {})
     with plt.rc_context(STYLE):
@@ -77,7 +77,7 @@ def draw_all(figures: list[Figure], folder: Path) -> Drawn:
                     drawn.paths.append(_save(made, folder / f"{figure.name}.png"))
             except SaveFailed:
                 raise
-            except Exception as error:  # whatever a user's states and numbers make matplotlib stumble over
+            except Exception as error:  # states and numbers of users can make matplotlib fail in any way
                 drawn.failed[f"{figure.name}.png"] = f"{type(error).__name__}: {error}"
             plt.close("all")
     return drawn

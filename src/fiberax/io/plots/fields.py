@@ -30,7 +30,7 @@ def _draw_lines(plt, table: Table, variable: Variable):
 
 
 def _draw_maps(plt, table: Table, variable: Variable):
-    """The field at the start, half way and at the end, each on its own scale: what spreads also fades."""
+    """The field at the start, half way and at the end, each on its own scale, since amplitudes differ."""
     values = table.arrays[variable.quantity.name]
     chosen = sorted({0, (len(values) - 1) // 2, len(values) - 1})
     figure, axes = plt.subplots(1, len(chosen), figsize=(4.3 * len(chosen), 3.7), layout="constrained", squeeze=False)

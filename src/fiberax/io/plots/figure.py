@@ -1,4 +1,4 @@
-"""What a figure is: a name, and a function that draws it."""
+"""A figure: a name, and a function that draws it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,9 +7,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of a run: `name` of its file, and `draw(plt)`, which makes it with matplotlib's pyplot.
+    """A figure of a run.
 
-    `draw` returns the matplotlib figure, or None where there is nothing to draw.
+    Args:
+        name: Name of its file, without the suffix.
+        draw: draw(plt) makes it with matplotlib's pyplot, and returns the matplotlib figure, or None where there is nothing
+            to draw.
     """
 
     name: str

@@ -9,9 +9,9 @@ FEW = 16  # points of a line that are marked one by one
 
 
 def draw_microstates(plt, microstates: list[Microstate]):
-    """One column for each site, one row for each array; labels that all sites share stand once, and as outlines.
+    """One column for each site, one row for each array; labels that all sites share are drawn once, and as outlines.
 
-    None where no state has anything to show.
+    None where no state has an array to draw.
     """
     first = {title: array for title, array in microstates[0].arrays.items() if array.size}  # a simple lattice has no shifts
     if not first:

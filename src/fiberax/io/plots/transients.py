@@ -1,4 +1,4 @@
-"""Figures of what runs in time: fields of one dimension over space and time, energies against time."""
+"""Figures of runs in time: fields of one dimension over space and time, energies against time."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 from fiberax.io.labels import axis_words, edges_of, macro_variables, words_of
 from fiberax.io.results import Table
 
-RECORDS = 12  # with fewer a map over time says less than lines
+RECORDS = 12  # with fewer records lines are drawn in place of a map over time
 COLOURS = {"total": "black", "kinetic": "tab:blue", "fibers": "tab:orange", "elastic": "tab:orange", "loads": "tab:green"}
 
 
