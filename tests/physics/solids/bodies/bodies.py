@@ -12,7 +12,7 @@ from fiberax.grids import elements
 from fiberax.numerics.result import outcome
 
 
-class NeoHooke(fx.AbstractEnergy):
+class NeoHooke(fx.AbstractTangent, fx.AbstractEnergy):
     """W = μ/2 (F:F − d − 2 log J) + λ/2 (log J)², compressible, without microstate."""
 
     mu: jax.Array = eqx.field(converter=jnp.asarray, default=1.0)
