@@ -126,6 +126,7 @@ def newton(
         before, norm = merit(c.residual), trees.norm(c.residual)
         short = relative(judged(direction), judged(c.value), c.size, tolerance) <= tolerance
         arrived = short & (norm <= tolerance * reference)
+        tiny = _share(judged(direction), c.size) <= jnp.finfo(norm.dtype).eps ** 0.5
 
         def attempt(scale):
             candidate = trees.axpy(scale, direction, c.value)
@@ -133,7 +134,8 @@ def newton(
             return candidate, r, merit(r)
 
         def accepts(scale, found):
-            return arrived | (found[2] <= (1.0 - 1e-4 * scale) * before)
+            # Halving a step that is lost in the round-off of the largest entries makes nothing better.
+            return arrived | tiny | (found[2] <= (1.0 - 1e-4 * scale) * before)
 
         scale, (value, r, after) = backtrack(attempt, accepts, _HALVINGS)
         accepted = (after < before) & ~arrived
@@ -142,7 +144,7 @@ def newton(
         left = relative(judged(at.solve(r)), judged(value), size, tolerance)
         settled = accepted & ((left <= tolerance) & (trees.norm(r) <= tolerance * reference) | short & (scale >= 1.0))
         stuck = ~accepted & ~arrived
-        small = _round_off(before, direction, None if terms is not None else jnp.maximum(reference, first_norm))
+        small = tiny | _round_off(before, direction, None if terms is not None else jnp.maximum(reference, first_norm))
         code = jnp.where(arrived | settled | (stuck & small), jnp.int32(Result.SUCCESS), jnp.int32(-1))
         code = jnp.where(stuck & ~small, jnp.int32(Result.STALLED), code)
         # A direction that is not finite (singular Jacobian) is a failure, not round-off.
@@ -161,6 +163,12 @@ def newton(
     moving = (end.correction > _MOVING) & (norm <= 1e-2 * first_norm)
     result = jnp.where(end.result < 0, jnp.where(moving, jnp.int32(Result.RUNAWAY), jnp.int32(Result.MAX_STEPS)), end.result)
     return end.value, outcome(result, end.step, norm / jnp.where(reference > 0, reference, 1.0))
+
+
+def _share(change, size) -> jax.Array:
+    """Largest entry of each array of `change` over that of the state; the largest of these."""
+    parts = jax.tree.map(lambda d, s: d / jnp.where(s > 0, s, jnp.finfo(d.dtype).tiny), _largest(change), size)
+    return jnp.max(jnp.stack(jax.tree.leaves(parts)))
 
 
 def _round_off(merit, direction, unscaled) -> jax.Array:
