@@ -98,7 +98,7 @@ def _join(coordinator: str | None, count: int | None, number: int | None) -> Non
 
 
 def _split_cpu(devices: Devices) -> None:
-    """Make one CPU look like several devices. Has no effect once a backend runs, or where there is a GPU."""
+    """Divide one CPU into several devices. Has no effect once a backend runs, or where there is a GPU."""
     import jax
 
     if devices.devices is not None and devices.devices > 1:

@@ -180,7 +180,7 @@ class Spins(Case):
         nodes = np.linspace(low - 1e-3, high + 1e-3, _NODES)
         exact = self._exact(lattice)
         if exact is None:
-            # Of the site alone: A' is at most half the mean curvature, which the coupling leaves about what it is.
+            # Of a site alone: A' is at most half the mean curvature, which the coupling changes little.
             slopes, answer = 0.5 * np.abs(np.asarray(jax.vmap(lattice.curvature)(jnp.asarray(nodes)))), None
         else:
             both = np.array([exact(U, self.sites) for U in nodes])

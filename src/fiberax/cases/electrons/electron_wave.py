@@ -1,4 +1,4 @@
-"""A pulse of strain in a bar whose stress comes from electrons without orbitals, carried along in Car-Parrinello motion.
+"""A pulse of strain in a bar whose stress comes from electrons without orbitals, in Car-Parrinello motion.
 
 ϱ ∂_tt A = ∂_xx P_xx(A e_x ⊗ e_x) (4.12) over Thomas-Fermi-von Weizsäcker fibers (3.8) that move by m u'' + η u' = −(H − μ) u
 (4.1), (4.8). Units nm, ps, GPa, g/cm³, in which the equation needs no factors.

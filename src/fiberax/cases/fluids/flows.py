@@ -165,7 +165,7 @@ class Parts:
 
 
 class Conformation:
-    """⟨zz⟩ or ⟨mm⟩ of every site of a record, from the states, and what one number says of it."""
+    """⟨zz⟩ or ⟨mm⟩ of every site of a record, from the states, and one number from it."""
 
     def __init__(self, options: FlowOptions, fiber: Any):
         self._rods = options.model is Model.ROD

@@ -46,7 +46,7 @@ class Form(enum.Enum):
 
 
 class Potential(enum.Enum):
-    """How rods see each other."""
+    """Interaction of rods."""
 
     NONE = "none"
     MAIER_SAUPE = "maier-saupe"
@@ -166,7 +166,7 @@ class FluidOptions(Case):
         return self.De / (2.0 * np.sin(0.5 * np.pi * k / (self.springs + 1)) ** 2)
 
     def longest(self) -> float:
-        """The time after which a fluid has about forgotten; rods that see each other take longer, near a transition more."""
+        """The relaxation time of a fluid, roughly; interacting rods take longer, most near a transition."""
         return 0.5 * self.De if self.potential is not Potential.NONE else float(self.relaxation_times()[0])
 
     @property

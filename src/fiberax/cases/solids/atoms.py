@@ -122,7 +122,7 @@ class CrystalOptions(Case):
 
 @dataclass(frozen=True)
 class Choice:
-    """The options of a case that say what the body is made of."""
+    """Options of the material of a body."""
 
     material: str
     potential: Path | None

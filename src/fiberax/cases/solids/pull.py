@@ -20,7 +20,7 @@ class Shape(enum.Enum):
 
 
 class Faces(enum.Enum):
-    """What holds the two large faces."""
+    """Boundary conditions of the two large faces."""
 
     FREE = "free"
     HELD = "held"
