@@ -31,7 +31,8 @@ class Convected(AbstractTransport):
         scheme: "semi-lagrangian" (any step, order 2 in space and time or better), "weno" (order 2 in time, 3 in space where
             states are smooth) or "upwind" (order 1, keeps totals in incompressible flow). The last two divide the step by its
             Courant number, and have no reverse-mode gradients.
-        inflow: States that enter, by the name of the side.
+        inflow: States that enter, one for each cell of a side, by the name of the side; sides without bring the fiber's `init`
+            under the condition zero.
 
     Raises:
         BadInput: Unknown scheme, or inflow that does not fit.
