@@ -189,7 +189,7 @@ def lennard_jones():
 
     def value_and_stress(crystal):
         state = crystal.init(None, jax.random.key(0))
-        both = jax.jit(jax.vmap(lambda A: crystal.energy_and_link(state, A)))
+        both = jax.jit(jax.vmap(lambda A: crystal.assemble(state, A, 1)))
         A = jnp.asarray(gradients)
         stress = jax.jit(jax.vmap(lambda A: crystal.link(state, A)))
         return lambda: jax.block_until_ready(both(A)), lambda: jax.block_until_ready(stress(A))

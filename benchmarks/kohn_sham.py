@@ -49,8 +49,8 @@ def speed():
     fiber, key = silicon(15.0, 3), jax.random.key(0)
 
     def solved(tolerance, state, A):
-        state, out = fiber.solve(A, state, tolerance)
-        return state, out, fiber.energy_and_link(state, A)
+        state, out = fiber.solver.solve(fiber, state, A, tolerance)
+        return state, out, fiber.assemble(state, A, 1)
 
     cold = jax.jit(lambda A: solved(1e-6, fiber.init(A, key), A))
     warm = jax.jit(lambda state, A: solved(1e-6, state, A))
@@ -90,7 +90,7 @@ def memory():
     fiber = silicon(15.0, 3)
     state = jax.eval_shape(lambda: fiber.init(jnp.zeros((3, 3)), jax.random.key(0)))
     held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    solve = jax.jit(lambda A, state: fiber.solve(A, state, 1e-6)).lower(jnp.zeros((3, 3)), state).compile()
+    solve = jax.jit(lambda A, state: fiber.solver.solve(fiber, state, A, 1e-6)).lower(jnp.zeros((3, 3)), state).compile()
     work = solve.memory_analysis().temp_size_in_bytes
     print(f"Si₂, 15 hartree, 3³: state {held / 2**20:.2f} MiB, while it is solved {work / 2**20:.0f} MiB more")
     small = silicon(4.0, 2)

@@ -42,7 +42,9 @@ def _compare(table, label, crystal, peer, bound, relaxed):
     shifts = 0.06 * crystal.unit_cell.nearest * rng.uniform(-1, 1, (COUNT, n - 1, 3))
     parts = {"given shifts": shifts}
     if relaxed:
-        found, out = jax.jit(jax.vmap(lambda A, s: crystal.solve(A, s, 1e-10)))(jnp.asarray(A), jnp.zeros(shifts.shape))
+        found, out = jax.jit(jax.vmap(lambda A, s: crystal.solver.solve(crystal, s, A, 1e-10)))(
+            jnp.asarray(A), jnp.zeros(shifts.shape)
+        )
         table.below(float(jnp.sum(out.result != 0)), 0, label, "relaxed", "failures")
         parts["relaxed"] = np.asarray(found)
     # One program for all states: compiling takes longer than anything else here.

@@ -35,10 +35,10 @@ def _steps(fiber, strains, tolerance: float) -> float:
 
     @jax.jit
     def count(strains):
-        first = jax.vmap(lambda A: fiber.solve(A, fiber.init(A, jax.random.key(0)), tolerance)[0])(strains[0])
+        first = jax.vmap(lambda A: fiber.solver.solve(fiber, fiber.init(A, jax.random.key(0)), A, tolerance)[0])(strains[0])
 
         def step(states, at):
-            states, out = jax.vmap(lambda A, state: fiber.solve(A, state, tolerance))(at, states)
+            states, out = jax.vmap(lambda A, state: fiber.solver.solve(fiber, state, A, tolerance))(at, states)
             return states, jnp.sum(out.steps)
 
         return jnp.sum(jax.lax.scan(step, first, strains[1:])[1])

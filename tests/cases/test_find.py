@@ -35,7 +35,8 @@ class Cooling(Case):
 
     def build(self):
         """The rows."""
-        fiber = fx.Flow(rate=lambda u, U: U - u, init=lambda U: jnp.zeros_like(U), link=lambda u, U: (1 + self.draught) * u)
+        link = lambda u, U: (1 + self.draught) * u
+        fiber = fx.FlowFiber(rate=lambda u, U: U - u, init=lambda U: jnp.zeros_like(U), link=link)
         axis = Quantity("difference", "K", "temperature difference")
         values = np.linspace(0.0, self.top, 3)
         return Table(fiber, values, names=Names({"response": POWER}, axis=axis), further=lambda U, u: {"exact.U": U})

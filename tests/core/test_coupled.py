@@ -1,4 +1,4 @@
-"""`fx.coupled_ode`: both orders, moving constraints, energy law, dispersion relation (docs: mathematics, section 6)."""
+"""`fx.coupled_ode`: first and second order, constraints that move, energy law and dispersion relation."""
 
 import diffrax
 import jax

@@ -55,8 +55,8 @@ def test_coupled_run():
 
 
 def test_seamless_reports_the_error_of_the_ensemble():
-    class Members(OrnsteinUhlenbeck):
-        def stderr(self, state, condition):
+    class Members(OrnsteinUhlenbeck, fx.AbstractEnsemble):
+        def standard_error(self, state, condition):
             return jnp.std(state**2, ddof=1) / self.members**0.5
 
     fiber = Members(k=2.0, diffusion=0.7, members=400)

@@ -11,7 +11,7 @@ _spec.loader.exec_module(registry)
 
 
 def pytest_generate_tests(metafunc):
-    """Tests that ask for a `model`, or for its `name` as well, or for a `random` fiber get all of them."""
+    """Tests that ask for a `model`, for its `name` as well, for a `random` fiber or for any `entry` get all of them."""
     if "random" in metafunc.fixturenames:
         metafunc.parametrize("random", registry.RANDOM.values(), ids=list(registry.RANDOM))
     names = list(registry.MODELS)
@@ -19,8 +19,16 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("name, model", registry.MODELS.items(), ids=names)
     elif "model" in metafunc.fixturenames:
         metafunc.parametrize("model", registry.MODELS.values(), ids=names)
+    if "entry" in metafunc.fixturenames:
+        every = {**registry.MODELS, **registry.RANDOM, **registry.STEPPED, **registry.MEMORIES}
+        metafunc.parametrize("entry", every.values(), ids=list(every))
 
 
 @pytest.fixture
 def follow():
     return registry.Follow()
+
+
+@pytest.fixture
+def laws():
+    return registry

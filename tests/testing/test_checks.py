@@ -62,8 +62,8 @@ class Short(Base):
 
 class Lopsided(Base):
     @property
-    def symmetric(self):
-        return True
+    def solver(self):
+        return fx.Newton(symmetric=True)
 
     def rate(self, state, condition):
         return condition - self.k * state - jnp.asarray([0.5, 0.0]) * state[::-1]
@@ -71,32 +71,36 @@ class Lopsided(Base):
 
 class Growing(Base):
     @property
-    def symmetric(self):
-        return True
+    def solver(self):
+        return fx.Newton(symmetric=True)
 
     def rate(self, state, condition):
         return condition + self.k * state
 
 
 class Crooked(Base):
-    def precondition(self, residual, condition, shift):
-        return -residual * jnp.sum(residual**2)
+    @property
+    def solver(self):
+        return fx.Newton(lambda residual, condition, shift: -residual * jnp.sum(residual**2))
 
 
 class Upward(Base):
     @property
-    def symmetric(self):
-        return True
+    def solver(self):
+        return fx.Newton(lambda residual, condition, shift: residual, symmetric=True)
 
-    def precondition(self, residual, condition, shift):
-        return residual
+
+class Lying(fx.Newton):
+    """Says solved and is not."""
+
+    def solve(self, fiber, state, condition, tolerance):
+        return state + 0.3, outcome(0)
 
 
 class Liar(Base):
-    """A solver that says solved and is not."""
-
-    def solve(self, condition, state, tolerance):
-        return state + 0.3, outcome(0)
+    @property
+    def solver(self):
+        return Lying()
 
 
 class Rootless(Base):
@@ -208,12 +212,17 @@ class Massless(Bowl):
         return jnp.asarray([1.0, 0.0])
 
 
-class Loose(Bowl):
-    """Its solver forgets the constraint."""
+class Unbound(fx.Minimise):
+    """Forgets the constraint."""
 
-    def solve(self, condition, state, tolerance):
-        free = fx.EnergyFiber(self.energy, lambda c: jnp.zeros(2))
-        return free.solve(condition, state, tolerance)
+    def solve(self, fiber, state, condition, tolerance):
+        return super().solve(fx.EnergyFiber(fiber.energy, lambda c: jnp.zeros(2)), state, condition, tolerance)
+
+
+class Loose(Bowl):
+    @property
+    def solver(self):
+        return Unbound()
 
 
 class Hidden(Bowl):

@@ -310,8 +310,8 @@ class Integers(fx.AbstractStochastic):
 
 class Unmixable(Integers):
     @property
-    def unmixable(self):
-        return "a crystal is no mean of crystals"
+    def mixing(self):
+        return fx.Forbidden("a crystal is no mean of crystals")
 
 
 class Example(Carrier):

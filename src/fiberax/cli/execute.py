@@ -71,7 +71,7 @@ class Pulse:
             "eta": float(report.eta) if np.isfinite(report.eta) else None,
             "failed": int(report.failed),
             "sites": int(report.sites),
-            "separation": None if report.separation is None else float(report.separation),
+            "separation": _separation(report.separation),
         }
         words = "Newton steps" if self._steady else f"t = {report.t:.4g}"
         if report.failed:
@@ -261,7 +261,9 @@ def _evolve(problem: Evolve, job: Job) -> str:
     )
     _save_microstates(problem, job, solution)
     failed = int(np.count_nonzero(np.asarray(solution.result[-1])))
-    return f"{recorder.saved} records, {solution.result.shape[-1]} sites, {failed} failed"
+    earlier = solution.stats.get("failures", 0)
+    lost = f", {earlier} failures of fibers in all steps together" if earlier else ""
+    return f"{recorder.saved} records, {solution.result.shape[-1]} sites, {failed} failed{lost}"
 
 
 def _take_up(job: Job):
@@ -369,6 +371,11 @@ def _caught_up(problem: Evolve | Steady | Loading, state: Any, condition: Any) -
 @eqx.filter_jit
 def _solve(fiber, condition, state):
     return solver_of(fiber).solve(fiber, state, condition, 1e-8)
+
+
+def _separation(ratio: float | None) -> float | str | None:
+    """The ratio of time scales as JSON, which knows no NaN."""
+    return "not measured" if ratio is not None and np.isnan(ratio) else ratio
 
 
 def _short(value: np.ndarray) -> str:

@@ -26,9 +26,8 @@ def status(directory: str, errors: Errors) -> None:
             lines["time left"] = duration(max(0.0, state["eta"] - (time.time() - state["written"])))
         lines["failed sites"] = f"{state['failed']} of {state['sites']}"
         if state.get("separation") is not None:
-            lines["scale separation"] = (
-                f"relaxation time of the fibers / time scale of the macrostate = {state['separation']:.3g}"
-            )
+            ratio, words = state["separation"], "relaxation time of the fibers / time scale of the macrostate"
+            lines["scale separation"] = ratio if isinstance(ratio, str) else f"{words} = {ratio:.3g}"
         lines["records"] = str(state["saved"])
     checkpoint = last_checkpoint(folder / "checkpoints")
     if checkpoint is not None:

@@ -95,7 +95,8 @@ def check_fit(bundle: Bundle, macro0: Any) -> tuple[Any, Any, Any]:
 def _check_equations(fiber: AbstractFiber, condition, key) -> None:
     """Check the shape of the fiber's step, rate or energy, and that its state can be solved for."""
     if isinstance(fiber, AbstractWrapper):
-        return _check_equations(fiber.inner, condition, key)
+        held = _traced(f"the condition of {type(fiber.inner).__name__}", fiber.inside, condition)
+        return _check_equations(fiber.inner, held, key)
     kind, state = type(fiber).__name__, eqx.filter_eval_shape(fiber.init, condition, key)
     if isinstance(fiber, AbstractMemory):
         return _check_memory(fiber, state, condition, key)

@@ -21,6 +21,7 @@ from fiberax.core.errors import BadInput, FiberFailure
 from fiberax.core.fiber import AbstractFiber
 from fiberax.core.field import Field
 from fiberax.core.keys import typed_key
+from fiberax.core.link import AbstractOuterLink
 from fiberax.core.macro import AbstractMacro
 from fiberax.core.platform import check_platform
 from fiberax.core.sites import Placement, lay_out, to_host
@@ -90,16 +91,19 @@ def at_once(field: Field) -> bool:
     return field.driver.slaved and field.bundle.link is None and isinstance(field.fiber, AbstractAssembled)
 
 
-def _both(fiber: AbstractAssembled, state, condition):
-    """As a link: the response, and W with it."""
-    return fiber.assemble(state, condition, 1)[::-1]
+class _Both(AbstractOuterLink):
+    """The response, and W with it."""
+
+    def __call__(self, fiber, state, condition):
+        assert isinstance(fiber, AbstractAssembled)
+        return fiber.assemble(state, condition, 1)[::-1]
 
 
 def settled(field: Field, step, conditions, section: Section, dt, ids=None, tangent: bool = False) -> tuple[Section, Answer]:
     """`section` (padded rows) advanced under `conditions`, and the answer there; histories stay as they were."""
     section = section._replace(outcome=jax.tree.map(jnp.zeros_like, section.outcome))
     if at_once(field):
-        pair = eqx.tree_at(lambda f: f.bundle.link, field, _both, is_leaf=lambda x: x is None)
+        pair = eqx.tree_at(lambda f: f.bundle.link, field, _Both(), is_leaf=lambda x: x is None)
         before = section._replace(response=(section.response, jnp.full(section.own.shape, jnp.nan)))
         new = pair.advance(step, conditions, before, dt, ids=ids)
         response, energy = new.response
@@ -186,6 +190,11 @@ class Fibers:
             BadInput: Conditions or site numbers that do not fit.
         """
         conditions = as_floats(conditions)
+        if dt is None and self.driver.samples(math.inf) == 0 < self.driver.samples(1.0):
+            raise BadInput(
+                "Fibers.begin: the driver averages over a window of stored values, as many as there are advances in it. Give "
+                "dt, the time of one advance."
+            )
         rows = self._rows(conditions)
         numbers = self.ids if ids is None and rows == self.count else self._numbers(ids, rows)
         samples = self.driver.samples(math.inf if dt is None else float(dt))
@@ -244,7 +253,7 @@ class Fibers:
 
     def restore(self, arrays: dict[str, np.ndarray]) -> Carried:
         """The section that `save` stored, on any number of devices. Raises `BadInput` where arrays do not fit this model."""
-        like = jax.eval_shape(lambda c: self._fresh(c), jax.tree.map(lambda x: jnp.zeros((1, *x.shape), x.dtype), self.one))
+        like = self._like(self._samples_in(arrays))
         leaves, structure = jax.tree.flatten(like)
         found, rows = [], None
         for (name, _), leaf in zip(named_leaves(like), leaves, strict=True):
@@ -253,8 +262,7 @@ class Fibers:
             fits = array is not None and array.shape[1:] == leaf.shape[1:] and array.dtype == leaf.dtype
             if array is None or not fits or (rows is not None and len(array) != rows):
                 have = "is absent" if array is None else f"has shape {array.shape} and type {array.dtype}"
-                rows_text = "rows" if rows is None else str(rows)
-                wanted = (rows_text, *leaf.shape[1:])
+                wanted = f"({', '.join(map(str, ('rows' if rows is None else rows, *leaf.shape[1:])))})"
                 raise BadInput(
                     f"Fibers.restore: {name} {have}, expected shape {wanted} and type {leaf.dtype}. The arrays belong to "
                     "another fiber, driver or version."
@@ -263,9 +271,23 @@ class Fibers:
             found.append(jnp.asarray(array))
         return jax.tree.unflatten(structure, found)
 
-    def _fresh(self, conditions) -> Carried:
-        section = self._field(1, True).begin(conditions, self.like, max(1, self.driver.samples(math.inf)))
-        return Carried(self._cut(section, 1), jnp.zeros((1,), jnp.uint32), jnp.zeros((1,), jnp.uint32))
+    def _like(self, samples: int) -> Carried:
+        """Shapes of a section of one row, with that many stored values of averages."""
+
+        def fresh(conditions) -> Carried:
+            section = self._field(1, True).begin(conditions, self.like, samples)
+            return Carried(self._cut(section, 1), jnp.zeros((1,), jnp.uint32), jnp.zeros((1,), jnp.uint32))
+
+        return jax.eval_shape(fresh, jax.tree.map(lambda x: jnp.zeros((1, *x.shape), x.dtype), self.one))
+
+    def _samples_in(self, arrays: dict[str, np.ndarray]) -> int:
+        """Stored values of averages in saved arrays: the length of the axis that grows with their number."""
+        for (name, one), (_, two) in zip(named_leaves(self._like(1)), named_leaves(self._like(2)), strict=True):
+            array = arrays.get(name.lstrip("_"))
+            if one.shape != two.shape and array is not None and array.ndim == len(one.shape):
+                axis = next(k for k, (a, b) in enumerate(zip(one.shape, two.shape)) if a != b)
+                return array.shape[axis]
+        return 1
 
     def take(self, section: Carried, rows: Any) -> Carried:
         """The section of some rows (numbers from 0), in their order."""

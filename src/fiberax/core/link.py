@@ -27,6 +27,10 @@ class AbstractLink(eqx.Module):
         """
 
 
+class AbstractOuterLink(AbstractLink):
+    """A link that is not handed on by wrappers: it is called with the outermost fiber."""
+
+
 class EnergyDerivative(AbstractLink):
     """∂_U W − λ·∂_U g at fixed state, by automatic differentiation: the generalised Hellmann-Feynman theorem (4.6).
 
@@ -71,7 +75,7 @@ class AbstractWrapper(AbstractFiber):
 
 def apply_link(link: Callable | None, fiber: AbstractFiber, state: Any, condition: Any) -> Any:
     """The response through `link`, or the fiber's own link where `link` is None; wrappers apply it to the fiber inside."""
-    if isinstance(fiber, AbstractWrapper):
+    if isinstance(fiber, AbstractWrapper) and not isinstance(link, AbstractOuterLink):
         return fiber.apply_link(link, state, condition)
     if link is None:
         return fiber.link(state, condition)

@@ -172,6 +172,7 @@ def observe(field: Field, carry: Carry, t, dt, margins: bool = False, states: bo
         response, result = field.response(macro, section), field.outcomes(section).result
         finite = jax.vmap(trees.isfinite)(response)
         result = jnp.where(finite, result, jnp.maximum(result, jnp.int32(Result.NONFINITE)))
+        result = marked(result, field.sites.trim(section.own)) if field.borrow else result
     margin = field.stability_margin(macro, section) if margins else None
     state = field.sites.trim(section.state) if states else None
     return Observed(response, result, field.energy(macro, section), field.stderr(macro, section), margin, state)

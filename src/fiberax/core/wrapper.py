@@ -224,28 +224,26 @@ class _MappedStochastic(_MappedDynamic, AbstractStochastic):
 class MonitoredPart(AbstractWrapper, can.AbstractMonitored):
     """Forwards `AbstractMonitored`; of several copies the least margin counts."""
 
-    inner: eqx.AbstractVar[can.AbstractMonitored]
-
     def stability_margin(self, state, condition):
-        held = self.inside(condition)
-        return self.read(lambda s: self.inner.stability_margin(s, held), state, lambda x: jnp.min(x, axis=0))
+        fiber, held = self.inner, self.inside(condition)
+        assert isinstance(fiber, can.AbstractMonitored)
+        return self.read(lambda s: fiber.stability_margin(s, held), state, lambda x: jnp.min(x, axis=0))
 
     def explain(self, state, condition):
-        held = self.inside(condition)
-        margins = self.read(lambda s: self.inner.stability_margin(s, held), state, jnp.atleast_1d)
+        fiber, held = self.inner, self.inside(condition)
+        assert isinstance(fiber, can.AbstractMonitored)
+        margins = self.read(lambda s: fiber.stability_margin(s, held), state, jnp.atleast_1d)
         worst = int(jnp.argmin(margins))
-        found = self.read(lambda s: s, state, lambda x: x[worst])
-        return self.inner.explain(found, held)
+        return fiber.explain(self.read(lambda s: s, state, lambda x: x[worst]), held)
 
 
 class EnsemblePart(AbstractWrapper, can.AbstractEnsemble):
     """Forwards `AbstractEnsemble` of one copy."""
 
-    inner: eqx.AbstractVar[can.AbstractEnsemble]
-
     def standard_error(self, state, condition):
-        held = self.inside(condition)
-        error = self.read(lambda s: self.inner.standard_error(s, held), state)
+        fiber, held = self.inner, self.inside(condition)
+        assert isinstance(fiber, can.AbstractEnsemble)
+        error = self.read(lambda s: fiber.standard_error(s, held), state)
         return None if error is None else jax.tree.map(jnp.abs, self.outside(error))
 
 
@@ -264,11 +262,10 @@ class _SpreadPart(AbstractMapped, can.AbstractEnsemble):
 class EnergeticPart(AbstractWrapper, can.AbstractEnergetic):
     """Forwards `AbstractEnergetic`."""
 
-    inner: eqx.AbstractVar[can.AbstractEnergetic]
-
     def total_energy(self, state, condition):
-        held = self.inside(condition)
-        return self.read(lambda s: self.inner.total_energy(s, held), state)
+        fiber, held = self.inner, self.inside(condition)
+        assert isinstance(fiber, can.AbstractEnergetic)
+        return self.read(lambda s: fiber.total_energy(s, held), state)
 
 
 class _AssembledPart(AbstractMapped, can.AbstractAssembled):

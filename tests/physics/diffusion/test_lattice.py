@@ -90,11 +90,11 @@ def test_error_over_replicas_is_the_spread_between_fibers():
     def one(key):
         move = lambda k, state: fiber.step(state, U, 0.05, jax.random.fold_in(key, k))
         state = jax.lax.fori_loop(0, 40, move, fiber.init(U, jax.random.fold_in(key, 40)))
-        return fiber.link(state, U), fiber.stderr(state, U)
+        return fiber.link(state, U), fiber.standard_error(state, U)
 
     link, error = (np.asarray(x) for x in jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 400)))
     np.testing.assert_allclose(np.sqrt(np.mean(error**2)), link.std(), rtol=4.0 * (2.0 / 400) ** 0.5)
-    assert Chain(QUARTIC, sites=4, replicas=1).stderr(fiber.init(U, jax.random.key(0)), U) is None
+    assert Chain(QUARTIC, sites=4, replicas=1).standard_error(fiber.init(U, jax.random.key(0)), U) is None
 
 
 def test_low_temperature_in_two_wells_does_not_mix():

@@ -21,7 +21,7 @@ def shear(rate, dim=2):
 
 def steady(fiber, condition):
     """Stress and state without `fx.response`, which compiles anew for every fiber."""
-    state, out = fiber.solve(condition, fiber.rest, 1e-10)
+    state, out = fiber.solver.solve(fiber, fiber.rest, condition, 1e-10)
     return np.asarray(fiber.link(state, condition)), state, int(out.result)
 
 

@@ -27,7 +27,7 @@ def _follow(fiber, kappa, steps, dt, keys):
         start = start / jnp.sqrt(jnp.sum(start**2, axis=0)) if isinstance(fiber, Rod) else start
         state = fx.fluids.Controlled(start, start) if fiber.control else start
         state = jax.lax.fori_loop(0, steps, move, state)
-        return fiber.link(state, kappa), fiber.stderr(state, kappa)
+        return fiber.link(state, kappa), fiber.standard_error(state, kappa)
 
     return jax.vmap(one)(keys)
 
@@ -81,17 +81,17 @@ def test_rods_are_independent_but_for_their_mean_field():
     crowded, _ = ensembles(Rod(fx.fluids.MaierSaupe(3.0), members=MEMBERS), shear(1e-3, 3), 60, 0.03)
     second = crowded[:, 0, 2] / (1.0 - 3.0 / 5.0)  # the stress is that of ⟨mm⟩ less its own field
     assert 1.6 < second.var() / dilute[:, 0, 2].var() < 3.6  # 2.5
-    assert Dumbbell(members=1).stderr(jnp.ones((2, 1)), shear(1.0)) is None
+    assert Dumbbell(members=1).standard_error(jnp.ones((2, 1)), shear(1.0)) is None
 
 
 def test_springs_of_an_interpolation_stay_off_their_limit():
     safe = jnp.asarray([[1.0, 3.0, 2.0], [0.0, 0.0, 0.0]])
     new = jnp.asarray([[1.1, 3.15, 4.0], [0.1, 0.0, 0.0]])  # fine, within reach but near the pole, out of reach
     for fiber, shape in ((Dumbbell(FENE(10.0)), (2, 3)), (Chain(FENE(10.0), springs=1), (1, 2, 3))):
-        found = np.asarray(fiber.restore(new.reshape(shape), safe.reshape(shape))).reshape(2, 3)
+        found = np.asarray(fiber.mixing.limit(new.reshape(shape), safe.reshape(shape))).reshape(2, 3)
         np.testing.assert_array_equal(found, np.stack([new[:, 0], safe[:, 1], safe[:, 2]], axis=1))
-    np.testing.assert_array_equal(Dumbbell().restore(new, safe), new)
-    pair = Dumbbell(FENE(10.0), control=True).restore(*(fx.fluids.Controlled(x, x) for x in (new, safe)))
+    np.testing.assert_array_equal(Dumbbell().mixing.limit(new, safe), new)
+    pair = Dumbbell(FENE(10.0), control=True).mixing.limit(*(fx.fluids.Controlled(x, x) for x in (new, safe)))
     np.testing.assert_array_equal(pair.members, pair.rest)
     np.testing.assert_array_equal(pair.rest[:, 2], safe[:, 2])
 
@@ -99,12 +99,12 @@ def test_springs_of_an_interpolation_stay_off_their_limit():
 def test_rods_are_the_same_head_to_tail():
     fiber, rng = Rod(members=50), np.random.default_rng(0)
     state, other = (x / np.linalg.norm(x, axis=0) for x in rng.standard_normal((2, 3, 50)))
-    turned = np.asarray(fiber.align(jnp.asarray(state), jnp.asarray(other)))
+    turned = np.asarray(fiber.mixing.align(jnp.asarray(state), jnp.asarray(other)))
     assert np.all(np.sum(turned * other, axis=0) >= 0.0) and np.any(turned != state)
     np.testing.assert_array_equal(np.abs(turned), np.abs(state))
-    new = np.asarray(fiber.restore(jnp.asarray(1.3 * turned), jnp.asarray(turned)))
+    new = np.asarray(fiber.mixing.limit(jnp.asarray(1.3 * turned), jnp.asarray(turned)))
     np.testing.assert_allclose(new, turned, atol=1e-15)
-    lost = np.asarray(fiber.restore(jnp.asarray(-1e-3 * turned), jnp.asarray(0.5 * turned)))
+    lost = np.asarray(fiber.mixing.limit(jnp.asarray(-1e-3 * turned), jnp.asarray(0.5 * turned)))
     np.testing.assert_allclose(lost, turned, atol=1e-15)
 
 
@@ -115,7 +115,7 @@ def test_conformations_stay_positive(dim):
     for _ in range(40):
         root, noise = rng.standard_normal((2, dim, dim))
         safe, bend = root @ root.T, noise + noise.T
-        found = np.asarray(fiber.restore(jnp.asarray(safe + 0.3 * bend), jnp.asarray(safe)))
+        found = np.asarray(fiber.mixing.limit(jnp.asarray(safe + 0.3 * bend), jnp.asarray(safe)))
         positive = np.linalg.eigvalsh(0.75 * safe + 0.3 * bend).min() > 0.0
         np.testing.assert_array_equal(found, safe + 0.3 * bend if positive else safe)
         kept += positive
@@ -124,5 +124,5 @@ def test_conformations_stay_positive(dim):
 
 def test_who_may_be_mixed():
     for fiber in (Dumbbell(), Chain(), Rod(), fx.fluids.GaussianDensity(), fx.fluids.RodDensity(degree=4)):
-        assert fiber.unmixable == ""
-    assert "fluctuate less" in fx.diffusion.GinzburgLandau(lambda x: x**2).unmixable
+        assert fiber.mixing.refusal == ""
+    assert "fluctuate less" in fx.diffusion.GinzburgLandau(lambda x: x**2).mixing.refusal

@@ -19,7 +19,7 @@ def _lookup(U, z):
 
 @eqx.filter_jit
 def _solve(cell, U, tolerance):
-    state, out = cell.solve(U, cell.init(U, None), tolerance)
+    state, out = cell.solver.solve(cell, cell.init(U, None), U, tolerance)
     return cell.link(state, U), state, out
 
 

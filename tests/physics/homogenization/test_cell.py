@@ -48,7 +48,7 @@ class TestOneDimension:
         labels = np.array([0, 0, 1, 2, 1, 0, 2])
         values = {0: 1.0, 1: 30.0, 2: 0.2}
         cell = Cell.from_image(labels, values, discretisation)
-        chi, _ = cell.solve(0.0, jnp.zeros((1, 7)), 1e-10)
+        chi, _ = cell.solver.solve(cell, jnp.zeros((1, 7)), 0.0, 1e-10)
         assert np.allclose(cell.link(chi, 0.0), 1 / np.mean([1 / values[v] for v in labels]), rtol=1e-12)
 
     def test_spectral_converges_to_the_harmonic_mean(self, effective):
@@ -261,14 +261,16 @@ class TestSolver:
             return smooth(z) * jnp.array([[2.0, 0.5], [0.5, 1.0]])
 
         cells = [Cell(a, (8, 8), symmetric=s) for s in (None, True, False)]
-        (_, measured), (chi, promised), (psi, denied) = (cell.solve(0.0, jnp.zeros((2, 8, 8)), 1e-12) for cell in cells)
+        (_, measured), (chi, promised), (psi, denied) = (
+            cell.solver.solve(cell, jnp.zeros((2, 8, 8)), 0.0, 1e-12) for cell in cells
+        )
         assert int(measured.steps) == int(promised.steps)
         assert int(denied.steps) % 4 == 0 and int(denied.steps) != int(promised.steps)
         assert np.allclose(chi, psi, atol=1e-11)
 
     def test_constant_medium_needs_one_step_at_most(self):
         cell = Cell(lambda U, z: jnp.array([[2.0, 0.3], [0.3, 1.0]]), (8, 8), symmetric=True)
-        chi, out = cell.solve(0.0, 0.1 * jnp.ones((2, 8, 8)), 1e-10)
+        chi, out = cell.solver.solve(cell, 0.1 * jnp.ones((2, 8, 8)), 0.0, 1e-10)
         assert np.allclose(cell.link(chi, 0.0), [[2.0, 0.3], [0.3, 1.0]], rtol=1e-13)
         assert int(out.steps) <= 1
 
@@ -276,7 +278,7 @@ class TestSolver:
 class TestFailures:
     @staticmethod
     def solve(cell, U=0.0, tolerance=1e-10):
-        return cell.solve(U, cell.init(U, None), tolerance)
+        return cell.solver.solve(cell, cell.init(U, None), U, tolerance)
 
     def test_too_few_steps(self):
         state, out = self.solve(Cell(lambda U, z: smooth(z), (16, 16), max_steps=3))

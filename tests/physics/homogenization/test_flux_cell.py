@@ -28,7 +28,7 @@ def power_law(U, g, z):
 
 @eqx.filter_jit
 def solved(cell, condition, tolerance=1e-11):
-    state, out = cell.solve(condition, cell.init(condition, None), tolerance)
+    state, out = cell.solver.solve(cell, cell.init(condition, None), condition, tolerance)
     return cell.link(state, condition), out, cell.rate(state, condition)
 
 
@@ -78,10 +78,10 @@ def test_degenerate_law_from_a_far_start():
 
     cell = FluxCell(q, (16, 16), symmetric=True)
     condition = (0.0, jnp.array([1.0, 0.3]))
-    solve = eqx.filter_jit(cell.solve)
-    near, out = solve(condition, cell.init(condition, None), 1e-10)
+    solve = eqx.filter_jit(lambda state: cell.solver.solve(cell, state, condition, 1e-10))
+    near, out = solve(cell.init(condition, None))
     rough = 0.3 * jax.random.normal(jax.random.key(0), (16, 16))
-    far, hard = solve(condition, rough, 1e-10)
+    far, hard = solve(rough)
     assert int(out.result) == int(hard.result) == fx.Result.SUCCESS
     assert int(out.steps) <= 8 < int(hard.steps)
     assert np.allclose(cell.link(near, condition), cell.link(far, condition), rtol=1e-8)
@@ -115,7 +115,8 @@ def test_failures_are_told():
     cell = FluxCell(lambda U, g, z: U * jnp.exp(z[0]) * g, (8,))
     _, out, _ = solved(cell, (jnp.nan, jnp.ones(1)))
     assert int(out.result) == fx.Result.NONFINITE
-    state, out = FluxCell(power_law, (32,), max_steps=1).solve((0.0, jnp.ones(1)), jnp.zeros(32), 1e-12)
+    cell = FluxCell(power_law, (32,), max_steps=1)
+    state, out = cell.solver.solve(cell, jnp.zeros(32), (0.0, jnp.ones(1)), 1e-12)
     assert int(out.result) == fx.Result.MAX_STEPS and np.all(np.isfinite(state))
     with pytest.raises(BadInput, match=r"A flux \(2,\) is needed"):
         FluxCell(lambda U, g, z: g @ g, (4, 4)).link(jnp.zeros((4, 4)), (0.0, jnp.ones(2)))

@@ -75,8 +75,8 @@ def test_tensors_and_numbers_together():
     assert a.shape == (2, 2, 3, 5)
     assert np.array_equal(a[..., 0, 0], skew)
     assert np.array_equal(a[..., 0, 2], 5 * np.eye(2)) and np.array_equal(a[..., 2, 4], 7 * np.eye(2))
-    assert not cell.symmetric
-    assert Cell.from_image(LABELS, {0: 1.0, 1: np.eye(2), 2: 3}).symmetric
+    assert not cell.known_symmetric
+    assert Cell.from_image(LABELS, {0: 1.0, 1: np.eye(2), 2: 3}).known_symmetric
 
 
 def test_labels_may_be_any_numbers():

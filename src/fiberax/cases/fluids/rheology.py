@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fiberax.core.capabilities import AbstractEnsemble
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow, AbstractStochastic
 from fiberax.physics.fluids import Chain, DumbbellDensity, GaussianDensity, RodDensity
@@ -35,7 +36,7 @@ class Readings(eqx.Module):
         return {"tau": stress, "moment": second_moment(fiber, state)} | read
 
 
-def second_moment(fiber: Any, state: Any) -> Float[Array, "dim dim"]:
+def second_moment(fiber: Any, state: Any) -> Float[Array | np.ndarray, "dim dim"]:
     """⟨zz⟩ of springs, end to end for chains, ⟨mm⟩ of rods."""
     if isinstance(fiber, GaussianDensity):
         return state
@@ -44,11 +45,11 @@ def second_moment(fiber: Any, state: Any) -> Float[Array, "dim dim"]:
         density = grid.weights * (grid.values @ fiber.full(state))
         return jnp.einsum("p,pi,pj->ij", density, grid.points, grid.points)
     members = moving(state)
-    ends = jnp.sum(members, axis=0) if isinstance(fiber, Chain) else members
+    ends = jnp.asarray(jnp.sum(members, axis=0) if isinstance(fiber, Chain) else members)
     return (ends @ ends.T / ends.shape[1]).astype(jnp.result_type(float))
 
 
-class Replicas(AbstractStochastic):
+class Replicas(AbstractStochastic, AbstractEnsemble):
     """Independent copies of a random fiber, read together; their spread is the standard error, that of mean fields included."""
 
     inner: AbstractStochastic
@@ -68,7 +69,7 @@ class Replicas(AbstractStochastic):
     def link(self, state, condition):
         return jax.tree.map(lambda x: jnp.mean(x, axis=0), self._each(state, condition))
 
-    def stderr(self, state, condition):
+    def standard_error(self, state, condition):
         return jax.tree.map(lambda x: jnp.std(x, axis=0, ddof=1) / self.copies**0.5, self._each(state, condition))
 
     def _each(self, state, condition):

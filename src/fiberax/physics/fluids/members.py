@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -18,7 +19,7 @@ class Controlled(NamedTuple):
     rest: Float[Array, "..."]
 
 
-def moving(state) -> Float[Array, "..."]:
+def moving(state) -> Float[Array | np.ndarray, "..."]:
     """The members in the flow, with or without others at rest."""
     return state.members if isinstance(state, Controlled) else state
 

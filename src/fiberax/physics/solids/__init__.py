@@ -39,3 +39,7 @@ def __getattr__(name: str) -> Any:
     if name in _NAMES:
         return getattr(importlib.import_module(f"fiberax.physics.solids.{_NAMES[name]}"), name)
     raise AttributeError(f"module 'fiberax.solids' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -89,7 +89,7 @@ def test_mended_stress_is_constant_and_the_printed_one_is_not(lobe):
 def test_the_state_moves_with_the_strain_but_not_along_its_zero_mode(lobe):
     """dϕ/dA is the smallest solution: it has no part along ϕ_y, though nothing in the equations holds the lobe in place."""
     fiber = chain(-30.0)
-    moved = jax.jit(jax.jacfwd(lambda a: following(fiber, a, lobe.state)))(A)
+    moved = jax.jit(jax.jacfwd(lambda a: following(fiber, lobe.state, a)))(A)
     drift = derivative(lobe.state)
     assert abs(moved @ drift) < 1e-8 * np.linalg.norm(moved) * np.linalg.norm(drift)
     h, rolled = 1e-4, []

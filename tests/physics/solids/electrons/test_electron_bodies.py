@@ -16,20 +16,13 @@ def helium():
     return fx.solids.KohnSham(4.5 * np.eye(3), (ion, (0.0, 0.0, 0.0)), cutoff=1.5, kgrid=1, xc=None)
 
 
-class Settled(fx.solids.Uniaxial):
-    """Starts from its ground state."""
-
-    def init(self, condition, key):
-        return self.solve(condition, super().init(condition, key), 1e-11)[0]
-
-
 @pytest.mark.slow
 def test_a_wave_over_orbitals_in_motion():
     """Strains near those over ground states, and a total energy that is kept to second order in the step."""
     macro = fx.solids.Wave(fx.grids.Box(0.0, 1.0, cells=8), density=1.0)
     x = macro.positions()[:, 0] - 0.5
     start = macro.start(0.01 * np.exp(-0.5 * (x / 0.15) ** 2))
-    fiber = Settled(helium())
+    fiber = fx.Mapped(fx.solids.uniaxial(helium()), state=fx.AtRest(1e-11))
     step = fx.stiffness(fx.Bundle(macro, fiber), start).step
 
     def run(bundle, driver, dt):

@@ -32,8 +32,8 @@ def solved(fiber, conditions, tolerance=1e-11):
     """State, outcome, W and P of a batch."""
 
     def one(A):
-        state, out = fiber.solve(A, fiber.init(A, jax.random.key(0)), tolerance)
-        return state, out, *fiber.energy_and_link(state, A)
+        state, out = fiber.solver.solve(fiber, fiber.init(A, jax.random.key(0)), A, tolerance)
+        return state, out, *fiber.assemble(state, A, 1)
 
     return jax.vmap(one)(conditions)
 
@@ -147,15 +147,15 @@ def test_energies_of_metals_and_insulators_have_one_gradient(silicon_at_rest):
     """The gradient of W of a span is that of W of orthonormal orbitals without its part along them."""
     fiber, state, _, _ = silicon_at_rest
     noise = jax.random.normal(jax.random.key(1), state.shape) * fiber._table.there[:, None, :, None]
-    start = fiber.restrain(state + 0.02 * noise, A, None)
+    start = fiber.manifold.retract(fiber, state + 0.02 * noise, A)
     overlaps = h.inner(fiber.coefficients(start), fiber.coefficients(start))
     np.testing.assert_allclose(overlaps, np.broadcast_to(np.eye(4), (2, 4, 4)), atol=1e-13)
     occupied = Occupied(start * np.sqrt(1.0 / fiber._table.weights)[:, None, None, None], jnp.full((2, 4), 2.0), jnp.zeros(()))
     plain = jax.jit(jax.grad(lambda c: fiber.energy(occupied._replace(orbitals=c), A)))(occupied.orbitals)
     plain = plain * np.sqrt(1.0 / fiber._table.weights)[:, None, None, None]
     got = jax.jit(jax.grad(fiber.energy))(start, A)
-    np.testing.assert_allclose(got, fiber.restrain_velocity(start, plain, A), atol=1e-14)
-    near = fiber.coefficients(fiber.restrain(start + 1e-3 * noise, A, start))
+    np.testing.assert_allclose(got, fiber.manifold.project(fiber, start, plain, A), atol=1e-14)
+    near = fiber.coefficients(fiber.manifold.retract(fiber, start + 1e-3 * noise, A, start))
     np.testing.assert_allclose(h.inner(near, near), overlaps, atol=1e-12)
     along = h.inner(fiber.coefficients(start), near - fiber.coefficients(start + 1e-3 * noise))
     np.testing.assert_allclose(along, jnp.swapaxes(along.conj(), 1, 2), atol=1e-12)
@@ -165,7 +165,7 @@ def test_orbitals_in_motion(silicon_at_rest):
     """Energy kept without friction, to second order in the step; with friction the ground state is where motion ends."""
     fiber, state, W, _ = silicon_at_rest
     noise = jax.random.normal(jax.random.key(2), state.shape) * fiber._table.there[:, None, :, None]
-    start = fiber.restrain(state + 0.01 * noise, A, None)
+    start = fiber.manifold.retract(fiber, state + 0.01 * noise, A)
 
     @eqx.filter_jit
     def run(moving, steps, dt):
@@ -184,7 +184,7 @@ def test_orbitals_in_motion(silicon_at_rest):
     assert errors[1] < 0.35 * errors[0]
     begin, end, _ = run(fx.relax(fiber, mass=1.0, friction=1.0), 300, 0.2)
     np.testing.assert_allclose(end, W[4], atol=1e-7 * (begin - W[4]))
-    assert "phases" in fiber.unmixable
+    assert "phases" in fiber.mixing.refusal
 
 
 def test_atoms_come_to_rest_with_the_orbitals():
@@ -208,6 +208,10 @@ def test_levels_density_and_bands(silicon_at_rest):
     np.testing.assert_allclose(np.mean(fx.solids.density(fiber, state, A)) * fiber.volume * J, 8.0, rtol=1e-12)
     with pytest.raises(fx.BadInput, match="count = 1000"):
         fx.solids.bands(fiber, A, np.zeros((1, 3)), 1000, state)
+
+
+def test_a_path_is_a_list_of_points(silicon_at_rest, unchecked):
+    fiber, state, _, _ = silicon_at_rest
     with pytest.raises(fx.BadInput, match=r"they are \(3,\)"):
         fx.solids.bands(fiber, A, np.zeros(3), state=state)
 

@@ -22,8 +22,8 @@ def fcc(grid=16, **options):
 
 @eqx.filter_jit
 def solved(fiber, A, tolerance=1e-10):
-    state, out = fiber.solve(A, fiber.init(A, jax.random.key(0)), tolerance)
-    return state, out, *fiber.energy_and_link(state, A)
+    state, out = fiber.solver.solve(fiber, fiber.init(A, jax.random.key(0)), A, tolerance)
+    return state, out, *fiber.assemble(state, A, 1)
 
 
 def test_numbers_of_an_independent_program():
@@ -62,7 +62,7 @@ def test_conventions_differ_by_what_they_should():
         return (own - points - 3.0 * ION.at_zero / volume) / standard.volume
 
     change, slope = jax.value_and_grad(between)(SHEARED)
-    other, P_paper = paper.energy_and_link(state, SHEARED)
+    other, P_paper = paper.assemble(state, SHEARED, 1)
     np.testing.assert_allclose(other, W + change, rtol=1e-12)
     np.testing.assert_allclose(P_paper, P + slope, atol=1e-14)
 
@@ -101,7 +101,7 @@ def test_frame_and_symmetry():
     Q = Q * np.linalg.det(Q)
     F = np.eye(3) + np.asarray(SHEARED)
     state, _, W, P = solved(fiber, SHEARED)
-    turned, PQ = fiber.energy_and_link(state, jnp.asarray(Q @ F - np.eye(3)))
+    turned, PQ = fiber.assemble(state, jnp.asarray(Q @ F - np.eye(3)), 1)
     np.testing.assert_allclose(turned, W, rtol=1e-12)
     np.testing.assert_allclose(PQ, Q @ P, atol=1e-14)
     np.testing.assert_allclose(P @ F.T, (P @ F.T).T, atol=1e-14)

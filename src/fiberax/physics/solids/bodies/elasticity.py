@@ -194,7 +194,7 @@ class Elasticity(AbstractInertial):
                 speed = speed.at[place].set(0.0)
         return Moving(position, speed)
 
-    def energy(self, macro: Moving, energies: Float[Array, " sites"], t: float = 0.0) -> Float[Array, ""]:
+    def energy(self, macro: Moving, energies: Float[ArrayLike, " sites"], t: float = 0.0) -> Float[Array, ""]:
         """Total energy.
 
         Args:
