@@ -15,9 +15,10 @@ from fiberax.core.driver import AbstractDriver, Section
 from fiberax.core.errors import BadInput, FiberFailure, NotConverged, StabilityLost
 from fiberax.core.failure import demand_stability
 from fiberax.core.field import Field
-from fiberax.core.loop import Interrupt, Watch
+from fiberax.core.loop import Watch
 from fiberax.core.macro import Moving
 from fiberax.core.recorder import AbstractRecorder, Record, Report, Snapshot
+from fiberax.core.signals import Interrupt
 from fiberax.core.sites import Placement, to_host
 from fiberax.core.snapshots import restored, snapshot_leaves
 from fiberax.core.solution import Solution

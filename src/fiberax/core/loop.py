@@ -1,11 +1,6 @@
-"""The time loop: jitted stretches of steps, and between them progress, snapshots, signals and failures.
-
-A little more than 400 lines: one step, its repetition and what interrupts it are read together.
-"""
+"""The time loop: jitted stretches of steps, and between them progress, snapshots, signals and failures."""
 
 import dataclasses
-import signal
-import threading
 import time
 import zlib
 from typing import Any, NamedTuple
@@ -25,6 +20,7 @@ from fiberax.core.macro_solve import Step
 from fiberax.core.recorder import AbstractRecorder, Record, Report, Snapshot
 from fiberax.core.schedule import Schedule, Stretch
 from fiberax.core.separation import Monitor
+from fiberax.core.signals import Interrupt, agree, anywhere
 from fiberax.core.sites import to_host
 from fiberax.core.snapshots import restored, snapshot_leaves
 from fiberax.core.solution import Solution
@@ -213,44 +209,6 @@ def checksum(macro: Any) -> int:
     return code
 
 
-class Interrupt:
-    """Delays SIGINT until the loop reaches a safe place; a second one ends the process at once."""
-
-    def __enter__(self):
-        self.asked = False
-        self._main = threading.current_thread() is threading.main_thread()
-        if self._main:
-            self._before = signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def _handle(self, number, frame):
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def __exit__(self, *_):
-        if self._main:
-            signal.signal(signal.SIGINT, self._before)
-
-
-def _agree(*values: float) -> tuple[float, ...]:
-    """The values of process 0, on all processes."""
-    if jax.process_count() == 1:
-        return values
-    from jax.experimental import multihost_utils
-
-    return tuple(multihost_utils.broadcast_one_to_all(np.asarray(values, float)).tolist())
-
-
-def _anywhere(flag: bool) -> bool:
-    """Whether the flag is raised on any process."""
-    if jax.process_count() == 1:
-        return flag
-    from jax.experimental import multihost_utils
-
-    return bool(np.any(multihost_utils.process_allgather(np.asarray(flag))))
-
-
 class Loop:
     """One run of `evolve` outside of any JAX transformation."""
 
@@ -312,7 +270,7 @@ class Loop:
         while self.done < after:
             self.monitor.look(carry, self.done, self._time(stretch), stretch)
             first = self.done_here == 0
-            count = int(_agree(min(after - self.done, self.monitor.steps_left(self.done), piece))[0])
+            count = int(agree(min(after - self.done, self.monitor.steps_left(self.done), piece))[0])
             clock = time.perf_counter()
             carry = self._advance(carry, stretch, before, count)
             spent = time.perf_counter() - clock
@@ -345,9 +303,9 @@ class Loop:
 
     def _pause(self, carry: Carry, stretch: Stretch, interrupt: Interrupt) -> None:
         t = self._time(stretch)
-        asked = _anywhere(interrupt.asked)
+        asked = anywhere(interrupt.asked)
         if self.checkpoint is not None:
-            due = bool(_agree(float(self.checkpoint.due()))[0])
+            due = bool(agree(float(self.checkpoint.due()))[0])
             if asked or due:
                 self._snapshot(carry, t)
         if asked:

@@ -14,9 +14,10 @@ from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow
 from fiberax.core.link import AbstractWrapper
 from fiberax.core.macro import Moving
+from fiberax.core.mapped import AbstractMapped
 from fiberax.core.solvers import onto_constraint, tangent_velocity
 from fiberax.core.strategies import Forbidden
-from fiberax.core.wrapper import AbstractMapped, EnsemblePart, Mapped, MonitoredPart, composed
+from fiberax.core.wrapper import EnsemblePart, Mapped, MonitoredPart, composed
 from fiberax.numerics import sdirk, trees
 from fiberax.numerics.result import Result
 

@@ -142,12 +142,7 @@ def newton(
         left = relative(judged(at.solve(r)), judged(value), size, tolerance)
         settled = accepted & ((left <= tolerance) & (trees.norm(r) <= tolerance * reference) | short & (scale >= 1.0))
         stuck = ~accepted & ~arrived
-        # At round-off: scaled rows are relative to the size of their terms; an unscaled norm is compared with its first value.
-        # The bounds are roots of eps, since an ill-conditioned Jacobian enlarges the round-off.
-        eps = jnp.finfo(before.dtype).eps
-        small = before <= (eps ** (1 / 3) * jnp.maximum(reference, first_norm) if terms is None else eps**0.5)
-        # A state that is zero by symmetry has no size to compare with.
-        small |= jnp.max(jnp.stack(jax.tree.leaves(_largest(direction)))) <= eps
+        small = _round_off(before, direction, None if terms is not None else jnp.maximum(reference, first_norm))
         code = jnp.where(arrived | settled | (stuck & small), jnp.int32(Result.SUCCESS), jnp.int32(-1))
         code = jnp.where(stuck & ~small, jnp.int32(Result.STALLED), code)
         # A direction that is not finite (singular Jacobian) is a failure, not round-off.
@@ -166,6 +161,18 @@ def newton(
     moving = (end.correction > _MOVING) & (norm <= 1e-2 * first_norm)
     result = jnp.where(end.result < 0, jnp.where(moving, jnp.int32(Result.RUNAWAY), jnp.int32(Result.MAX_STEPS)), end.result)
     return end.value, outcome(result, end.step, norm / jnp.where(reference > 0, reference, 1.0))
+
+
+def _round_off(merit, direction, unscaled) -> jax.Array:
+    """Whether a residual that no step makes smaller is round-off; `unscaled`: what its norm is compared with, None for rows.
+
+    Scaled rows are relative to the size of their terms, an unscaled norm is compared with its first value. The bounds are
+    roots of eps, since an ill-conditioned Jacobian enlarges the round-off. A state that is zero by symmetry has no size to
+    compare with: then the step itself must be below eps.
+    """
+    eps = jnp.finfo(merit.dtype).eps
+    small = merit <= (eps**0.5 if unscaled is None else eps ** (1 / 3) * unscaled)
+    return small | (jnp.max(jnp.stack(jax.tree.leaves(_largest(direction)))) <= eps)
 
 
 def _over(r, terms):
