@@ -54,7 +54,7 @@ def test_the_name_of_a_column_changes_no_figure(tmp_path, usual, key):
 
 @pytest.mark.parametrize(
     ("key", "remedy"),
-    [("energies.own", "give Output(energies=...)"), ("macro.velocity", "own.macro_velocity"), ("response.moment", "call it")],
+    [("energies.own", "give Output(energies=...)"), ("macro.velocity", "own.macro_velocity"), ("response.moment", "rename it")],
 )
 def test_names_of_the_library_are_refused_for_columns(tmp_path, capsys, key, remedy):
     assert ring(tmp_path, key) is None

@@ -132,7 +132,7 @@ def test_a_case_that_is_gone_leaves_the_figures_of_any_results(package, tmp_path
     importlib.invalidate_caches()
     assert cli.main(["plot", str(folder)]) == 2
     said = capsys.readouterr().err
-    assert "the figures of any results are drawn: There is no case 'cooling'" in said
+    assert "the default figures are drawn: There is no case 'cooling'" in said
     assert [path.name for path in (folder / "figures").iterdir()] == ["response.png"]
 
 

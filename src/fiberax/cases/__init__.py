@@ -21,12 +21,12 @@ A model of your own becomes a case in the same way:
             return [*super().figures(results), Figure("mean", lambda plt: draw_mean(plt, results))]
 
 and `fiberax run my_model.py --cells 64` runs it. `figures` may be left out: fields, responses, bodies, energies in time and
-states of a few sites are drawn of every run. A package brings cases under a name by the entry point
+states of a few sites are drawn for every run. A package adds cases under a name by the entry point
 
     [project.entry-points."fiberax.cases"]
     my-case = "my_package.my_model:MyCase"
 
-and they stand in `fiberax list` where it is installed.
+and `fiberax list` shows them where it is installed.
 """
 
 from fiberax.cases.base import Case, Evolve, Loading, Sampling, Steady, Summary, Table

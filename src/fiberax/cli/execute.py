@@ -374,7 +374,7 @@ def _solve(fiber, condition, state):
 
 
 def _separation(ratio: float | None) -> float | str | None:
-    """The ratio of time scales as JSON, which knows no NaN."""
+    """The ratio of time scales for JSON, which has no NaN."""
     return "not measured" if ratio is not None and np.isnan(ratio) else ratio
 
 

@@ -27,9 +27,9 @@ class Devices:
     distributed: bool = option(
         False, help="several processes, found by themselves under Slurm or MPI", applies=when(coordinator=ABSENT)
     )
-    coordinator: str | None = option(None, help="several processes by hand: HOST:PORT of process 0")
-    num_processes: int | None = option(None, help="several processes by hand: how many", low=1)
-    process_id: int | None = option(None, help="several processes by hand: the number of this one, from 0", low=0)
+    coordinator: str | None = option(None, help="several processes: HOST:PORT of process 0")
+    num_processes: int | None = option(None, help="several processes: how many", low=1)
+    process_id: int | None = option(None, help="several processes: the number of this one, from 0", low=0)
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -74,7 +74,7 @@ def _find_processes(devices: Devices) -> None:
     by_hand = (devices.coordinator, devices.num_processes, devices.process_id)
     if any(value is not None for value in by_hand):
         if devices.coordinator is None or devices.num_processes is None or devices.process_id is None:
-            raise BadInput("Several processes by hand need --coordinator, --num-processes and --process-id together.")
+            raise BadInput("Several processes need --coordinator, --num-processes and --process-id together.")
         if devices.process_id >= devices.num_processes:
             raise BadInput(
                 f"--process-id = {devices.process_id}: with {devices.num_processes} processes it runs "
@@ -98,7 +98,7 @@ def _join(coordinator: str | None, count: int | None, number: int | None) -> Non
 
 
 def _split_cpu(devices: Devices) -> None:
-    """Make one CPU look like several devices. Has no effect once a backend runs, or where there is a GPU."""
+    """Divide one CPU into several devices. Has no effect once a backend runs, or where there is a GPU."""
     import jax
 
     if devices.devices is not None and devices.devices > 1:

@@ -188,7 +188,7 @@ class _Path:
             watch.checkpoint.record(record)
 
     def _pause(self, carry: _Carry, watch: Watch, asked: bool, t0: float, begun: float) -> None:
-        """Between two load steps: snapshot, progress, and the end where the user asked for it."""
+        """Between two load steps: snapshot, progress, and the end of the run after an interrupt."""
         t, count = float(carry.t), self.saved - 1
         if watch.checkpoint is not None and (asked or watch.checkpoint.due()):
             leaves = snapshot_leaves(self.field.sites, carry)

@@ -86,7 +86,7 @@ def coupled_ode(bundle: Bundle, clock: float = 1.0):
 
 
 def _second_derivative(bundle, macro_rate, t, macro, states, rate, slow):
-    """d²/dt² of the conditions along the solution; the link of a relaxation does not see velocities, so none are missing."""
+    """d²/dt² of the conditions along the solution; the link of a relaxation does not depend on velocities."""
     acceleration = jax.jvp(macro_rate, (t, macro, states), (jnp.ones_like(t), rate, slow))[1]
 
     def first(macro, rate):

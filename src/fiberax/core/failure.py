@@ -104,7 +104,7 @@ def _place(field: Field, site: int) -> str:
 
 
 def _step_advice(field: Field, begun: Begun, t, dt) -> str:
-    """What `stiffness` says of the macrostate that the run began with; the present one is no longer meaningful."""
+    """Advice by `stiffness` at the macrostate that the run began with; the present one is no longer meaningful."""
     try:
         section = field.begin(begun.macro, begun.response, begun.samples)
         if field.driver.slaved:

@@ -223,7 +223,7 @@ class FlowFiber(AbstractFlow):
     Args:
         rate: rate(u, U), a tree like u.
         init: init(U), a state to begin with.
-        link: link(u, U), the response; None where a link is handed in elsewhere.
+        link: link(u, U), the response; None where the bundle gives the link.
     """
 
     rate_function: Callable
@@ -277,7 +277,7 @@ class StochasticFiber(AbstractStochastic):
     Args:
         step: step(u, U, dt, key), the state after the time dt.
         init: init(U, key), a state to begin with.
-        link: link(u, U), the response; None where a link is handed in elsewhere.
+        link: link(u, U), the response; None where the bundle gives the link.
     """
 
     step_function: Callable

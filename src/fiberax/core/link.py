@@ -28,7 +28,7 @@ class AbstractLink(eqx.Module):
 
 
 class AbstractOuterLink(AbstractLink):
-    """A link that is not handed on by wrappers: it is called with the outermost fiber."""
+    """A link that wrappers do not apply to the fiber inside: it is called with the outermost fiber."""
 
 
 class EnergyDerivative(AbstractLink):

@@ -1,7 +1,4 @@
-"""The time loop: jitted stretches of steps, and between them progress, snapshots, signals and failures.
-
-A little more than 400 lines: one step, its repetition and what interrupts it are read together.
-"""
+"""The time loop: jitted stretches of steps, and between them progress, snapshots, signals and failures."""
 
 import dataclasses
 import time
@@ -34,7 +31,7 @@ from fiberax.numerics.result import Result
 
 BLOCK = 128  # steps taken on trial at a time
 _TRIAL_BYTES = 2**26  # largest section of which a second copy is kept for that
-_PAUSE = 0.3  # seconds of jitted work between two looks at progress, checkpoints and signals
+_PAUSE = 0.3  # seconds of jitted work between progress reports, checkpoints and signals
 
 
 class Watch(NamedTuple):
@@ -57,7 +54,7 @@ class Carry(NamedTuple):
 
 
 def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t, dt) -> Carry:
-    """One macro step of length `dt` from `t`; where more than `limit` sites fail, the macrostate stays and status says why."""
+    """One macro step of length `dt` from `t`; where more than `limit` sites fail the macrostate stays; see `status`."""
     section = carry.section
     if field.retry or field.driver.slaved:
         section = section._replace(outcome=jax.tree.map(jnp.zeros_like, section.outcome))
@@ -198,7 +195,7 @@ _observe = eqx.filter_jit(observe)
 
 
 def _cheap(field: Field, carry: Carry) -> bool:
-    """Whether steps are worth taking on trial: no solves, and a section small enough to keep twice."""
+    """Whether steps are taken on trial: no solves, and a section small enough to keep twice."""
     if field.driver.slaved or (isinstance(field.fiber, AbstractDynamic) and field.fiber.implicit):
         return False
     return sum(leaf.nbytes for leaf in jax.tree.leaves(carry.section)) <= _TRIAL_BYTES

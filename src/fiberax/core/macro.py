@@ -21,7 +21,9 @@ Macro = Any
 class Layout(NamedTuple):
     """Names and coordinates of the axes of a macrostate array, for output.
 
-    `dims` names the axes of a macro field, e.g. ("x", "y"); `coords` maps a name to its coordinate values (n,).
+    Args:
+        dims: Names of the axes of a macro field, e.g. ("x", "y").
+        coords: Coordinate values (n,) by name.
     """
 
     dims: tuple[str, ...]
@@ -29,7 +31,12 @@ class Layout(NamedTuple):
 
 
 class Moving(NamedTuple):
-    """A macrostate or microstate with inertia: its position and its velocity, trees of the same shape."""
+    """A macrostate or microstate with inertia.
+
+    Args:
+        position: A tree of arrays.
+        velocity: A tree like it, per unit of time.
+    """
 
     position: Any
     velocity: Any
@@ -133,7 +140,12 @@ class AbstractSemiImplicit(AbstractMacro):
 
 
 class Inertialess(NamedTuple):
-    """The macrostate of a model without inertia: its `value`, and the one that balanced the last responses (`before`)."""
+    """The macrostate of a model without inertia.
+
+    Args:
+        value: Its value now, a tree of arrays.
+        before: The value that balanced the last responses, half a step before; at the start the same.
+    """
 
     value: Any
     before: Any

@@ -1,4 +1,4 @@
-"""Fibers seen through maps, kind by kind: what `Mapped` composes its classes from (`fiberax.core.wrapper`)."""
+"""Fibers with maps of condition, response, time and states, one class for each kind; `Mapped` composes them (`wrapper`)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,13 +14,21 @@ from fiberax.core.strategies import AbstractManifold, AbstractMixing, AbstractSo
 
 
 class Copies(eqx.Module):
-    """Option of `Mapped`: `count` independent copies of the inner fiber. States have a leading axis, responses are averaged."""
+    """Option of `Mapped`: independent copies of the inner fiber. States have a leading axis (count,), responses are averaged.
+
+    Args:
+        count: Number of copies, at least 1.
+    """
 
     count: int = eqx.field(static=True)
 
 
 class AtRest(eqx.Module):
-    """Option of `Mapped`: states begin at rest, the inner `init` solved to the relative `tolerance`."""
+    """Option of `Mapped`: states begin at rest, with the inner `init` solved.
+
+    Args:
+        tolerance: Relative tolerance of the solve.
+    """
 
     tolerance: float = eqx.field(static=True, default=1e-10)
 

@@ -75,13 +75,17 @@ class Snapshot(NamedTuple):
 
 
 class AbstractRecorder(abc.ABC):
-    """Keeps records and snapshots of a run. With several processes every method but `due` is called on all of them."""
+    """Keeps records and snapshots of a run. With several processes every method but `due` is called on all of them.
+
+    Args:
+        wants_states: Class attribute: whether records contain the states of all sites.
+    """
 
     wants_states: bool = False
 
     @abc.abstractmethod
     def due(self) -> bool:
-        """Whether a snapshot should be taken now; asked between jitted stretches of the loop, on process 0."""
+        """Whether a snapshot should be taken now; called between jitted stretches of the loop, on process 0."""
 
     @abc.abstractmethod
     def save(self, snapshot: Snapshot) -> None:

@@ -1,4 +1,4 @@
-"""Signals from outside a run, and what all of its processes agree on."""
+"""Interrupts of a run, and values that all of its processes share."""
 
 import signal
 import threading
@@ -37,7 +37,7 @@ def agree(*values: float) -> tuple[float, ...]:
 
 
 def anywhere(flag: bool) -> bool:
-    """Whether the flag is raised on any process."""
+    """Whether the flag is true on any process."""
     if jax.process_count() == 1:
         return flag
     from jax.experimental import multihost_utils

@@ -181,7 +181,7 @@ class Newton:
         because = f", since {refused} fibers fail beyond" if refused else ""
         return (
             f"steady: Newton stopped after {int(at.steps)} steps with a residual of {float(at.norm):.3g}{because}. Start "
-            "closer to the solution, or let fx.continuation or fx.evolve with an implicit stepper carry it there."
+            "closer to the solution, or go there by fx.continuation, or by fx.evolve with an implicit stepper."
         )
 
     def _report(self, at: Iterate, t: float, done: bool, begun: float, failed: int) -> None:
@@ -203,6 +203,6 @@ class Newton:
         if float(trees.norm(apply(ones))) <= 1e-9 * float(trees.norm(apply(waves))):
             warnings.warn(
                 "steady: the macrostate is determined only up to a constant; the one returned has no meaning of its own. "
-                "Fix it by a boundary value or a source, or carry the start there with fx.evolve, which keeps the mean.",
+                "Fix it by a boundary value or a source, or use fx.evolve, which keeps the mean of the start.",
                 stacklevel=4,
             )

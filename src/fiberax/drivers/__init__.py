@@ -1,1 +1,1 @@
-"""Rules by which fibers keep up with their conditions; one file, one method."""
+"""Rules by which fibers follow their conditions; one file for each method."""

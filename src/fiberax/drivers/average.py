@@ -14,7 +14,11 @@ from fiberax.core.errors import BadInput
 
 
 class AbstractAverage(eqx.Module):
-    """A causal average over the last `t0` > 0 of macro time. Raises `BadInput` for another `t0`."""
+    """A causal average over the last stretch of macro time.
+
+    Args:
+        t0: Its length, macro time, positive; else `BadInput` is raised.
+    """
 
     t0: eqx.AbstractVar[float]
 
@@ -28,11 +32,22 @@ class AbstractAverage(eqx.Module):
 
     @abc.abstractmethod
     def begin(self, value: Any, samples: int) -> Any:
-        """Memory at the start; `value` gives the shape of a response."""
+        """Memory at the start.
+
+        Args:
+            value: A tree with the shapes of a response.
+            samples: As the method of that name gave it.
+        """
 
     @abc.abstractmethod
     def push(self, memory: Any, value: Any, interval: Any) -> tuple[Any, Any]:
-        """Memory and average after `value` held over the last `interval`."""
+        """Memory and average after one more value.
+
+        Args:
+            memory: That before.
+            value: A response.
+            interval: How long it held, macro time.
+        """
 
     @abc.abstractmethod
     def variance_factor(self, ratio: Any) -> np.ndarray:

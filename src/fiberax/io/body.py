@@ -59,7 +59,7 @@ class Body:
         return values.reshape(len(values), len(self.mesh.cells), -1).min(axis=2)
 
     def nominal(self, stress: np.ndarray) -> np.ndarray:
-        """Force on the grips over the whole cross-section (records,) from P at the sites (records, sites, dim, dim).
+        """Force on the grips over the full cross-section (records,) from P at the sites (records, sites, dim, dim).
 
         By virtual work with the displacement x along the axis: the force times the length is ∫ P_xx over the body.
         """

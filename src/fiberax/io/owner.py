@@ -78,7 +78,7 @@ def refuse_living(folder: Path, takeover: bool = False) -> None:
     alive = owner.alive()
     if alive:
         raise BadInput(
-            f"{folder} belongs to a running process ({owner.pid} on {owner.host}). "
+            f"{folder} belongs to a run that still computes (process {owner.pid} on {owner.host}). "
             f"Wait for it, or stop it with `kill {owner.pid}`; `fiberax status {folder}` shows its progress."
         )
     if alive is None and not takeover:

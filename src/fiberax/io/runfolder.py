@@ -1,6 +1,6 @@
 """The folder of a run: its files, how it is made, and how another process continues in it.
 
-parameters.json   case, options, copies of the user's files (in `inputs/`), settings of the run
+parameters.json   case, options, copies of files that the case reads (in `inputs/`), settings of the run
 versions.json     of fiberax, jax, numpy, Python, and the platform
 log.jsonl         one JSON object a line
 state.json        the last state; owner.json: the process that works there, if any

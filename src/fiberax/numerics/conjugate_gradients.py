@@ -30,7 +30,7 @@ class Watch(NamedTuple):
 
     @staticmethod
     def start() -> "Watch":
-        """Nothing seen yet."""
+        """Before the first residual."""
         return Watch(jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), jnp.zeros(()))
 
     def after(self, level) -> "Watch":
@@ -60,7 +60,7 @@ class _Carry(NamedTuple):
     p: Array
     before: Array  # ⟨r, P r⟩ of the last direction
     ahead: Any  # P r and ⟨r, P r⟩ of the next step, where the norm has needed them already; else None
-    size: Array  # squared residual in the norm asked for
+    size: Array  # squared residual in the chosen norm
     scale: Array
     step: Int[Array, ""]
     watch: Watch

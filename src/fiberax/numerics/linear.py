@@ -113,9 +113,15 @@ def solve(
 ) -> Any:
     """Solve `matvec(w) = rhs` for a tree `w` shaped like `rhs`.
 
-    `symmetric` promises a symmetric map; for large systems it must be negative semidefinite as well (conjugate gradients).
-    `zero_modes` says that a small symmetric map may be singular: then the smallest-norm solution is found.
-    `precondition(r)` approximates the solution and is linear; it may be None. The tolerance is relative to the norm of `rhs`.
+    Args:
+        matvec: A linear map of such trees.
+        rhs: The right-hand side.
+        symmetric: Whether the map is symmetric; a large one must then be negative semidefinite (conjugate gradients).
+        zero_modes: Whether a small symmetric map may be singular: then the solution of smallest norm is found.
+        precondition: A linear approximation of the solution for a right-hand side; None for none.
+        tolerance: Of Krylov methods, relative to the norm of `rhs`.
+        max_steps: Largest number of Krylov steps.
+        dense_limit: Systems with up to this many unknowns are solved densely.
     """
     flat, unravel = ravel_pytree(rhs)  # one array, since custom_linear_solve cannot transpose a tree with constant leaves
     if flat.size == 0:

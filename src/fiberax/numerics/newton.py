@@ -176,7 +176,7 @@ def _round_off(merit, direction, unscaled) -> jax.Array:
 
     Scaled rows are relative to the size of their terms, an unscaled norm is compared with its first value. The bounds are
     roots of eps, since an ill-conditioned Jacobian enlarges the round-off. A state that is zero by symmetry has no size to
-    compare with: there the step itself is.
+    compare with: then the step itself must be below eps.
     """
     eps = jnp.finfo(merit.dtype).eps
     small = merit <= (eps**0.5 if unscaled is None else eps ** (1 / 3) * unscaled)

@@ -47,7 +47,13 @@ def text_of(code: int) -> str:
 
 
 class Outcome(NamedTuple):
-    """How the solve of one fiber ended: result code, steps taken, relative residual left."""
+    """How the solve of one fiber ended.
+
+    Args:
+        result: Code of `fx.Result`, or of the fiber's own.
+        steps: Steps taken.
+        residual: Relative residual left.
+    """
 
     result: Int[Array, ""]
     steps: Int[Array, ""]

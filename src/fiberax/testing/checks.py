@@ -1,7 +1,4 @@
-"""Checks of one fiber and of one link. A check that fails names what is wrong, by how much, and what to look at.
-
-Somewhat more than 400 lines: the checks share their helpers.
-"""
+"""Checks of one fiber and of one link. A check that fails names what is wrong, by how much, and what to look at."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -97,14 +94,11 @@ def describe_types(tree: Any) -> str:
 
 
 def observed_order(errors, steps) -> float:
-    """Order of convergence p of errors ~ C·stepsᵖ, by least squares on the logarithms.
+    """Order of convergence p of errors ~ C·stepsᵖ, by least squares on the logarithms. Raises `BadInput` for other values.
 
     Args:
         errors: Two or more positive numbers (n,).
         steps: Step lengths, frictions, ... (n,), positive.
-
-    Raises:
-        BadInput: Other numbers or shapes.
     """
     errors, steps = np.asarray(errors, float), np.asarray(steps, float)
     if errors.shape != steps.shape or errors.ndim != 1 or errors.size < 2:
@@ -125,10 +119,10 @@ def check_fiber(
 ) -> FiberReport:
     """Check everything the library relies on in a fiber, at one `condition` and close to it.
 
-    For every fiber: `init` repeats itself for the same key; trees, shapes and types are stable; all numbers are finite. For
-    flows and energies also: the solver reaches a rest state; constraints are kept; a batch gives what its members give; the
-    `symmetric` flag and the preconditioner are correct; the tangent is the derivative of the response; gradients in the
-    fiber's parameters are finite; the Hellmann-Feynman response of an energy is dW_CB/dU.
+    Of every fiber: `init` repeats itself for one key; shapes and types are stable; numbers are finite. Of flows and energies
+    also: the solver reaches a rest state; constraints are kept; a batch gives what its members give; the `symmetric` flag and
+    the preconditioner are correct; the tangent is the derivative of the response; gradients in parameters are finite; the
+    Hellmann-Feynman response of an energy is dW_CB/dU.
 
     Args:
         fiber: Any fiber.
@@ -136,9 +130,6 @@ def check_fiber(
         link: As in `fx.Bundle`.
         tolerance: Relative tolerance of equilibrium solves.
         rtol: Allowed relative deviation of derivatives from finite differences.
-
-    Returns:
-        What was checked and measured.
 
     Raises:
         CheckFailed: A check fails; the message says what is wrong. It is an AssertionError.

@@ -46,7 +46,7 @@ class ElasticPlastic(AbstractMemory):
         return _PlasticStep(self.modulus, self.hardening, self.yield_stress, history)
 
     def accept(self, history, state, condition, dt):
-        # The state by its closed form: in an elastic step it stands on the kink of R, where the implicit function theorem does
+        # The state by its closed form: in an elastic step it is at the kink of R, where the implicit function theorem does
         # not hold, and derivatives of the solve are those of neither side.
         state = ElasticPlastic.increment(self, history, dt).returned(condition)
         moved = jnp.abs(state - history.strain)
@@ -134,7 +134,7 @@ class Maxwell(AbstractMemory):
         return MaxwellStep(self.spring, self.modulus, self.viscosity, history.strain, dt)
 
     def accept(self, history, state, condition, dt):
-        # The state by its closed form, whose derivatives are right at dt = 0 as well, where the energy is singular.
+        # The state by its closed form, whose derivatives are right at dt = 0 too, where the energy is singular.
         state = Maxwell.increment(self, history, dt).flowed(condition)
         moved = state - history.strain
         # ∫ η ė² dt of the step; zero for dt = 0.

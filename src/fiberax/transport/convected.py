@@ -24,13 +24,15 @@ Scheme = Literal["semi-lagrangian", "weno", "upwind"]
 class Convected(AbstractTransport):
     """States carried by an `fx.AbstractCarrier`, for fibers whose neighbouring states may be averaged.
 
-    `scheme`: "semi-lagrangian" (any step, order 2 in space and time or better, the default), "weno" (order 2 in time, 3 in
-    space where states are smooth) or "upwind" (order 1, keeps totals in incompressible flow); the last two divide the step as
-    its Courant number demands, and have no reverse-mode gradients. Fibers with bounds fall back where a state of high order
-    leaves them, on a convex mean of neighbours (`AbstractMixing.limit`). Beside the section there is one copy of it.
+    Where an interpolated state leaves the bounds of a fiber, a convex mean of neighbours is taken instead
+    (`AbstractMixing.limit`). Transport needs memory for one copy of the section.
 
-    Where a state of high order leaves the bounds of a fiber, a convex mean of neighbours is taken instead. Transport needs
-    memory for one copy of the section.
+    Args:
+        scheme: "semi-lagrangian" (any step, order 2 in space and time or better), "weno" (order 2 in time, 3 in space where
+            states are smooth) or "upwind" (order 1, keeps totals in incompressible flow). The last two divide the step by its
+            Courant number, and have no reverse-mode gradients.
+        inflow: States that enter, one for each cell of a side, by the name of the side; sides without bring the fiber's `init`
+            under the condition zero.
 
     Raises:
         BadInput: Unknown scheme, or inflow that does not fit.

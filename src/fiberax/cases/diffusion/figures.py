@@ -1,4 +1,4 @@
-"""Figures of interacting spins: A(U) and D(U) with errors and exact curves; a density in time beside the exact one."""
+"""Figures of interacting spins: A(U) and D(U) with errors and exact curves; a density in time and the exact one."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def coefficient_figure(results: Results) -> Figure:
 
 
 def coupled_figures(results: Results) -> list[Figure]:
-    """The density in time and the responses, beside the exact ones."""
+    """The density in time and the responses, with the exact ones."""
     return [
         Figure("profiles", lambda plt: _draw_profiles(plt, results)),
         Figure("response", lambda plt: _draw_response(plt, results)),

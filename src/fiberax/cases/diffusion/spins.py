@@ -4,7 +4,7 @@ D = A' by fluctuation (5.7): with v the mean of V'(φ) over the sites of one lat
 held at U, D = ½ (⟨V''⟩ − βN Var v). The variance is taken over the replicas of one instant, which are independent: so the
 estimate is without bias and linear in averages over time, and its error is that of any other average. In one dimension the
 transfer operator gives both exactly, for the ring of N spins and for N → ∞, and the macro model with the ring's A(U) is solved
-beside a coupled run.
+for comparison with a coupled run.
 """
 
 import enum
@@ -29,7 +29,7 @@ from fiberax.io.labels import Names, Output
 from fiberax.io.plots.draw import microstates
 from fiberax.io.results import Quantity
 
-_NODES = 33  # of the exact A(U) beside a coupled run
+_NODES = 33  # of the exact A(U) for a coupled run
 _SAFETY = 0.3  # of the stable macro step
 _SHOWN = 3
 
@@ -49,7 +49,7 @@ class Dynamics(enum.Enum):
 
 
 class Method(enum.Enum):
-    """How the lattices keep up with the density."""
+    """How the lattices follow the density."""
 
     SEAMLESS = "seamless"
     SAMPLED = "sampled"
@@ -64,8 +64,8 @@ class Spins(Case):
     """Diffusion coefficient of interacting spins from their Hamiltonian, and how their density spreads.
 
     H = coupling/2 sum over bonds (phi_i - phi_j)^2 + sum over sites V(phi_i), on periodic lattices held at the mean U. The
-    table holds the response A(U), half the mean of V', and D(U) = dA/dU, with standard errors; in one dimension the exact
-    ones beside, of the ring and of an infinite chain. In diffusion a lattice lives in every cell of an interval, and U follows
+    table holds the response A(U), half the mean of V', and D(U) = dA/dU, with standard errors; in one dimension also the
+    exact ones, of the ring and of an infinite chain. In diffusion each cell of an interval has a lattice, and U follows
     dU/dt = Laplacian of A(U).
     """
 
@@ -180,7 +180,7 @@ class Spins(Case):
         nodes = np.linspace(low - 1e-3, high + 1e-3, _NODES)
         exact = self._exact(lattice)
         if exact is None:
-            # Of the site alone: A' is at most half the mean curvature, which the coupling leaves about what it is.
+            # Of a site alone: A' is at most half the mean curvature, which the coupling changes little.
             slopes, answer = 0.5 * np.abs(np.asarray(jax.vmap(lattice.curvature)(jnp.asarray(nodes)))), None
         else:
             both = np.array([exact(U, self.sites) for U in nodes])

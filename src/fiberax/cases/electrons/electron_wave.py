@@ -1,7 +1,7 @@
-"""A pulse of strain in a bar whose stress comes from electrons without orbitals, carried along in Car-Parrinello motion.
+"""A pulse of strain in a bar whose stress comes from electrons without orbitals, in Car-Parrinello motion.
 
 ϱ ∂_tt A = ∂_xx P_xx(A e_x ⊗ e_x) (4.12) over Thomas-Fermi-von Weizsäcker fibers (3.8) that move by m u'' + η u' = −(H − μ) u
-(4.1), (4.8). Units nm, ps, GPa, g/cm³, in which the equation stands as it is.
+(4.1), (4.8). Units nm, ps, GPa, g/cm³, in which the equation needs no factors.
 """
 
 import math
@@ -82,7 +82,7 @@ class ElectronWave(Case):
             bundle, driver = fx.Bundle(macro, fiber), fx.Quasistatic(self.tolerance)
         else:
             moving, substeps = self._moving(cell, dt)
-            # Mass and friction are the model's own here: nothing needs to be separated.
+            # Mass and friction belong to the model here: scale separation is not needed.
             bundle, driver = fx.Bundle(macro, moving), fx.Seamless(substeps=substeps, separation=math.inf)
         return Evolve(
             bundle=bundle,
@@ -102,7 +102,7 @@ class ElectronWave(Case):
 
         import fiberax as fx
 
-        # Electrons begin in their ground state, so that nothing but the pulse moves.
+        # Electrons begin in their ground state, so that only the pulse moves.
         settled = fx.Mapped(fx.solids.uniaxial(cell), state=fx.AtRest(1e-11))
         slow, fast = (float(k) for k in cell.stiffness_range(jnp.zeros((3, 3))))
         mass = slow * (self.inertia * dt) ** 2

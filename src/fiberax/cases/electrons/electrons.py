@@ -25,7 +25,7 @@ _STRESS = Quantity("P", "GPa", "first Piola-Kirchhoff stress")
 
 
 class Crystal_(enum.Enum):
-    """Crystals at hand."""
+    """Crystals by name."""
 
     SILICON = "silicon"
     ALUMINIUM = "aluminium"
@@ -58,7 +58,7 @@ class Known(NamedTuple):
     gaussian: tuple[float, float, float] | None  # charge, exponent and lattice constant of an ion
 
 
-# Ions of the orbital-free model are Gaussian charges, as wide as puts the crystal at rest at the measured lattice constant.
+# Ions of the orbital-free model are Gaussian charges; their width gives equilibrium at the measured lattice constant.
 KNOWN = {
     Crystal_.SILICON: Known(Structure.DIAMOND, "Si", 10.23, 15.0, 3, None, None),
     Crystal_.ALUMINIUM: Known(Structure.FCC, "Al", 7.54, 12.0, 4, 0.01, (3.0, 0.4754907726, 7.653)),
@@ -190,7 +190,7 @@ class Electrons(Case):
         return fx.solids.ThomasFermi(lattice, ion, charge, grid=(self.grid,) * 3, xc="lda_pw"), constant
 
     def _scale_at_rest(self, fiber) -> float:
-        """By what the lattice is to be multiplied to be without pressure, by the secant method. Raises `BadInput`."""
+        """Factor of the lattice at which the pressure is zero, by the secant method. Raises `BadInput`."""
         scales, pressures = [1.0, 0.99], []
         for step in range(12):
             if step >= 2:
@@ -272,7 +272,7 @@ def path_of(crystal: Crystal_) -> tuple[np.ndarray, list[tuple[int, str]]]:
 
 
 def _stresses(fiber, gradients: Any, tolerance: float, batch: int) -> np.ndarray:
-    """P (n, 3, 3) in hartree/bohr³, `batch` at a time. Raises `BadInput` where electrons do not come to rest."""
+    """P (n, 3, 3) in hartree/bohr³, `batch` at a time. Raises `BadInput` where electrons find no equilibrium."""
     import fiberax as fx
 
     found = []
@@ -282,7 +282,7 @@ def _stresses(fiber, gradients: Any, tolerance: float, batch: int) -> np.ndarray
         answer = fx.responses(fiber, padded, tolerance=tolerance)
         if np.any(answer.result != 0):
             raise BadInput(
-                f"The electrons do not come to rest at A = {rows[0].tolist()}. Change --cutoff or --lattice-constant."
+                f"The electrons find no equilibrium at A = {rows[0].tolist()}. Change --cutoff or --lattice-constant."
             )
         found.append(np.asarray(answer.value)[: len(rows)])
     return np.concatenate(found)

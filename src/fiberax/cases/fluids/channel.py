@@ -1,6 +1,6 @@
 """A channel: dumbbells, chains or rods between two walls, driven by a pressure gradient or by the upper wall, from rest.
 
-For Hookean springs and for Newtonian fluids the exact profile is written beside: with y from wall to wall, U = V y + Σ u_k(t)
+For Hookean springs and for Newtonian fluids the exact profile is written as well: with y from wall to wall, U = V y + Σ u_k(t)
 sin(πky), V the speed of the wall, and the modes of `fiberax.cases.fluids.flows`.
 """
 
@@ -44,9 +44,9 @@ class Drive(enum.Enum):
 class Channel(FlowOptions):
     """Flow of dumbbells, chains or rods along a channel, from rest.
 
-    The width is 1. A pressure gradient, or the upper wall, sets the fluid in motion at t = 0; in each cell across the channel
-    lives an ensemble, whose stress acts on the flow. Results are the profiles of velocity and stress, with standard errors for
-    fluids of members; for hookean springs and without polymers the exact velocity beside.
+    The width is 1. A pressure gradient, or the upper wall, sets the fluid in motion at t = 0; each cell across the
+    channel has an ensemble, whose stress acts on the flow. Results are the profiles of velocity and stress, with standard
+    errors for fluids of members; for hookean springs and without polymers also the exact velocity.
     """
 
     spring: str = inherited(FlowOptions, "spring", "hookean")

@@ -1,4 +1,4 @@
-"""What cases of flows share: options, the largest stable step, what is written of a flow, and exact linear viscoelasticity.
+"""Shared by cases of flows: options, the largest stable step, results that are written, and exact linear viscoelasticity.
 
 Hookean springs and Newtonian fluids along x, mode by mode of sin(qy), u being the amplitude of the velocity, s_k of stresses:
 
@@ -145,7 +145,7 @@ class FlowOptions(FluidOptions):
         draw = portrait(parts.fiber, gradient)
 
         def look(state, condition) -> dict[str, np.ndarray]:
-            """One ensemble stands for the replicas of a sample."""
+            """A single ensemble is drawn like the replicas of a sample."""
             many = state if self.form is Form.DENSITY else jax.tree.map(lambda x: x[None], state)
             return draw(many, condition)
 
@@ -165,7 +165,7 @@ class Parts:
 
 
 class Conformation:
-    """⟨zz⟩ or ⟨mm⟩ of every site of a record, from the states, and what one number says of it."""
+    """⟨zz⟩ or ⟨mm⟩ of every site of a record, from the states, and one number from it."""
 
     def __init__(self, options: FlowOptions, fiber: Any):
         self._rods = options.model is Model.ROD
@@ -189,7 +189,7 @@ class StiffWatch:
         limit = self._options.stiff_limit(self._grid, self._options.rest_modulus() if rods else modulus)
         if self._dt > limit and not self._warned and np.isfinite(limit):
             self._warned = True
-            words = f"at t = {t:.4g} the stress lets only steps up to {limit:.2g} be stable, and the run takes {self._dt:.2g}"
+            words = f"at t = {t:.4g} only steps up to {limit:.2g} are stable with this stress, and the run takes {self._dt:.2g}"
             warnings.warn(f"{words}. If the results oscillate, take --dt {_SAFETY * limit:.1g}.", CaseWarning, stacklevel=2)
         return limit
 

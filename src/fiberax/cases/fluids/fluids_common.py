@@ -46,7 +46,7 @@ class Form(enum.Enum):
 
 
 class Potential(enum.Enum):
-    """How rods see each other."""
+    """Interaction of rods."""
 
     NONE = "none"
     MAIER_SAUPE = "maier-saupe"
@@ -54,7 +54,7 @@ class Potential(enum.Enum):
 
 
 class Law(AbstractSpring):
-    """A law of spring of the user's: h(s), s = |z|²."""
+    """A spring law given as a formula: h(s), s = |z|²."""
 
     h: Callable = eqx.field(static=True)
     reach: float = eqx.field(static=True)
@@ -111,8 +111,8 @@ class FluidOptions(Case):
     noise: NoiseName = option(NoiseName.THREE_POINT, help="of weak order 2 both", applies=MEMBERS)
     control: bool = option(
         True,
-        help="carry members at rest too, in the same noise: takes errors off at low rates",
-        # Rods that see each other may order at rest as well, in some other direction: no help then.
+        help="carry members at rest too, in the same noise: reduces errors at low rates",
+        # Interacting rods may also order at rest, in another direction: then it does not help.
         applies=MEMBERS & when(potential=Potential.NONE),
     )
     seed: int = option(0, help="of the noise", low=0, applies=MEMBERS)
@@ -125,9 +125,9 @@ class FluidOptions(Case):
         if self.model is Model.ROD:
             self._need_three()
             field = self._field()
-            if isinstance(field, Onsager):  # whose forces are otherwise those of all pairs
+            if isinstance(field, Onsager):  # its forces would otherwise be those of all pairs
                 field = Expanded(field)
-            # Rods that see each other may order at rest as well, in some other direction: no help then.
+            # Interacting rods may also order at rest, in another direction: then it does not help.
             return Rod(potential=field, members=self.members, De=self.De, noise=noise, control=self.control and field is None)
         if self.model is Model.CHAIN:
             return Chain(
@@ -166,7 +166,7 @@ class FluidOptions(Case):
         return self.De / (2.0 * np.sin(0.5 * np.pi * k / (self.springs + 1)) ** 2)
 
     def longest(self) -> float:
-        """The time after which a fluid has about forgotten; rods that see each other take longer, near a transition more."""
+        """The relaxation time of a fluid, roughly; interacting rods take longer, most near a transition."""
         return 0.5 * self.De if self.potential is not Potential.NONE else float(self.relaxation_times()[0])
 
     @property

@@ -52,7 +52,7 @@ class Kolmogorov(FlowOptions):
 
     The box has the side 2 pi. The force is that of Kolmogorov, along x and periodic in y, or that of a four-roll mill, whose
     stagnation points draw springs out. By default dumbbells are Hookean and their density is computed: the Oldroyd-B fluid.
-    Results are the fields of velocity and stress, and what becomes of the power that the force puts in.
+    Results are the fields of velocity and stress, and the balance of powers.
     """
 
     spring: str = inherited(FlowOptions, "spring", "hookean")
@@ -132,7 +132,7 @@ class Kolmogorov(FlowOptions):
         return None
 
     def _summary(self, times: np.ndarray, columns: dict[str, np.ndarray]) -> Summary:
-        """Energies at the end, the driven wave beside the laminar one, and how well powers add up."""
+        """Energies at the end, the driven wave compared with the laminar one, and the error of the balance of powers."""
         noise, kinetic, a = noise_summary(columns), columns["kinetic"], float(columns["amplitude"][-1])
         content = {"kinetic energy": float(kinetic[-1]), "amplitude of the driven wave": a}
         words = f"kinetic energy {kinetic[-1]:.5g} at the end, amplitude of the driven wave {a:.5g}"

@@ -14,7 +14,7 @@ MOST_POINTS = 3000  # springs or rods of one row that are drawn
 
 
 def portrait(fiber: Any, gradient: np.ndarray) -> Callable:
-    """`Labels.microstate` of a fluid: what is drawn, with the second moment and the rate in units of `gradient`."""
+    """`Output.microstate` of a fluid: what is drawn, with the second moment and the rate in units of `gradient`."""
 
     def arrays(state, condition) -> dict[str, np.ndarray]:
         rate = float(np.sum(condition * gradient) / np.sum(gradient**2))

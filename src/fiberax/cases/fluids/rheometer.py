@@ -70,9 +70,9 @@ class Rheometer(FluidOptions):
     """Steady and transient material functions of dumbbells, chains or rods.
 
     A homogeneous flow kappa = rate G acts on the fluid: over a range of rates until averages are steady, from rest at given
-    rates (startup), or until it stops (relaxation); or a small oscillation tells G' and G''. Results are the stress, viscosity,
+    rates (startup), or until it stops (relaxation); or a small oscillation gives G' and G''. Results are the stress, viscosity,
     normal stress differences and the second moment of the springs or rods, with standard errors for fluids of members; for
-    hookean springs the exact ones beside. Stresses are in units of nkT.
+    hookean springs also the exact ones. Stresses are in units of nkT.
     """
 
     flow: Flow = option(Flow.SHEAR, help="shear, planar or uniaxial extension", applies=LARGE & when(gradient=ABSENT))
@@ -231,7 +231,7 @@ class Rheometer(FluidOptions):
             kappa = Stopped(real(gradients))
         begin = np.array([mode_tensors(k, np.array([lead]), modes)[:, 0] for k in gradients]) if stops else None
         saveat = (span * np.arange(self.records + 1) / self.records).tolist()
-        if stops:  # a last look at the flow; fibers then live through its end, which is between two of their steps
+        if stops:  # a last record of the flow; its end is between two steps of the fibers
             saveat = [-instant, *saveat]
 
         def columns(record) -> dict[str, np.ndarray]:

@@ -110,7 +110,7 @@ def _steady_curve(panel, rate, data, good, look) -> None:
 
 
 def _log_where_positive(panel, columns: _Columns, keys: list[str]) -> None:
-    """A logarithmic axis where the leading quantity is positive throughout; what is lost in noise may leave it below."""
+    """A logarithmic axis where the leading quantity is positive everywhere; values below it are noise and are cut off."""
     values = columns(keys[0])
     finite = values[np.isfinite(values)]
     if len(finite) and np.all(finite > 0.0) and finite.max() > 20.0 * finite.min():

@@ -9,7 +9,7 @@ from fiberax.cases.options import option, when
 
 
 class Method(enum.Enum):
-    """How the cells keep up with the temperature."""
+    """How the cells follow the temperature."""
 
     QUASISTATIC = "quasistatic"
     SEAMLESS = "seamless"

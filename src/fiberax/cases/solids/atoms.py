@@ -27,7 +27,7 @@ GROUP = "fiberax.potentials"
 
 
 class Material(enum.StrEnum):
-    """Crystals with published potentials, by the names that they have here; other packages bring more."""
+    """Crystals with published potentials, by name; other packages may add more."""
 
     SI_SW = "si-sw"
     GE_SW = "ge-sw"
@@ -122,7 +122,7 @@ class CrystalOptions(Case):
 
 @dataclass(frozen=True)
 class Choice:
-    """The options of a case that say what the body is made of."""
+    """Options of the material of a body."""
 
     material: str
     potential: Path | None
@@ -238,7 +238,7 @@ def stiffness_unit(crystal: "Crystal") -> str:
 
 
 def _named(name: str) -> Known:
-    """The crystal of a name. Raises `BadInput` for one that another package brings and cannot give."""
+    """The crystal of a name. Raises `BadInput` where another package fails to give it."""
     if name not in (material.value for material in Material):
         return _brought(name)
     from fiberax.physics.solids import potentials
@@ -262,7 +262,7 @@ def _named(name: str) -> Known:
 
 
 def _brought(name: str) -> Known:
-    """The crystal that another package brings under a name. Raises `BadInput`."""
+    """The crystal of another package under a name. Raises `BadInput`."""
     point = _points().get(name)
     if point is None:
         raise BadInput(f"--material {name}: there are {', '.join(materials())}.")

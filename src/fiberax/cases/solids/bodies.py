@@ -1,4 +1,4 @@
-"""What every run of an elastic body gets without being asked: its mesh, names, energies in time, and margins of stability."""
+"""Output of every run of an elastic body: its mesh, names, energies in time, and margins of stability."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _ENERGIES = {"kinetic": "kinetic energy", "elastic": "elastic energy", "loads": 
 
 
 def with_body(problem: Problem) -> Problem:
-    """The problem with names and output of a body where its macro model is `fx.solids.Elasticity`; what the user says stays."""
+    """The problem with names and output of a body, where that is its macro model; those of the case are kept."""
     import fiberax as fx
     from fiberax.io.body import Body
 

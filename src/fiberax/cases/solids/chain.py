@@ -103,7 +103,7 @@ def chain_pictures(chain: Any) -> Output:
 
 
 def chain_names(axis: Quantity, site: str) -> Names:
-    """Names of the results of chains; `site` says what the condition is."""
+    """Names of the results of chains; `site` is the name of the condition."""
     return Names(
         quantities={
             "condition": Quantity("A", "1", "strain A"),

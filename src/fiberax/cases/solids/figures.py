@@ -22,7 +22,7 @@ def path_figure(results: Results, margins: tuple[str, ...]) -> Figure:
 
 
 def _draw_curve(plt, results: Results, body: Body) -> Any:
-    """A cross where the path ended before its time."""
+    """A cross where the path ended early."""
     strain, stress = body.strain * results.values, body.nominal(results("response"))
     figure, axes = plt.subplots(figsize=(6.0, 4.0), layout="constrained")
     axes.plot(strain, stress, marker="o", markersize=3.5)
@@ -66,7 +66,7 @@ def _draw_path(plt, results: Results, margins: list[str]) -> Any:
         panel.plot(results.values, values, color="tab:green")
         panel.fill_between(results.values, values, 0.0, where=values < 0.0, color="tab:red", alpha=0.3, interpolate=True)
         panel.axhline(0.0, color="0.4", linewidth=0.8, zorder=0)
-        # How far below zero it falls where nothing is stable any more is of no interest.
+        # Values far below zero, where nothing is stable, are cut off.
         top, bottom = np.nanmax(values), np.nanmin(values)
         panel.set_ylim(max(min(bottom, 0.0), -0.4 * top) - 0.05 * top, 1.05 * top) if top > 0.0 else None
         panel.set_ylabel(broken(results.words(key)))

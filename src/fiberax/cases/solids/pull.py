@@ -13,14 +13,14 @@ from fiberax.io.results import Quantity
 
 
 class Shape(enum.Enum):
-    """What weakens the block."""
+    """Shape of the hole or notch."""
 
     HOLE = "hole"
     NOTCH = "notch"
 
 
 class Faces(enum.Enum):
-    """What holds the two large faces."""
+    """Boundary conditions of the two large faces."""
 
     FREE = "free"
     HELD = "held"
@@ -63,7 +63,7 @@ class Pull(CrystalOptions):
     cells: int = option(6, help="cells along a quarter of the hole, and from there to the side", low=1)
     through: int = option(1, help="cells through the depth", low=1, applies=SOLID)
     order: int = option(1, help="order of the elements", low=1, high=2)
-    strain: float = option(0.4, help="strain at the end of the path, if the body bears it", above=0)
+    strain: float = option(0.4, help="strain at the end of the path, if the body is stable up to it", above=0)
     step: float = option(0.02, help="longest step in strain", above=0)
     driver: Driver = option(Driver.MONOLITHIC, help="nested solves the atoms at every trial; monolithic takes all together")
 

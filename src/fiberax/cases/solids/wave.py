@@ -1,7 +1,7 @@
 """A pulse of strain in a chain or a crystal: ∂_tt A = ∂_xx F(A) over fibers in equilibrium or relaxing (4.12), (4.20).
 
 In a crystal it is a longitudinal plane wave along x, F = P_xx of the crystal held at A e_x ⊗ e_x. Units of crystals with a
-potential in eV and Å: nm, ps, GPa, g/cm³, in which the equation stands as it is; else those of the potential.
+potential in eV and Å: nm, ps, GPa, g/cm³, in which the equation needs no factors; else those of the potential.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ _SAFETY = 0.4  # of the stable step, for macrostate and fibers alike
 
 
 class Method(enum.Enum):
-    """How the fibers keep up with the strain."""
+    """How the fibers follow the strain."""
 
     QUASISTATIC = "quasistatic"
     SEAMLESS = "seamless"
@@ -96,7 +96,7 @@ class WaveCase(CrystalOptions, ChainOptions):
         else:
             fiber = fx.relax(_settled(chain), self.mass, self.friction)
             substeps = _substeps(chain, self.mass, self.strain, dt)
-            # Mass and friction are the model's own here: nothing needs to be separated.
+            # Mass and friction belong to the model here: scale separation is not needed.
             bundle, driver = fx.Bundle(macro, fiber), fx.Seamless(substeps=substeps, separation=math.inf)
         return Evolve(
             bundle=bundle,
@@ -203,7 +203,7 @@ def _crystal_names(crystal: Any) -> Names:
 
 
 def _settled(chain: Any) -> Any:
-    """Electrons begin in equilibrium, so that nothing but the pulse moves."""
+    """Electrons begin in equilibrium, so that only the pulse moves."""
     import fiberax as fx
 
     return fx.Mapped(chain, state=fx.AtRest(1e-10)) if isinstance(chain, fx.solids.QuantumChain) else chain

@@ -16,7 +16,7 @@ class Multigrid(AbstractSparseSolver):
     Args:
         tolerance: Size of the residual relative to the right-hand side.
         max_steps: Largest number of iterations. Where the tolerance is not reached by then, as for an indefinite matrix, the
-            system is handed to `Direct`, with a warning.
+            system is solved by `Direct`, with a warning.
 
     Needs pyamg, the extra `fiberax[sparse]`.
     """

@@ -137,7 +137,7 @@ class CalculatorCrystal(AbstractAssembled, AbstractMonitored, AbstractCrystal):
         return CalculatorCrystal(atoms, recipe.calculator, self.evaluator.executor, recipe.step, recipe.allow_unstable)
 
     def close(self) -> None:
-        """End the worker processes that the fiber started; an executor that was handed in keeps running."""
+        """End the worker processes that the fiber started; an executor of the caller keeps running."""
         self.evaluator.close()
 
 

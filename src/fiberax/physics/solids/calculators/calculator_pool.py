@@ -1,4 +1,4 @@
-"""The host's side of `calculator.py`: whole batches handed to a `concurrent.futures.Executor`, and a cache of their answers."""
+"""Host part of `calculator.py`: batches submitted to a `concurrent.futures.Executor`, and a cache of their answers."""
 
 import multiprocessing
 import os

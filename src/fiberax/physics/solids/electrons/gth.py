@@ -3,8 +3,8 @@
 S. Goedecker, M. Teter, J. Hutter, Phys. Rev. B 54 (1996) 1703; C. Hartwigsen, S. Goedecker, J. Hutter, Phys. Rev. B 58 (1998)
 3641; table of M. Krack, Theor. Chem. Acc. 114 (2005) 145. A symbol may contain its valence, as "Ga-q3".
 
-The numbers are in `gth_lda.txt` beside this file. A wrong digit would be another material without a word, so its checksum
-is verified when it is read.
+The numbers are in `gth_lda.txt` in the same folder. A wrong digit would silently give another material, so its checksum is
+verified when it is read.
 """
 
 import functools

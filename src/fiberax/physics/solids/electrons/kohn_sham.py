@@ -48,7 +48,7 @@ class KohnSham(AbstractAssembled):
     Args:
         lattice: Rows are lattice vectors, bohr.
         atoms: List of (symbol or ion, fractional position).
-        pseudopotentials: "gth-lda": symbols stand for `fx.solids.ions.GTH(symbol)`, the separable ones of Goedecker, Teter and
+        pseudopotentials: "gth-lda": symbols mean `fx.solids.ions.GTH(symbol)`, the separable ones of Goedecker, Teter and
             Hutter; or ions of your own by symbol.
         cutoff: ½|q|² (hartree) up to which plane waves of the undeformed cell are in the basis.
         kgrid: Points along the three reciprocal vectors; those that differ by time reversal are one.
