@@ -20,6 +20,8 @@ from fiberax.numerics.result import Outcome, Result, outcome
 
 _HALVINGS = 24
 _FLOOR = 1e-6  # entries smaller than this part of the largest of their array are compared with that part
+_NOISE = 1e4  # times eps: changes of the state below that part of its largest entry are round-off of solves
+_NEAR = 1e-5  # of the largest entry: a step as short as that, which no halving mends, ends an iteration that has converged
 _MOVING = 1e-3  # relative correction above which a state without convergence counts as running away
 
 
@@ -72,7 +74,7 @@ def relative(change: Any, value: Any, size: Any, tolerance: float) -> jax.Array:
     def worst(d, v, s):
         if d.size == 0:
             return jnp.zeros(())
-        floor = max(_FLOOR, 10.0 * float(jnp.finfo(d.dtype).eps) / tolerance)
+        floor = max(_FLOOR, _NOISE * float(jnp.finfo(d.dtype).eps) / tolerance)
         weight = jnp.maximum(jnp.abs(v), floor * s)
         return jnp.max(jnp.where(d == 0, 0.0, jnp.abs(d) / jnp.where(weight > 0, weight, jnp.finfo(d.dtype).tiny)))
 
@@ -118,7 +120,7 @@ def newton(
     def body(c: _Carry):
         at = linearise(c.value)
         direction = jax.tree.map(jnp.negative, at.solve(c.residual))
-        terms = None if at.scale is None else at.scale(jax.tree.map(lambda v, d: jnp.abs(v) + jnp.abs(d), c.value, direction))
+        terms = None if at.scale is None else at.scale(jax.tree.map(_weights, c.value, direction))
 
         def merit(r):
             return trees.norm(r) if terms is None else trees.norm(jax.tree.map(_over, r, terms))
@@ -126,7 +128,8 @@ def newton(
         before, norm = merit(c.residual), trees.norm(c.residual)
         short = relative(judged(direction), judged(c.value), c.size, tolerance) <= tolerance
         arrived = short & (norm <= tolerance * reference)
-        tiny = _share(judged(direction), c.size) <= jnp.finfo(norm.dtype).eps ** 0.5
+        share = _share(judged(direction), c.size)
+        tiny = share <= jnp.finfo(norm.dtype).eps ** 0.5
 
         def attempt(scale):
             candidate = trees.axpy(scale, direction, c.value)
@@ -144,7 +147,8 @@ def newton(
         left = relative(judged(at.solve(r)), judged(value), size, tolerance)
         settled = accepted & ((left <= tolerance) & (trees.norm(r) <= tolerance * reference) | short & (scale >= 1.0))
         stuck = ~accepted & ~arrived
-        small = tiny | _round_off(before, direction, None if terms is not None else jnp.maximum(reference, first_norm))
+        small = tiny | ((share <= _NEAR) & (norm <= tolerance * reference))
+        small |= _round_off(before, direction, None if terms is not None else jnp.maximum(reference, first_norm))
         code = jnp.where(arrived | settled | (stuck & small), jnp.int32(Result.SUCCESS), jnp.int32(-1))
         code = jnp.where(stuck & ~small, jnp.int32(Result.STALLED), code)
         # A direction that is not finite (singular Jacobian) is a failure, not round-off.
@@ -181,6 +185,15 @@ def _round_off(merit, direction, unscaled) -> jax.Array:
     eps = jnp.finfo(merit.dtype).eps
     small = merit <= (eps**0.5 if unscaled is None else eps ** (1 / 3) * unscaled)
     return small | (jnp.max(jnp.stack(jax.tree.leaves(_largest(direction)))) <= eps)
+
+
+def _weights(value, direction):
+    """|v| + |δ| for the row scale, at least `_FLOOR` of the largest.
+
+    Without the floor the round-off in rows of tiny entries would count as much as the residual of others.
+    """
+    size = jnp.abs(value) + jnp.abs(direction)
+    return jnp.maximum(size, _FLOOR * jnp.max(size, initial=0.0))
 
 
 def _over(r, terms):

@@ -84,7 +84,7 @@ def test_preconditioner_is_the_inverse_for_a_constant_tensor(discretisation, sha
     state = random(8, (d, *shape))
     still = jnp.zeros_like(state)
     through = cell.rate(state, 0.0) - cell.rate(still, 0.0) - shift * state
-    assert np.allclose(cell.precondition(through, 0.0, jnp.asarray(shift)), state, rtol=1e-9, atol=1e-9)
+    assert np.allclose(cell.approximate_inverse(through, 0.0, jnp.asarray(shift)), state, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
