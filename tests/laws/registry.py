@@ -151,7 +151,7 @@ MODELS = {
     ),
     "kohn-sham": Model(
         fx.solids.KohnSham(
-            5.0 * _FCC, [(fx.solids.ions.Gaussian(2.0, 0.8), (0.0, 0.0, 0.0))], cutoff=1.5, kgrid=(1, 1, 1), xc=None
+            4.0 * _FCC, [(fx.solids.ions.Gaussian(2.0, 0.8), (0.0, 0.0, 0.0))], cutoff=4.5, kgrid=(1, 1, 1), xc=None
         ),
         0.1 * _gradients(3),
         1.0,
@@ -166,9 +166,7 @@ MODELS = {
         driven=False,
     ),
     "plain-energy": Model(
-        fx.EnergyFiber(
-            lambda u, c: jnp.sum((u - c) ** 2) + 0.1 * c**4, lambda c: jnp.zeros(2), lambda u, c: u[0] - 0.3 * c
-        ),
+        fx.EnergyFiber(lambda u, c: jnp.sum((u - c) ** 2) + 0.1 * c**4, lambda c: jnp.zeros(2), lambda u, c: u[0] - 0.3 * c),
         jnp.linspace(0.5, 1.5, 5),
         2.0,
         carried=False,

@@ -21,6 +21,7 @@ from fiberax.core.errors import BadInput, FiberFailure
 from fiberax.core.fiber import AbstractFiber
 from fiberax.core.field import Field
 from fiberax.core.keys import typed_key
+from fiberax.core.link import AbstractDirect
 from fiberax.core.macro import AbstractMacro
 from fiberax.core.platform import check_platform
 from fiberax.core.sites import Placement, lay_out, to_host
@@ -81,16 +82,19 @@ def at_once(field: Field) -> bool:
     return field.driver.slaved and field.bundle.link is None and isinstance(field.fiber, AbstractAssembled)
 
 
-def _both(fiber: AbstractAssembled, state, condition):
-    """As a link: the response, and W with it."""
-    return fiber.assemble(state, condition, 1)[::-1]
+class _Both(AbstractDirect):
+    """The response, and W with it, in the units of the fiber as it stands, wrapped or not."""
+
+    def __call__(self, fiber, state, condition):
+        assert isinstance(fiber, AbstractAssembled)
+        return fiber.assemble(state, condition, 1)[::-1]
 
 
 def settled(field: Field, step, conditions, section: Section, dt, ids=None, tangent: bool = False) -> tuple[Section, Answer]:
     """`section` (padded rows) advanced under `conditions`, and the answer there; histories are not yet moved on."""
     section = section._replace(outcome=jax.tree.map(jnp.zeros_like, section.outcome))
     if at_once(field):
-        pair = eqx.tree_at(lambda f: f.bundle.link, field, _both, is_leaf=lambda x: x is None)
+        pair = eqx.tree_at(lambda f: f.bundle.link, field, _Both(), is_leaf=lambda x: x is None)
         before = section._replace(response=(section.response, jnp.full(section.own.shape, jnp.nan)))
         new = pair.advance(step, conditions, before, dt, ids=ids)
         response, energy = new.response

@@ -18,6 +18,10 @@ class AbstractLink(eqx.Module):
         """The response of one fiber."""
 
 
+class AbstractDirect(AbstractLink):
+    """A link that asks the fiber as it stands: wrappers do not hand it on to what they wrap."""
+
+
 class EnergyDerivative(AbstractLink):
     """∂_U W − λ·∂_U g at fixed state by automatic differentiation: the generalised Hellmann-Feynman theorem (4.6)."""
 
@@ -59,7 +63,7 @@ class AbstractWrapper(AbstractFiber):
 
 def apply_link(link: Callable | None, fiber: AbstractFiber, state: Any, condition: Any) -> Any:
     """The response through `link`, or the fiber's own link where `link` is None; wrappers hand it on to what they wrap."""
-    if isinstance(fiber, AbstractWrapper):
+    if isinstance(fiber, AbstractWrapper) and not isinstance(link, AbstractDirect):
         return fiber.apply_link(link, state, condition)
     if link is None:
         return fiber.link(state, condition)
