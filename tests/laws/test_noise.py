@@ -77,10 +77,10 @@ STEPPERS = {
 
 
 @pytest.mark.filterwarnings("ignore::fiberax.core.stability.StepLimitWarning")
-@pytest.mark.parametrize("name", STEPPERS)
-def test_stages_draw_independently(name):
+@pytest.mark.parametrize("case", STEPPERS)
+def test_stages_draw_independently(case):
     """The variance of one step is what independent draws give; equal draws in both stages would give 1."""
-    stepper, variance = STEPPERS[name]
+    stepper, variance = STEPPERS[case]
     found = increments(stepper)
     assert abs(np.var(found) / variance - 1.0) < 4.0 * (2.0 / SITES) ** 0.5
     np.testing.assert_array_equal(found, increments(stepper))
@@ -144,9 +144,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_the_fiber_says_whether_sites_share_their_noise(name):
-    fiber, options, shared = CASES[name]
+@pytest.mark.parametrize("case", CASES)
+def test_the_fiber_says_whether_sites_share_their_noise(case):
+    fiber, options, shared = CASES[case]
     bundle = fx.Bundle(Carrier(), fiber, **options)
     sol = fx.evolve(bundle, fx.Seamless(separation=np.inf), jnp.full(6, 0.4), t1=0.2, dt=0.1, stepper=fx.ForwardEuler())
     assert len(np.unique(np.asarray(sol.response[-1]))) == (1 if shared else 6)
