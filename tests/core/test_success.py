@@ -82,14 +82,14 @@ def test_check_fiber_finds_them(name):
 
 
 SPIRAL = fx.FlowFiber(
-    lambda u, c: jnp.stack([0.1 * (u[0] - c) - u[1], u[0] - c + 0.1 * u[1]]), lambda c: jnp.zeros(2) + 0.0 * c, lambda u, c: u[0]
+    lambda u, c: jnp.stack([0.1 * (u[0] - c) - u[1], u[0] - c + 0.1 * u[1]]),
+    lambda c: jnp.zeros(2) + 0.0 * c,
+    lambda u, c: u[0],
 )
 UNSTABLE = {"repelled": flow(lambda u, c: u - c, 0.0), "spiral source": SPIRAL}
 STABLE = {
     "attracted": flow(lambda u, c: c - u, 0.0),
-    "centre": fx.FlowFiber(
-        lambda u, c: jnp.stack([-u[1], u[0] - c]), lambda c: jnp.zeros(2) + 0.0 * c, lambda u, c: u[0]
-    ),
+    "centre": fx.FlowFiber(lambda u, c: jnp.stack([-u[1], u[0] - c]), lambda c: jnp.zeros(2) + 0.0 * c, lambda u, c: u[0]),
     "spiral sink": fx.FlowFiber(
         lambda u, c: jnp.stack([-0.1 * (u[0] - c) - u[1], u[0] - c - 0.1 * u[1]]),
         lambda c: jnp.zeros(2) + 0.0 * c,

@@ -28,7 +28,9 @@ def relax_outside(fiber, *factors):
 def test_orders_of_wrappers(fiber, driver):
     """The same digits for unit factors, whichever is outside; other factors agree to round-off."""
     go = lambda f: fx.evolve(fx.Bundle(Decay(2), f), driver, START, t1=0.1, dt=0.05)
-    plain, *unit = (go(f) for f in (fx.relax(fiber, friction=2.0, scheme=fx.Explicit()), relax_inside(fiber), relax_outside(fiber)))
+    plain, *unit = (
+        go(f) for f in (fx.relax(fiber, friction=2.0, scheme=fx.Explicit()), relax_inside(fiber), relax_outside(fiber))
+    )
     for sol in unit:
         jax.tree.map(np.testing.assert_array_equal, (sol.macro, sol.section), (plain.macro, plain.section))
     inside, outside = (go(make(fiber, C, R, T)) for make in (relax_inside, relax_outside))
@@ -130,6 +132,12 @@ def test_tangents_against_differences(crystal):
         np.testing.assert_allclose(np.tensordot(tangent, direction, axes=np.ndim(direction)), slope, rtol=1e-6, atol=1e-8)
 
 
+def test_one_factor_for_a_tree():
+    fiber = fx.FlowFiber(lambda u, c: c["a"] - u, lambda c: jnp.zeros(()), lambda u, c: {"p": u, "q": c["b"]})
+    value = fx.response(fx.rescale(fiber, condition=C, response=R), {"a": 1.0, "b": 2.0}).value
+    np.testing.assert_allclose([value["p"], value["q"]], [R * C, 2.0 * R * C])
+
+
 class AbstractMagnetic(fx.AbstractCapability):
     """A capability that no table knows."""
 
@@ -141,7 +149,7 @@ class Magnet(AbstractMagnetic, fx.FlowFiber):
 def test_what_nobody_knows_is_refused():
     fiber = Magnet(lambda u, c: c - u, lambda c: jnp.zeros_like(c), lambda u, c: u)
     for wrap in (fx.Mapped, fx.rescale, fx.relax):
-        with pytest.raises(fx.Mismatch, match="Magnet cannot be wrapped: .* its capability AbstractMagnetic"):
+        with pytest.raises(fx.Mismatch, match=r"Magnet cannot be wrapped: .* its capability AbstractMagnetic"):
             wrap(fiber)
 
     class Bare(fx.AbstractFiber):

@@ -143,7 +143,7 @@ MODELS = {
     ),
     "double-well": Model(DoubleWell(), jnp.linspace(0.5, 0.9, 5), 3.5, carried=False, driven=False),
     "thomas-fermi": Model(
-        fx.solids.ThomasFermi(8.0 * _FCC, fx.solids.ions.Gaussian(3.0, 1.0), 3, grid=(5, 5, 5)),
+        fx.solids.ThomasFermi(3.0 * _FCC, fx.solids.ions.Gaussian(3.0, 1.0), 3, grid=(5, 5, 5)),
         0.1 * _gradients(3),
         1.0,
         carried=False,

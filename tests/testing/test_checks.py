@@ -62,8 +62,8 @@ class Short(Base):
 
 class Lopsided(Base):
     @property
-    def symmetric(self):
-        return True
+    def solver(self):
+        return fx.Newton(symmetric=True)
 
     def rate(self, state, condition):
         return condition - self.k * state - jnp.asarray([0.5, 0.0]) * state[::-1]
@@ -71,31 +71,35 @@ class Lopsided(Base):
 
 class Growing(Base):
     @property
-    def symmetric(self):
-        return True
+    def solver(self):
+        return fx.Newton(symmetric=True)
 
     def rate(self, state, condition):
         return condition + self.k * state
 
 
 class Crooked(Base):
-    def precondition(self, residual, condition, shift):
-        return -residual * jnp.sum(residual**2)
+    @property
+    def solver(self):
+        return fx.Newton(lambda residual, condition, shift: -residual * jnp.sum(residual**2))
 
 
 class Upward(Base):
     @property
-    def symmetric(self):
-        return True
-
-    def precondition(self, residual, condition, shift):
-        return residual
+    def solver(self):
+        return fx.Newton(lambda residual, condition, shift: residual, symmetric=True)
 
 
 class Liar(Base):
     """A solver that says solved and is not."""
 
-    def solve(self, condition, state, tolerance):
+    @property
+    def solver(self):
+        return _Lies()
+
+
+class _Lies(fx.Newton):
+    def solve(self, fiber, state, condition, tolerance):
         return state + 0.3, outcome(0)
 
 
@@ -211,9 +215,14 @@ class Massless(Bowl):
 class Loose(Bowl):
     """Its solver forgets the constraint."""
 
-    def solve(self, condition, state, tolerance):
-        free = fx.EnergyFiber(self.energy, lambda c: jnp.zeros(2))
-        return free.solve(condition, state, tolerance)
+    @property
+    def solver(self):
+        return _Freely()
+
+
+class _Freely(fx.Minimise):
+    def solve(self, fiber, state, condition, tolerance):
+        return super().solve(fx.EnergyFiber(fiber.energy, lambda c: jnp.zeros(2)), state, condition, tolerance)
 
 
 class Hidden(Bowl):

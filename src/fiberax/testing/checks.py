@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from fiberax.core import lagrangian
 from fiberax.core.errors import BadInput, FiberaxError
@@ -19,8 +18,8 @@ from fiberax.core.solvers import solver_of
 from fiberax.core.strategies import AbstractSolver
 from fiberax.drivers.respond import response
 from fiberax.numerics import trees
-from fiberax.numerics.linear import DENSE_LIMIT
 from fiberax.numerics.result import Result, text_of
+from fiberax.testing.rests import check_each_rate
 
 _STEP = 1e-3  # of the size of the condition, for fourth-order central differences
 
@@ -118,8 +117,9 @@ def check_fiber(
     `link`: as in `fx.Bundle`. `tolerance`: of equilibrium solves, relative. `rtol`: allowed relative deviation of derivatives
     from finite differences. Made for every fiber: `init` repeats itself for the same key, trees, shapes and types are stable,
     all is finite, a batch gives what its members give. For flows and energies: the solver reaches a rest state,
-    every equation of it is solved on its own scale, a relaxation of a flow would stay there, constraints are kept, the `symmetric` flag and the preconditioner tell the truth, the tangent is the derivative of the
-    response, gradients in the fiber's parameters are finite, and the Hellmann-Feynman response of an energy is dW_CB/dU.
+    every equation of it is solved on its own scale, a relaxation of a flow would stay there, constraints are kept, the
+    `symmetric` flag and the preconditioner tell the truth, the tangent is the derivative of the response, gradients in the
+    fiber's parameters are finite, and the Hellmann-Feynman response of an energy is dW_CB/dU.
     Raises `CheckFailed`, an AssertionError, with what is wrong; `BadInput` for a bad condition.
     """
     need_double("check_fiber", tolerance)
@@ -308,38 +308,9 @@ def _check_rest(checks: _Checks, fiber, state, condition, tolerance) -> None:
     good = left <= 100.0 * (tolerance * first + noise)
     checks.need("solved state is at rest", good, f"{text}; is `solve` looking at the same equations as rate or energy?")
     if isinstance(fiber, AbstractFlow):
-        _check_each_rate(checks, fiber, state, condition, tolerance)
+        check_each_rate(checks, fiber, state, condition, tolerance)
     worst = _norm(constraint)
     checks.need("constraints are kept", worst <= 1e-8 * max(_norm(state), 1.0), f"|g| = {worst:.2g} at the solved state.")
-
-
-def _check_each_rate(checks: _Checks, fiber: AbstractFlow, state, condition, tolerance) -> None:
-    """What Newton would still change, entry by entry, since fast components hide slow ones; and whether relaxation stays."""
-    size = trees.size(state)
-    if size == 0 or size > DENSE_LIMIT:
-        return
-    flat, unravel = ravel_pytree(state)
-    rate = lambda u: ravel_pytree(fiber.rate(unravel(u), condition))[0]
-    value, matrix = eqx.filter_jit(lambda u: (rate(u), jax.jacfwd(rate)(u)))(flat)
-    value, matrix, flat = np.asarray(value), np.asarray(matrix), np.asarray(flat)
-    change, _, rank, _ = np.linalg.lstsq(matrix, value, rcond=1e-14)
-    if rank == size:
-        large = np.abs(flat) + 1e-6 * np.max(np.abs(flat)) + 1e-12
-        noise = np.abs(np.linalg.inv(matrix)) @ (np.abs(matrix) @ (np.abs(flat) + 1e-15)) * 1e-13
-        worst = int(np.argmax(np.abs(change) / (100.0 * tolerance * large + noise)))
-        text = (
-            f"the solver says solved, but Newton would still change entry {worst} of the state from {flat[worst]:.6g} by "
-            f"{change[worst]:.2g}; is each equation judged on its own scale?"
-        )
-        good = abs(change[worst]) <= 100.0 * tolerance * large[worst] + noise[worst]
-        checks.need("solved state is at rest", good, text)
-    values = np.linalg.eigvals(matrix)
-    fastest = values[np.argmax(values.real)]
-    text = (
-        f"∂rate/∂u has the eigenvalue {fastest:.3g} at the solved state: it solves the equation, but a relaxation would leave "
-        "it. Check the sign of rate and the start of the solve (init)."
-    )
-    checks.need("rest point is stable", fastest.real <= 1e-6 * np.max(np.abs(values)), text)
 
 
 def _check_derivatives(checks: _Checks, fiber, at, condition, link, tolerance, rtol) -> None:
