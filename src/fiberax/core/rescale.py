@@ -48,8 +48,8 @@ def rescale(fiber: AbstractFiber, condition: Any = 1.0, response: Any = 1.0, tim
             if not trees.is_tracer(leaf) and not np.all(np.isfinite(np.asarray(leaf)) & (np.asarray(leaf) != 0)):
                 raise BadInput(f"rescale: the factor of the {name} must be finite and not zero; it is {leaf}.")
     # Factors of one are left out: the program, and with it every digit, is that of the fiber.
-    maps = (None if _is_one(factor) else _Scale(factor) for factor in (condition, response))
-    return Mapped(fiber, *maps, None if _is_one(time) else time)
+    inside, outside = (None if _is_one(factor) else _Scale(factor) for factor in (condition, response))
+    return Mapped(fiber, inside, outside, None if _is_one(time) else time)
 
 
 def _is_one(factor: Any) -> bool:
