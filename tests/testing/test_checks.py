@@ -90,17 +90,17 @@ class Upward(Base):
         return fx.Newton(lambda residual, condition, shift: residual, symmetric=True)
 
 
-class Lying(fx.Newton):
-    """Says solved and is not."""
-
-    def solve(self, fiber, state, condition, tolerance):
-        return state + 0.3, outcome(0)
-
-
 class Liar(Base):
+    """A solver that says solved and is not."""
+
     @property
     def solver(self):
-        return Lying()
+        return _Lies()
+
+
+class _Lies(fx.Newton):
+    def solve(self, fiber, state, condition, tolerance):
+        return state + 0.3, outcome(0)
 
 
 class Rootless(Base):
@@ -212,17 +212,17 @@ class Massless(Bowl):
         return jnp.asarray([1.0, 0.0])
 
 
-class Unbound(fx.Minimise):
-    """Forgets the constraint."""
-
-    def solve(self, fiber, state, condition, tolerance):
-        return super().solve(fx.EnergyFiber(fiber.energy, lambda c: jnp.zeros(2)), state, condition, tolerance)
-
-
 class Loose(Bowl):
+    """Its solver forgets the constraint."""
+
     @property
     def solver(self):
-        return Unbound()
+        return _Freely()
+
+
+class _Freely(fx.Minimise):
+    def solve(self, fiber, state, condition, tolerance):
+        return super().solve(fx.EnergyFiber(fiber.energy, lambda c: jnp.zeros(2)), state, condition, tolerance)
 
 
 class Hidden(Bowl):

@@ -21,7 +21,7 @@ from fiberax.core.errors import BadInput, FiberFailure
 from fiberax.core.fiber import AbstractFiber
 from fiberax.core.field import Field
 from fiberax.core.keys import typed_key
-from fiberax.core.link import AbstractOuterLink
+from fiberax.core.link import AbstractDirect
 from fiberax.core.macro import AbstractMacro
 from fiberax.core.platform import check_platform
 from fiberax.core.sites import Placement, lay_out, to_host
@@ -91,8 +91,8 @@ def at_once(field: Field) -> bool:
     return field.driver.slaved and field.bundle.link is None and isinstance(field.fiber, AbstractAssembled)
 
 
-class _Both(AbstractOuterLink):
-    """The response, and W with it."""
+class _Both(AbstractDirect):
+    """The response, and W with it, in the units of the fiber as it stands, wrapped or not."""
 
     def __call__(self, fiber, state, condition):
         assert isinstance(fiber, AbstractAssembled)

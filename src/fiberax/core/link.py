@@ -27,8 +27,8 @@ class AbstractLink(eqx.Module):
         """
 
 
-class AbstractOuterLink(AbstractLink):
-    """A link that wrappers do not apply to the fiber inside: it is called with the outermost fiber."""
+class AbstractDirect(AbstractLink):
+    """A link that asks the fiber as it stands: wrappers do not hand it on to what they wrap."""
 
 
 class EnergyDerivative(AbstractLink):
@@ -75,7 +75,7 @@ class AbstractWrapper(AbstractFiber):
 
 def apply_link(link: Callable | None, fiber: AbstractFiber, state: Any, condition: Any) -> Any:
     """The response through `link`, or the fiber's own link where `link` is None; wrappers apply it to the fiber inside."""
-    if isinstance(fiber, AbstractWrapper) and not isinstance(link, AbstractOuterLink):
+    if isinstance(fiber, AbstractWrapper) and not isinstance(link, AbstractDirect):
         return fiber.apply_link(link, state, condition)
     if link is None:
         return fiber.link(state, condition)

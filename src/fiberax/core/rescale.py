@@ -47,4 +47,10 @@ def rescale(fiber: AbstractFiber, condition: Any = 1.0, response: Any = 1.0, tim
         for leaf in jax.tree.leaves(factor):
             if not trees.is_tracer(leaf) and not np.all(np.isfinite(np.asarray(leaf)) & (np.asarray(leaf) != 0)):
                 raise BadInput(f"rescale: the factor of the {name} must be finite and not zero; it is {leaf}.")
-    return Mapped(fiber, _Scale(condition), _Scale(response), time)
+    # Factors of one are left out: the program, and with it every digit, is that of the fiber.
+    inside, outside = (None if _is_one(factor) else _Scale(factor) for factor in (condition, response))
+    return Mapped(fiber, inside, outside, None if _is_one(time) else time)
+
+
+def _is_one(factor: Any) -> bool:
+    return all(not trees.is_tracer(x) and bool(np.all(np.asarray(x) == 1.0)) for x in jax.tree.leaves(factor))

@@ -19,6 +19,7 @@ from fiberax.core.strategies import AbstractSolver
 from fiberax.drivers.respond import response
 from fiberax.numerics import trees
 from fiberax.numerics.result import Result, text_of
+from fiberax.testing.rests import check_each_rate
 
 _STEP = 1e-3  # of the size of the condition, for fourth-order central differences
 
@@ -120,8 +121,8 @@ def check_fiber(
     """Check everything the library relies on in a fiber, at one `condition` and close to it.
 
     Of every fiber: `init` repeats itself for one key; shapes and types are stable; numbers are finite. Of flows and energies
-    also: the solver reaches a rest state; constraints are kept; a batch gives what its members give; the `symmetric` flag and
-    the preconditioner are correct; the tangent is the derivative of the response; gradients in parameters are finite; the
+    also: the solver reaches a rest state, every equation on its own scale; a relaxation of a flow stays there; constraints are
+    kept; a batch gives what its members give; the `symmetric` flag and the preconditioner are correct; the tangent is the derivative of the response; gradients in parameters are finite; the
     Hellmann-Feynman response of an energy is dW_CB/dU.
 
     Args:
@@ -330,6 +331,8 @@ def _check_rest(checks: _Checks, fiber, state, condition, tolerance) -> None:
     text = f"the solver says solved, but the rate there is {left:.2g}, against {first:.2g} at init"
     good = left <= 100.0 * (tolerance * first + noise)
     checks.need("solved state is at rest", good, f"{text}; is `solve` looking at the same equations as rate or energy?")
+    if isinstance(fiber, AbstractFlow):
+        check_each_rate(checks, fiber, state, condition, tolerance)
     worst = _norm(constraint)
     checks.need("constraints are kept", worst <= 1e-8 * max(_norm(state), 1.0), f"|g| = {worst:.2g} at the solved state.")
 

@@ -265,7 +265,7 @@ def test_creeping_flow_in_a_periodic_box():
     roll = lambda x: jnp.stack([jnp.sin(x[..., 0]) * jnp.cos(x[..., 1]), -jnp.cos(x[..., 0]) * jnp.sin(x[..., 1])], -1)
     flow = square(8, Re=0.0, viscosity_ratio=0.5, force=lambda x, t: 3.0 + 2.0 * roll(x))
     assert isinstance(flow, Creeping)
-    paired = flow.paired(gaussian())
+    paired = flow.with_fiber(gaussian())
     np.testing.assert_allclose(paired.centred(paired.start()), 2.0 * roll(flow.grid.centres), atol=1e-12)
     assert largest(paired.rate(0.0, paired.start(), jnp.broadcast_to(jnp.eye(2), (64, 2, 2))).value) < 1e-12
 
@@ -298,7 +298,9 @@ def test_bundles_pass_the_checks():
 
 
 def test_fibers_in_space_see_a_flow_in_the_plane():
-    flow = channel(4, Re=0.0, viscosity_ratio=0.5, force=1.0).paired(fx.relax(fx.fluids.GaussianDensity(3, 2.0), friction=1.0))
+    flow = channel(4, Re=0.0, viscosity_ratio=0.5, force=1.0).with_fiber(
+        fx.relax(fx.fluids.GaussianDensity(3, 2.0), friction=1.0)
+    )
     kappa = flow.conditions(flow.start())
     assert kappa.shape == (4, 3, 3) and largest(kappa[:, 0, 1]) > 0.1
     assert largest(kappa.at[:, 0, 1].set(0.0)) == 0.0
@@ -309,7 +311,7 @@ def test_fibers_in_space_see_a_flow_in_the_plane():
 def test_results_have_names():
     pytest.importorskip("xarray")
     flow = channel(4, Re=0.0, viscosity_ratio=0.5, force=1.0)
-    data = fx.evolve(fx.Bundle(flow, gaussian()), DRIVER, flow.paired(gaussian()).start(), t1=0.1, dt=0.1).to_xarray()
+    data = fx.evolve(fx.Bundle(flow, gaussian()), DRIVER, flow.with_fiber(gaussian()).start(), t1=0.1, dt=0.1).to_xarray()
     assert data.macro_value.shape == (1, 5) and data.response.dims[:2] == ("time", "site")
     np.testing.assert_allclose(data.site_y, [0.125, 0.375, 0.625, 0.875])
 
@@ -319,7 +321,7 @@ def test_results_have_names():
 def test_single_precision(Re, grid):
     with jax.enable_x64(False):
         fiber = fx.relax(fx.fluids.GaussianDensity(), friction=1.0, scheme=fx.Explicit())
-        flow = fx.fluids.Flow(grid, Re, 0.5).paired(fiber)
+        flow = fx.fluids.Flow(grid, Re, 0.5).with_fiber(fiber)
         response = jnp.broadcast_to(jnp.eye(2), (flow.conditions(flow.start()).shape[0], 2, 2))
         macro = flow.start()
         for tree in (macro, flow.rate(0.0, macro, response), flow.conditions(macro)):

@@ -234,7 +234,7 @@ class TestSolver:
             return jnp.eye(2) + stream * jnp.array([[0.0, 1.0], [-1.0, 0.0]])
 
         cell = Cell(a, (32, 32), symmetric=False)
-        state, out = eqx.filter_jit(cell.solve)(0.0, jnp.zeros((2, 32, 32)), 1e-9)
+        state, out = eqx.filter_jit(cell.solver.solve)(cell, jnp.zeros((2, 32, 32)), 0.0, 1e-9)
         assert int(out.result) == fx.Result.SUCCESS
         assert float(jnp.abs(cell.rate(state, 0.0)).max()) < 1e-4
         assert 3 < cell.link(state, 0.0)[0, 0] < 30

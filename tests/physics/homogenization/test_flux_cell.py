@@ -36,7 +36,7 @@ def solved(cell, condition, tolerance=1e-11):
 def test_a_linear_law_is_the_linear_cell(discretisation, symmetric):
     G = jnp.array([0.7, -1.2])
     linear = Cell(skew_tensor, (12, 12), discretisation, symmetric=False)
-    chi, _ = eqx.filter_jit(linear.solve)(2.0, jnp.zeros((2, 12, 12)), 1e-12)
+    chi, _ = eqx.filter_jit(linear.solver.solve)(linear, jnp.zeros((2, 12, 12)), 2.0, 1e-12)
     cell = FluxCell(lambda U, g, z: skew_tensor(U, z) @ g, (12, 12), discretisation, symmetric=symmetric)
     value, out, rate = solved(cell, (2.0, G))
     assert int(out.result) == fx.Result.SUCCESS

@@ -1,5 +1,7 @@
 """The one-dimensional wave equation: both forms, orders, energy with fibers of every kind, the limit of small η and m."""
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -143,7 +145,9 @@ def test_the_step_limit_is_sharp():
     model, limit = wave(10), 0.1 / 3.0
     rough = lambda x: 1e-6 * np.cos(10.0 * np.pi * (x - 0.05)) + 1e-6 * np.cos(6.0 * np.pi * x)
     for factor, stable in ((0.95, True), (1.05, False)):
-        found = run(model, Linear(9.0), fx.Quasistatic(), rough, still, 60 * factor * limit, factor * limit).macro
+        said = contextlib.nullcontext() if stable else pytest.warns(fx.StepLimitWarning, match="stability limit 0.0333")
+        with said:
+            found = run(model, Linear(9.0), fx.Quasistatic(), rough, still, 60 * factor * limit, factor * limit).macro
         assert (np.abs(found.position[-1]).max() < 1e-4) == stable
 
 
@@ -218,5 +222,5 @@ def test_misuse_is_named():
         wave(8, order=3)
     with pytest.raises(fx.BadInput, match="density must be a positive number"):
         wave(8, density=0)
-    with pytest.raises(fx.BadInput, match=r"the mean of the strain is 0\.1[;.] [sS]ay so"):
+    with pytest.raises(fx.BadInput, match=r"the mean of the strain is 0\.1\. Give it"):
         wave(8, form="displacement").start(0.1)

@@ -121,5 +121,5 @@ def test_small_matrices():
 def test_other_fibers_are_refused_in_words():
     other = fx.testing.TwoSpringChain()
     for function, arguments in ((fx.solids.stability, (np.eye(3),)), (fx.solids.equilibrium, ())):
-        with pytest.raises(fx.BadInput, match="this is a DiatomicChain"):
+        with pytest.raises(fx.BadInput, match="this is a TwoSpringChain"):
             function(other, *arguments)

@@ -1,0 +1,147 @@
+"""What SUCCESS promises: every equation solved on its own scale, a minimum where there is an energy, a stable rest point."""
+
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import root
+
+import fiberax as fx
+from fiberax.testing import CheckFailed, Decay, check_fiber
+
+Result = fx.Result
+
+
+def stiff(ratio, start):
+    """A fast and a slow component; the slow one solves U = b + b³ by itself."""
+    rate = lambda u, c: jnp.stack([ratio * (c - u[0]), c - u[1] - u[1] ** 3])
+    return fx.FlowFiber(rate, lambda c: jnp.asarray(start) + 0.0 * c, lambda u, c: u[1])
+
+
+@pytest.mark.parametrize("start", [(0.0, 0.0), (0.0, 5.0)])
+@pytest.mark.parametrize("ratio", [1e4, 1e8, 1e10])
+@pytest.mark.parametrize("tolerance", [1e-5, 1e-8])
+def test_fast_components_do_not_hide_slow_ones(ratio, start, tolerance):
+    found = fx.response(stiff(ratio, start), 0.7, tolerance=tolerance)
+    assert int(found.result) == 0
+    np.testing.assert_allclose(found.value, 0.5413511, rtol=max(3.0 * tolerance, 1e-7))
+
+
+def kinetics(y, feed=1.0):
+    """Robertson's three reactions with a feed of the first substance and an outflow of all."""
+    a, b, c = 0.04 * y[0], 1e4 * y[1] * y[2], 3e7 * y[1] ** 2
+    return -a + b + 0.1 * (feed - y[0]), a - b - c - 0.1 * y[1], c - 0.1 * y[2]
+
+
+def test_kinetics_of_robertson():
+    fiber = fx.FlowFiber(lambda u, c: jnp.stack(kinetics(u, c)), lambda c: jnp.ones(3) + 0.0 * c, lambda u, c: u)
+    # substitution makes the scipy problem well scaled: y1 in units of 1e-5
+    scale = np.asarray([1.0, 1e-5, 1.0])
+    exact = root(lambda y: np.asarray(kinetics(scale * y)), [0.8, 1.0, 0.2], tol=1e-13)
+    assert exact.success
+    for tolerance in (1e-6, 1e-8):
+        found = fx.response(fiber, 1.0, tolerance=tolerance)
+        assert int(found.result) == 0
+        np.testing.assert_allclose(found.value, scale * exact.x, rtol=10.0 * tolerance)
+
+
+def flow(rate, start=1.0):
+    return fx.FlowFiber(rate, lambda c: start + 0.0 * c, lambda u, c: u)
+
+
+def energy(function, start):
+    return fx.EnergyFiber(function, lambda c: jnp.asarray(start) + 0.0 * c)
+
+
+def saddle(n):
+    """|u|²/2 but for one direction, along which it falls; the start is exactly on the saddle."""
+    return energy(lambda u, c: 0.5 * jnp.sum(u[1:] ** 2) - 0.5 * u[0] ** 2 + 0.01 * c**2, np.zeros(n))
+
+
+NO_REST = {
+    "exponential": (flow(lambda u, c: jnp.exp(-u)), Result.RUNAWAY),
+    "algebraic": (flow(lambda u, c: 1.0 / (1.0 + u**2)), Result.RUNAWAY),
+    "energy": (energy(lambda u, c: jnp.exp(-u) + 0.0 * c, 1.0), Result.RUNAWAY),
+    "monkey": (energy(lambda u, c: u[0] ** 3 - 3.0 * u[0] * u[1] ** 2 + 0.0 * c, np.zeros(2)), Result.UNSTABLE),
+    "large saddle": (saddle(400), Result.UNSTABLE),
+}
+
+
+@pytest.mark.parametrize("name", NO_REST)
+def test_what_has_no_rest_is_no_success(name):
+    fiber, code = NO_REST[name]
+    found = fx.response(fiber, 0.3)
+    assert int(found.result) == code, Result(int(found.result))
+
+
+@pytest.mark.parametrize("name", ["exponential", "energy", "monkey"])
+def test_check_fiber_finds_them(name):
+    with pytest.raises(CheckFailed, match="equilibrium is found"):
+        check_fiber(NO_REST[name][0], 0.3)
+
+
+SPIRAL = fx.FlowFiber(
+    lambda u, c: jnp.stack([0.1 * (u[0] - c) - u[1], u[0] - c + 0.1 * u[1]]),
+    lambda c: jnp.zeros(2) + 0.0 * c,
+    lambda u, c: u[0],
+)
+UNSTABLE = {"repelled": flow(lambda u, c: u - c, 0.0), "spiral source": SPIRAL}
+STABLE = {
+    "attracted": flow(lambda u, c: c - u, 0.0),
+    "centre": fx.FlowFiber(lambda u, c: jnp.stack([-u[1], u[0] - c]), lambda c: jnp.zeros(2) + 0.0 * c, lambda u, c: u[0]),
+    "spiral sink": fx.FlowFiber(
+        lambda u, c: jnp.stack([-0.1 * (u[0] - c) - u[1], u[0] - c - 0.1 * u[1]]),
+        lambda c: jnp.zeros(2) + 0.0 * c,
+        lambda u, c: u[0],
+    ),
+}
+
+
+def run(fiber, **options):
+    return fx.evolve(fx.Bundle(Decay(4), fiber), fx.Quasistatic(**options), jnp.linspace(0.5, 1.0, 4), t1=0.1, dt=0.05)
+
+
+@pytest.mark.parametrize("name", UNSTABLE)
+def test_unstable_rest_points(name):
+    """Told once in a run, a failure where stability is asked for, and found by `check_fiber`."""
+    fiber = UNSTABLE[name]
+    with pytest.warns(fx.UnstableRestWarning, match="site 0, condition .* is unstable") as caught:
+        sol = run(fiber)
+    assert len(caught) == 1 and not sol.result.any()
+    with pytest.raises(fx.FiberFailure, match="rest point that a relaxation leaves"):
+        run(fiber, require_stable=True)
+    fibers = fx.Fibers(fiber, fx.Quasistatic(require_stable=True), np.ones(2))
+    np.testing.assert_array_equal(fibers.advance(fibers.begin(np.ones(2)), np.ones(2))[1].result, Result.UNSTABLE)
+    with pytest.raises(CheckFailed, match="rest point is stable"):
+        check_fiber(fiber, 0.7)
+
+
+@pytest.mark.parametrize("name", STABLE)
+def test_stable_rest_points(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not run(STABLE[name]).result.any() and not run(STABLE[name], require_stable=True).result.any()
+    assert "rest point is stable" in check_fiber(STABLE[name], 0.7).checked
+
+
+class Liar(fx.Newton):
+    """Says solved where nothing was done."""
+
+    def solve(self, fiber, state, condition, tolerance):
+        found, out = super().solve(fiber, state, condition, tolerance)
+        return found.at[1].add(1e-3), out
+
+
+class Wrong(fx.FlowFiber):
+    @property
+    def solver(self):
+        return Liar()
+
+
+def test_check_fiber_judges_each_equation():
+    """A wrong slow component, which the norm of all rates does not show."""
+    rate = stiff(1e8, (0.0, 0.0)).rate_function
+    fiber = Wrong(rate, lambda c: jnp.zeros(2) + 0.0 * c, lambda u, c: u[1])
+    with pytest.raises(CheckFailed, match="solved state is at rest"):
+        check_fiber(fiber, 0.7)
