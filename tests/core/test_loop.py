@@ -123,6 +123,15 @@ def test_snapshot_of_another_model_is_refused():
         run(RANDOM, QUIET, start=keeper.snapshots[0])
 
 
+def test_snapshot_goes_on_only_with_the_macrostate_of_its_run():
+    keeper = Keeper()
+    run(CUBIC, fx.Quasistatic(), checkpoint=keeper)
+    with pytest.raises(fx.BadInput, match="macro0 is not the one that run began with"):
+        fx.evolve(
+            CUBIC, fx.Quasistatic(), START + 1e-12, t1=0.3, dt=0.02, saveat=[0.0, 0.1, 0.2, 0.3], start=keeper.snapshots[0]
+        )
+
+
 def test_interrupt_saves_and_stops():
     keeper = Keeper(interrupt_at=1)
     before = signal.getsignal(signal.SIGINT)

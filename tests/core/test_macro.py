@@ -112,3 +112,24 @@ def test_scale_separation_of_the_clock_and_of_random_fibers():
     sol = fx.evolve(bundle, fx.Seamless(clock=4.0, separation=10.0), jnp.ones(2), t1=0.5, dt=0.02)
     times = [look.relaxation for look in sol.stats["separation"]]
     np.testing.assert_allclose(times, 4.0 / 40.0, rtol=0.05)
+
+
+def test_scale_separation_that_nothing_tells_is_not_measured():
+    """A random fiber at one site has no second state to compare with: no number is invented, and nothing is warned about."""
+    sol = fx.evolve(fx.Bundle(Decay(1), OrnsteinUhlenbeck(k=0.01)), fx.Seamless(), jnp.ones(1), t1=0.5, dt=0.02)
+    looks = sol.stats["separation"]
+    assert looks and np.isnan([(look.relaxation, look.ratio) for look in looks]).all()
+
+
+class Known(OrnsteinUhlenbeck):
+    """Says its relaxation time itself."""
+
+    def relaxation_time(self, condition):
+        return 1.0 / self.k
+
+
+def test_scale_separation_is_what_the_fiber_says():
+    bundle = fx.Bundle(Decay(1), Known(k=0.1))
+    with pytest.warns(fx.ScaleSeparationWarning, match="the fibers relax in 20, the macrostate"):
+        sol = fx.evolve(bundle, fx.Seamless(clock=2.0), jnp.ones(1), t1=0.5, dt=0.02)
+    np.testing.assert_allclose([look.relaxation for look in sol.stats["separation"]], 20.0)

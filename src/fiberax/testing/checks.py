@@ -121,9 +121,9 @@ def check_fiber(
     """Check everything the library relies on in a fiber, at one `condition` and close to it.
 
     Of every fiber: `init` repeats itself for one key; shapes and types are stable; numbers are finite. Of flows and energies
-    also: the solver reaches a rest state, every equation on its own scale; a relaxation of a flow stays there; constraints are
-    kept; a batch gives what its members give; the `symmetric` flag and the preconditioner are correct; the tangent is the derivative of the response; gradients in parameters are finite; the
-    Hellmann-Feynman response of an energy is dW_CB/dU.
+    also: the solver reaches a rest state, every equation on its own scale, and a relaxation of a flow stays there; constraints
+    are kept; a batch gives what its members give; the `symmetric` flag and the preconditioner are correct; the tangent is the
+    derivative of the response; gradients in parameters are finite; an energy's Hellmann-Feynman response is dW_CB/dU.
 
     Args:
         fiber: Any fiber.
@@ -282,9 +282,8 @@ def _check_linear(checks: _Checks, fiber, solver: AbstractSolver, state, conditi
     for shift in (jnp.asarray(0.0), jnp.asarray(2.0)):
         pv, pw, both = apply(v, shift), apply(w, shift), apply(_combine(-3.0, v, w), shift)
         checks.alike("precondition keeps the state's form", pv, state, "the preconditioned residual")
-        checks.close(
-            "precondition is linear", both, _combine(-3.0, pv, pw), 1e-8, "precondition(w − 3v) differs from its parts"
-        )
+        text = "precondition(w − 3v) differs from its parts"
+        checks.close("precondition is linear", both, _combine(-3.0, pv, pw), 1e-8, text)
         if metric is None and not solver.symmetric:
             continue
         left, right, size = _dot(v, weigh(pw)), _dot(w, weigh(pv)), _norm(v) * _norm(weigh(pw))
@@ -328,9 +327,8 @@ def _check_rest(checks: _Checks, fiber, state, condition, tolerance) -> None:
     # Round-off of a stiff rate: its change by a change of the last digits of the state.
     nudged = residual(jax.tree.map(lambda x: x * (1.0 + 1e-13) + 1e-15, state))[0]
     noise = _norm(_combine(-1.0, rate, nudged))
-    text = f"the solver says solved, but the rate there is {left:.2g}, against {first:.2g} at init"
-    good = left <= 100.0 * (tolerance * first + noise)
-    checks.need("solved state is at rest", good, f"{text}; is `solve` looking at the same equations as rate or energy?")
+    text = f"the rate at the solved state is {left:.2g}, against {first:.2g} at init; is `solve` looking at the same equations?"
+    checks.need("solved state is at rest", left <= 100.0 * (tolerance * first + noise), text)
     if isinstance(fiber, AbstractFlow):
         check_each_rate(checks, fiber, state, condition, tolerance)
     worst = _norm(constraint)
@@ -348,8 +346,7 @@ def _check_derivatives(checks: _Checks, fiber, at, condition, link, tolerance, r
     checks.need("a batch is solved", not np.any(batch.result), f"results {batch.result.tolist()} close to the condition.")
     alone = response(fiber, jax.tree.map(lambda x: x[2], points), link, tangent=True, tolerance=tolerance).value
     text = "a fiber in a batch gives another response than alone; does it look at shapes or at Python values?"
-    member = jax.tree.map(lambda x: x[2], batch.value)
-    checks.close("batch and single agree", member, alone, max(1e-8, 100.0 * tolerance), text)
+    checks.close("batch and single agree", jax.tree.map(lambda x: x[2], batch.value), alone, max(1e-8, 100.0 * tolerance), text)
 
     weights = np.asarray([1.0, -8.0, 8.0, -1.0]) / (12.0 * step)
     slope = jax.tree.map(lambda x: np.tensordot(weights, x, axes=1), batch.value)
