@@ -77,6 +77,22 @@ def test_stiffness_follows_the_fibers():
     assert fx.stiffness(fx.Bundle(Heat(8), falling), jnp.ones(8)).growth > 100.0
 
 
+class Rooted(Decay):
+    def rate(self, t, macro, response):
+        return -jnp.sqrt(jnp.abs(macro)) * response
+
+
+@pytest.mark.parametrize("sites", [3, 300])
+def test_a_rate_without_derivative_has_no_limit(sites):
+    """√|U| has no derivative at 0: nothing is known about steps there, and an explicit run goes on without a word."""
+    bundle = fx.Bundle(Rooted(sites), CubicFlow())
+    start = jnp.ones(sites).at[1].set(0.0)
+    found = fx.stiffness(bundle, start)
+    assert np.isnan([found.eigenvalue, found.step, found.growth]).all()
+    sol = fx.evolve(bundle, fx.Quasistatic(), start, t1=0.2, dt=0.1, stepper=fx.ForwardEuler())
+    assert np.isfinite(sol.macro[-1]).all()
+
+
 def test_explicit_limit_is_real():
     """Just below the reported step the highest mode decays, just above it grows."""
     bundle = fx.Bundle(Heat(8), CONSTANT)

@@ -125,6 +125,8 @@ def largest_growth(fiber: AbstractFlow, states: Any, conditions: Any) -> np.ndar
     matvec = lambda v: np.asarray(_push(fiber, state, condition, jnp.asarray(v.ravel(), flat.dtype)))
     operator = LinearOperator((flat.size, flat.size), matvec=matvec, dtype=np.asarray(flat).dtype)
     start = np.random.default_rng(0).standard_normal(flat.size)
+    if not np.all(np.isfinite(matvec(start))):
+        return np.asarray([0.0])  # a failed fiber
     found = []
     for which in ("LR", "LM"):
         try:

@@ -40,7 +40,10 @@ def _tangents(field: Field, macro, section):
 
 
 def stiffness_of(field: Field, macro: Any, section: Any, t: float) -> Stiffness:
-    """`Stiffness` of a field whose section belongs to `macro`; LAPACK up to 256 unknowns, then ARPACK."""
+    """`Stiffness` of a field whose section belongs to `macro`; LAPACK up to 256 unknowns, then ARPACK.
+
+    All of it is NaN where the rate has no finite derivative.
+    """
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
 
     flat = ravel_pytree(macro)[0]
@@ -51,18 +54,20 @@ def stiffness_of(field: Field, macro: Any, section: Any, t: float) -> Stiffness:
         return _apply(field, time, macro, response, tangents, vector)
 
     if flat.size <= _DENSE:
-        matrix = jax.vmap(matvec, out_axes=1)(jnp.eye(flat.size, dtype=flat.dtype))
-        values = np.linalg.eigvals(np.asarray(matrix))
+        matrix = np.asarray(jax.vmap(matvec, out_axes=1)(jnp.eye(flat.size, dtype=flat.dtype)))
+        values = np.linalg.eigvals(matrix) if np.all(np.isfinite(matrix)) else np.asarray([np.nan])
     else:
         shape = (flat.size, flat.size)
         operator = LinearOperator(shape, matvec=lambda v: np.asarray(matvec(jnp.asarray(v.ravel()))), dtype=float)
         start = np.random.default_rng(0).standard_normal(flat.size)
-        if not np.any(matvec(jnp.asarray(start))):
+        first = np.asarray(matvec(jnp.asarray(start)))
+        if not np.any(first):
             return Stiffness(0j, float("inf"), 0.0)
         try:
-            values = eigs(operator, k=4, which="LM", v0=start, tol=1e-6, return_eigenvectors=False)
+            finite = np.all(np.isfinite(first))
+            values = eigs(operator, k=4, which="LM", v0=start, tol=1e-6, return_eigenvectors=False) if finite else [np.nan]
         except ArpackNoConvergence as error:
             values = error.eigenvalues if len(error.eigenvalues) else np.asarray([np.nan])
     largest = complex(values[np.argmax(np.abs(values))])
-    step = 2.0 / abs(largest) if abs(largest) > 0.0 else float("inf")
+    step = 2.0 / abs(largest) if largest else float("inf")
     return Stiffness(largest, step, float(np.max(np.real(values))))

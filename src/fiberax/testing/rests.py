@@ -21,6 +21,7 @@ def check_each_rate(checks: Any, fiber: AbstractFlow, state, condition, toleranc
     rate = lambda u: ravel_pytree(fiber.rate(unravel(u), condition))[0]
     value, matrix = eqx.filter_jit(lambda u: (rate(u), jax.jacfwd(rate)(u)))(flat)
     value, matrix, flat = np.asarray(value), np.asarray(matrix), np.asarray(flat)
+    checks.finite("rate has a derivative", matrix, "∂rate/∂u at the solved state")
     change, _, rank, _ = np.linalg.lstsq(matrix, value, rcond=1e-14)
     if rank == size:
         large = np.abs(flat) + 1e-6 * np.max(np.abs(flat)) + 1e-12
