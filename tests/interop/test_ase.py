@@ -238,7 +238,7 @@ def test_soundness_is_free_where_the_tangent_was_taken():
     shifts, condition = jnp.zeros((1, 3)), jnp.asarray(A)
     crystal.assemble(shifts, condition, 2)[2].block_until_ready()
     before = Counting.count
-    assert before == 24  # 6 (n + 2)
+    assert before == 25  # energy and slope at the state, and 6 (n + 2) differences
     value = crystal.stability_margin(shifts, condition)
     stability = fx.solids.stability(crystal, condition, shifts)
     assert Counting.count == before
@@ -296,7 +296,7 @@ def test_whatever_cannot_work_is_refused_in_words():
         Calculator(P.LennardJones(cutoff=None))
     cell = bulk("Ge")
     cell.calc = Calculator(P.StillingerWeber("Si"))
-    with pytest.raises(fx.BadInput, match="not Ge"):
+    with pytest.raises(fx.BadInput, match="not for Ge"):
         cell.get_potential_energy()
 
 
