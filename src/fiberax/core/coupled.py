@@ -13,7 +13,7 @@ from fiberax.core.fiber import AbstractEnergy
 from fiberax.core.link import apply_link
 from fiberax.core.macro import Moving
 from fiberax.core.relax import Relaxation, dynamic
-from fiberax.numerics import trees
+from fiberax.numerics import linear, trees
 
 
 def section(bundle: Bundle, macro0: Any, key: jax.Array | None = None) -> Any:
@@ -104,7 +104,7 @@ def _with_multiplier(fiber: AbstractEnergy, state, condition, free, drift):
     jacobian = jax.jacrev(lambda u: fiber.constraint(unravel(u), condition))(flat)
     normal = jacobian * inverse
     velocity = ravel_pytree(free)[0]
-    multiplier = jnp.linalg.solve(jacobian @ normal.T, -drift - jacobian @ velocity)
+    multiplier = linear.dense_solve(jacobian @ normal.T, -drift - jacobian @ velocity)
     return unravel(velocity + normal.T @ multiplier)
 
 

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from fiberax.numerics import linear
+
 
 def metric_tree(fiber: Any, state):
     """The metric as a tree like `state`."""
@@ -35,7 +37,7 @@ def multipliers(fiber: Any, state, condition):
     gradient = jax.grad(lambda u: fiber.energy(unravel(u), condition))(flat)
     jacobian = jax.jacrev(lambda u: fiber.constraint(unravel(u), condition))(flat)
     weighted = jacobian * inverse
-    return jnp.linalg.solve(weighted @ jacobian.T, weighted @ gradient)
+    return linear.dense_solve(weighted @ jacobian.T, weighted @ gradient)
 
 
 def energy_rest(fiber: Any, unknowns, condition):

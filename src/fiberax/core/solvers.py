@@ -171,7 +171,7 @@ class LevelSet(AbstractManifold):
         def step(_, u):
             jacobian = jax.jacrev(constraint)(u)
             normal = (jacobian if fixed is None else fixed) * inverse
-            return u - normal.T @ jnp.linalg.solve(jacobian @ normal.T, constraint(u))
+            return u - normal.T @ linear.dense_solve(jacobian @ normal.T, constraint(u))
 
         return unravel(jax.lax.fori_loop(0, 6, step, flat))
 
@@ -183,7 +183,7 @@ class LevelSet(AbstractManifold):
         position, unravel_state = ravel_pytree(state)
         jacobian = jax.jacrev(lambda u: fiber.constraint(unravel_state(u), condition))(position)
         normal = jacobian * inverse
-        return unravel(flat - normal.T @ jnp.linalg.solve(jacobian @ normal.T, jacobian @ flat))
+        return unravel(flat - normal.T @ linear.dense_solve(jacobian @ normal.T, jacobian @ flat))
 
 
 def onto_constraint(fiber, state, condition, normal_at=None):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fiberax.numerics.linear import dense_solve
 from fiberax.numerics.newton import backtrack, relative
 from fiberax.numerics.result import Result, outcome
 
@@ -45,7 +46,7 @@ class _Point(NamedTuple):
 
 def _normal_coordinates(jacobian, vector):
     """Least-squares multipliers: (G Gᵀ)⁻¹ G vector."""
-    return jnp.linalg.solve(jacobian @ jacobian.T, jacobian @ vector)
+    return dense_solve(jacobian @ jacobian.T, jacobian @ vector)
 
 
 def _project(jacobian, vector):
@@ -61,7 +62,7 @@ def _retract(problem: Problem, y):
 
     def step(_, y):
         jacobian = jax.jacrev(problem.constraint)(y)
-        return y - jacobian.T @ jnp.linalg.solve(jacobian @ jacobian.T, problem.constraint(y))
+        return y - jacobian.T @ dense_solve(jacobian @ jacobian.T, problem.constraint(y))
 
     return jax.lax.fori_loop(0, 6, step, y)
 
@@ -148,7 +149,7 @@ def _conjugate_gradients(problem: Problem, point: _Point, rhs, target, limit):
 
         def precondition(r):
             z = approximate(r)
-            return z - spread.T @ jnp.linalg.solve(gram, jacobian @ z)
+            return z - spread.T @ dense_solve(gram, jacobian @ z)
     else:
         precondition = approximate
 
