@@ -172,7 +172,7 @@ def test_orbitals_in_motion(silicon_at_rest):
         first = Moving(start, jnp.zeros_like(start))
         step = lambda _, s: moving.step(s, A, dt, None)
         last = jax.lax.fori_loop(0, steps, step, first)
-        return moving.energy(first, A), moving.energy(last, A), h.inner(*(fiber.coefficients(last.position),) * 2)
+        return moving.total_energy(first, A), moving.total_energy(last, A), h.inner(*(fiber.coefficients(last.position),) * 2)
 
     free = fx.relax(fiber, mass=1.0, friction=0.0)
     errors = []
