@@ -73,7 +73,7 @@ def test_two_processes_killed_go_on_as_one(tmp_path):
     for process in processes:
         process.kill()
         process.communicate()
-    assert json.loads((folder / "state.json").read_text())["step"] < 400000
+    assert json.loads((folder / "state.json").read_text()).get("step", 0) < 400000  # none before the first record
     resumed = subprocess.run(
         [sys.executable, "-m", "fiberax", "resume", str(folder), "--plain"], capture_output=True, text=True, timeout=240
     )

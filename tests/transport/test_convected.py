@@ -50,7 +50,7 @@ def passive(shape=(1,), value=0.0):
 @eqx.filter_jit
 def go(bundle, state, dt, steps=1):
     """States after `steps` transports by `dt`."""
-    once = lambda _, s: bundle.transport.apply(bundle, s, jnp.zeros(1), 0.0, dt)
+    once = lambda _, s: bundle.transport.apply(bundle.macro, bundle.fiber, s, jnp.zeros(1), 0.0, dt)
     return jax.lax.fori_loop(0, steps, once, state)
 
 
@@ -292,7 +292,9 @@ def test_one_copy_of_the_ensemble(scheme):
     box, faces = cells((32, 32))
     bundle = bundle_of(box, faces, scheme, passive((2, 500)))
     state = jax.ShapeDtypeStruct((1024, 2, 500), jnp.float64)
-    program = jax.jit(lambda s: bundle.transport.apply(bundle, s, jnp.zeros(1), 0.0, 0.01), donate_argnums=0)
+    program = jax.jit(
+        lambda s: bundle.transport.apply(bundle.macro, bundle.fiber, s, jnp.zeros(1), 0.0, 0.01), donate_argnums=0
+    )
     memory = program.lower(state).compile().memory_analysis()
     assert memory.temp_size_in_bytes < 1.25 * 8 * 1024 * 1000
 
@@ -328,11 +330,11 @@ def test_refusals():
         fx.Convected(inflow=3.0)
     with pytest.raises(fx.Mismatch, match=r"a crystal is no mean of crystals\. Use fx\.Fixed"):
         fx.Bundle(carrier, Unmixable())
-    with pytest.raises(fx.Mismatch, match=r"fx\.AbstractCarrier; Homogeneous is not one"):
+    with pytest.raises(fx.Mismatch, match=r"fx\.AbstractCarrier; Homogeneous is none"):
         fx.Bundle(fx.fluids.Homogeneous(np.zeros((2, 2))), passive(), transport=fx.Convected())
     with pytest.raises(fx.Mismatch, match=r"state\['count'\] of Integers is int32"):
         fx.Bundle(Example(box, faces), Integers())
     with pytest.raises(fx.BadInput, match="side 'top'; the grid has left, right"):
         bundle_of(box, faces, inflow={"top": np.zeros((8, 1))})
-    with pytest.raises(fx.BadInput, match=r"inflow\['left'\] must hold a state of Stochastic for each of the 1 cells"):
+    with pytest.raises(fx.BadInput, match=r"inflow\['left'\] must hold a state of StochasticFiber for each of the 1 cells"):
         go(bundle_of(box, faces, inflow={"left": np.zeros((2, 1))}), jnp.zeros((8, 1)), 0.1)

@@ -1,6 +1,7 @@
 """`fiberax check`: checks of a model, and the cost of a run, before anything long is computed."""
 
 import dataclasses
+import math
 import time
 from typing import Any
 
@@ -105,7 +106,8 @@ def _check_stability(problem: Evolve, dt: float) -> None:
             "With these responses the macro model is ill-posed at the start (negative diffusion, lost ellipticity): "
             "its shortest waves grow fastest. Look at the sign of the response."
         )
-    _tell("step", f"explicit steps are stable up to about {found.step:.4g}, this run takes {dt:.4g}")
+    known = f"about {found.step:.4g}" if not math.isnan(found.step) else "not measured (no finite derivative)"
+    _tell("step", f"limit of explicit steps: {known}; this run takes {dt:.4g}")
 
 
 def _time_step(problem: Evolve, dt: float, first: float, most: int) -> float:
