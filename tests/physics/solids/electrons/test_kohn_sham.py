@@ -279,7 +279,8 @@ def test_occupations_that_move_are_refused():
     "change, message",
     [
         ({"cutoff": 0.1}, "cutoff must be"),
-        ({"cutoff": 0.5, "kgrid": (1, 1, 1), "smearing": ("fermi", 0.01), "bands": 20}, "plane waves"),
+        ({"cutoff": 0.5, "kgrid": (1, 1, 1)}, "one plane wave"),
+        ({"cutoff": 0.7, "kgrid": (1, 1, 1), "smearing": ("fermi", 0.01), "bands": 20}, "need as many plane waves"),
         ({"kgrid": (2, 0, 1)}, "kgrid must be"),
         ({"shift": (0.5, 0.5)}, "shift must be"),
         ({"xc": "pbe"}, "xc='pbe'"),

@@ -132,7 +132,10 @@ class KohnSham(AbstractAssembled):
             found = int(np.ceil(half) + max(4, np.ceil(0.2 * half))) if bands is None else bands
             if not isinstance(found, int) or found <= half:
                 raise BadInput(f"{who}: bands = {bands!r}; {self.electrons:g} electrons need more than {half:g}, some empty.")
-        waves = int(self._table.there.sum(axis=1).min())
+        counts = self._table.there.sum(axis=1)
+        waves = int(counts.min())
+        if counts.max() < 2:
+            raise BadInput(f"{who}: cutoff = {self.cutoff:g} leaves one plane wave, a constant density. Raise it.")
         if found > waves:
             raise BadInput(f"{who}: {found} bands need as many plane waves; cutoff = {self.cutoff:g} gives {waves}. Raise it.")
         return found
