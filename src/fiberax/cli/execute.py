@@ -335,7 +335,7 @@ def _save_microstates(problem: Evolve | Steady | Loading, job: Job, solution: An
     """States of the sites with the lowest, the middle and the highest condition, as arrays to draw."""
     if solution.macro is None:
         return
-    macro = jax.tree.map(lambda leaf: leaf[-1], solution.macro)
+    macro = jax.tree.map(lambda leaf: jnp.asarray(leaf[-1]), solution.macro)
     conditions = problem.bundle.macro.conditions(macro)
     leading = jax.tree.leaves(conditions)[0]
     size = np.linalg.norm(np.asarray(leading).reshape(len(leading), -1), axis=1) if np.ndim(leading) > 1 else leading
@@ -343,7 +343,7 @@ def _save_microstates(problem: Evolve | Steady | Loading, job: Job, solution: An
     positions = problem.bundle.macro.positions()
     shown = []
     for site in dict.fromkeys((int(order[0]), int(order[len(order) // 2]), int(order[-1]))):
-        state, condition = jax.tree.map(lambda leaf, k=site: np.asarray(leaf[k]), (solution.section.state, conditions))
+        state, condition = jax.tree.map(lambda leaf, k=site: jnp.asarray(leaf[k]), (solution.section.state, conditions))
         state = _caught_up(problem, state, condition)
         draw = problem.output.microstate
         arrays = named_leaves("state", state) if draw is None else draw(state, condition)
@@ -351,7 +351,7 @@ def _save_microstates(problem: Evolve | Steady | Loading, job: Job, solution: An
         place = "" if positions is None else f" at ({', '.join(f'{x:.3g}' for x in positions[site])}) {unit}"
         known = problem.names.quantities.get("condition", Quantity("U"))
         held = ", ".join(
-            f"{name.replace('condition', known.label or known.name)} = {_short(v)}"
+            f"{name.replace('condition', known.label or known.name)} = {_short(np.asarray(v))}"
             for name, v in named_leaves("condition", condition).items()
         )
         shown.append(Microstate(f"site {site}{place}\n{held}", {k: np.asarray(v) for k, v in arrays.items()}))
@@ -364,8 +364,8 @@ def _caught_up(problem: Evolve | Steady | Loading, state: Any, condition: Any) -
     fiber = problem.bundle.fiber
     if not (isinstance(problem, Evolve) and problem.driver.slaved and isinstance(fiber, fx.AbstractFlow | fx.AbstractEnergy)):
         return state
-    moved, out = _solve(fiber, jax.tree.map(jnp.asarray, condition), jax.tree.map(jnp.asarray, state))
-    return jax.tree.map(np.asarray, moved) if int(out.result) == 0 else state
+    moved, out = _solve(fiber, condition, state)
+    return moved if int(out.result) == 0 else state
 
 
 @eqx.filter_jit

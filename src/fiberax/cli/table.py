@@ -103,7 +103,7 @@ def _keep_shown(problem: Table, folder: Any, values: np.ndarray, done: int, batc
     axis = problem.names.axis
     kept = {m.caption: m for m in read_microstates(folder)} if done else {}
     for k in here:
-        state = jax.tree.map(lambda leaf, k=k: np.asarray(leaf[k - done]), states)
+        state, A = jax.tree.map(lambda leaf, k=k: jnp.asarray(leaf[k - done]), (states, rows))
         caption = f"{axis.label or axis.name} = {values[k]:.4g}"
-        kept[caption] = Microstate(caption, {n: np.asarray(a) for n, a in draw(state, rows[k - done]).items()})
+        kept[caption] = Microstate(caption, {n: np.asarray(a) for n, a in draw(state, A).items()})
     write_microstates(folder, list(kept.values()))

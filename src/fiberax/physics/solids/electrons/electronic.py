@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -51,7 +52,7 @@ def _bare(who: str, fiber: AbstractFiber, kinds: tuple[type, ...]) -> Any:
 
 def _solved(fiber: Any, A: Any, state: Any) -> tuple[Array, Any]:
     A = jnp.asarray(A, float)
-    return A, response(fiber, A, tolerance=_TOLERANCE).state if state is None else state
+    return A, response(fiber, A, tolerance=_TOLERANCE).state if state is None else jax.tree.map(jnp.asarray, state)
 
 
 def density(fiber: AbstractFiber, state: Any, A: Float[ArrayLike, "3 3"]) -> Float[Array, "n1 n2 n3"]:
@@ -68,7 +69,8 @@ def density(fiber: AbstractFiber, state: Any, A: Float[ArrayLike, "3 3"]) -> Flo
     Raises:
         Mismatch: The fiber has no electrons.
     """
-    return _bare("density", fiber, (ThomasFermi, KohnSham)).density(state, jnp.asarray(A, float))
+    state, A = jax.tree.map(jnp.asarray, state), jnp.asarray(A, float)
+    return _bare("density", fiber, (ThomasFermi, KohnSham)).density(state, A)
 
 
 def chemical_potential(fiber: AbstractFiber, A: Float[ArrayLike, "3 3"], state: Any = None) -> Float[Array, ""]:
