@@ -351,7 +351,7 @@ def test_poiseuille_flow_through_a_pipe():
     sol = fx.evolve(bundle, DRIVER, begin(flow), t1=4.0, dt=0.1, saveat=[0.1, 0.5, 4.0])
     y = flow.box.axis(1)
     for k, t in enumerate((0.1, 0.5, 4.0)):
-        macro = jax.tree.map(lambda x, k=k: x[k], sol.macro)
+        macro = jax.tree.map(lambda x, k=k: jnp.asarray(x[k]), sol.macro)
         flux = h * np.sum(macro.u, axis=1)
         np.testing.assert_allclose(flux, np.sum(h * profile(y)) * np.tanh(4.0 * t), atol=1e-12)
         assert largest(flow.solver.divergence(macro.faces)) < 1e-12
