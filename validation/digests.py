@@ -58,7 +58,7 @@ rheometer-fene-density   rheometer --form density --dim 2 --b 20 --flow planar -
 rheometer-chain-startup  rheometer --model chain --springs 3 --mode startup --rates 0.3,3 --span 1 --records 4 --members 30 --replicas 3
 rheometer-relaxation     rheometer --mode relaxation --rates 2 --span 1 --before 1 --records 4 --members 30 --replicas 3
 rheometer-rods           rheometer --model rod --potential maier-saupe --flow uniaxial --rates 3 --members 40 --replicas 2 --average 10
-rheometer-rod-density    rheometer --model rod --potential onsager --form density --degree 8 --rates 3 --director 1,0,0 --average 20
+rheometer-rod-density    rheometer --model rod --potential onsager --form density --degree 8 --rates 3 --director 1,0,0
 rheometer-oscillation    rheometer --model rod --form density --mode oscillation --degree 6 --rows 5
 channel-hookean          channel --cells 8 --members 50 --t1 0.4 --records 2
 channel-wall             channel --cells 6 --members 50 --t1 0.4 --records 2 --drive wall --dim 2 --Re 0 --viscosity-ratio 0.7 --noise gaussian --control --save-states
