@@ -75,7 +75,7 @@ def conjugate_gradients(
     tolerance: Any,
     max_steps: Any,
     norm: Literal["preconditioner", "residual"] = "preconditioner",
-    falling: bool = False,
+    least: Any = None,
 ) -> Progress:
     """Solve K x = r from x = 0 for symmetric K, until the residual of each system is at most tolerance·√scale.
 
@@ -89,7 +89,7 @@ def conjugate_gradients(
         max_steps: Bound of the iterations.
         norm: "preconditioner": ‖r‖_P = √⟨r, P r⟩, the energy norm of the correction that P would make; "residual": √⟨r, r⟩,
             which spares the last application of P.
-        falling: `scale` is an energy, which falls by α⟨r, P r⟩ in each step.
+        least: Where it is given `scale` is an energy, which falls by α⟨r, P r⟩ in each step, and counts as `least` below that.
 
     Returns:
         x and the number of iterations. The method also ends where it makes no progress, or with numbers that are not finite.
@@ -118,7 +118,7 @@ def conjugate_gradients(
         x = c.x + over(alpha, p) * p
         r = c.r - over(alpha, p) * q
         ahead, size = measured(r)
-        scale = c.scale - alpha * rz if falling else c.scale
+        scale = c.scale if least is None else jnp.maximum(c.scale - alpha * rz, least)
         return _Carry(x, r, p, rz, ahead, size, scale, c.step + 1, c.watch.after(jnp.max(ratio(size, scale))))
 
     ahead, size = measured(r)

@@ -3,7 +3,7 @@
 from fiberax.physics.homogenization.boundary import Dirichlet, Neumann
 from fiberax.physics.homogenization.cell import Cell
 from fiberax.physics.homogenization.diffusion import Diffusion, FluxDiffusion
-from fiberax.physics.homogenization.discretisation import FiniteDifference, FiniteElement, Spectral
+from fiberax.physics.homogenization.discretisation import FiniteDifference, FiniteElement, FiniteVolume, Spectral
 from fiberax.physics.homogenization.flux_cell import FluxCell
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Dirichlet",
     "FiniteDifference",
     "FiniteElement",
+    "FiniteVolume",
     "FluxCell",
     "FluxDiffusion",
     "Neumann",

@@ -7,6 +7,7 @@ on its first (docs: mathematics, Slips in the paper).
 `Cell` has more public methods than other classes because the contract of a flow fiber has.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -27,15 +28,17 @@ from fiberax.physics.homogenization.closed_form import corrector_1d
 from fiberax.physics.homogenization.discretisation import (
     AbstractDiscretisation,
     FiniteElement,
+    FiniteVolume,
     Spectral,
-    fourier_filter,
 )
 from fiberax.physics.homogenization.images import Phases, read_labels
 from fiberax.physics.homogenization.krylov import bicgstab2, conjugate_gradients
-from fiberax.physics.homogenization.medium import AbstractMedium, inverse_symbol, medium, reference
+from fiberax.physics.homogenization.media import medium
+from fiberax.physics.homogenization.medium import AbstractMedium
 
 _ASYMMETRY = 1e-13
 _DENSE = 8  # Krylov methods with the Fourier preconditioner beat dense algebra on all but the smallest cells
+_LEAST = 1e-10  # of the largest mean conductivity: below it the energy no longer lowers the bound of the residual
 _ROUNDS = 6  # of which the last only measures
 
 
@@ -44,7 +47,7 @@ class Cell(AbstractStationary, AbstractFlow):
 
     Args:
         a: a(U, z) with z (d,) in [0, 1)^d, giving a number or a (d, d) array, in the user's unit of conductivity. The symmetric
-            part must be positive definite; non-symmetric tensors are allowed. U is any pytree that `a` understands.
+            part must be positive definite (with `Spectral`) or semidefinite; non-symmetric tensors are allowed. U is any pytree that `a` understands.
         shape: Grid of the cell; its length is d.
         discretisation: `Spectral()` (the default) for smooth coefficients, `FiniteElement()` for jumps,
             `FiniteDifference()` for the cheapest iteration.
@@ -129,6 +132,11 @@ class Cell(AbstractStationary, AbstractFlow):
         """Whether the tensor is known to be symmetric before any U is given."""
         return self.declared is True or self.d == 1
 
+    @property
+    def definite(self) -> bool:
+        """Whether the discretisation needs a positive coefficient; the others allow phases that do not conduct."""
+        return isinstance(self.discretisation, Spectral)
+
     def coefficient(self, condition) -> Float[Array, "..."]:
         """a(U, ·) on the grid, (*shape) for numbers or (d, d, *shape)."""
         if isinstance(self.a, Phases):
@@ -157,7 +165,8 @@ class Cell(AbstractStationary, AbstractFlow):
         a = self.coefficient(condition)
         if not (self.known_symmetric or a.ndim == self.d):
             return self.link(following(self, state, condition), condition)
-        return energy(state, *medium(self.discretisation, a, self.d).balance(state))
+        problem = medium(self.discretisation, a, self.d)
+        return problem.energy(state, *problem.balance(state))
 
     @property
     def solver(self):
@@ -165,13 +174,11 @@ class Cell(AbstractStationary, AbstractFlow):
 
     def approximate_inverse(self, residual, condition, shift):
         """(∇·ā∇ − Π − shift)⁻¹ residual, with ā the mean of the symmetric part of a."""
-        tensor, diagonal = reference(self.coefficient(condition), self.d)
-        inverse = inverse_symbol(self.discretisation, tensor, self.shape, diagonal, shift)
-        return -fourier_filter(residual, inverse)
+        return -self._medium(condition).invert(residual, shift)
 
     def balanced(self, a, state, tolerance, base, shift) -> tuple[Array, Outcome]:
         """Correctors of the coefficient a, of a stage where `base` is given, and how the solve ended."""
-        sound = is_positive(a, self.d)
+        sound = is_positive(a, self.d, self.definite)
         safe = jnp.where(sound, a, identity_like(a, self.d))
         asymmetric = is_asymmetric(safe, self.d)
         problem = medium(self.discretisation, safe, self.d)
@@ -192,7 +199,7 @@ class Cell(AbstractStationary, AbstractFlow):
         """
         a = np.asarray(self.coefficient(condition))
         points = self.discretisation.points(self.shape)
-        check_positive(a, points, "the coefficient a(U, z)")
+        check_positive(a, points, "the coefficient a(U, z)", self.definite)
         if self.declared is True and bool(is_asymmetric(jnp.asarray(a), self.d)):
             gap = np.abs(a - np.swapaxes(a, 0, 1)).max()
             raise BadInput(
@@ -205,17 +212,20 @@ class Cell(AbstractStationary, AbstractFlow):
     def _iterate(self, problem, state, tolerance, asymmetric, base, shift):
         """Rounds of a Krylov method, each from the true residual: (χ, steps, relative residual)."""
         system, falling = problem.system(shift), base is None
+        least = _LEAST * problem.largest()
 
         def correct(r, scale, budget) -> Progress:
             if problem.a.ndim == self.d or self.known_symmetric:
-                return conjugate_gradients(system, r, scale, tolerance, budget, falling)
+                return conjugate_gradients(system, r, scale, tolerance, budget, least if falling else None)
             if self.declared is False:
                 return bicgstab2(system, r, scale, tolerance, budget)
             # Under vmap both branches run: then no steps are left to the one that does not apply.
             return jax.lax.cond(
                 asymmetric,
                 lambda: bicgstab2(system, r, scale, tolerance, jnp.where(asymmetric, budget, 0)),
-                lambda: conjugate_gradients(system, r, scale, tolerance, jnp.where(asymmetric, 0, budget), falling),
+                lambda: conjugate_gradients(
+                    system, r, scale, tolerance, jnp.where(asymmetric, 0, budget), least if falling else None
+                ),
             )
 
         def go_on(carry):
@@ -226,7 +236,7 @@ class Cell(AbstractStationary, AbstractFlow):
             candidate, chi, level, steps, _, rounds = carry
             residual, flux = problem.balance(candidate)
             r = problem.encode(residual if base is None else residual - shift * (candidate - base))
-            scale = jnp.diag(energy(candidate, residual, flux))
+            scale = jnp.maximum(jnp.diag(problem.energy(candidate, residual, flux)), least)
             found = jnp.sqrt(jnp.max(ratio(system.dot(r, system.precondition(r)), scale)))
             # At round-off a further round may be worse than the one before.
             better = (rounds == 0) | (found < level)
@@ -249,20 +259,15 @@ class _CellSolver(Newton):
     def solve(self, fiber: Cell, state, condition, tolerance):
         """Correctors from `state` on, to the relative tolerance that `Cell` states; residual in that norm."""
         a = fiber.coefficient(condition)
-        if fiber.d == 1 and fiber.closed_form:
+        if fiber.d == 1 and fiber.closed_form and fiber.discretisation != FiniteVolume(held=True):
             chi = corrector_1d(fiber.discretisation, a.reshape(fiber.shape))[None]
-            result = jnp.where(is_positive(a, 1), Result.SUCCESS, Result.NONFINITE)
+            result = jnp.where(is_positive(a, 1, fiber.definite), Result.SUCCESS, Result.NONFINITE)
             return jnp.where(result == Result.SUCCESS, chi, state), outcome(result)
         return fiber.balanced(a, state, tolerance, None, 0.0)
 
     def stage(self, fiber: Cell, state, condition, base, shift, tolerance):
         """Correctors of an implicit stage, (−div(a∇) + shift) χ_j = div(a e_j) + shift base_j, by the same method."""
         return fiber.balanced(fiber.coefficient(condition), state, tolerance, base, shift)
-
-
-def energy(chi, residual, flux):
-    """⟨(e_i + ∇χ_i)·a(e_j + ∇χ_j)⟩, (d, d), from what `balance` gives: the flux and ⟨∇χ_i·q_j⟩ = −⟨χ_i div q_j⟩."""
-    return flux - jnp.einsum("in,jn->ij", *(u.reshape(len(u), -1) for u in (chi, residual))) / chi[0].size
 
 
 def check_shape(shape, owner: str) -> tuple[int, ...]:
@@ -291,40 +296,52 @@ def symmetric_part(a, d: int):
 
 
 def minors(a, d: int) -> list:
-    """Leading principal minors of the symmetric part, each (*shape): all positive exactly where it is positive definite."""
+    """Principal minors of the symmetric part, each (*shape), by size: none is negative where it is positive semidefinite.
+
+    Minors that are negative by round-off of the product of their diagonal count as zero.
+    """
     if a.ndim == d:
         return [a]
     s = symmetric_part(a, d)
-    out = [s[0, 0]]
-    if d > 1:
-        out.append(s[0, 0] * s[1, 1] - s[0, 1] ** 2)
+    out = [s[k, k] for k in range(d)]
+    for k, l in itertools.combinations(range(d), 2):
+        out.append(_rounded(s[k, k] * s[l, l] - s[k, l] ** 2, s[k, k] * s[l, l]))
     if d > 2:
         cofactor = s[1, 1] * s[2, 2] - s[1, 2] ** 2
-        out.append(
+        whole = (
             s[0, 0] * cofactor
             - s[0, 1] * (s[0, 1] * s[2, 2] - s[1, 2] * s[0, 2])
             + s[0, 2] * (s[0, 1] * s[1, 2] - s[1, 1] * s[0, 2])
         )
+        out.append(_rounded(whole, s[0, 0] * s[1, 1] * s[2, 2]))
     return out
 
 
-def is_positive(a, d: int):
-    """Whether the coefficient is finite and its symmetric part positive definite everywhere."""
+def _rounded(minor, product):
+    return jnp.where(jnp.abs(minor) <= 16 * jnp.finfo(minor.dtype).eps * jnp.abs(product), 0.0, minor)
+
+
+def is_positive(a, d: int, definite: bool):
+    """Whether the coefficient is finite and its symmetric part positive (semi)definite everywhere."""
     good = jnp.all(jnp.isfinite(a))
     for minor in minors(a, d):
-        good = good & jnp.all(minor > 0)
+        good = good & (jnp.all(minor > 0) if definite else jnp.all(minor >= 0))
     return good
 
 
-def check_positive(a: np.ndarray, points: np.ndarray, what: str) -> None:
+def check_positive(a: np.ndarray, points: np.ndarray, what: str, definite: bool) -> None:
     """BadInput with the first place where a coefficient (*shape) or (d, d, *shape) cannot be used."""
     d = points.shape[-1]
     bad = ~np.isfinite(a if a.ndim == d else a.reshape(-1, *a.shape[2:]).sum(axis=0))
     reason, remedy = "is not finite", "Check the function for 0/0, logarithms and roots of negative numbers."
     if not bad.any():
-        bad = ~np.all([np.asarray(m) > 0 for m in minors(jnp.asarray(a), d)], axis=0)
-        reason = "is not positive" if a.ndim == d else "is not positive definite (its symmetric part)"
-        remedy = "Conductivities must be positive; for voids take a small number such as 1e-4 of the largest."
+        found = [np.asarray(m) for m in minors(jnp.asarray(a), d)]
+        bad = ~np.all([m > 0 if definite else m >= 0 for m in found], axis=0)
+        reason = "is negative" if a.ndim == d else "has a negative eigenvalue (of its symmetric part)"
+        remedy = "Conductivities may not be negative."
+        if definite and not np.any([m < 0 for m in found]):
+            reason = "is zero" if a.ndim == d else "is singular"
+            remedy = "Spectral() needs a positive coefficient. FiniteVolume() allows phases that do not conduct."
     if bad.any():
         place = tuple(int(i) for i in np.argwhere(bad)[0])
         value = a[place] if a.ndim == d else a[(slice(None), slice(None), *place)].tolist()

@@ -17,15 +17,13 @@ from fiberax.physics.homogenization.medium import System
 FLOOR = 1e-16  # relative residuals below round-off are not attempted
 
 
-def conjugate_gradients(system: System, r, scale, tolerance, max_steps, falling: bool = False) -> Progress:
+def conjugate_gradients(system: System, r, scale, tolerance, max_steps, least=None) -> Progress:
     """Solve K x = r from x = 0 for symmetric K, until ‖residual_j‖_P ≤ tolerance·√scale_j for each j.
 
-    With `falling`, `scale` is the energy ⟨(e+∇χ)·a(e+∇χ)⟩ of each system, and falls as the method lowers it.
+    With `least`, `scale` is the energy ⟨(e+∇χ)·a(e+∇χ)⟩ of each system, and falls down to that as the method lowers it.
     """
     tolerance = jnp.maximum(tolerance, FLOOR)
-    return cg.conjugate_gradients(
-        system.apply, system.precondition, system.dot, r, scale, tolerance, max_steps, falling=falling
-    )
+    return cg.conjugate_gradients(system.apply, system.precondition, system.dot, r, scale, tolerance, max_steps, least=least)
 
 
 class _Bi(NamedTuple):

@@ -12,7 +12,6 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fiberax.core.errors import BadInput
 from fiberax.physics.homogenization.discretisation import (
     AbstractDiscretisation,
     FiniteDifference,
@@ -53,8 +52,30 @@ class AbstractMedium(eqx.Module):
         """The inverse of `encode`."""
 
     @abc.abstractmethod
+    def invert(self, residual: Float[Array, "m *shape"], shift: Float[Array, ""]) -> Float[Array, "m *shape"]:
+        """(−div(ā∇) + Π + shift)⁻¹ residual, with ā the mean of the symmetric part of a."""
+
+    @abc.abstractmethod
     def balance(self, chi: Float[Array, "d *shape"]) -> tuple[Float[Array, "d *shape"], Float[Array, "d d"]]:
         """div(a(∇χ_j + e_j)) for each j, and the mean flux A_ij = ⟨e_i·a(∇χ_j + e_j)⟩ of (2.3)."""
+
+    @abc.abstractmethod
+    def energy(self, chi, residual, flux) -> Float[Array, "d d"]:
+        """⟨(e_i + ∇χ_i)·a(e_j + ∇χ_j)⟩ from what `balance` gives."""
+
+    @abc.abstractmethod
+    def largest(self) -> Float[Array, ""]:
+        """The largest entry of the mean of the coefficient."""
+
+
+def energy(chi, residual, flux):
+    """⟨(e_i + ∇χ_i)·a(e_j + ∇χ_j)⟩, (d, d), from the mean flux and ⟨∇χ_i·q_j⟩ = −⟨χ_i div q_j⟩."""
+    return flux - jnp.einsum("in,jn->ij", *(u.reshape(len(u), -1) for u in (chi, residual))) / chi[0].size
+
+
+def largest_mean(a, d: int):
+    """The largest modulus in the mean of a coefficient."""
+    return jnp.max(jnp.abs(reference(a, d)[0]))
 
 
 def reference(a, d: int):
@@ -83,17 +104,6 @@ def krylov_symbol(discretisation: AbstractDiscretisation, tensor, shape, diagona
     return (1.0 - null) / (discretisation.symbol(shape, tensor, diagonal) + null + shift)
 
 
-def medium(discretisation: AbstractDiscretisation, a, d: int) -> AbstractMedium:
-    """The medium of a coefficient (*shape) or (d, d, *shape) sampled at `discretisation.points(shape)`."""
-    if isinstance(discretisation, Spectral):
-        return SpectralMedium(discretisation, a, d)
-    if isinstance(discretisation, FiniteElement | FiniteDifference):
-        return PixelMedium(discretisation, a, d)
-    raise BadInput(
-        f"no linear cell problem for the discretisation {discretisation!r}. Give Spectral, FiniteElement or FiniteDifference."
-    )
-
-
 def real_system(apply, inverse, d) -> System:
     """The system of an operator on fields (m, *shape), preconditioned by a Fourier multiplier."""
     return System(
@@ -104,11 +114,18 @@ def real_system(apply, inverse, d) -> System:
     )
 
 
-def _shifted(apply, shift):
+def shifted(apply, shift):
     """`apply` plus shift times its argument."""
     if isinstance(shift, float) and shift == 0.0:
         return apply
     return lambda x: apply(x) + shift * x
+
+
+def invert_reference(discretisation: AbstractDiscretisation, a, residual, shift):
+    """`AbstractMedium.invert` on a periodic cell."""
+    d = residual.ndim - 1
+    tensor, diagonal = reference(a, d)
+    return fourier_filter(residual, inverse_symbol(discretisation, tensor, residual.shape[1:], diagonal, shift))
 
 
 class PixelMedium(AbstractMedium):
@@ -179,13 +196,22 @@ class PixelMedium(AbstractMedium):
         law = self._law()
         tensor, diagonal = reference(self.a, self.d)
         inverse = krylov_symbol(self.discretisation, tensor, self.a.shape[-self.d :], diagonal, shift)
-        return real_system(_shifted(lambda x: self._adjoint(law(self._strain(x))), shift), inverse, self.d)
+        return real_system(shifted(lambda x: self._adjoint(law(self._strain(x))), shift), inverse, self.d)
 
     def encode(self, u):
         return u
 
     def decode(self, x):
         return x
+
+    def energy(self, chi, residual, flux):
+        return energy(chi, residual, flux)
+
+    def largest(self):
+        return largest_mean(self.a, self.d)
+
+    def invert(self, residual, shift):
+        return invert_reference(self.discretisation, self.a, residual, shift)
 
     def balance(self, chi):
         stress = self._law()(self._macro_strain(chi))
@@ -247,7 +273,7 @@ class SpectralMedium(AbstractMedium):
             return jnp.sum(twice * (u.real * v.real + u.imag * v.imag), axis=axes(self.d))
 
         return System(
-            _shifted(lambda x: -self._divergence(self._law(self._gradient(x))), shift),
+            shifted(lambda x: -self._divergence(self._law(self._gradient(x))), shift),
             lambda r: inverse * r,
             lambda r: jnp.sqrt(inverse) * r,
             dot,
@@ -258,6 +284,15 @@ class SpectralMedium(AbstractMedium):
 
     def decode(self, x):
         return transform(jnp.fft.irfftn, x, self.d, s=self._shape)
+
+    def energy(self, chi, residual, flux):
+        return energy(chi, residual, flux)
+
+    def largest(self):
+        return largest_mean(self.a, self.d)
+
+    def invert(self, residual, shift):
+        return invert_reference(self.discretisation, self.a, residual, shift)
 
     def balance(self, chi):
         flux = self._law(self._macro_strain(chi))

@@ -1,0 +1,99 @@
+"""Which part of a cell conducts through: clusters of pixels connected by faces."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Percolation(NamedTuple):
+    """What is connected in a cell.
+
+    Args:
+        share: Share of the pixels that conduct.
+        through: Share of the conducting pixels in clusters that lead through the cell along some direction.
+        axes: For each axis whether flux can pass along it.
+        projection: Projection (d, d) on the directions along which flux can pass: A = projection A projection.
+    """
+
+    share: float
+    through: float
+    axes: tuple[bool, ...]
+    projection: np.ndarray
+
+
+def percolation(conducts: np.ndarray, held: bool = False) -> Percolation:
+    """Find the clusters of conducting pixels or voxels (*shape) that lead through the cell.
+
+    Neighbours share a face. On a periodic cell a cluster leads through where it meets its own image in another cell; the
+    vectors between the images span the directions of flux. With `held` it leads through along an axis where it reaches both
+    ends of that axis.
+
+    Args:
+        conducts: Booleans, one to three axes.
+        held: Not periodic: both ends of each axis are held, one axis at a time.
+
+    Returns:
+        The `Percolation`.
+    """
+    from scipy.ndimage import label
+
+    conducts = np.asarray(conducts, bool)
+    clusters, count = label(conducts)
+    d = conducts.ndim
+    ends = [(np.take(clusters, -1, k).ravel(), np.take(clusters, 0, k).ravel()) for k in range(d)]
+    if held:
+        common = [np.setdiff1d(np.intersect1d(*pair), [0]) for pair in ends]
+        leading = np.unique(np.concatenate(common))
+        projection = np.diag([float(len(c) > 0) for c in common])
+    else:
+        leading, vectors = _windings(ends, count, d)
+        projection = _span(vectors, d)
+    sizes = np.bincount(clusters.ravel(), minlength=count + 1)
+    whole = int(conducts.sum())
+    through = float(sizes[leading.astype(int)].sum()) / whole if whole else 0.0
+    return Percolation(whole / conducts.size, through, tuple((np.diag(projection) > 0).tolist()), projection)
+
+
+def _windings(ends, count, d):
+    """Clusters that meet their own image, and the cell vectors to it.
+
+    Clusters are labelled within the cell. A face between the last and the first layer of axis k joins two of them, the second
+    in the next cell. Along a spanning tree each gets a cell; a further join whose cells disagree closes a winding path.
+    """
+    joins: dict[int, set] = {}
+    for k, (last, first) in enumerate(ends):
+        step = np.eye(d, dtype=int)[k]
+        for a, b in np.unique(np.stack([last, first], axis=1)[(last > 0) & (first > 0)], axis=0).tolist():
+            joins.setdefault(a, set()).add((b, *step.tolist()))
+            joins.setdefault(b, set()).add((a, *(-step).tolist()))
+    cell: dict[int, np.ndarray] = {}
+    leading, vectors = [], []
+    for seed in joins:
+        if seed in cell:
+            continue
+        cell[seed], family, winds, queue = np.zeros(d, int), [seed], False, [seed]
+        while queue:
+            here = queue.pop()
+            for there, *step in joins[here]:
+                reached = cell[here] + step
+                if there not in cell:
+                    cell[there] = reached
+                    family.append(there)
+                    queue.append(there)
+                elif np.any(reached != cell[there]):
+                    winds = True
+                    vectors.append(reached - cell[there])
+        if winds:
+            leading += family
+    return np.asarray(leading), vectors
+
+
+def _span(vectors, d) -> np.ndarray:
+    """Orthogonal projection on the span of whole vectors, (d, d)."""
+    if not vectors:
+        return np.zeros((d, d))
+    basis = np.unique(vectors, axis=0).astype(float)
+    _, sizes, rows = np.linalg.svd(basis, full_matrices=False)
+    rows = rows[sizes > 1e-9 * sizes[0]]
+    projection = rows.T @ rows
+    return np.where(np.abs(projection) < 1e-14, 0.0, projection)

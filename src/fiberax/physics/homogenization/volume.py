@@ -1,0 +1,229 @@
+"""The linear cell problem by finite volumes: pixels exchange flux through their faces."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from fiberax.physics.homogenization.discretisation import FiniteVolume, axes
+from fiberax.physics.homogenization.medium import (
+    AbstractMedium,
+    System,
+    energy,
+    invert_reference,
+    krylov_symbol,
+    largest_mean,
+    real_system,
+    reference,
+    shifted,
+)
+
+
+def in_series(a, b):
+    """2ab/(a + b), the conductivity of two halves one behind the other; 0 where neither conducts, with derivative 0."""
+    return a * part_of(b, a)
+
+
+def part_of(a, b):
+    """2a/(a + b): the slope over the mean slope in a half of conductivity b behind one of conductivity a; 1 where both are 0."""
+    none = a + b == 0
+    return jnp.where(none, 1.0, 2.0 * a / jnp.where(none, 1.0, a + b))
+
+
+class VolumeMedium(AbstractMedium):
+    """Periodic cell. Entry i of a face array along axis k is the face between pixels i and i + 1."""
+
+    discretisation: FiniteVolume
+    a: Float[Array, "..."]
+    d: int = eqx.field(static=True)
+
+    @property
+    def _shape(self):
+        return self.a.shape[-self.d :]
+
+    def _diagonal(self, k):
+        return self.a if self.a.ndim == self.d else self.a[k, k]
+
+    def _mixed(self):
+        return self.a.ndim > self.d and self.d > 1
+
+    def _law(self):
+        """The flux law, differences (d arrays) -> fluxes through faces (d arrays), over the spacings."""
+        d, shape = self.d, self._shape
+        ahead = [jnp.roll(self._diagonal(k), -1, k - d) for k in range(d)]
+        through = [in_series(self._diagonal(k), ahead[k]) * shape[k] ** 2 for k in range(d)]
+        if not self._mixed():
+            return lambda strain: [t * s for t, s in zip(through, strain)]
+        below = [0.5 * shape[k] * part_of(ahead[k], self._diagonal(k)) for k in range(d)]
+        above = [0.5 * shape[k] * part_of(self._diagonal(k), ahead[k]) for k in range(d)]
+
+        def law(strain):
+            slope = [below[k] * strain[k] + jnp.roll(above[k] * strain[k], 1, k - d) for k in range(d)]
+            stress = []
+            for k in range(d):
+                mixed = sum(self.a[k, l] * slope[l] for l in range(d) if l != k)
+                stress.append(through[k] * strain[k] + below[k] * mixed + above[k] * jnp.roll(mixed, -1, k - d))
+            return stress
+
+        return law
+
+    def _strain(self, u):
+        return [jnp.roll(u, -1, k - self.d) - u for k in range(self.d)]
+
+    def _adjoint(self, stress):
+        return sum(jnp.roll(s, 1, k - self.d) - s for k, s in enumerate(stress))
+
+    def system(self, shift=0.0):
+        law = self._law()
+        tensor, diagonal = reference(self.a, self.d)
+        inverse = krylov_symbol(self.discretisation, tensor, self._shape, diagonal, shift)
+        return real_system(shifted(lambda x: self._adjoint(law(self._strain(x))), shift), inverse, self.d)
+
+    def encode(self, u):
+        return u
+
+    def decode(self, x):
+        return x
+
+    def energy(self, chi, residual, flux):
+        return energy(chi, residual, flux)
+
+    def largest(self):
+        return largest_mean(self.a, self.d)
+
+    def invert(self, residual, shift):
+        return invert_reference(self.discretisation, self.a, residual, shift)
+
+    def balance(self, chi):
+        strain = self._strain(chi)
+        for k in range(self.d):
+            unit = jnp.eye(self.d)[k].reshape((self.d,) + (1,) * self.d)
+            strain[k] = strain[k] + unit / self._shape[k]
+        stress = self._law()(strain)
+        flux = jnp.stack([jnp.mean(s, axis=axes(self.d)) / n for s, n in zip(stress, self._shape)])
+        return -self._adjoint(stress), flux
+
+
+class HeldMedium(AbstractMedium):
+    """Both ends of axis j held for χ_j, which is zero there, and the other sides sealed; A is diagonal.
+
+    Faces inside are those of `VolumeMedium`, the last of each axis closed. An end lies half a spacing from its pixels.
+    """
+
+    a: Float[Array, "..."]
+    d: int = eqx.field(static=True)
+
+    @property
+    def _shape(self):
+        return self.a.shape[-self.d :]
+
+    def _diagonal(self, k):
+        return self.a if self.a.ndim == self.d else self.a[k, k]
+
+    def _faces(self):
+        """Conductivities of the faces inside, over the squared spacing, and of the half pixels at the two ends of each axis."""
+        inside, ends = [], []
+        for k in range(self.d):
+            n, a = self._shape[k], self._diagonal(k)
+            last = _layer(n, k, self.d, [n - 1])
+            inside.append(in_series(a, jnp.roll(a, -1, k - self.d)) * (1.0 - last) * n**2)
+            ends.append(2.0 * n**2 * a * _layer(n, k, self.d, [0]))
+            ends[-1] = (ends[-1], 2.0 * n**2 * a * last)
+        return inside, ends
+
+    def _apply(self):
+        inside, ends = self._faces()
+        both = jnp.stack([lower + upper for lower, upper in ends])
+
+        def apply(x):
+            total = both * x
+            for k in range(self.d):
+                flux = inside[k] * (jnp.roll(x, -1, k - self.d) - x)
+                total = total + jnp.roll(flux, 1, k - self.d) - flux
+            return total
+
+        return apply
+
+    def _filter(self, r, shift, power=1.0):
+        """(−div(ā∇) + shift)^−power by cosine and sine transforms."""
+        mean = jnp.diag(reference(self.a, self.d)[0])
+        found = []
+        for j in range(self.d):
+            symbol = jnp.asarray(shift)
+            for k, n in enumerate(self._shape):
+                angle = 0.5 * np.pi * (np.arange(n) + (1.0 if k == j else 0.0)) / n
+                view = tuple(n if l == k else 1 for l in range(self.d))
+                symbol = symbol + mean[k] * jnp.asarray(4.0 * n**2 * np.sin(angle) ** 2).reshape(view)
+            spectrum = r[j]
+            for k in range(self.d):
+                spectrum = _transform(spectrum, k, k == j)
+            spectrum = spectrum / symbol**power
+            for k in range(self.d):
+                spectrum = _back(spectrum, k, k == j)
+            found.append(spectrum)
+        return jnp.stack(found)
+
+    def system(self, shift=0.0):
+        return System(
+            shifted(self._apply(), shift),
+            lambda r: self._filter(r, shift),
+            lambda r: self._filter(r, shift, 0.5),
+            lambda u, v: jnp.mean(u * v, axis=axes(self.d)),
+        )
+
+    def encode(self, u):
+        return u
+
+    def decode(self, x):
+        return x
+
+    def energy(self, chi, residual, flux):
+        return flux - jnp.diag(jnp.mean(chi * residual, axis=axes(self.d)))
+
+    def largest(self):
+        return largest_mean(self.a, self.d)
+
+    def invert(self, residual, shift):
+        return self._filter(residual, shift)
+
+    def balance(self, chi):
+        inside, ends = self._faces()
+        residual, mean = -self._apply()(chi), []
+        for j, n in enumerate(self._shape):
+            lower, upper = ends[j]
+            unit = 1.0 / n
+            flux = inside[j] * unit
+            # The slope at the ends is χ over half a spacing, at the upper one with the other sign, and 1.
+            residual = residual.at[j].add(flux - jnp.roll(flux, 1, j - self.d) - 0.5 * unit * (lower - upper))
+            difference = jnp.roll(chi[j], -1, j - self.d) - chi[j]
+            total = inside[j] * (difference + unit) + 0.5 * lower * (chi[j] + 0.5 * unit) + 0.5 * upper * (0.5 * unit - chi[j])
+            mean.append(jnp.mean(total) * unit)
+        return residual, jnp.diag(jnp.stack(mean))
+
+
+def _layer(n, k, d, places):
+    """1 on the given layers of axis k, else 0, broadcast against the cell."""
+    out = np.zeros(n)
+    out[places] = 1.0
+    return jnp.asarray(out).reshape(tuple(n if l == k else 1 for l in range(d)))
+
+
+def _transform(u, axis, odd):
+    """Type-II cosine transform along an axis, or sine transform where the field is odd at its ends."""
+    if odd:
+        u = jnp.flip(jax.scipy.fft.dct(u * _signs(u, axis), type=2, norm="ortho", axis=axis), axis)
+        return u
+    return jax.scipy.fft.dct(u, type=2, norm="ortho", axis=axis)
+
+
+def _back(u, axis, odd):
+    """The inverse of `_transform`."""
+    if odd:
+        return jax.scipy.fft.idct(jnp.flip(u, axis), type=2, norm="ortho", axis=axis) * _signs(u, axis)
+    return jax.scipy.fft.idct(u, type=2, norm="ortho", axis=axis)
+
+
+def _signs(u, axis):
+    n = u.shape[axis]
+    return jnp.asarray((-1.0) ** np.arange(n)).reshape(tuple(n if l == axis else 1 for l in range(u.ndim)))

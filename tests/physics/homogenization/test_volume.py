@@ -1,0 +1,178 @@
+"""Finite volumes: faces in series, pores, held ends, against matrices written face by face."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fiberax as fx
+from fiberax.physics.homogenization import Cell, FiniteDifference, FiniteElement, FiniteVolume, Spectral
+
+U = jnp.zeros(1)
+
+
+def of_array(a, discretisation, **options):
+    """The cell whose pixels have the conductivities of an array."""
+    a = jnp.asarray(a)
+    d = a.ndim if a.ndim <= 3 else a.shape[0]
+    shape = a.shape[-d:]
+
+    def coefficient(condition, z):
+        place = tuple(jnp.floor(z * jnp.asarray(shape)).astype(int))
+        return a[(..., *place)]
+
+    return Cell(coefficient, shape, discretisation, **options)
+
+
+def effective(cell, tolerance=1e-10):
+    found = fx.responses(cell, U, tolerance=tolerance)
+    assert int(found.result[0]) == 0
+    return np.asarray(found.value[0])
+
+
+def face_by_face(a, held):
+    """A (d, d) by a dense network: pixel centres, and for held ends the sides of the cell, joined by resistances
+    in series."""
+    shape, d = a.shape, a.ndim
+    number = np.arange(a.size).reshape(shape)
+    out = np.zeros((d, d))
+    for j in range(d):
+        links = []  # pixel or None, pixel or None, axis, conductance, length, share of a layer
+        for k, i in itertools.product(range(d), np.ndindex(*shape)):
+            after = list(i)
+            after[k] = (i[k] + 1) % shape[k]
+            there = tuple(after)
+            if held and after[k] == 0:
+                if k == j:
+                    links.append((number[i], None, k, a[i], 0.5 / shape[k]))
+                    links.append((None, number[there], k, a[there], 0.5 / shape[k]))
+                continue
+            both = a[i] + a[there]
+            links.append((number[i], number[there], k, 2 * a[i] * a[there] / both if both else 0.0, 1.0 / shape[k]))
+        stiffness, load = np.zeros((a.size, a.size)), np.zeros(a.size)
+        for p, q, k, c, h in links:
+            row = np.zeros(a.size)
+            if p is not None:
+                row[p] -= 1.0
+            if q is not None:
+                row[q] += 1.0
+            volume = h * shape[k] / a.size
+            stiffness += volume * c / h**2 * np.outer(row, row)
+            load -= volume * c / h * (k == j) * row
+        u = np.linalg.lstsq(stiffness, load, rcond=1e-12)[0]
+        for p, q, k, c, h in links:
+            fall = (0.0 if q is None else u[q]) - (0.0 if p is None else u[p])
+            out[k, j] += c * (fall / h + (k == j)) * h * shape[k] / a.size
+    return np.diag(np.diag(out)) if held else out
+
+
+def porous(shape, seed, zero=0.0, share=0.3):
+    return np.where(np.random.default_rng(seed).random(shape) < share, zero, 1.0)
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("zero", [0.0, 0.1])
+@pytest.mark.parametrize("shape", [(12, 9), (5, 4, 6)])
+def test_the_response_is_that_of_the_network(shape, zero, held):
+    a = porous(shape, 3, zero) * np.random.default_rng(1).uniform(0.5, 2.0, shape)
+    expected = face_by_face(a, held)
+    assert np.diag(expected).min() > 1e-2
+    np.testing.assert_allclose(effective(of_array(a, FiniteVolume(held=held))), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("zero", [0.0, 1e-3])
+def test_held_ends_are_half_of_the_mirrored_cell(zero):
+    a = porous((6, 8), 5, zero)
+    mirrored = np.concatenate([a, a[::-1]])
+    mirrored = np.concatenate([mirrored, mirrored[:, ::-1]], axis=1)
+    half = effective(of_array(a, FiniteVolume(held=True)))
+    np.testing.assert_allclose(half, effective(of_array(mirrored, FiniteVolume())), rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_laminates_are_exact(d, held):
+    layers = np.array([1.0, 3.0, 3.0, 0.5])
+    a = np.broadcast_to(layers.reshape((4,) + (1,) * (d - 1)), (4,) + (3,) * (d - 1))
+    expected = np.diag([1 / np.mean(1 / layers)] + [layers.mean()] * (d - 1))
+    np.testing.assert_allclose(effective(of_array(a, FiniteVolume(held=held))), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("zero", [0.0, 1e-3, 1e-6])
+def test_no_flux_passes_corners(zero):
+    """A diagonal line of 8 pixels conducts as its surroundings; by elements it keeps 1/16 of its own conductivity."""
+    line = np.where(np.eye(8), 1.0, zero)
+    assert effective(of_array(line, FiniteVolume()))[0, 0] <= 2 * zero
+    assert effective(of_array(line, FiniteElement()))[0, 0] > 1 / 17
+
+
+@pytest.mark.parametrize(
+    "discretisation", [FiniteVolume(), FiniteElement(), FiniteDifference()], ids=lambda d: type(d).__name__
+)
+@pytest.mark.parametrize("shape", [(7,), (6, 5)], ids=str)
+def test_a_cell_that_does_not_percolate_conducts_nothing(discretisation, shape):
+    a = np.ones(shape)
+    a[2:4] = 0.0
+    found = effective(of_array(a, discretisation))
+    assert abs(found[0, 0]) < 1e-15
+    if len(shape) == 2:
+        np.testing.assert_allclose(found[1, 1], 4 / 6, rtol=1e-9)
+
+
+def test_a_spectral_cell_needs_a_positive_coefficient():
+    with pytest.raises(fx.BadInput, match=r"is zero at z = .*FiniteVolume\(\) allows"):
+        of_array(porous((6, 6), 0), Spectral()).validate(0.0)
+    with pytest.raises(fx.BadInput, match="is negative at z"):
+        of_array(porous((6, 6), 0, -0.1), FiniteVolume()).validate(0.0)
+
+
+def test_a_uniform_tensor_is_its_own_response():
+    tensor = np.array([[2.0, 0.3, -0.2], [0.3, 1.0, 0.4], [-0.2, 0.4, 1.5]])
+    a = np.broadcast_to(tensor[..., None, None, None], (3, 3, 4, 5, 3))
+    np.testing.assert_allclose(effective(of_array(a, FiniteVolume())), tensor, rtol=1e-10)
+
+
+def tensors(n, angle):
+    """A smooth field of tensors on n² pixels."""
+    z = (np.stack(np.meshgrid(*[np.arange(n) + 0.5] * 2, indexing="ij")) / n) * 2 * np.pi
+    turn = angle + 0.5 * np.sin(z[0] + z[1])
+    c, s = np.cos(turn), np.sin(turn)
+    large, small = 2.0 + np.cos(z[0]), 0.5 + 0.2 * np.sin(z[1])
+    return np.array([[large * c * c + small * s * s, (large - small) * c * s],
+                     [(large - small) * c * s, large * s * s + small * c * c]])  # fmt: skip
+
+
+def test_smooth_tensors_converge_with_order_two():
+    exact = effective(of_array(tensors(48, 0.4), Spectral()))
+    errors = [np.abs(effective(of_array(tensors(n, 0.4), FiniteVolume())) - exact).max() for n in (16, 32)]
+    assert errors[0] > 1e-4 and np.log2(errors[0] / errors[1]) > 1.8
+
+
+def test_a_tensor_that_is_not_symmetric():
+    """The response of the transposed tensors is the transposed response."""
+    a = tensors(12, 0.4) + 0.3 * np.array([[0, 1], [-1, 0]])[..., None, None] * np.random.default_rng(0).random((12, 12))
+    found = effective(of_array(a, FiniteVolume(), symmetric=False))
+    other = effective(of_array(np.swapaxes(a, 0, 1), FiniteVolume(), symmetric=False))
+    assert abs(found[0, 1] - found[1, 0]) > 1e-2
+    np.testing.assert_allclose(found, other.T, rtol=1e-7)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_derivatives_beside_pores_are_differences(held):
+    labels = np.random.default_rng(2).random((10, 8))
+    grid = jnp.asarray(np.where(labels < 0.3, 0.0, np.where(labels < 0.7, 1.0, 2.0)))
+
+    def conductivity(condition, z):
+        place = tuple(jnp.floor(z * jnp.asarray(grid.shape)).astype(int))
+        return grid[place] * (1.0 + condition * grid[place])
+
+    cell = Cell(conductivity, grid.shape, FiniteVolume(held=held))
+    value = lambda u: fx.response(cell, u, tolerance=1e-11).value
+    slope = np.asarray(jax.jacfwd(value)(0.3))
+    h = 1e-5
+    expected = (np.asarray(value(0.3 + h)) - np.asarray(value(0.3 - h))) / (2 * h)
+    assert np.diag(expected).min() > 1e-2
+    np.testing.assert_allclose(slope, expected, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(jax.jacrev(value)(0.3), slope, rtol=1e-8, atol=1e-10)
