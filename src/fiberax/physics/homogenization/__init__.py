@@ -5,6 +5,9 @@ from fiberax.physics.homogenization.cell import Cell
 from fiberax.physics.homogenization.diffusion import Diffusion, FluxDiffusion
 from fiberax.physics.homogenization.discretisation import FiniteDifference, FiniteElement, Spectral
 from fiberax.physics.homogenization.flux_cell import FluxCell
+from fiberax.physics.homogenization.image_files import read_image
+from fiberax.physics.homogenization.phase_tables import orient, read_phases, symmetric_tensor
+from fiberax.physics.homogenization.thresholds import otsu, threshold
 
 __all__ = [
     "Cell",
@@ -16,4 +19,10 @@ __all__ = [
     "FluxDiffusion",
     "Neumann",
     "Spectral",
+    "orient",
+    "otsu",
+    "read_image",
+    "read_phases",
+    "symmetric_tensor",
+    "threshold",
 ]
