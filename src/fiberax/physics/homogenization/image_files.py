@@ -34,8 +34,9 @@ def read_image(
     Formats: .npy, .npz; .png, .bmp, .gif, .jpg, .jpeg (with pillow); .tif, .tiff (with tifffile); .vti (VTK images), .vtk
     (legacy structured points); .h5, .hdf5, .dream3d (DREAM.3D, or one dataset); .raw.
     The first axis is the first direction of the effective tensor: rows of a picture, counted from the top; pages of a TIFF
-    stack, then rows and columns; x, y and z of VTK and DREAM.3D. Numbers of a JPEG are not those that were saved: give them to
-    `threshold`, they are no labels.
+    stack, then rows and columns; x, y and z of VTK and DREAM.3D.
+    Palettes give their indices; those of .gif and .bmp that hold greys alone give greys. The numbers of a JPEG are not those
+    that were saved: give them to `threshold`, they are no labels.
 
     Args:
         path: The file.

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from fiberax.core.errors import BadInput
 from fiberax.numerics.trees import is_tracer
 from fiberax.physics.homogenization.image_files import read_stored, without_colours
+from fiberax.physics.homogenization.picture_files import Stored
 
 _MANY = 64
 _TOLD = 10
@@ -30,15 +31,19 @@ def read_labels(labels) -> tuple[np.ndarray, str]:
         MissingExtra: pillow or tifffile is not installed.
     """
     if isinstance(labels, str | os.PathLike):
-        stored = read_stored(labels)
-        if stored.lossy:
-            raise BadInput(
-                f"{labels}: JPEG changes the values of pixels, so that they are no labels. Make labels of them by "
-                "fx.homogenization.threshold(read_image(path), levels) or --threshold, or save the picture as .png."
-            )
-        return whole(stored.array, str(labels)), str(labels)
+        return stored_labels(read_stored(labels), str(labels)), str(labels)
     array = without_colours(np.asarray(labels), "the label array", False, np.asarray(labels).dtype.kind == "f")
     return whole(array, "the label array"), "the label array"
+
+
+def stored_labels(stored: Stored, source: str) -> np.ndarray:
+    """The labels that a file holds, as `read_labels` gives them. Raises `BadInput`, also for a JPEG."""
+    if stored.lossy:
+        raise BadInput(
+            f"{source}: JPEG changes the values of pixels, so that they are no labels. Make labels of them by "
+            "fx.homogenization.threshold(read_image(path), levels) or --threshold, or save the picture as .png."
+        )
+    return whole(stored.array, source)
 
 
 def whole(array: np.ndarray, source: str) -> np.ndarray:

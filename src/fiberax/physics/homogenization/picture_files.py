@@ -14,6 +14,7 @@ from fiberax.core.errors import BadInput, MissingExtra
 
 _NUMBERS = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _CHANNELS = ("LA", "PA", "RGB", "RGBA")
+_WITHOUT_GREYS = ("GIF", "BMP")  # formats whose greys are a palette
 _LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")
 
 
@@ -57,7 +58,18 @@ def read_picture(path: Path, part: str | None) -> Stored:
         seek(picture, chosen(path, part, [f"a frame of {picture.size[0]}x{picture.size[1]}"] * frames))
         if picture.format == "PNG":
             _refuse_deep_colours(path)
-        return Stored(pixels(picture, path), lossy)
+        array = pixels(picture, path)
+        if picture.mode == "P" and picture.format in _WITHOUT_GREYS:
+            array = _of_palette(array, picture.getpalette("RGB"))
+        return Stored(array, lossy)
+
+
+def _of_palette(array: np.ndarray, palette: list[int]) -> np.ndarray:
+    """The grey values behind the indices where all in use are grey, else the indices."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette) // 3] = np.reshape(palette, (-1, 3))
+    used = table[np.unique(array)]
+    return table[array, 0] if np.all(used == used[:, :1]) else array
 
 
 def seek(picture, frame: int) -> None:

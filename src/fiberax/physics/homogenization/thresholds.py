@@ -41,8 +41,8 @@ def threshold(grey: np.ndarray, levels: float | Sequence[float]) -> np.ndarray:
 def otsu(grey: np.ndarray) -> float:
     """The threshold of Otsu's method, for two phases: it makes the variance between them largest.
 
-    Integers are counted one by one, other numbers in 256 bins from the lowest to the highest. The value is that of
-    `skimage.filters.threshold_otsu`.
+    Integers are counted one by one; other numbers, and integers that span a million values, in 256 bins from the lowest to
+    the highest. The value is that of `skimage.filters.threshold_otsu`.
 
     Args:
         grey: Grey values of any shape.
