@@ -78,6 +78,8 @@ def test_tables_and_other_files(saved, tmp_path):
     table.write_text("label,angle\n0,0\n1,90")
     a = coefficient(saved(LABELS), phases=table, tensor="2,1")[0]
     np.testing.assert_allclose(a[..., 0, 2], np.diag([1.0, 2.0]), atol=1e-15)
+    a = coefficient(saved(LABELS), phases=table, tensor="2,1,0.5")[0]
+    np.testing.assert_allclose(a[..., 0, 2], [[1.0, -0.5], [-0.5, 2.0]], atol=1e-15)
     (tmp_path / "cell.raw").write_bytes(BLOCK.astype(">i2").tobytes())
     a, labels = coefficient(tmp_path / "cell.raw", raw_shape="4,4,4", raw_type=">i2", slopes="0,0", conductivities="1,2")
     assert np.array_equal(labels, BLOCK) and np.array_equal(a, BLOCK + 1.0)

@@ -175,6 +175,10 @@ def test_a_second_series_is_not_dropped(tmp_path):
     assert alike(read(path, part=0), BLOCK) and alike(read(path, part="1"), TWO[:8, :8])
     with pytest.raises(BadInput, match="no part '2'"):
         read(path, part=2)
+    tifffile.imwrite(path, BLOCK[0])
+    tifffile.imwrite(path, BLOCK[1] > 9, append=True)
+    with pytest.raises(BadInput, match=r"2 parts .0: 1 page of 20x24 uint8; 1: 1 page of 20x24 bool"):
+        read(path)
     path.unlink()
     for page in BLOCK:  # each a series of its own
         tifffile.imwrite(path, page, append=True)

@@ -78,6 +78,9 @@ def test_tensors_and_numbers_together():
     assert np.array_equal(a[..., 0, 2], 5 * np.eye(2)) and np.array_equal(a[..., 2, 4], 7 * np.eye(2))
     assert not cell.known_symmetric
     assert Cell.from_image(LABELS, {0: 1.0, 1: np.eye(2), 2: 3}).known_symmetric
+    late = np.asarray(Phases(LABELS, {0: 2.0, 1: lambda U: 3.0 * U, 2: lambda U: U * jnp.ones((2, 2))}).field(7.0))
+    assert np.array_equal(late[..., 0, 0], 2 * np.eye(2)) and np.array_equal(late[..., 0, 2], 21 * np.eye(2))
+    assert np.array_equal(late[..., 0, 4], np.full((2, 2), 7.0))
 
 
 def test_labels_may_be_any_numbers():
@@ -115,6 +118,11 @@ def test_zero_is_a_conductivity():
     phases = Phases(LABELS, {0: 0.0, 1: fibre, 2: np.zeros((2, 2))})
     a = np.asarray(phases.field(0.0))
     assert np.array_equal(a[..., 0, 0], np.zeros((2, 2))) and np.array_equal(a[..., 0, 2], fibre)
+    angles = np.linspace(0.0, 3.0, 50)
+    axes = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    fibres = axes[:, :, None] * axes[:, None, :] * 1e3
+    assert np.linalg.eigvalsh(fibres).min() < 0.0  # by round-off
+    assert Phases(np.arange(50).reshape(5, 10), fibres).known_symmetric
     assert np.array_equal(Phases(LABELS, [0.0, 2.0, 0.0]).field(0.0), np.where(LABELS == 1, 2.0, 0.0))
 
 

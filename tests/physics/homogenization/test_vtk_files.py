@@ -92,9 +92,14 @@ def test_what_fiberax_writes_is_read(tmp_path, shape):
 
 def test_several_arrays(tmp_path):
     path = vti(tmp_path / "a.vti", cells(ascii_of(XYZ)) + cells(ascii_of(XYZ + 1), "grain"))
-    with pytest.raises(BadInput, match=r"several arrays: CellData/material, CellData/grain. Choose"):
+    assert alike(read(path), XYZ)  # the only usual name of labels
+    path = vti(tmp_path / "a.vti", cells(ascii_of(XYZ), "Material Id") + cells(ascii_of(XYZ + 1), "labels"))
+    with pytest.raises(BadInput, match=r"several arrays: CellData/Material Id, CellData/labels. Choose"):
         read(path)
-    assert alike(read(path, part="grain"), XYZ + 1) and alike(read(path, part="CellData/material"), XYZ)
+    path = vti(tmp_path / "a.vti", cells(ascii_of(XYZ), "density") + cells(ascii_of(XYZ + 1), "grain"))
+    with pytest.raises(BadInput, match=r"several arrays: CellData/density, CellData/grain. Choose"):
+        read(path)
+    assert alike(read(path, part="grain"), XYZ + 1) and alike(read(path, part="CellData/density"), XYZ)
     with pytest.raises(BadInput, match="no arrays with the name 'rain'"):
         read(path, part="rain")
 

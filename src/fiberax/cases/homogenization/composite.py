@@ -17,8 +17,8 @@ def composite(options: CompositeOptions, low: float, high: float) -> tuple[Cell,
     Raises `BadInput` where the image cannot be used, where the values do not match its phases, or where a conductivity is
     negative for some U from `low` to `high`.
     """
-    labels, source = labels_of(options)
-    values = values_of(options, labels, source, low, high)
+    labels, source = labels_of(options.image_choice())
+    values = values_of(options.phase_choice(), labels, source, low, high)
     return Cell.from_image(labels, values, symmetric=True), labels
 
 

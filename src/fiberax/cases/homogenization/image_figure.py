@@ -4,23 +4,22 @@ from typing import Any
 
 import numpy as np
 
-from fiberax.cases.homogenization.image_input import levels_of, read_options
-from fiberax.cases.homogenization.options import CompositeOptions
+from fiberax.cases.homogenization.image_input import ImageChoice, levels_of, read_chosen
 from fiberax.io.plots.figure import Figure
 from fiberax.physics.homogenization import threshold
 
 _BINS = 256
 
 
-def threshold_figure(options: CompositeOptions) -> Figure:
+def threshold_figure(choice: ImageChoice) -> Figure:
     """What `--threshold` has made of the image; a volume is drawn by its middle slice."""
-    return Figure("threshold", lambda plt: _draw(plt, options))
+    return Figure("threshold", lambda plt: _draw(plt, choice))
 
 
-def _draw(plt, options: CompositeOptions) -> Any:
-    grey = np.asarray(read_options(options).array)
+def _draw(plt, choice: ImageChoice) -> Any:
+    grey = np.asarray(read_chosen(choice).array)
     grey = grey.astype(np.uint8) if grey.dtype.kind == "b" else grey
-    levels = levels_of(options.threshold or "", grey)
+    levels = levels_of(choice.threshold or "", grey)
     labels = threshold(grey, levels)
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(10.5, 3.4), layout="constrained")
     _panel(figure, left, grey, "grey values", "gray", {})

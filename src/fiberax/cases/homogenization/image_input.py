@@ -1,7 +1,7 @@
 """From options to labels and values: the image of a composite, thresholds, and conductivities of its phases."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,7 +10,6 @@ from jaxtyping import Array, Float
 
 from fiberax.cases.formula import read_numbers
 from fiberax.cases.homogenization.microstructure import SHIPPED
-from fiberax.cases.homogenization.options import CompositeOptions
 from fiberax.core.errors import BadInput
 from fiberax.physics.homogenization import otsu, read_phases, symmetric_tensor, threshold
 from fiberax.physics.homogenization.image_files import read_stored
@@ -19,6 +18,27 @@ from fiberax.physics.homogenization.picture_files import Stored
 
 MANY_PHASES = 16
 OTSU = "otsu"
+
+
+class ImageChoice(NamedTuple):
+    """The options that say which image, by the names of `CompositeOptions`; no path for the image that ships with fiberax."""
+
+    image: Path | None
+    threshold: str | None = None
+    part: str | None = None
+    raw_shape: str | None = None
+    raw_type: str | None = None
+    volume: bool = False
+
+
+class PhaseChoice(NamedTuple):
+    """The options that say which conductivities, by the names of `CompositeOptions`."""
+
+    conductivities: str
+    slopes: str
+    phases: Path | None = None
+    tensor: str | None = None
+    radians: bool = False
 
 
 class Linear(eqx.Module):
@@ -31,11 +51,10 @@ class Linear(eqx.Module):
         return self.constant + self.slope * condition
 
 
-def read_options(options: CompositeOptions) -> Stored:
-    """The image that the options name. Raises `BadInput`, `MissingExtra`."""
-    shape = None if options.raw_shape is None else read_numbers(options.raw_shape, "--raw-shape", "100,200,200")
-    image: Path = options.image or SHIPPED
-    return read_stored(image, part=options.part, shape=shape, dtype=options.raw_type, volume=options.volume)
+def read_chosen(choice: ImageChoice) -> Stored:
+    """What the file holds. Raises `BadInput`, `MissingExtra`."""
+    shape = None if choice.raw_shape is None else read_numbers(choice.raw_shape, "--raw-shape", "100,200,200")
+    return read_stored(choice.image or SHIPPED, part=choice.part, shape=shape, dtype=choice.raw_type, volume=choice.volume)
 
 
 def levels_of(text: str, grey: np.ndarray) -> tuple[float, ...]:
@@ -43,40 +62,40 @@ def levels_of(text: str, grey: np.ndarray) -> tuple[float, ...]:
     return (otsu(grey),) if text.strip().lower() == OTSU else read_numbers(text, "--threshold", "128 or --threshold otsu")
 
 
-def labels_of(options: CompositeOptions) -> tuple[np.ndarray, str]:
+def labels_of(choice: ImageChoice) -> tuple[np.ndarray, str]:
     """The labels of the image, and its name for messages. Raises `BadInput` for an image that gives none."""
-    if options.image is None:
+    if choice.image is None:
         return read_labels(SHIPPED)
-    source, stored = str(options.image), read_options(options)
-    if options.threshold is None:
+    source, stored = str(choice.image), read_chosen(choice)
+    if choice.threshold is None:
         return stored_labels(stored, source), source
     try:
-        levels = levels_of(options.threshold, stored.array)
+        levels = levels_of(choice.threshold, stored.array)
         labels = threshold(stored.array, levels)
     except BadInput as error:
-        raise BadInput(f"{source}, --threshold {options.threshold}: {error}") from None
+        raise BadInput(f"{source}, --threshold {choice.threshold}: {error}") from None
     counts = np.bincount(labels.ravel(), minlength=len(levels) + 1)
     if not counts.all():
         raise BadInput(
-            f"{source}, --threshold {options.threshold}: no pixel in phase {int(np.argmin(counts))}; grey values go from "
+            f"{source}, --threshold {choice.threshold}: no pixel in phase {int(np.argmin(counts))}; grey values go from "
             f"{stored.array.min()} to {stored.array.max()}."
         )
     return stored_labels(Stored(labels), source), source
 
 
-def values_of(options: CompositeOptions, labels: np.ndarray, source: str, low: float, high: float) -> dict[int, Any]:
+def values_of(choice: PhaseChoice, labels: np.ndarray, source: str, low: float, high: float) -> dict[int, Any]:
     """The conductivity of each label, for all U from `low` to `high`. Raises `BadInput` where they do not fit the labels."""
     found, d = [int(v) for v in np.unique(labels)], labels.ndim
-    if options.phases is not None:
-        size = read_tensors(options.tensor + ";", "--tensor", _dimension(options.tensor, d))[0] if options.tensor else None
-        return read_phases(options.phases, d, size, degrees=not options.radians)
+    if choice.phases is not None:
+        tensor = None if choice.tensor is None else read_numbers(choice.tensor, "--tensor", "5,1,1")
+        return read_phases(choice.phases, d, tensor, degrees=not choice.radians)
     if len(found) > MANY_PHASES:
         raise BadInput(
             f"{source} has {len(found)} different labels, at most {MANY_PHASES} phases make sense: make labels of grey values "
             "by --threshold T or --threshold otsu, or give each label its value by --phases TABLE."
         )
-    constants = read_tensors(options.conductivities, "--conductivities", d)
-    slopes = read_tensors(options.slopes, "--slopes", d)
+    constants = read_tensors(choice.conductivities, "--conductivities", d)
+    slopes = read_tensors(choice.slopes, "--slopes", d)
     for name, numbers in (("--conductivities", constants), ("--slopes", slopes)):
         if len(numbers) != len(found):
             raise BadInput(
@@ -86,11 +105,6 @@ def values_of(options: CompositeOptions, labels: np.ndarray, source: str, low: f
         label: _value(label, constant, slope, (low, high), d)
         for label, constant, slope in zip(found, constants, slopes, strict=True)
     }
-
-
-def _dimension(tensor: str, d: int) -> int:
-    """The dimension of a crystal's tensor: that of the image, but three for a picture of crystals in space."""
-    return 3 if d == 2 and tensor.count(",") != 1 else d
 
 
 def _value(label: int, constant, slope, conditions: tuple[float, float], d: int) -> Any:

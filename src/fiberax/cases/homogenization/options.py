@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fiberax.cases.base import Case
 from fiberax.cases.options import ABSENT, GIVEN, option, when
 from fiberax.io.plots.figure import Figure
 from fiberax.io.results import Quantity
 from fiberax.io.run import Results
+
+if TYPE_CHECKING:
+    from fiberax.cases.homogenization.image_input import ImageChoice, PhaseChoice
 
 TEMPERATURE = Quantity("U", "K", "temperature")
 CONDUCTIVITY = Quantity("A", "mm^2/s", "effective conductivity")
@@ -73,4 +77,16 @@ class CompositeOptions(Case):
         """The figures that any results have, and what `threshold` has made of the image."""
         from fiberax.cases.homogenization.image_figure import threshold_figure
 
-        return super().figures(results) + ([] if self.threshold is None else [threshold_figure(self)])
+        return super().figures(results) + ([] if self.threshold is None else [threshold_figure(self.image_choice())])
+
+    def image_choice(self) -> "ImageChoice":
+        """The options of the image."""
+        from fiberax.cases.homogenization.image_input import ImageChoice
+
+        return ImageChoice(self.image, self.threshold, self.part, self.raw_shape, self.raw_type, self.volume)
+
+    def phase_choice(self) -> "PhaseChoice":
+        """The options of the conductivities."""
+        from fiberax.cases.homogenization.image_input import PhaseChoice
+
+        return PhaseChoice(self.conductivities, self.slopes, self.phases, self.tensor, self.radians)

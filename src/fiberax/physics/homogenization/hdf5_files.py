@@ -6,10 +6,7 @@ import h5py
 import numpy as np
 
 from fiberax.core.errors import BadInput
-from fiberax.physics.homogenization.vtk_files import named, only, refuse_sides
-
-# Names of datasets with labels, in lower case, in the order in which they are looked for.
-_LABELS = ("featureids", "featureid", "grainids", "phaseids", "phaseid", "phases", "material", "materialid", "labels", "label")
+from fiberax.physics.homogenization.vtk_files import labels_among, named, only, refuse_sides
 
 
 def read_hdf5(path: Path, part: str | None) -> np.ndarray:
@@ -48,8 +45,7 @@ def _candidates(sets: dict[str, h5py.Dataset]) -> list[str]:
     """Datasets that may hold voxels: those with a name for labels, else all numbers in two or three dimensions, else in one."""
     numbers = {name: len(_voxels(item)) for name, item in sets.items() if item.dtype.kind in "biuf" and item.size}
     spatial = [name for name, axes in numbers.items() if axes in (2, 3)]
-    called = [name for name in spatial if name.split("/")[-1].replace(" ", "").lower() in _LABELS]
-    return called or spatial or [name for name, axes in numbers.items() if axes == 1]
+    return labels_among(spatial) or spatial or [name for name, axes in numbers.items() if axes == 1]
 
 
 def _of_dream3d(item: h5py.Dataset) -> bool:

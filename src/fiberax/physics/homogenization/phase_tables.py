@@ -102,7 +102,8 @@ def read_phases(path: str | os.PathLike, d: int, tensor=None, *, degrees: bool =
     Args:
         path: The file.
         d: Dimension of the image.
-        tensor: Of a crystal in its own axes, symmetric (3, 3), or (2, 2) with `angle`.
+        tensor: Of a crystal in its own axes, symmetric (3, 3), or (2, 2) with `angle`; or its entries, as `symmetric_tensor`
+            takes them.
         degrees: False where angles are in radians.
 
     Returns:
@@ -152,6 +153,8 @@ def _values(path: Path, columns: dict[str, np.ndarray], d: int, tensor, degrees:
         )
     if tensor is None:
         tensor = symmetric_tensor(np.stack([columns[name] for name in known[: len(given)]], axis=-1), size)
+    elif np.ndim(tensor) == 1:
+        tensor = symmetric_tensor(tensor, size)
     elif np.shape(tensor) != (size, size):
         raise BadInput(f"{path}: a tensor of shape {np.shape(tensor)} with the columns {', '.join(columns)}: ({size}, {size}).")
     if not angles:

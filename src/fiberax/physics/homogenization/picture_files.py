@@ -60,7 +60,7 @@ def read_picture(path: Path, part: str | None) -> Stored:
             _refuse_deep_colours(path)
         array = pixels(picture, path)
         if picture.mode == "P" and picture.format in _WITHOUT_GREYS:
-            array = _of_palette(array, picture.getpalette("RGB"))
+            array = _of_palette(array, picture.getpalette("RGB") or [])
         return Stored(array, lossy)
 
 

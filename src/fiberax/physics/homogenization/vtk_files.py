@@ -23,6 +23,8 @@ _LEGACY_TYPES = {
     "unsigned_char": "u1", "char": "i1", "unsigned_short": "u2", "short": "i2", "unsigned_int": "u4", "int": "i4",
     "unsigned_long": "u8", "long": "i8", "vtktypeint64": "i8", "vtkidtype": "i4", "float": "f4", "double": "f8",
 }  # fmt: skip
+# Names of arrays with labels, in lower case and without blanks.
+_LABELS = ("featureids", "featureid", "grainids", "phaseids", "phaseid", "phases", "material", "materialid", "labels", "label")
 _COMPRESSORS = {"vtkZLibDataCompressor": zlib.decompress, "vtkLZMADataCompressor": lzma.decompress}
 
 
@@ -233,7 +235,12 @@ def _one(path: Path, part: str | None, fields: dict[str, tuple]) -> str:
     cells = [name for name in single if name.startswith("CellData")]
     if part is not None:
         return named(path, part, list(fields))
-    return only(path, cells or single or list(fields))
+    return only(path, labels_among(cells) or cells or labels_among(single) or single or list(fields))
+
+
+def labels_among(names: list[str]) -> list[str]:
+    """Those of the names that are usual for labels, such as `CellData/material`."""
+    return [name for name in names if name.split("/")[-1].replace(" ", "").lower() in _LABELS]
 
 
 def named(path: Path, part: str, names: list[str]) -> str:
