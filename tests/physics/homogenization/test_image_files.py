@@ -326,6 +326,7 @@ def test_dream3d(tmp_path):
     with pytest.raises(BadInput, match=r"several arrays: .*CellData/FeatureIds, .*CellData/Phases. Choose"):
         read(two)
     assert alike(read(two, part="CellData/Phases"), XYZ % 2) and alike(read(two, part="FeatureIds"), XYZ)
+    assert alike(read(two, part="Phases"), XYZ % 2)  # and not those of the grains
     with pytest.raises(BadInput, match=r"voxels of the sides 0.5 0.5 0.2"):
         read(dream3d(tmp_path / "flat.dream3d", ("FeatureIds", XYZ), spacing=(0.5, 0.5, 0.2)))
 

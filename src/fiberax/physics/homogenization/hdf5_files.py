@@ -22,7 +22,11 @@ def read_hdf5(path: Path, part: str | None) -> np.ndarray:
                 f"{path}: a result of DAMASK, which names phases by words. Save the grid as .vti (damask.GeomGrid.save) and "
                 "read its array 'material'."
             )
-        name = only(path, _candidates(sets)) if part is None else named(path, part, list(sets))
+        spatial = _spatial(sets)
+        if part is None:
+            name = only(path, labels_among(spatial) or spatial)
+        else:
+            name = part if part in sets else named(path, part, spatial)
         found = sets[name]
         array = found[()]
         if not (isinstance(array, np.ndarray) and array.dtype.kind in "biuf"):
@@ -41,11 +45,10 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     return found
 
 
-def _candidates(sets: dict[str, h5py.Dataset]) -> list[str]:
-    """Datasets that may hold voxels: those with a name for labels, else all numbers in two or three dimensions, else in one."""
+def _spatial(sets: dict[str, h5py.Dataset]) -> list[str]:
+    """Datasets that may hold voxels: all numbers in two or three dimensions; where there are none, in one."""
     numbers = {name: len(_voxels(item)) for name, item in sets.items() if item.dtype.kind in "biuf" and item.size}
-    spatial = [name for name, axes in numbers.items() if axes in (2, 3)]
-    return labels_among(spatial) or spatial or [name for name, axes in numbers.items() if axes == 1]
+    return [name for name, axes in numbers.items() if axes in (2, 3)] or [name for name, axes in numbers.items() if axes == 1]
 
 
 def _of_dream3d(item: h5py.Dataset) -> bool:

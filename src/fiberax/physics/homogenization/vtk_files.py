@@ -25,6 +25,7 @@ _LEGACY_TYPES = {
 }  # fmt: skip
 # Names of arrays with labels, in lower case and without blanks.
 _LABELS = ("featureids", "featureid", "grainids", "phaseids", "phaseid", "phases", "material", "materialid", "labels", "label")
+_TOLD = 12  # names in a message
 _COMPRESSORS = {"vtkZLibDataCompressor": zlib.decompress, "vtkLZMADataCompressor": lzma.decompress}
 
 
@@ -247,7 +248,7 @@ def named(path: Path, part: str, names: list[str]) -> str:
     """The name in a file that `part` means: the whole name, or its end where that is enough. Raises `BadInput`."""
     found = [name for name in names if name == part] or [name for name in names if name.endswith(f"/{part}")]
     if len(found) != 1:
-        raise BadInput(f"{path}: {len(found) or 'no'} arrays with the name {part!r}. There are: {', '.join(names) or 'none'}.")
+        raise BadInput(f"{path}: {len(found) or 'no'} arrays with the name {part!r}. There are: {_told(found or names)}.")
     return found[0]
 
 
@@ -256,8 +257,13 @@ def only(path: Path, names: list[str]) -> str:
     if not names:
         raise BadInput(f"{path}: no array of numbers in the file.")
     if len(names) > 1:
-        raise BadInput(f"{path}: several arrays: {', '.join(names)}. Choose one with part=NAME (--part NAME).")
+        raise BadInput(f"{path}: several arrays: {_told(names)}. Choose one with part=NAME (--part NAME).")
     return names[0]
+
+
+def _told(names: list[str]) -> str:
+    """Names for a message, of many the first."""
+    return ", ".join(names[:_TOLD]) + (f" and {len(names) - _TOLD} more" if len(names) > _TOLD else "") or "none"
 
 
 def refuse_sides(path: Path, sides, counts) -> None:
