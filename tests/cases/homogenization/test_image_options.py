@@ -9,6 +9,8 @@ from fiberax import cli
 from fiberax.cases.homogenization.composite import composite
 from fiberax.cases.homogenization.homogenize import Homogenize
 from fiberax.core.errors import BadInput
+from fiberax.io.microstates import Microstate
+from fiberax.io.plots.microstates import draw_microstates
 from fiberax.io.results import read_table
 
 LABELS = np.array([[0, 0, 1, 1], [0, 1, 1, 0], [0, 0, 1, 1], [1, 0, 0, 0]])
@@ -111,6 +113,17 @@ def test_what_was_made_is_drawn(saved, tmp_path, monkeypatch):
     figure.unlink()
     path.unlink()
     assert cli.main(["plot", "run"]) == 0 and figure.exists()
+
+
+@pytest.mark.parametrize(("phases", "outlined"), [(1, False), (3, True), (400, False)])
+def test_outlines_of_few_phases_alone(phases, outlined):
+    """One phase has none, and those of hundreds would hide the picture."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    labels = (np.arange(400, dtype=np.int32) % phases).reshape(20, 20)
+    shown = [Microstate(f"site {k}", {"phases": labels, "chi": labels * (k + 1.0)}) for k in range(2)]
+    made = draw_microstates(plt, shown)
+    assert any(type(part).__name__ == "QuadContourSet" for axes in made.axes for part in axes.get_children()) == outlined
+    plt.close(made)
 
 
 @pytest.mark.parametrize("shape", [(40,), (20, 24), (8, 9, 10)])

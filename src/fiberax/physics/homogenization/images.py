@@ -117,7 +117,8 @@ class Phases(eqx.Module):
 
     def __init__(self, labels: np.ndarray, values: Any, source: str = "the label array"):
         found, index = numbered(labels)
-        self.index, self.labels, self.highest = jnp.asarray(index), jnp.asarray(found), int(found[-1])
+        self.index, self.highest = jnp.asarray(index), int(found[-1])
+        self.labels = jnp.asarray(found if callable(values) else found[:0])  # rows of a table that a function gives
         about = _About(labels, found, source)
         if isinstance(values, dict):
             about.refuse_missing([int(v) for v in found if int(v) not in values], sorted(values))
