@@ -78,7 +78,7 @@ def test_help_is_light():
         (["run", "diffusion", "--cells", "2"], "--cells = 2: give at least 4"),
         (["run", "diffusion", "--t1", "nan"], "--t1 = nan: give a finite number"),
         (["run", "diffusion", "--dt", "-1"], "--dt = -1.0 s: give a number larger than 0"),
-        (["run", "diffusion", "--conductivities", "1,-20"], "label 255, -20 + 0 U, is -20 at U = 0; it must be positive"),
+        (["run", "diffusion", "--conductivities", "1,-20"], "label 255, -20 + 0 U, is -20 at U = 0; it must not be negative"),
         (["run", "diffusion", "--slopes", "-0.5,0"], "is -49 at U = 100"),
         (["run", "diffusion", "--conductivities", "1,2,3"], "gives 3 numbers"),
         (["run", "diffusion", "--conductivities", "1,two"], "'two' is no number"),

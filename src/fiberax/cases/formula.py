@@ -48,14 +48,14 @@ def expression(text: str, names: tuple[str, ...], option: str = "--formula") -> 
     return value
 
 
-def read_numbers(text: str, name: str) -> tuple[float, ...]:
-    """The numbers in a comma-separated option. Raises `BadInput` with the part that is not a number."""
+def read_numbers(text: str, name: str, example: str = "1,20") -> tuple[float, ...]:
+    """The numbers in a comma-separated option. Raises `BadInput` with the part that is not a number, and an example."""
     numbers = []
     for part in text.split(","):
         try:
             numbers.append(float(part))
         except ValueError:
-            raise BadInput(f"{name} = {text}: {part.strip()!r} is no number. Write for example {name} 1,20.") from None
+            raise BadInput(f"{name} = {text}: {part.strip()!r} is no number. Write for example {name} {example}.") from None
     if not all(map(math.isfinite, numbers)):
         raise BadInput(f"{name} = {text}: give finite numbers.")
     return tuple(numbers)

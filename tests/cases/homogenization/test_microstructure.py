@@ -5,6 +5,7 @@ import pytest
 
 from fiberax.cases.homogenization.composite import composite
 from fiberax.cases.homogenization.microstructure import SHIPPED, gaussian_level_set
+from fiberax.cases.homogenization.steady import SteadyConduction
 from fiberax.core.errors import BadInput
 from fiberax.physics.homogenization.images import read_labels
 
@@ -17,7 +18,7 @@ def test_the_shipped_composite_is_made_from_its_seed():
 def test_the_shipped_composite_needs_no_extra(monkeypatch):
     for module in ("PIL", "tifffile", "matplotlib"):
         monkeypatch.setitem(sys.modules, module, None)
-    assert composite(None, "1,20", "0.05,0", 0.0, 100.0)[0].shape == (64, 64)
+    assert composite(SteadyConduction(), 0.0, 100.0)[0].shape == (64, 64)
 
 
 @pytest.mark.parametrize("shape", [(40,), (32, 48), (16, 20, 24)])

@@ -2,6 +2,7 @@
 
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -77,6 +78,9 @@ def test_tensors_and_numbers_together():
     assert np.array_equal(a[..., 0, 2], 5 * np.eye(2)) and np.array_equal(a[..., 2, 4], 7 * np.eye(2))
     assert not cell.known_symmetric
     assert Cell.from_image(LABELS, {0: 1.0, 1: np.eye(2), 2: 3}).known_symmetric
+    late = np.asarray(Phases(LABELS, {0: 2.0, 1: lambda U: 3.0 * U, 2: lambda U: U * jnp.ones((2, 2))}).field(7.0))
+    assert np.array_equal(late[..., 0, 0], 2 * np.eye(2)) and np.array_equal(late[..., 0, 2], 21 * np.eye(2))
+    assert np.array_equal(late[..., 0, 4], np.full((2, 2), 7.0))
 
 
 def test_labels_may_be_any_numbers():
@@ -94,10 +98,10 @@ def test_labels_may_be_any_numbers():
         (np.zeros((2, 2, 2, 2), int), {0: 1.0}, "4 axes"),
         (np.zeros((0, 3), int), {0: 1.0}, "no pixels"),
         (np.array(["a", "b"]), {0: 1.0}, "whole numbers"),
-        (LABELS, {0: 1.0, 1: -2.0, 2: 1.0}, r"label 1 \(first pixel \(0, 2\)\) is -2.0; conductivities must be positive"),
-        (LABELS, {0: 1.0, 1: 0.0, 2: 1.0}, "positive"),
+        (LABELS, {0: 1.0, 1: -2.0, 2: 1.0}, r"label 1 \(first pixel \(0, 2\)\) is -2.0, negative"),
+        (LABELS, {0: np.array([[1.0, 0.5], [-0.5, 0.0]]), 1: 1.0, 2: 1.0}, "not positive semi-definite"),
         (LABELS, {0: float("nan"), 1: 1.0, 2: 1.0}, "not finite"),
-        (LABELS, {0: np.array([[1.0, 3.0], [3.0, 1.0]]), 1: 1.0, 2: 1.0}, "positive"),
+        (LABELS, {0: np.array([[1.0, 3.0], [3.0, 1.0]]), 1: 1.0, 2: 1.0}, "not positive semi-definite"),
         (LABELS, {0: np.eye(3), 1: 1.0, 2: 1.0}, r"shape \(3, 3\)"),
         (LABELS, {0: "copper", 1: 1.0, 2: 1.0}, "'copper'"),
     ],
@@ -105,6 +109,75 @@ def test_labels_may_be_any_numbers():
 def test_what_cannot_be_used_is_named(labels, values, told):
     with pytest.raises(BadInput, match=told):
         Cell.from_image(labels, values)
+
+
+def test_zero_is_a_conductivity():
+    """Numbers, and tensors that conduct in some directions only; round-off of a turned tensor is no negative value."""
+    c, s = np.cos(0.3), np.sin(0.3)
+    fibre = np.array([[c * c, c * s], [c * s, s * s]]) * 5.0  # its lower eigenvalue is 0 or some 1e-16 on either side
+    phases = Phases(LABELS, {0: 0.0, 1: fibre, 2: np.zeros((2, 2))})
+    a = np.asarray(phases.field(0.0))
+    assert np.array_equal(a[..., 0, 0], np.zeros((2, 2))) and np.array_equal(a[..., 0, 2], fibre)
+    angles = np.linspace(0.0, 3.0, 50)
+    axes = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    fibres = axes[:, :, None] * axes[:, None, :] * 1e3
+    assert np.linalg.eigvalsh(fibres).min() < 0.0  # by round-off
+    assert Phases(np.arange(50).reshape(5, 10), fibres).known_symmetric
+    assert np.array_equal(Phases(LABELS, [0.0, 2.0, 0.0]).field(0.0), np.where(LABELS == 1, 2.0, 0.0))
+
+
+GRAINS = np.random.default_rng(3).permutation(4096).reshape(16, 16, 16)
+
+
+def test_tables_of_many_grains():
+    """Row k belongs to label k, also where not all labels occur; one leaf, whatever the number of labels."""
+    numbers = np.linspace(1.0, 2.0, 5000)
+    phases = Phases(GRAINS, numbers)
+    assert np.array_equal(phases.field(0.0), numbers[GRAINS])
+    tensors = numbers[:, None, None] * np.array([[2.0, 0.1, 0.0], [0.1, 1.0, 0.3], [0.0, 0.3, 1.5]])
+    phases = Phases(GRAINS + 7, tensors)
+    assert np.array_equal(phases.field(0.0), np.moveaxis(tensors[GRAINS + 7], (3, 4), (0, 1)))
+    assert phases.known_symmetric and len(jax.tree.leaves(phases)) == 3
+    by_label = Phases(GRAINS, dict(enumerate(numbers)))
+    assert len(jax.tree.leaves(by_label)) == 3 and np.array_equal(by_label.field(0.0), numbers[GRAINS])
+    turned = Phases(GRAINS, lambda U: (1.0 + U) * jnp.asarray(numbers))
+    assert np.array_equal(turned.field(1.0), 2.0 * numbers[GRAINS])
+    sparse = np.array([10**12, 5, 10**12, -3])
+    assert np.array_equal(Phases(sparse, {5: 1.0, -3: 2.0, 10**12: 3.0}).field(0.0), [3.0, 1.0, 3.0, 2.0])
+
+
+def test_gradients_in_values():
+    """Sums over pixels know how many pixels each label has."""
+    total = lambda table: jnp.sum(Phases(LABELS, table).field(0.0))
+    assert np.array_equal(jax.grad(total)(jnp.array([1.0, 2.0, 3.0])), [6.0, 5.0, 4.0])
+    one = lambda x: jnp.sum(Phases(LABELS, {0: 1.0, 1: x, 2: lambda U: x * U}).field(3.0))
+    assert jax.grad(one)(2.0) == 5.0 + 3.0 * 4.0
+    mixed = lambda x: jnp.sum(Phases(LABELS, {0: np.eye(2), 1: x, 2: x * jnp.ones((2, 2))}).field(0.0))
+    assert jax.grad(mixed)(2.0) == 2 * 5.0 + 4 * 4.0
+
+
+@pytest.mark.parametrize(
+    ("labels", "values", "told"),
+    [
+        (LABELS, np.array([1.0, 2.0]), "no value for label 2"),
+        (LABELS - 1, np.ones(3), "label -1. Row k of an array"),
+        (LABELS, np.ones((3, 3, 3)), r"values of shape \(3, 3, 3\)"),
+        (LABELS, np.array([1.0, -2.0, 1.0]), r"label 1 \(first pixel \(0, 2\)\) is -2.0, negative"),
+        (LABELS, np.array([1.0, np.nan, 1.0]), "label 1 .* not finite"),
+        (LABELS, "1,2,3", "give a dictionary, an array"),
+        (GRAINS, {0: 1.0}, "no value for label 1.*and 4086 more.*photograph or a tomogram"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_named(labels, values, told):
+    with pytest.raises(BadInput, match=told):
+        Phases(labels, values)
+
+
+def test_functions_of_a_table_are_checked():
+    with pytest.raises(BadInput, match=r"values of shape \(2,\): the labels go up to 2"):
+        Phases(LABELS, lambda U: jnp.ones(2)).field(0.0)
+    with pytest.raises(BadInput, match="label -1"):
+        Phases(LABELS - 1, lambda U: jnp.ones(3))
 
 
 def test_functions_are_checked_when_a_condition_is_known():
@@ -119,8 +192,8 @@ def test_functions_are_checked_when_a_condition_is_known():
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(BadInput, match="no such file"):
         read_labels(tmp_path / "missing.png")
-    with pytest.raises(BadInput, match=r"Known endings: .npy, .png"):
-        read_labels("cell.jpg")
+    with pytest.raises(BadInput, match=r"'.psd'. Known endings: .*.png"):
+        read_labels("cell.psd")
     for ending in (".npy", ".png", ".tif"):
         path = save(tmp_path / f"cut{ending}", np.tile(LABELS, (40, 40)))
         path.write_bytes(path.read_bytes()[: 60 if ending == ".png" else 100])

@@ -1,64 +1,24 @@
 """What the composite cases share: a cell from an image, with a conductivity of each phase that may grow with U."""
 
-from pathlib import Path
-from typing import Any
-
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
-from fiberax.cases.formula import read_numbers
-from fiberax.cases.homogenization.microstructure import SHIPPED
-from fiberax.cases.homogenization.options import CONDUCTIVITY, LENGTH, SLOPE, TEMPERATURE, TIME
-from fiberax.core.errors import BadInput
+from fiberax.cases.homogenization.image_input import labels_of, values_of
+from fiberax.cases.homogenization.options import CONDUCTIVITY, LENGTH, SLOPE, TEMPERATURE, TIME, CompositeOptions
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
 from fiberax.physics.homogenization import Cell
-from fiberax.physics.homogenization.images import read_labels
-
-MANY_PHASES = 16
 
 
-class Linear(eqx.Module):
-    """A conductivity c + s·U."""
-
-    constant: Float[Array, ""]
-    slope: Float[Array, ""]
-
-    def __call__(self, condition):
-        return self.constant + self.slope * condition
-
-
-def composite(image: Path | None, conductivities: str, slopes: str, low: float, high: float) -> tuple[Cell, np.ndarray]:
+def composite(options: CompositeOptions, low: float, high: float) -> tuple[Cell, np.ndarray]:
     """The cell of a composite, and its labels.
 
-    `image`: None for the composite that ships with fiberax. `conductivities` and `slopes`: for each phase, from the
-    lowest label to the highest, c and s in c + s·U. Raises `BadInput` where the image cannot be used, where the numbers
-    do not match its phases, or where a conductivity is not positive for all U from `low` to `high`.
+    Raises `BadInput` where the image cannot be used, where the values do not match its phases, or where a conductivity is
+    negative for some U from `low` to `high`.
     """
-    labels, source = read_labels(SHIPPED if image is None else image)
-    found = [int(v) for v in np.unique(labels)]
-    if len(found) > MANY_PHASES:
-        raise BadInput(
-            f"{source} has {len(found)} different labels, at most {MANY_PHASES} phases make sense: threshold the image."
-        )
-    constants, growths = read_numbers(conductivities, "--conductivities"), read_numbers(slopes, "--slopes")
-    for name, numbers in (("--conductivities", constants), ("--slopes", growths)):
-        if len(numbers) != len(found):
-            raise BadInput(
-                f"{name} gives {len(numbers)} numbers, {source} has {len(found)} phases (labels {found}): give one for each."
-            )
-    values: dict[int, Any] = {}
-    for label, constant, slope in zip(found, constants, growths, strict=True):
-        for condition in (low, high):
-            if not constant + slope * condition > 0.0:
-                raise BadInput(
-                    f"The conductivity of label {label}, {constant:g} + {slope:g} U, is {constant + slope * condition:g} at "
-                    f"U = {condition:g}; it must be positive. Change --conductivities or --slopes."
-                )
-        values[label] = Linear(jnp.asarray(constant), jnp.asarray(slope)) if slope else constant
+    labels, source = labels_of(options.image_choice())
+    values = values_of(options.phase_choice(), labels, source, low, high)
     return Cell.from_image(labels, values, symmetric=True), labels
 
 

@@ -59,7 +59,7 @@ class Diffusion(CompositeOptions):
         import fiberax as fx
         from fiberax.cases.homogenization.composite import NAMES, composite, pictures
 
-        cell, labels = composite(self.image, self.conductivities, self.slopes, 0.0, self.peak)
+        cell, labels = composite(self, 0.0, self.peak)
         grid = fx.grids.Box((0.0,) * cell.d, (self.size,) * cell.d, cells=(self.cells,) * cell.d, periodic=False)
         macro = fx.homogenization.Diffusion(grid, boundary=fx.homogenization.Dirichlet(0.0))
         spot = np.array([0.35, 0.42, 0.5])[: cell.d] * self.size

@@ -38,7 +38,7 @@ class Homogenize(CompositeOptions):
             raise BadInput(f"--high = {self.high:g} is not above --low = {self.low:g}.")
         conditions = np.linspace(self.low, self.high, self.rows)
         if self.formula is None:
-            cell, labels = composite(self.image, self.conductivities, self.slopes, self.low, self.high)
+            cell, labels = composite(self, self.low, self.high)
         else:
             cell = self._cell_of_formula()
             labels = np.zeros(cell.shape, np.int32)

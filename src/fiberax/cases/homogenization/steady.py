@@ -29,9 +29,7 @@ class SteadyConduction(CompositeOptions):
         import fiberax as fx
         from fiberax.cases.homogenization.composite import NAMES, composite, pictures
 
-        cell, labels = composite(
-            self.image, self.conductivities, self.slopes, min(self.hot, self.cold), max(self.hot, self.cold)
-        )
+        cell, labels = composite(self, min(self.hot, self.cold), max(self.hot, self.cold))
         grid = fx.grids.Box((0.0,) * cell.d, (self.size,) * cell.d, cells=(self.cells,) * cell.d, periodic=False)
         homogenization = fx.homogenization
         ends = (homogenization.Dirichlet(self.hot), homogenization.Dirichlet(self.cold))

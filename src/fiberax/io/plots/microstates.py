@@ -6,6 +6,7 @@ from fiberax.io.microstates import Microstate
 
 PHASES = "Greys"
 FEW = 16  # points of a line that are marked one by one
+MANY = 64  # labels beyond which outlines would hide the picture
 
 
 def draw_microstates(plt, microstates: list[Microstate]):
@@ -61,6 +62,7 @@ def _draw_state(panel, title: str, array: np.ndarray, limits: tuple | None, outl
     image = panel.imshow(array[middle].T, cmap=None if limits else PHASES, vmin=low, vmax=high, **look)
     if outlines is not None and outlines.shape == array.shape:
         levels = np.unique(outlines)[:-1] + 0.5
-        panel.contour(outlines[middle].T, levels=levels, colors="white", linewidths=0.6, **look)
+        if 0 < len(levels) < MANY:
+            panel.contour(outlines[middle].T, levels=levels, colors="white", linewidths=0.6, **look)
     panel.set(xticks=(0, 1), yticks=(0, 1))
     return image

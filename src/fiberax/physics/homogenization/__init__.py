@@ -5,6 +5,9 @@ from fiberax.physics.homogenization.cell import Cell
 from fiberax.physics.homogenization.diffusion import Diffusion, FluxDiffusion
 from fiberax.physics.homogenization.discretisation import FiniteDifference, FiniteElement, FiniteVolume, Spectral
 from fiberax.physics.homogenization.flux_cell import FluxCell
+from fiberax.physics.homogenization.image_files import read_image
+from fiberax.physics.homogenization.phase_tables import orient, read_phases, symmetric_tensor
+from fiberax.physics.homogenization.thresholds import otsu, threshold
 
 __all__ = [
     "Cell",
@@ -17,4 +20,10 @@ __all__ = [
     "FluxDiffusion",
     "Neumann",
     "Spectral",
+    "orient",
+    "otsu",
+    "read_image",
+    "read_phases",
+    "symmetric_tensor",
+    "threshold",
 ]
