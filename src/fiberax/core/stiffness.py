@@ -53,7 +53,7 @@ def _growth_factors(field: Field, t, macro, response, tangents, start):
 
 
 def modulus_of(field: Field, macro: Any, section: Any, t: float) -> float:
-    """Estimate of the largest modulus among the eigenvalues of d rate/dU, about two thirds of it at least; NaN as `stiffness_of`.
+    """Estimate of the largest modulus among the eigenvalues of d rate/dU, mostly from below; NaN as `stiffness_of`.
 
     A few steps of the power method with a random start, a small part of the cost of `stiffness_of`. Matrices that are not
     normal make it too large.

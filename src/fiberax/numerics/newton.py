@@ -187,7 +187,9 @@ def _simplified(at, attempt_from, found, length, size, judged, tolerance, go):
         attempt_from: attempt_from(value, step) gives value + step, its residual and its merit.
         found: Value, residual and merit after the Newton step.
         length: The Newton step relative to the state.
-        size, judged, tolerance: As for `relative` and `newton`.
+        size: As for `relative`.
+        judged: As for `newton`.
+        tolerance: As for `newton`.
         go: Whether the Newton step was whole and descended.
 
     Returns:
