@@ -102,6 +102,9 @@ def test_explicit_limit_is_real():
     assert np.ptp(go(0.98 * limit)) < 0.15
     with pytest.warns(fx.StepLimitWarning, match="longer than the stability limit"):
         assert np.ptp(go(1.02 * limit)) > 0.5
+    sol = fx.evolve(bundle, fx.Quasistatic(), start, t1=12 * limit, dt=0.5 * limit, stepper=fx.ForwardEuler())
+    looks = sol.stats["stability"]
+    assert len(looks) >= 2 and looks[0].t <= 0.5 * limit * (1 + 1e-9)  # after the first step, and later
 
 
 @pytest.mark.parametrize("friction, slow", [(0.01, False), (3.0, True)])

@@ -265,7 +265,7 @@ class Loop:
             if self.done == after and self.saved < owed:
                 self._record(carry, stretch.end, stretch.dt)
             return carry
-        piece = BLOCK - self.done % BLOCK
+        piece = BLOCK - self.done % BLOCK if self.done_here else 1  # the first step is looked at before others follow
         carry = self._advance(carry, stretch, before, 0)  # compiles, so that the times of later pieces are right
         while self.done < after:
             self.monitor.look(carry, self.done, self._time(stretch), stretch)

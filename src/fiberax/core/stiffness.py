@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from fiberax.core.field import Field
 
 _DENSE = 256
+_STEPS = 8  # of the power method in `modulus_of`
 
 
 class Stiffness(NamedTuple):
@@ -37,6 +38,31 @@ def _apply(field: Field, t, macro, response, tangents, vector):
 @eqx.filter_jit
 def _tangents(field: Field, macro, section):
     return field.tangents(macro, section), field.response(macro, section)
+
+
+@eqx.filter_jit
+def _growth_factors(field: Field, t, macro, response, tangents, start):
+    """Factors by which d rate/dU multiplies the norm of a vector in each of `_STEPS` applications."""
+
+    def step(vector, _):
+        image = _apply(field, t, macro, response, tangents, vector)
+        size = jnp.linalg.norm(image)
+        return image / jnp.where(size > 0.0, size, 1.0), size
+
+    return jax.lax.scan(step, start / jnp.linalg.norm(start), length=_STEPS)[1]
+
+
+def modulus_of(field: Field, macro: Any, section: Any, t: float) -> float:
+    """Estimate of the largest modulus among the eigenvalues of d rate/dU, mostly from below; NaN as `stiffness_of`.
+
+    A few steps of the power method with a random start, a small part of the cost of `stiffness_of`. Matrices that are not
+    normal make it too large.
+    """
+    flat = ravel_pytree(macro)[0]
+    tangents, response = _tangents(field, macro, section)
+    start = jnp.asarray(np.random.default_rng(0).standard_normal(flat.size), flat.dtype)
+    factors = _growth_factors(field, jnp.asarray(t, jnp.result_type(float)), macro, response, tangents, start)
+    return float(jnp.max(factors[_STEPS // 2 :]))
 
 
 def stiffness_of(field: Field, macro: Any, section: Any, t: float) -> Stiffness:

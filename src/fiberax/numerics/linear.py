@@ -93,10 +93,11 @@ def linearised(
                          max_steps=max_steps, dense_limit=0)  # fmt: skip
 
         return Linearised(krylov, None)
-    matrix = dense_matrix(lambda v: ravel_pytree(matvec(unravel(v)))[0], flat)
+    transposed = jax.vmap(lambda v: ravel_pytree(matvec(unravel(v)))[0])(jnp.eye(flat.size, dtype=flat.dtype))
+    matrix = transposed.T
 
-    def scale(weights):
-        return unravel(jnp.sum(jnp.abs(matrix) * ravel_pytree(weights)[0], axis=1))
+    def scale(weights):  # sums over the first axis, which are faster
+        return unravel(jnp.sum(jnp.abs(transposed) * ravel_pytree(weights)[0][:, None], axis=0))
 
     if flat.size == 1:
         return Linearised(lambda rhs: unravel(ravel_pytree(rhs)[0] / matrix[0, 0]), scale)

@@ -20,7 +20,8 @@ from fiberax.numerics.result import Result, outcome
 _HALVINGS = 30
 _MOVING = 1e-3  # relative Newton step above which an energy that still falls counts as running away
 _PROBES = 3  # directions, each tested in both senses, for stationary points with flat directions
-_CURVATURES = 24  # products with the Hessian in the test of a large point
+_CURVATURES = 24  # products with the Hessian in the test of a large point that no solve has moved
+_FEWEST = 6  # of them in any test
 _ZERO_MODE = 1e-9
 _NOISE = 1e-11
 _SHORT = 1e-3  # shortest part of a step whose descent is not taken for round-off
@@ -124,12 +125,14 @@ def _krylov_direction(problem: Problem, point: _Point, tolerance):
     rhs = -point.gradient
     size = jnp.linalg.norm(rhs)
     target = jnp.minimum(0.1, jnp.sqrt(size / (1.0 + size))) * size
-    w, steps, _ = _conjugate_gradients(problem, point, rhs, target, min(2 * rhs.size, 500))
+    w, steps, _, _ = _conjugate_gradients(problem, point, rhs, target, min(2 * rhs.size, 500))
     return w, jnp.asarray(False), jnp.zeros((_PROBES, rhs.size), rhs.dtype), steps
 
 
-def _conjugate_gradients(problem: Problem, point: _Point, rhs, target, limit):
-    """The solution so far, the steps taken, and whether negative curvature ended them.
+def _conjugate_gradients(problem: Problem, point: _Point, rhs, target, limit, flat: float = 0.0):
+    """The solution so far, the steps taken, the curvature that ended them (else positive), and the last direction.
+
+    They end at a direction whose curvature is at most `flat` times the largest so far.
 
     The preconditioner is projected: its results stay in the tangent space of the constraints, so the iteration needs no
     multipliers.
@@ -154,24 +157,26 @@ def _conjugate_gradients(problem: Problem, point: _Point, rhs, target, limit):
         precondition = approximate
 
     def body(carry):
-        w, r, z, p, k, _ = carry
+        w, r, z, p, k, _, largest = carry
         q = apply(p)
         curvature = p @ q
         rz = r @ z
-        bad = curvature <= 0.0
+        largest = jnp.maximum(largest, jnp.abs(curvature) / jnp.where(rz == 0, 1.0, p @ p))
+        bad = curvature <= flat * largest * (p @ p)
         alpha = jnp.where(bad, 0.0, rz / jnp.where(bad, 1.0, curvature))
         first = jnp.where(bad & (k == 0), 1.0, 0.0)  # steepest descent where already the first curvature is negative
         w = w + (alpha + first) * p
         r = r - alpha * q
         z = precondition(r)
-        p = z + (r @ z) / jnp.where(rz == 0, 1.0, rz) * p
-        return w, r, z, p, k + 1, bad
+        p = jnp.where(bad, p, z + (r @ z) / jnp.where(rz == 0, 1.0, rz) * p)
+        return w, r, z, p, k + 1, jnp.where(bad, curvature + flat * largest * (p @ p), jnp.inf), largest
 
     z = precondition(rhs)
-    start = (jnp.zeros_like(rhs), rhs, z, z, jnp.zeros((), jnp.int32), jnp.asarray(False))
-    unfinished = lambda c: (jnp.linalg.norm(c[1]) > target) & (c[4] < limit) & ~c[5]
-    w, _, _, _, steps, bad = jax.lax.while_loop(unfinished, body, start)
-    return w, steps, bad
+    zero = jnp.zeros_like(rhs[0])
+    start = (jnp.zeros_like(rhs), rhs, z, z, jnp.zeros((), jnp.int32), zero + jnp.inf, zero)
+    unfinished = lambda c: (jnp.linalg.norm(c[1]) > target) & (c[4] < limit) & jnp.isinf(c[5])
+    w, _, _, p, steps, curvature, _ = jax.lax.while_loop(unfinished, body, start)
+    return w, steps, curvature, p
 
 
 def _round_off(problem: Problem, point: _Point) -> jax.Array:
@@ -182,27 +187,33 @@ def _round_off(problem: Problem, point: _Point) -> jax.Array:
     return 100.0 * jnp.finfo(terms.dtype).eps * terms
 
 
-def _degenerate(problem: Problem, point: _Point, probes) -> jax.Array:
-    """Whether the energy falls along one of `probes`, directions without curvature: a stationary point that is no minimum.
+def _falls(problem: Problem, point: _Point, direction) -> jax.Array:
+    """Whether the energy falls along a direction (n,) without curvature, in either sense.
 
     A fall of third order or more is eight times as large at twice the distance, unlike the round-off of an invariance.
     """
     far = 0.1 * jnp.maximum(jnp.linalg.norm(point.y), 1e-3)
-    probes = jax.vmap(lambda p: _project(point.jacobian, p))(probes)
-    lengths = jnp.linalg.norm(probes, axis=1)
-    there = lengths > 1e-6 * point.y.size**0.5
+    length = jnp.linalg.norm(direction)
+    unit = direction / jnp.where(length > 0.0, length, 1.0)
 
-    def falls(direction):
+    def one_way(direction):
         def lower(distance):
             return point.energy - problem.energy(_retract(problem, point.y + distance * direction))
 
         half, whole = lower(0.5 * far), lower(far)
         return (half > 0.0) & (whole > 3.0 * half) & (whole > 1e-10 * jnp.abs(point.energy))
 
+    return jnp.any(jax.lax.map(one_way, jnp.stack([unit, -unit])))
+
+
+def _degenerate(problem: Problem, point: _Point, probes) -> jax.Array:
+    """Whether the energy falls along one of `probes`, directions without curvature: a stationary point that is no minimum."""
+    probes = jax.vmap(lambda p: _project(point.jacobian, p))(probes)
+    there = jnp.linalg.norm(probes, axis=1) > 1e-6 * point.y.size**0.5
+
     def body(carry):
         k, _ = carry
-        direction = probes[k] / jnp.where(lengths[k] > 0.0, lengths[k], 1.0)
-        return k + 1, falls(direction) | falls(-direction)
+        return k + 1, _falls(problem, point, probes[k])
 
     # In a batch the loop ends at once if no member has a flat direction.
     unfinished = lambda c: jnp.any(there) & (c[0] < _PROBES) & ~c[1]
@@ -210,13 +221,17 @@ def _degenerate(problem: Problem, point: _Point, probes) -> jax.Array:
 
 
 def _indefinite(problem: Problem, point: _Point, used) -> jax.Array:
-    """Whether conjugate gradients from a fixed random direction find negative curvature of the Hessian of a large problem.
+    """Whether conjugate gradients from a fixed random direction find that a large stationary point is no minimum.
 
-    They take at most a tenth of the products with it that the solve has `used`, or `_CURVATURES` where that was none.
+    They end at negative curvature, or at a direction without curvature, along which the energy is then compared. They take at
+    most a tenth of the products with the Hessian that the solve has `used`, and a few where these were few.
     """
     rhs = _project(point.jacobian, _random(1, point.y)[0])
-    limit = jnp.where(used == 0, _CURVATURES, used // 10)
-    return _conjugate_gradients(problem, point, rhs, 1e-3 * jnp.linalg.norm(rhs), limit)[2]
+    limit = jnp.where(used == 0, _CURVATURES, jnp.maximum(used // 10, _FEWEST))
+    target = 1e-3 * jnp.linalg.norm(rhs)
+    _, _, curvature, direction = _conjugate_gradients(problem, point, rhs, target, limit, _ZERO_MODE)
+    flat = jnp.isfinite(curvature) & (curvature >= 0.0)
+    return (curvature < 0.0) | jax.lax.cond(flat, lambda: _falls(problem, point, direction), lambda: jnp.asarray(False))
 
 
 def _search(problem: Problem, point: _Point, direction, escape):

@@ -6,7 +6,8 @@ VI.1; Deuflhard, Newton Methods for Nonlinear Problems, section 2.1):
 
 - The line search compares residuals after division of each by its row scale Σ_j |J_ij| (|v_j| + |δ_j|), the size of its terms.
 - The iteration has converged when the correction J⁻¹ r, what the next Newton step would change, is below the tolerance
-  relative to each entry of v. After a step it is computed with the factors of the last Jacobian, by one substitution.
+  relative to each entry of v. After a step it is computed with the factors of the last Jacobian, by one substitution, and
+  taken as a step of the simplified iteration where it descends.
 """
 
 from collections.abc import Callable
@@ -22,6 +23,8 @@ _HALVINGS = 24
 _FLOOR = 1e-6  # entries smaller than this part of the largest of their array are compared with that part
 _NOISE = 1e4  # times eps: changes of the state below that part of its largest entry are round-off of solves
 _NEAR = 1e-5  # of the largest entry: a step as short as that, which no halving mends, ends an iteration that has converged
+_REUSES = 4  # of the factors of one Jacobian
+_CONTRACTION = 0.1  # from one step to the next, below which the factors are used again
 _MOVING = 1e-3  # relative correction above which a state without convergence counts as running away
 
 
@@ -121,20 +124,25 @@ def newton(
         at = linearise(c.value)
         direction = jax.tree.map(jnp.negative, at.solve(c.residual))
         terms = None if at.scale is None else at.scale(jax.tree.map(_weights, c.value, direction))
+        factors = jax.tree.map(_inverse, terms)
 
         def merit(r):
-            return trees.norm(r) if terms is None else trees.norm(jax.tree.map(_over, r, terms))
+            return trees.norm(r if terms is None else jax.tree.map(jnp.multiply, r, factors))
 
         before, norm = merit(c.residual), trees.norm(c.residual)
-        short = relative(judged(direction), judged(c.value), c.size, tolerance) <= tolerance
+        length = relative(judged(direction), judged(c.value), c.size, tolerance)
+        short = length <= tolerance
         arrived = short & (norm <= tolerance * reference)
         share = _share(judged(direction), c.size)
         tiny = share <= jnp.finfo(norm.dtype).eps ** 0.5
 
-        def attempt(scale):
-            candidate = trees.axpy(scale, direction, c.value)
+        def attempt_from(value, step, scale=1.0):
+            candidate = trees.axpy(scale, step, value)
             r = residual(candidate)
             return candidate, r, merit(r)
+
+        def attempt(scale):
+            return attempt_from(c.value, direction, scale)
 
         def accepts(scale, found):
             # Halving a step that is lost in the round-off of the largest entries makes nothing better.
@@ -144,7 +152,9 @@ def newton(
         accepted = (after < before) & ~arrived
         value, r = trees.where(accepted, (value, r), (c.value, c.residual))
         size = jax.tree.map(jnp.maximum, c.size, _largest(judged(value)))
-        left = relative(judged(at.solve(r)), judged(value), size, tolerance)
+        value, r, left = _simplified(
+            at, attempt_from, (value, r, after), length, size, judged, tolerance, accepted & (scale >= 1.0)
+        )
         settled = accepted & ((left <= tolerance) & (trees.norm(r) <= tolerance * reference) | short & (scale >= 1.0))
         stuck = ~accepted & ~arrived
         small = tiny | ((share <= _NEAR) & (norm <= tolerance * reference))
@@ -167,6 +177,38 @@ def newton(
     moving = (end.correction > _MOVING) & (norm <= 1e-2 * first_norm)
     result = jnp.where(end.result < 0, jnp.where(moving, jnp.int32(Result.RUNAWAY), jnp.int32(Result.MAX_STEPS)), end.result)
     return end.value, outcome(result, end.step, norm / jnp.where(reference > 0, reference, 1.0))
+
+
+def _simplified(at, attempt_from, found, length, size, judged, tolerance, go):
+    """Further steps with the factors of the last Jacobian, while each is a small part of the one before.
+
+    Args:
+        at: The `Linearised` residual.
+        attempt_from: attempt_from(value, step) gives value + step, its residual and its merit.
+        found: Value, residual and merit after the Newton step.
+        length: The Newton step relative to the state.
+        size: As for `relative`.
+        judged: As for `newton`.
+        tolerance: As for `newton`.
+        go: Whether the Newton step was whole and descended.
+
+    Returns:
+        Value, residual, and the last correction relative to the state, taken or not; `length` where there was no step.
+    """
+    limit = 1 if at.scale is None else _REUSES  # a Krylov method saves nothing
+
+    def body(carry):
+        k, (value, r, merit), before, _ = carry
+        correction = jax.tree.map(jnp.negative, at.solve(r))
+        left = relative(judged(correction), judged(value), size, tolerance)
+        further = attempt_from(value, correction)
+        taken = further[2] < merit
+        go = taken & (left < _CONTRACTION * before) & (left > tolerance)
+        return k + 1, trees.where(taken, further, (value, r, merit)), left, go
+
+    start = (jnp.zeros((), jnp.int32), found, length, go)
+    _, (value, r, _), left, _ = jax.lax.while_loop(lambda carry: carry[-1] & (carry[0] < limit), body, start)
+    return value, r, left
 
 
 def _share(change, size) -> jax.Array:
@@ -196,6 +238,6 @@ def _weights(value, direction):
     return jnp.maximum(size, _FLOOR * jnp.max(size, initial=0.0))
 
 
-def _over(r, terms):
-    """R / terms, zero where r is zero."""
-    return jnp.where(r == 0, 0.0, r / jnp.where(terms > 0, terms, jnp.finfo(r.dtype).tiny))
+def _inverse(terms):
+    """1 / terms, finite where a row has none."""
+    return 1.0 / jnp.maximum(terms, jnp.finfo(terms.dtype).tiny)
