@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 import fiberax as fx
-from fiberax.physics.homogenization import Cell, FiniteDifference, FiniteElement, FiniteVolume, Spectral
+from fiberax.physics.homogenization import (
+    Borders,
+    Cell,
+    FiniteDifference,
+    FiniteElement,
+    FiniteVolume,
+    Spectral,
+    percolation,
+)
 
 U = jnp.zeros(1)
 
@@ -176,3 +184,95 @@ def test_derivatives_beside_pores_are_differences(held):
     assert np.diag(expected).min() > 1e-2
     np.testing.assert_allclose(slope, expected, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(jax.jacrev(value)(0.3), slope, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("discretisation", [FiniteVolume(), FiniteElement(), FiniteDifference(), Spectral()], ids=str)
+def test_pixels_are_squares(discretisation):
+    """One image, and the same image twice along an axis."""
+    labels = np.zeros((12, 8), int)
+    labels[3:9, 2:6] = 1
+    values = {0: 1.0, 1: 5.0}
+    one = effective(Cell.from_image(labels, values, discretisation))
+    assert abs(one[0, 0] - one[1, 1]) > 1e-3
+    np.testing.assert_allclose(
+        effective(Cell.from_image(np.tile(labels, (1, 2)), values, discretisation)), one, rtol=1e-9, atol=1e-12
+    )
+    turned = effective(Cell.from_image(labels.T, values, discretisation))
+    np.testing.assert_allclose(turned, one[::-1, ::-1], rtol=1e-9, atol=1e-12)
+
+
+def test_spacing_is_that_of_refined_pixels():
+    labels = (np.random.default_rng(4).random((6, 9)) < 0.4).astype(int)
+    fine = effective(
+        Cell.from_image(np.repeat(labels, 2, axis=1), {0: 1.0, 1: 1.0 / 3}, FiniteDifference(), spacing=(2.0, 1.0))
+    )
+    assert fine.shape == (2, 2)
+    line = np.array([0, 1, 1])
+    a = effective(Cell.from_image(np.tile(line[:, None], (1, 4)), {0: 1.0, 1: 3.0}, spacing=(1.0, 7.0)))
+    np.testing.assert_allclose(a, np.diag([1 / np.mean([1, 1 / 3, 1 / 3]), 7 / 3]), rtol=1e-9, atol=1e-12)
+    with pytest.raises(fx.BadInput, match=r"spacing=.*positive number for each of the 2 axes"):
+        Cell.from_image(labels, {0: 1.0, 1: 2.0}, spacing=(1.0, 0.0))
+
+
+@pytest.mark.parametrize("discretisation", [FiniteVolume(), FiniteElement()], ids=str)
+def test_borders(discretisation):
+    labels = (np.random.default_rng(6).random((7, 5)) < 0.3).astype(int)
+    values = {0: 1.0, 1: 0.0}
+    mirrored = effective(Cell.from_image(labels, values, discretisation, borders=Borders.MIRRORED), 1e-8)
+    whole = np.concatenate([labels, labels[::-1]])
+    whole = np.concatenate([whole, whole[:, ::-1]], axis=1)
+    np.testing.assert_allclose(mirrored, effective(Cell.from_image(whole, values, discretisation), 1e-8), rtol=1e-7, atol=1e-8)
+
+
+def test_borders_that_do_not_fit():
+    labels = np.eye(4, dtype=int)
+    tilted = {0: 1.0, 1: np.array([[1.0, 0.2], [0.2, 1.0]])}
+    with pytest.raises(fx.BadInput, match="held ends need FiniteVolume"):
+        Cell.from_image(labels, {0: 1.0, 1: 2.0}, FiniteElement(), borders=Borders.HELD)
+    with pytest.raises(fx.BadInput, match="need numbers or diagonal tensors"):
+        Cell.from_image(labels, tilted, borders=Borders.HELD)
+    cell = Cell.from_image(labels, {0: 1.0, 1: lambda U: jnp.eye(2) + U * (1.0 - jnp.eye(2))}, borders=Borders.MIRRORED)
+    found = fx.responses(cell, jnp.array([0.0, 0.2]))
+    assert found.result.tolist() == [0, fx.Result.NONFINITE]
+
+
+class TestPercolation:
+    def test_a_diagonal_line_leads_nowhere_and_a_staircase_along_itself(self):
+        line = np.eye(8, dtype=bool)
+        assert percolation(line) == (1 / 8, 0.0, (False, False), pytest.approx(np.zeros((2, 2))))
+        stairs = line | np.roll(line, 1, axis=0)
+        found = percolation(stairs)
+        assert found.through == 1.0
+        np.testing.assert_allclose(found.projection, 0.5 * np.ones((2, 2)))
+        a = effective(Cell.from_image(stairs.astype(int), {0: 0.0, 1: 1.0}))
+        np.testing.assert_allclose(a, a[0, 0] * np.ones((2, 2)), rtol=1e-12)
+        np.testing.assert_allclose(a[0, 0], 1 / 16, rtol=1e-8)  # a wire of 16 pixels through a cell of 8 x 8
+
+    def test_along_one_axis_alone(self):
+        a = np.zeros((6, 5, 4), bool)
+        a[:, 2, 1] = True
+        a[1, 4, 3] = True
+        for held in (False, True):
+            found = percolation(a, held)
+            assert found.axes == (True, False, False) and found.through == 6 / 7
+        borders = {False: Borders.PERIODIC, True: Borders.HELD}
+        for held in (False, True):
+            tensor = effective(Cell.from_image(a.astype(int), [0.0, 3.0], borders=borders[held]))
+            assert np.count_nonzero(tensor) == 1 and tensor[0, 0] == pytest.approx(3 / 20, rel=1e-9)
+
+    def test_periodic_images_connect(self):
+        """A row that leaves on one side at another height than it enters: it winds twice before it meets itself."""
+        a = np.zeros((6, 6), bool)
+        a[0:6, 1] = True
+        a[5, 1:4] = True
+        a[0, 3] = True
+        assert percolation(a).axes == (True, False)
+        assert percolation(a, held=True).axes == (True, False)
+        step = np.zeros((4, 4), bool)
+        step[0, 0] = step[3, 0] = True  # neighbours through the border
+        assert percolation(step).axes == (False, False) and percolation(step).through == 0.0
+
+    def test_lengths_turn_the_direction(self):
+        stairs = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1]], bool)
+        wide = percolation(stairs, lengths=(1.0, 2.0)).projection
+        np.testing.assert_allclose(wide, np.outer([1, 2], [1, 2]) / 5.0)

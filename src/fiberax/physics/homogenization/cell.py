@@ -24,10 +24,10 @@ from fiberax.core.fiber import AbstractFlow
 from fiberax.core.solvers import Newton
 from fiberax.numerics.conjugate_gradients import Progress, ratio
 from fiberax.numerics.result import Outcome, Result, outcome
+from fiberax.physics.homogenization.borders import Borders, bordered, with_spacing
 from fiberax.physics.homogenization.closed_form import corrector_1d
 from fiberax.physics.homogenization.discretisation import (
     AbstractDiscretisation,
-    FiniteElement,
     FiniteVolume,
     Spectral,
 )
@@ -35,6 +35,7 @@ from fiberax.physics.homogenization.images import Phases, read_labels
 from fiberax.physics.homogenization.krylov import bicgstab2, conjugate_gradients
 from fiberax.physics.homogenization.media import medium
 from fiberax.physics.homogenization.medium import AbstractMedium
+from fiberax.physics.homogenization.percolation import percolation
 
 _ASYMMETRY = 1e-13
 _DENSE = 8  # Krylov methods with the Fourier preconditioner beat dense algebra on all but the smallest cells
@@ -47,16 +48,19 @@ class Cell(AbstractStationary, AbstractFlow):
 
     Args:
         a: a(U, z) with z (d,) in [0, 1)^d, giving a number or a (d, d) array, in the user's unit of conductivity. The symmetric
-            part must be positive definite (with `Spectral`) or semidefinite; non-symmetric tensors are allowed. U is any pytree that `a` understands.
+            part must be positive semidefinite, with `Spectral` definite; non-symmetric tensors are allowed. U is any pytree
+            that `a` understands.
         shape: Grid of the cell; its length is d.
-        discretisation: `Spectral()` (the default) for smooth coefficients, `FiniteElement()` for jumps,
-            `FiniteDifference()` for the cheapest iteration.
+        discretisation: `Spectral()` (the default) for smooth coefficients, `FiniteVolume()` or `FiniteElement()` for jumps,
+            `FiniteDifference()`.
         symmetric: True promises a symmetric tensor, False says it may not be. With None a number is symmetric, and a
             tensor is measured in every solve: conjugate gradients where it is symmetric to round-off, else BiCGstab(2).
             The tangent costs no solve where symmetry is promised or evident, so promise it where it holds; a broken
             promise is found in the solve and marks the fiber as failed.
         closed_form: In one dimension take the harmonic mean; False runs the general solver there too.
         max_steps: Largest number of applications of −div(a∇) in one solve.
+        passage: Projection (d, d) on the directions along which flux can pass, where it is known (`percolation`): A is exactly
+            zero along the others.
 
     The state χ has the shape (d, *shape), χ_j first, in units of the cell length, with mean zero. The solve ends when
     √(⟨r_j, P r_j⟩ / A_jj) ≤ tolerance for each j, with r_j = div(a(∇χ_j + e_j)) and P the inverse of −div(ā∇), ā the mean of
@@ -70,6 +74,7 @@ class Cell(AbstractStationary, AbstractFlow):
     declared: bool | None = eqx.field(static=True)
     closed_form: bool = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
+    passage: tuple[tuple[float, ...], ...] | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -80,21 +85,27 @@ class Cell(AbstractStationary, AbstractFlow):
         symmetric: bool | None = None,
         closed_form: bool = True,
         max_steps: int = 2000,
+        passage: np.ndarray | None = None,
     ):
         self.a = a
         self.shape = check_shape(shape, "Cell")
         self.discretisation = Spectral() if discretisation is None else discretisation
         if not isinstance(self.discretisation, AbstractDiscretisation):
-            raise BadInput(f"Cell: discretisation={discretisation!r}. Give Spectral(), FiniteElement() or FiniteDifference().")
+            raise BadInput(
+                f"Cell: discretisation={discretisation!r}. Give Spectral(), FiniteVolume() or FiniteElement()."
+            )
         self.declared, self.closed_form, self.max_steps = symmetric, closed_form, max_steps
+        self.passage = None if passage is None else tuple(map(tuple, np.asarray(passage).tolist()))
 
     @classmethod
     def from_image(
         cls,
         labels,
-        values: dict[int, Any],
+        values: Any,
         discretisation: AbstractDiscretisation | None = None,
         *,
+        borders: Borders = Borders.PERIODIC,
+        spacing: tuple[float, ...] | None = None,
         symmetric: bool | None = None,
         closed_form: bool = True,
         max_steps: int = 2000,
@@ -102,25 +113,39 @@ class Cell(AbstractStationary, AbstractFlow):
         """A cell whose pixels or voxels carry labels.
 
         Args:
-            labels: Integers (nx,), (nx, ny) or (nx, ny, nz), or the path of a .npy, .png or .tif file with them. Its first
-                axis is the first direction of A. Grey values and palette indices of a picture are
-                its labels.
-            values: For each label a number, a (d, d) array, or a function of U that gives one.
-            discretisation: `FiniteElement()` by default.
+            labels: Integers (nx,), (nx, ny) or (nx, ny, nz), or the path of a file that `read_image` takes. The first axis is
+                the first direction of A. Grey values and palette indices of a picture are its labels.
+            values: For each label a number, a (d, d) array, or a function of U that gives one, by label in a dictionary; or an
+                array (n,) or (n, d, d) whose row k belongs to label k; or a function of U that gives such an array. Zero is
+                allowed, with all but `Spectral`.
+            discretisation: `FiniteVolume()` by default.
+            borders: What lies beyond the image.
+            spacing: Sides of a pixel along each axis, in any unit; pixels are squares or cubes without it.
             symmetric: As for `Cell`; None checks numbers and arrays, and measures functions.
             closed_form: As for `Cell`.
             max_steps: As for `Cell`.
 
         Raises:
-            BadInput: A file that is missing or cannot be read, NaN, labels without a value, a value that is not positive.
+            BadInput: A file that is missing or cannot be read, NaN, labels without a value, a value that is negative, borders
+                that do not fit the discretisation or the tensors.
             MissingExtra: A picture without the extra `fiberax[image]`.
         """
         array, source = read_labels(labels)
-        phases = Phases(array, values, source)
+        given = FiniteVolume() if discretisation is None else discretisation
+        array, scheme = bordered(array, given, borders)
+        scheme = with_spacing(scheme, array.shape, spacing)
+        phases = Phases(array, values, source, diagonal=borders is not Borders.PERIODIC)
         if symmetric is None and phases.known_symmetric:
             symmetric = True
-        discretisation = FiniteElement() if discretisation is None else discretisation
-        return cls(phases, array.shape, discretisation, symmetric=symmetric, closed_form=closed_form, max_steps=max_steps)
+        return cls(
+            phases,
+            array.shape,
+            scheme,
+            symmetric=symmetric,
+            closed_form=closed_form,
+            max_steps=max_steps,
+            passage=_passage(scheme, phases.sealed),
+        )
 
     @property
     def d(self) -> int:
@@ -158,7 +183,7 @@ class Cell(AbstractStationary, AbstractFlow):
 
     def link(self, state, condition):
         """A_ij = ⟨e_i·a(∇χ_j + e_j)⟩, (d, d), at any χ (2.3)."""
-        return self._medium(condition).balance(state)[1]
+        return self._passing(self._medium(condition).balance(state)[1])
 
     def stationary_link(self, state, condition):
         """A_ij = ⟨(e_i + ∇χ_i)·a(e_j + ∇χ_j)⟩ where a is known to be symmetric; else the correctors follow U."""
@@ -166,7 +191,7 @@ class Cell(AbstractStationary, AbstractFlow):
         if not (self.known_symmetric or a.ndim == self.d):
             return self.link(following(self, state, condition), condition)
         problem = medium(self.discretisation, a, self.d)
-        return problem.energy(state, *problem.balance(state))
+        return self._passing(problem.energy(state, *problem.balance(state)))
 
     @property
     def solver(self):
@@ -178,7 +203,7 @@ class Cell(AbstractStationary, AbstractFlow):
 
     def balanced(self, a, state, tolerance, base, shift) -> tuple[Array, Outcome]:
         """Correctors of the coefficient a, of a stage where `base` is given, and how the solve ended."""
-        sound = is_positive(a, self.d, self.definite)
+        sound = is_positive(a, self.d, self.definite) & self._fits(a)
         safe = jnp.where(sound, a, identity_like(a, self.d))
         asymmetric = is_asymmetric(safe, self.d)
         problem = medium(self.discretisation, safe, self.d)
@@ -200,6 +225,8 @@ class Cell(AbstractStationary, AbstractFlow):
         a = np.asarray(self.coefficient(condition))
         points = self.discretisation.points(self.shape)
         check_positive(a, points, "the coefficient a(U, z)", self.definite)
+        if not bool(self._fits(jnp.asarray(a))):
+            raise BadInput("Cell: FiniteVolume(held=True) needs numbers or diagonal tensors; a(U, z) has other entries.")
         if self.declared is True and bool(is_asymmetric(jnp.asarray(a), self.d)):
             gap = np.abs(a - np.swapaxes(a, 0, 1)).max()
             raise BadInput(
@@ -208,6 +235,20 @@ class Cell(AbstractStationary, AbstractFlow):
 
     def _medium(self, condition) -> AbstractMedium:
         return medium(self.discretisation, self.coefficient(condition), self.d)
+
+    def _fits(self, a):
+        """Whether held ends have no mixed conductivities to deal with."""
+        if a.ndim == self.d or not (isinstance(self.discretisation, FiniteVolume) and self.discretisation.held):
+            return jnp.asarray(True)
+        mixed = 1.0 - jnp.eye(self.d).reshape((self.d, self.d) + (1,) * self.d)
+        return jnp.all(mixed * a == 0.0)
+
+    def _passing(self, tensor):
+        """A without its round-off along directions in which no flux passes."""
+        if self.passage is None:
+            return tensor
+        passage = jnp.asarray(self.passage)
+        return passage @ tensor @ passage
 
     def _iterate(self, problem, state, tolerance, asymmetric, base, shift):
         """Rounds of a Krylov method, each from the true residual: (χ, steps, relative residual)."""
@@ -268,6 +309,13 @@ class _CellSolver(Newton):
     def stage(self, fiber: Cell, state, condition, base, shift, tolerance):
         """Correctors of an implicit stage, (−div(a∇) + shift) χ_j = div(a e_j) + shift base_j, by the same method."""
         return fiber.balanced(fiber.coefficient(condition), state, tolerance, base, shift)
+
+
+def _passage(scheme: AbstractDiscretisation, sealed: np.ndarray | None) -> np.ndarray | None:
+    """The projection of `Cell` for pixels that never conduct; None where there are none, or where flux also passes corners."""
+    if sealed is None or not isinstance(scheme, FiniteVolume):
+        return None
+    return percolation(~sealed, held=scheme.held, lengths=scheme.lengths).projection
 
 
 def check_shape(shape, owner: str) -> tuple[int, ...]:
@@ -337,10 +385,11 @@ def check_positive(a: np.ndarray, points: np.ndarray, what: str, definite: bool)
     if not bad.any():
         found = [np.asarray(m) for m in minors(jnp.asarray(a), d)]
         bad = ~np.all([m > 0 if definite else m >= 0 for m in found], axis=0)
-        reason = "is negative" if a.ndim == d else "has a negative eigenvalue (of its symmetric part)"
+        kind = "definite" if definite else "semidefinite"
+        reason = "is negative" if a.ndim == d else f"is not positive {kind} (its symmetric part)"
         remedy = "Conductivities may not be negative."
         if definite and not np.any([m < 0 for m in found]):
-            reason = "is zero" if a.ndim == d else "is singular"
+            reason = "is zero" if a.ndim == d else reason
             remedy = "Spectral() needs a positive coefficient. FiniteVolume() allows phases that do not conduct."
     if bad.any():
         place = tuple(int(i) for i in np.argwhere(bad)[0])

@@ -25,7 +25,7 @@ def corrector_1d(discretisation: AbstractDiscretisation, a: Float[Array, " n"]) 
     if not isinstance(discretisation, Spectral):
         compliance = jnp.where(jnp.any(sealed), sealed.astype(a.dtype), compliance)
         slope = compliance / jnp.mean(compliance) - 1.0
-        chi = jnp.cumsum(jnp.concatenate([jnp.zeros(1), slope[:-1]])) / n
+        chi = jnp.cumsum(jnp.concatenate([jnp.zeros(1), slope[:-1]])) / discretisation.inverse_spacing((n,))[0]
         return chi - jnp.mean(chi)
     flux = 1.0 / mean
     if n % 2 == 0:
@@ -33,7 +33,7 @@ def corrector_1d(discretisation: AbstractDiscretisation, a: Float[Array, " n"]) 
         alternating = jnp.mean(signs * compliance)
         flux = (1.0 - signs * alternating / mean) / (mean - alternating**2 / mean)
     spectrum = jnp.fft.rfft(flux * compliance - 1.0)
-    kappa = 2 * np.pi * np.arange(n // 2 + 1)
+    kappa = 2 * np.pi * np.arange(n // 2 + 1) * (discretisation.inverse_spacing((n,))[0] / n)
     keep = (kappa > 0) & (2 * np.arange(n // 2 + 1) != n)
     chi = jnp.where(keep, spectrum / jnp.where(keep, 1j * kappa, 1.0), 0.0)
     return jnp.fft.irfft(chi, n=n)

@@ -1,6 +1,6 @@
 """Discrete gradients on the periodic cell [0, 1)^d, their adjoints, and the balance of fluxes.
 
-Fields have the shape (..., *shape) with d = len(shape); the cell has the lengths 1, so that the spacings are 1/shape.
+Fields have the shape (..., *shape) with d = len(shape); spacings are those of `inverse_spacing`, 1/shape in a unit cell.
 ⟨·⟩ is the mean over the cell. Every discretisation keeps ⟨∇v·q⟩ = −⟨v div q⟩ exactly.
 """
 
@@ -16,7 +16,17 @@ from jaxtyping import Array, Float
 
 
 class AbstractDiscretisation(eqx.Module):
-    """A gradient on the cell, its adjoint, and the Fourier symbol of −div(reference ∇) for a constant tensor."""
+    """A gradient on the cell, its adjoint, and the Fourier symbol of −div(reference ∇) for a constant tensor.
+
+    Args:
+        lengths: Of the cell along each axis; 1 along each where None. Only their ratios matter for A.
+    """
+
+    lengths: tuple[float, ...] | None = eqx.field(static=True, default=None, kw_only=True)
+
+    def inverse_spacing(self, shape: tuple[int, ...]) -> tuple[float, ...]:
+        """Points over length, for each axis of a grid."""
+        return tuple(shape) if self.lengths is None else tuple(n / length for n, length in zip(shape, self.lengths))
 
     @abc.abstractmethod
     def points(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -124,12 +134,12 @@ class Spectral(AbstractDiscretisation):
 
     def wavenumbers(self, shape):
         """iκ as real arrays κ for each axis, (*shape[:-1], shape[-1]//2 + 1) after broadcasting, and the mask of kept modes."""
-        kappa, kept = [], 1.0
+        kappa, kept, rates = [], 1.0, self.inverse_spacing(shape)
         for k, n in enumerate(shape):
             index = np.fft.fftfreq(n, 1.0 / n) if k < len(shape) - 1 else np.arange(n // 2 + 1.0)
             lost = 2 * np.abs(index) == n
             view = tuple(index.size if l == k else 1 for l in range(len(shape)))
-            kappa.append(jnp.asarray(2 * np.pi * np.where(lost, 0.0, index)).reshape(view))
+            kappa.append(jnp.asarray(2 * np.pi * np.where(lost, 0.0, index) * (rates[k] / n)).reshape(view))
             kept = kept * jnp.asarray((~lost).astype(float)).reshape(view)
         return kappa, kept
 
@@ -146,12 +156,12 @@ class Spectral(AbstractDiscretisation):
         return transform(jnp.fft.irfftn, kept * total, len(shape), s=shape)
 
     def symbol(self, shape, reference, diagonal):
-        kappa, kept = [], 1.0
+        kappa, kept, rates = [], 1.0, self.inverse_spacing(shape)
         for k, n in enumerate(shape):
             index = np.fft.fftfreq(n, 1.0 / n)
             lost = 2 * np.abs(index) == n
             view = tuple(n if l == k else 1 for l in range(len(shape)))
-            kappa.append(jnp.asarray(2 * np.pi * np.where(lost, 0.0, index)).reshape(view))
+            kappa.append(jnp.asarray(2 * np.pi * np.where(lost, 0.0, index) * (rates[k] / n)).reshape(view))
             kept = kept * jnp.asarray((~lost).astype(float)).reshape(view)
         total = sum(reference[k, k] * kappa[k] ** 2 for k in range(len(shape)))
         if not diagonal:
@@ -182,28 +192,28 @@ class FiniteElement(AbstractDiscretisation):
 
     def gradient(self, u):
         d = u.ndim
-        modes = element_modes(u, d)
+        modes, rates = element_modes(u, d), self.inverse_spacing(u.shape)
         rows = []
         for signs in itertools.product((-1.0, 1.0), repeat=d):
-            rows.append(jnp.stack([_at_gauss_point(modes, k, signs, u.shape) for k in range(d)]))
+            rows.append(jnp.stack([_at_gauss_point(modes, k, signs, rates) for k in range(d)]))
         return jnp.stack(rows)
 
     def divergence(self, flux):
         shape = flux.shape[2:]
         d = len(shape)
-        signs = np.array(list(itertools.product((-1.0, 1.0), repeat=d)))
+        signs, rates = np.array(list(itertools.product((-1.0, 1.0), repeat=d))), self.inverse_spacing(shape)
         stress = {}
         for subset in nonempty_subsets(d):
             total = 0.0
             for k in subset:
                 others = [l for l in subset if l != k]
-                weight = np.prod(signs[:, others], axis=1) * shape[k] / (len(signs) * 12 ** (len(others) / 2))
+                weight = np.prod(signs[:, others], axis=1) * rates[k] / (len(signs) * 12 ** (len(others) / 2))
                 total = total + jnp.tensordot(weight, flux[:, k], axes=1)
             stress[subset] = total
         return -element_adjoint(stress, d)
 
     def symbol(self, shape, reference, diagonal):
-        angle = half_angles(shape)
+        angle, rates = half_angles(shape), self.inverse_spacing(shape)
         d = len(shape)
 
         def term(pair, value):
@@ -211,11 +221,11 @@ class FiniteElement(AbstractDiscretisation):
                 value = value * (1.0 - (2.0 / 3.0) * angle[m][0] ** 2)
             return value
 
-        total = sum(reference[k, k] * term((k,), 4 * (shape[k] * angle[k][0]) ** 2) for k in range(d))
+        total = sum(reference[k, k] * term((k,), 4 * (rates[k] * angle[k][0]) ** 2) for k in range(d))
         if not diagonal:
             for k, l in itertools.combinations(range(d), 2):
                 both = angle[k][0] * angle[k][1] * angle[l][0] * angle[l][1]
-                total = total + reference[k, l] * term((k, l), 8 * shape[k] * shape[l] * both)
+                total = total + reference[k, l] * term((k, l), 8 * rates[k] * rates[l] * both)
         return total * jnp.ones(shape)
 
     def unseen(self, u, d):
@@ -229,20 +239,19 @@ class AbstractDifferences(AbstractDiscretisation):
         return _pixel_centres(shape)
 
     def gradient(self, u):
-        return jnp.stack([(jnp.roll(u, -1, k) - u) * u.shape[k] for k in range(u.ndim)])[None]
+        return jnp.stack([(jnp.roll(u, -1, k) - u) * n for k, n in enumerate(self.inverse_spacing(u.shape))])[None]
 
     def divergence(self, flux):
         q = flux[0]
-        shape = q.shape[1:]
-        return sum((q[k] - jnp.roll(q[k], 1, k)) * shape[k] for k in range(len(shape)))
+        return sum((q[k] - jnp.roll(q[k], 1, k)) * n for k, n in enumerate(self.inverse_spacing(q.shape[1:])))
 
     def symbol(self, shape, reference, diagonal):
-        angle = half_angles(shape)
+        angle, rates = half_angles(shape), self.inverse_spacing(shape)
         d = len(shape)
-        total = sum(reference[k, k] * 4 * (shape[k] * angle[k][0]) ** 2 for k in range(d))
+        total = sum(reference[k, k] * 4 * (rates[k] * angle[k][0]) ** 2 for k in range(d))
         if not diagonal:
             for k, l in itertools.combinations(range(d), 2):
-                both = 8 * shape[k] * shape[l] * angle[k][0] * angle[l][0]
+                both = 8 * rates[k] * rates[l] * angle[k][0] * angle[l][0]
                 total = total + reference[k, l] * both * self._mixed(angle[k], angle[l])
         return total * jnp.ones(shape)
 
@@ -325,11 +334,11 @@ def element_adjoint(stress: dict, d: int):
     return fields[()]
 
 
-def _at_gauss_point(modes, k, signs, shape):
+def _at_gauss_point(modes, k, signs, rates):
     total = 0.0
     for subset, field in modes.items():
         if k in subset:
             others = [l for l in subset if l != k]
             factor = math.prod(signs[l] for l in others) / 12 ** (len(others) / 2)
-            total = total + shape[k] * factor * field
+            total = total + rates[k] * factor * field
     return total

@@ -102,6 +102,7 @@ class Phases(eqx.Module):
         values: For each label a number, a (d, d) array, or a function of U that gives either; or an array (n,) or (n, d, d)
             whose row k belongs to label k; or a function of U that gives such an array.
         source: Name of the image for messages.
+        diagonal: Whether tensors have to be diagonal. Others are refused; where a function gives one, the value is NaN.
 
     Numbers and arrays are differentiable parameters: `table` has a row for each label that occurs, from the lowest to the
     highest. Zero is allowed, and so are tensors that conduct in some directions only.
@@ -114,8 +115,9 @@ class Phases(eqx.Module):
     labels: Int[Array, " n"]
     highest: int = eqx.field(static=True)
     known_symmetric: bool = eqx.field(static=True)
+    diagonal: bool = eqx.field(static=True)
 
-    def __init__(self, labels: np.ndarray, values: Any, source: str = "the label array"):
+    def __init__(self, labels: np.ndarray, values: Any, source: str = "the label array", diagonal: bool = False):
         found, index = numbered(labels)
         self.index, self.highest = jnp.asarray(index), int(found[-1])
         self.labels = jnp.asarray(found if callable(values) else found[:0])  # rows of a table that a function gives
@@ -134,6 +136,30 @@ class Phases(eqx.Module):
             self.rows, self.functions = (), ()
             self.table = _of_array(values, about)
         self.known_symmetric = not self.functions and _symmetric(self.table)
+        self.diagonal = diagonal
+        if diagonal:
+            self._refuse_mixed(source)
+
+    @property
+    def sealed(self) -> np.ndarray | None:
+        """Pixels whose value is known to be zero, booleans (*shape); None where none is."""
+        if self.rows is None or is_tracer(self.table):
+            return None
+        zero = ~np.any(np.asarray(self.table).reshape(len(self.table), -1), axis=1)
+        zero[list(self.rows)] = False
+        return zero[np.asarray(self.index)] if zero.any() else None
+
+    def _refuse_mixed(self, source: str) -> None:
+        """`BadInput` for tensors with entries off the diagonal."""
+        if self.table.ndim == 1 or is_tracer(self.table):
+            return
+        table = np.asarray(self.table)
+        mixed = np.any(table * (1.0 - np.eye(table.shape[-1])), axis=(1, 2))
+        if mixed.any():
+            raise BadInput(
+                f"{source}: mirrored borders and held ends need numbers or diagonal tensors; one is "
+                f"{table[int(np.argmax(mixed))].tolist()}. Take Borders.PERIODIC."
+            )
 
     def __call__(self, condition, z):
         """The value at the point z (d,), by the pixel that holds it."""
@@ -146,6 +172,9 @@ class Phases(eqx.Module):
         table = self._table(condition)
         if table.ndim == 1:
             return table[self.index]
+        if self.diagonal:
+            mixed = jnp.any(table * (1.0 - jnp.eye(self.index.ndim)) != 0.0, axis=(1, 2), keepdims=True)
+            table = jnp.where(mixed, jnp.nan, table)
         return jnp.moveaxis(table[self.index], (-2, -1), (0, 1))
 
     def _table(self, condition) -> Array:

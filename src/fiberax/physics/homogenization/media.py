@@ -19,7 +19,7 @@ def medium(discretisation: AbstractDiscretisation, a, d: int) -> AbstractMedium:
     if isinstance(discretisation, FiniteElement | FiniteDifference):
         return PixelMedium(discretisation, a, d)
     if isinstance(discretisation, FiniteVolume):
-        return HeldMedium(a, d) if discretisation.held else VolumeMedium(discretisation, a, d)
+        return (HeldMedium if discretisation.held else VolumeMedium)(discretisation, a, d)
     raise BadInput(
         f"no linear cell problem for the discretisation {discretisation!r}. Give Spectral, FiniteElement, FiniteVolume or "
         "FiniteDifference."

@@ -139,6 +139,10 @@ class PixelMedium(AbstractMedium):
     a: Float[Array, "..."]
     d: int = eqx.field(static=True)
 
+    @property
+    def _rates(self):
+        return self.discretisation.inverse_spacing(self.a.shape[-self.d :])
+
     def _strain(self, u):
         if isinstance(self.discretisation, FiniteElement):
             return element_modes(u, self.d)
@@ -152,15 +156,14 @@ class PixelMedium(AbstractMedium):
     def _macro_strain(self, chi):
         """Modes of χ_j + e_j·z for all j; chi (d, *shape)."""
         strain = self._strain(chi)
-        shape = self.a.shape[-self.d :]
         for k in range(self.d):
             unit = jnp.eye(self.d)[k].reshape((self.d,) + (1,) * self.d)
-            strain[(k,)] = strain[(k,)] + unit / shape[k]
+            strain[(k,)] = strain[(k,)] + unit / self._rates[k]
         return strain
 
     def _couplings(self):
         """Triples (row, column, coefficient) of the flux law on modes; the coefficient is a thunk of one array."""
-        shape = self.a.shape[-self.d :]
+        rates = self._rates
         isotropic = self.a.ndim == self.d
         modes = nonempty_subsets(self.d) if isinstance(self.discretisation, FiniteElement) else [(k,) for k in range(self.d)]
         table = {}
@@ -171,7 +174,7 @@ class PixelMedium(AbstractMedium):
                     if l in rest or (isotropic and l != k):
                         continue
                     column = tuple(sorted((*rest, l)))
-                    factor = shape[k] * shape[l] / 12 ** len(rest)
+                    factor = rates[k] * rates[l] / 12 ** len(rest)
                     table.setdefault((row, column), []).append((k, l, factor))
         return table, isotropic
 
@@ -215,8 +218,7 @@ class PixelMedium(AbstractMedium):
 
     def balance(self, chi):
         stress = self._law()(self._macro_strain(chi))
-        shape = self.a.shape[-self.d :]
-        flux = jnp.stack([jnp.mean(stress[(k,)], axis=axes(self.d)) / shape[k] for k in range(self.d)])
+        flux = jnp.stack([jnp.mean(stress[(k,)], axis=axes(self.d)) / n for k, n in enumerate(self._rates)])
         return -self._adjoint(stress), flux
 
 

@@ -21,7 +21,7 @@ class Percolation(NamedTuple):
     projection: np.ndarray
 
 
-def percolation(conducts: np.ndarray, held: bool = False) -> Percolation:
+def percolation(conducts: np.ndarray, held: bool = False, lengths: tuple[float, ...] | None = None) -> Percolation:
     """Find the clusters of conducting pixels or voxels (*shape) that lead through the cell.
 
     Neighbours share a face. On a periodic cell a cluster leads through where it meets its own image in another cell; the
@@ -31,6 +31,7 @@ def percolation(conducts: np.ndarray, held: bool = False) -> Percolation:
     Args:
         conducts: Booleans, one to three axes.
         held: Not periodic: both ends of each axis are held, one axis at a time.
+        lengths: Of the cell along each axis, where they differ.
 
     Returns:
         The `Percolation`.
@@ -47,7 +48,7 @@ def percolation(conducts: np.ndarray, held: bool = False) -> Percolation:
         projection = np.diag([float(len(c) > 0) for c in common])
     else:
         leading, vectors = _windings(ends, count, d)
-        projection = _span(vectors, d)
+        projection = _span(vectors, np.ones(d) if lengths is None else np.asarray(lengths))
     sizes = np.bincount(clusters.ravel(), minlength=count + 1)
     whole = int(conducts.sum())
     through = float(sizes[leading.astype(int)].sum()) / whole if whole else 0.0
@@ -88,11 +89,12 @@ def _windings(ends, count, d):
     return np.asarray(leading), vectors
 
 
-def _span(vectors, d) -> np.ndarray:
-    """Orthogonal projection on the span of whole vectors, (d, d)."""
+def _span(vectors, lengths) -> np.ndarray:
+    """Orthogonal projection (d, d) on the span of cell vectors, whole numbers of lengths."""
+    d = len(lengths)
     if not vectors:
         return np.zeros((d, d))
-    basis = np.unique(vectors, axis=0).astype(float)
+    basis = np.unique(vectors, axis=0) * lengths
     _, sizes, rows = np.linalg.svd(basis, full_matrices=False)
     rows = rows[sizes > 1e-9 * sizes[0]]
     projection = rows.T @ rows

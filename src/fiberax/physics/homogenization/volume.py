@@ -26,7 +26,7 @@ def in_series(a, b):
 
 
 def part_of(a, b):
-    """2a/(a + b): the slope over the mean slope in a half of conductivity b behind one of conductivity a; 1 where both are 0."""
+    """2a/(a + b), the slope in a half of conductivity b behind one of conductivity a, over the mean; 1 where both are 0."""
     none = a + b == 0
     return jnp.where(none, 1.0, 2.0 * a / jnp.where(none, 1.0, a + b))
 
@@ -42,6 +42,10 @@ class VolumeMedium(AbstractMedium):
     def _shape(self):
         return self.a.shape[-self.d :]
 
+    @property
+    def _rates(self):
+        return self.discretisation.inverse_spacing(self._shape)
+
     def _diagonal(self, k):
         return self.a if self.a.ndim == self.d else self.a[k, k]
 
@@ -50,13 +54,13 @@ class VolumeMedium(AbstractMedium):
 
     def _law(self):
         """The flux law, differences (d arrays) -> fluxes through faces (d arrays), over the spacings."""
-        d, shape = self.d, self._shape
+        d, rates = self.d, self._rates
         ahead = [jnp.roll(self._diagonal(k), -1, k - d) for k in range(d)]
-        through = [in_series(self._diagonal(k), ahead[k]) * shape[k] ** 2 for k in range(d)]
+        through = [in_series(self._diagonal(k), ahead[k]) * rates[k] ** 2 for k in range(d)]
         if not self._mixed():
             return lambda strain: [t * s for t, s in zip(through, strain)]
-        below = [0.5 * shape[k] * part_of(ahead[k], self._diagonal(k)) for k in range(d)]
-        above = [0.5 * shape[k] * part_of(self._diagonal(k), ahead[k]) for k in range(d)]
+        below = [0.5 * rates[k] * part_of(ahead[k], self._diagonal(k)) for k in range(d)]
+        above = [0.5 * rates[k] * part_of(self._diagonal(k), ahead[k]) for k in range(d)]
 
         def law(strain):
             slope = [below[k] * strain[k] + jnp.roll(above[k] * strain[k], 1, k - d) for k in range(d)]
@@ -99,9 +103,9 @@ class VolumeMedium(AbstractMedium):
         strain = self._strain(chi)
         for k in range(self.d):
             unit = jnp.eye(self.d)[k].reshape((self.d,) + (1,) * self.d)
-            strain[k] = strain[k] + unit / self._shape[k]
+            strain[k] = strain[k] + unit / self._rates[k]
         stress = self._law()(strain)
-        flux = jnp.stack([jnp.mean(s, axis=axes(self.d)) / n for s, n in zip(stress, self._shape)])
+        flux = jnp.stack([jnp.mean(s, axis=axes(self.d)) / n for s, n in zip(stress, self._rates)])
         return -self._adjoint(stress), flux
 
 
@@ -111,12 +115,17 @@ class HeldMedium(AbstractMedium):
     Faces inside are those of `VolumeMedium`, the last of each axis closed. An end lies half a spacing from its pixels.
     """
 
+    discretisation: FiniteVolume
     a: Float[Array, "..."]
     d: int = eqx.field(static=True)
 
     @property
     def _shape(self):
         return self.a.shape[-self.d :]
+
+    @property
+    def _rates(self):
+        return self.discretisation.inverse_spacing(self._shape)
 
     def _diagonal(self, k):
         return self.a if self.a.ndim == self.d else self.a[k, k]
@@ -125,11 +134,10 @@ class HeldMedium(AbstractMedium):
         """Conductivities of the faces inside, over the squared spacing, and of the half pixels at the two ends of each axis."""
         inside, ends = [], []
         for k in range(self.d):
-            n, a = self._shape[k], self._diagonal(k)
-            last = _layer(n, k, self.d, [n - 1])
-            inside.append(in_series(a, jnp.roll(a, -1, k - self.d)) * (1.0 - last) * n**2)
-            ends.append(2.0 * n**2 * a * _layer(n, k, self.d, [0]))
-            ends[-1] = (ends[-1], 2.0 * n**2 * a * last)
+            n, a, square = self._shape[k], self._diagonal(k), self._rates[k] ** 2
+            first, last = _layer(n, k, self.d, 0), _layer(n, k, self.d, n - 1)
+            inside.append(in_series(a, jnp.roll(a, -1, k - self.d)) * (1.0 - last) * square)
+            ends.append((2.0 * square * a * first, 2.0 * square * a * last))
         return inside, ends
 
     def _apply(self):
@@ -154,7 +162,7 @@ class HeldMedium(AbstractMedium):
             for k, n in enumerate(self._shape):
                 angle = 0.5 * np.pi * (np.arange(n) + (1.0 if k == j else 0.0)) / n
                 view = tuple(n if l == k else 1 for l in range(self.d))
-                symbol = symbol + mean[k] * jnp.asarray(4.0 * n**2 * np.sin(angle) ** 2).reshape(view)
+                symbol = symbol + mean[k] * jnp.asarray(4.0 * self._rates[k] ** 2 * np.sin(angle) ** 2).reshape(view)
             spectrum = r[j]
             for k in range(self.d):
                 spectrum = _transform(spectrum, k, k == j)
@@ -190,7 +198,7 @@ class HeldMedium(AbstractMedium):
     def balance(self, chi):
         inside, ends = self._faces()
         residual, mean = -self._apply()(chi), []
-        for j, n in enumerate(self._shape):
+        for j, n in enumerate(self._rates):
             lower, upper = ends[j]
             unit = 1.0 / n
             flux = inside[j] * unit
@@ -202,10 +210,10 @@ class HeldMedium(AbstractMedium):
         return residual, jnp.diag(jnp.stack(mean))
 
 
-def _layer(n, k, d, places):
-    """1 on the given layers of axis k, else 0, broadcast against the cell."""
+def _layer(n, k, d, place):
+    """1 on one layer of axis k, else 0, broadcast against the cell."""
     out = np.zeros(n)
-    out[places] = 1.0
+    out[place] = 1.0
     return jnp.asarray(out).reshape(tuple(n if l == k else 1 for l in range(d)))
 
 
