@@ -1,14 +1,13 @@
 """What the composite cases share: a cell from an image, with a conductivity of each phase that may grow with U."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fiberax.cases.homogenization.image_input import labels_of, values_of
-from fiberax.cases.homogenization.options import CONDUCTIVITY, LENGTH, SLOPE, TEMPERATURE, TIME, CompositeOptions
+from fiberax.cases.homogenization.options import CONDUCTIVITY, LENGTH, SLOPE, TEMPERATURE, TIME, CompositeOptions, Scheme
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
-from fiberax.physics.homogenization import Cell
+from fiberax.physics.homogenization import Borders, Cell, FiniteDifference, FiniteElement, FiniteVolume
+from fiberax.physics.homogenization.borders import bordered
 
 
 def composite(options: CompositeOptions, low: float, high: float) -> tuple[Cell, np.ndarray]:
@@ -19,7 +18,10 @@ def composite(options: CompositeOptions, low: float, high: float) -> tuple[Cell,
     """
     labels, source = labels_of(options.image_choice())
     values = values_of(options.phase_choice(), labels, source, low, high)
-    return Cell.from_image(labels, values, symmetric=True), labels
+    scheme = {Scheme.VOLUME: FiniteVolume, Scheme.ELEMENT: FiniteElement, Scheme.DIFFERENCE: FiniteDifference}[options.scheme]
+    borders = Borders(options.borders.value)
+    cell = Cell.from_image(labels, values, scheme(), borders=borders, symmetric=True)
+    return cell, bordered(labels, cell.discretisation, borders)[0]
 
 
 NAMES = Names(
@@ -40,21 +42,20 @@ def pictures(cell: Cell, labels: np.ndarray) -> Output:
     def microstate(state, condition):
         found = {"phases": labels.astype(np.int32)}
         for direction in range(min(cell.d, 2)):
-            found[f"$|e_{'xyz'[direction]} + \\nabla\\chi_{'xyz'[direction]}|$"] = _gradient(state[direction], direction)
+            rates = cell.discretisation.inverse_spacing(cell.shape)
+            found[f"$|e_{'xyz'[direction]} + \\nabla\\chi_{'xyz'[direction]}|$"] = _gradient(state[direction], direction, rates)
         return found
 
     return Output(microstate=microstate)
 
 
-def _gradient(corrector: np.ndarray, direction: int) -> np.ndarray:
-    """|e + ∇χ| at the pixels: how much the cell concentrates a unit gradient; central differences."""
+def _gradient(corrector: np.ndarray, direction: int, rates: tuple[float, ...]) -> np.ndarray:
+    """|e + ∇χ| at the pixels: how much the cell concentrates a unit gradient.
+
+    Central differences; `rates` are pixels over length, for each axis.
+    """
     total = 0.0
-    for axis, points in enumerate(corrector.shape):
-        slope = (np.roll(corrector, -1, axis) - np.roll(corrector, 1, axis)) * points / 2
+    for axis, rate in enumerate(rates):
+        slope = (np.roll(corrector, -1, axis) - np.roll(corrector, 1, axis)) * rate / 2
         total = total + (slope + (axis == direction)) ** 2
     return np.sqrt(total)
-
-
-def largest_conductivity(cell: Cell, *conditions: float) -> float:
-    """The largest a(U, z) at the given U: a bound on A for explicit time steps."""
-    return max(float(jnp.max(jax.jit(cell.coefficient)(jnp.asarray(c)))) for c in conditions)

@@ -1,11 +1,19 @@
-"""The table A(U), dA/dU of a cell (2.3), (2.4)."""
+"""The table A(U), dA/dU of a cell (2.3), (2.4), with tortuosity factors and what is connected."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from fiberax.cases.base import Table, listed
-from fiberax.cases.homogenization.options import TEMPERATURE, CompositeOptions
+import numpy as np
+
+from fiberax.cases.base import Summary, Table, listed
+from fiberax.cases.homogenization.options import TEMPERATURE, Border, CompositeOptions, Scheme
 from fiberax.cases.options import ABSENT, GIVEN, inherited, option, other_than, when
+from fiberax.io.plots.figure import Figure
+from fiberax.io.results import Quantity
+from fiberax.io.run import Results
+
+TORTUOSITY = Quantity("tortuosity", "1", "tortuosity factor")
 
 
 @listed("homogenize", "table of the effective conductivity A(U) and dA/dU of an image or a formula")
@@ -16,6 +24,8 @@ class Homogenize(CompositeOptions):
     image: Path | None = inherited(CompositeOptions, "image", applies=when(formula=ABSENT))
     conductivities: str = inherited(CompositeOptions, "conductivities", applies=when(formula=ABSENT))
     slopes: str = inherited(CompositeOptions, "slopes", applies=when(formula=ABSENT))
+    scheme: Scheme = inherited(CompositeOptions, "scheme", applies=when(formula=ABSENT))
+    borders: Border = inherited(CompositeOptions, "borders", applies=when(formula=ABSENT))
     formula: str | None = option(None, help="a(U, z) in place of an image, such as '2 + sin(2*pi*x)*cos(2*pi*y) + U/50'")
     dim: int = option(2, help="dimension of the cell of a formula", low=1, high=3, applies=when(formula=GIVEN))
     points: int = option(64, help="grid points along each side of the cell of a formula", low=2, applies=when(formula=GIVEN))
@@ -28,8 +38,6 @@ class Homogenize(CompositeOptions):
     def build(self) -> Table:
         """The rows to compute. Raises `BadInput` for an image, a formula or numbers that cannot be used."""
         import dataclasses
-
-        import numpy as np
 
         from fiberax.cases.homogenization.composite import NAMES, composite, pictures
         from fiberax.core.errors import BadInput
@@ -49,12 +57,89 @@ class Homogenize(CompositeOptions):
             conditions=conditions,
             tolerance=self.tolerance,
             batch=self.batch,
-            names=dataclasses.replace(NAMES, axis=TEMPERATURE),
+            names=dataclasses.replace(NAMES, axis=TEMPERATURE, quantities=NAMES.quantities | {"tortuosity": TORTUOSITY}),
             output=pictures(cell, labels),
+            derived=lambda values, arrays: {"tortuosity": tortuosity(cell, values, arrays["response"])},
+            summary=lambda values, arrays: summary(cell, values, arrays),
         )
+
+    def figures(self, results: Results) -> list[Figure]:
+        """The figures that any results have, and the tortuosity factors."""
+        return [*super().figures(results), Figure("tortuosity", lambda plt: _draw(plt, results))]
 
     def _cell_of_formula(self):
         from fiberax.cases.formula import formula
         from fiberax.physics.homogenization import Cell
 
         return Cell(formula(self.formula or "", self.dim), (self.points,) * self.dim)
+
+
+def tortuosity(cell: Any, values: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """⟨a⟩_jj / A_jj (rows, d): infinite where no flux passes.
+
+    With one phase that conducts, of conductivity D₀ and share ε, it is the tortuosity factor ε D₀ / D_eff.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from fiberax.physics.homogenization.medium import reference
+
+    mean = jax.lax.map(lambda U: jnp.diagonal(reference(cell.coefficient(U), cell.d)[0]), jnp.asarray(values))
+    diagonal = np.diagonal(np.asarray(response), axis1=1, axis2=2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(mean) / np.where(np.abs(diagonal) < 1e-14 * np.asarray(mean), 0.0, diagonal)
+
+
+def summary(cell: Any, values: np.ndarray, arrays: dict[str, np.ndarray]) -> Summary:
+    """Effective values in the first row, and which part of the cell conducts through."""
+    import jax.numpy as jnp
+
+    from fiberax.physics.homogenization import FiniteVolume, percolation
+
+    effective = np.asarray(arrays["response"])[0]
+    factors = np.asarray(arrays["tortuosity"])[0]
+    at = f"at U = {values[0]:g}"
+    lines = [f"effective conductivity along {_per_axis(np.diagonal(effective))} {at}; tortuosity factor {_per_axis(factors)}"]
+    content: dict[str, Any] = {"tortuosity": [None if np.isinf(f) else float(f) for f in factors]}
+    a = np.asarray(cell.coefficient(jnp.asarray(values[0])))
+    conducts = a > 0 if a.ndim == cell.d else np.any(a != 0, axis=(0, 1))
+    if not conducts.all():
+        scheme = cell.discretisation
+        held = isinstance(scheme, FiniteVolume) and scheme.held
+        found = percolation(conducts, held, scheme.lengths)
+        shut = [name for name, through in zip("xyz", found.axes) if not through]
+        passes = f"it does not percolate along {', '.join(shut)}: no flux passes" if shut else "it percolates along every axis"
+        connected = f"{100 * found.through:.4g} % of that in clusters that lead through"
+        lines.append(f"{100 * found.share:.4g} % of the cell conducts, {connected}; {passes}")
+        if shut and not isinstance(scheme, FiniteVolume):
+            lines.append("this scheme lets flux pass corners; --scheme volume does not")
+        content |= {"conducting share": found.share, "share of it that leads through": found.through}
+        content |= {"percolates": dict(zip("xyz", found.axes))}
+    return Summary(content, tuple(lines))
+
+
+def _per_axis(numbers: np.ndarray) -> str:
+    return ", ".join(f"{name}: {number:.6g}" for name, number in zip("xyz", numbers))
+
+
+def _draw(plt, results: Results) -> Any:
+    from fiberax.io.labels import words_of
+
+    table = results.table
+    if table is None or not table.schema.is_table or TORTUOSITY.name not in table.arrays:
+        return None
+    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    factors = np.asarray(table.arrays[TORTUOSITY.name])
+    for k, name in enumerate("xyz"[: factors.shape[1]]):
+        through = np.isfinite(factors[:, k])
+        label = f"along {name}" if through.any() else f"along {name}: no flux passes"
+        axes.plot(
+            table.values, np.where(through, factors[:, k], np.nan), color=f"C{k}", label=label, marker=_marker(table.values)
+        )
+    axes.set(xlabel=words_of(table.schema.axis), ylabel=words_of(TORTUOSITY))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def _marker(values: np.ndarray) -> str | None:
+    return "o" if len(values) == 1 else None

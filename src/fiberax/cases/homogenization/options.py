@@ -1,5 +1,6 @@
 """What the composite cases share: quantities with their units, and the options of the cell."""
 
+import enum
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,22 @@ CONDUCTIVITY = Quantity("A", "mm^2/s", "effective conductivity")
 SLOPE = Quantity("dA", "mm^2/(s K)", "dA/dU")
 TIME = Quantity("time", "s", "time")
 LENGTH = "mm"
+
+
+class Scheme(enum.Enum):
+    """How the cell of an image is discretised."""
+
+    VOLUME = "volume"
+    ELEMENT = "element"
+    DIFFERENCE = "difference"
+
+
+class Border(enum.Enum):
+    """What lies beyond the borders of an image; `fx.homogenization.Borders` says what each means."""
+
+    PERIODIC = "periodic"
+    MIRRORED = "mirrored"
+    HELD = "held"
 
 
 @dataclass(frozen=True)
@@ -71,6 +88,13 @@ class CompositeOptions(Case):
     )
     volume: bool = option(
         False, help="a last axis of 3 or 4 voxels is a direction in space, no colour", applies=when(image=GIVEN)
+    )
+
+    scheme: Scheme = option(
+        Scheme.VOLUME, help="finite volumes (flux through faces alone, below the truth), elements (above it) or differences"
+    )
+    borders: Border = option(
+        Border.PERIODIC, help="of the image: repeated, mirrored, or with the ends of each axis held and the other sides sealed"
     )
 
     def figures(self, results: Results) -> list[Figure]:

@@ -91,9 +91,7 @@ class Cell(AbstractStationary, AbstractFlow):
         self.shape = check_shape(shape, "Cell")
         self.discretisation = Spectral() if discretisation is None else discretisation
         if not isinstance(self.discretisation, AbstractDiscretisation):
-            raise BadInput(
-                f"Cell: discretisation={discretisation!r}. Give Spectral(), FiniteVolume() or FiniteElement()."
-            )
+            raise BadInput(f"Cell: discretisation={discretisation!r}. Give Spectral(), FiniteVolume() or FiniteElement().")
         self.declared, self.closed_form, self.max_steps = symmetric, closed_form, max_steps
         self.passage = None if passage is None else tuple(map(tuple, np.asarray(passage).tolist()))
 
