@@ -124,3 +124,69 @@ def test_failures_are_told():
         FluxCell(power_law, (0,))
     with pytest.raises(BadInput, match="Spectral"):
         FluxCell(power_law, (4,), "fem")
+
+
+def layered(z):
+    return 1.0 + 0.5 * jnp.sin(2 * PI * z[0])
+
+
+SIZE = jnp.linalg.norm  # its derivative at zero is NaN
+DEGENERATE = {  # the law, and dQ/dG at G = 0 along and across the layers
+    "cubic": (lambda U, g, z: layered(z) * (g @ g) * g, (0.0, 0.0)),
+    "root": (lambda U, g, z: layered(z) * SIZE(g) ** 0.5 * g, (0.0, 0.0)),
+    "Forchheimer": (lambda U, g, z: 2.0 * g / (1.0 + jnp.sqrt(1.0 + 4.0 * layered(z) * SIZE(g))), (1.0, 1.0)),
+    "saturation": (lambda U, g, z: layered(z) * g / (1.0 + SIZE(g)), (np.sqrt(0.75), 1.0)),
+    "kink": (lambda U, g, z: layered(z) * jnp.maximum(1.0, SIZE(g)) * g, (np.sqrt(0.75), 1.0)),
+}
+
+
+@pytest.mark.parametrize("discretisation", [Spectral(), FiniteElement()], ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_laws_without_a_derivative_at_zero(name, discretisation):
+    law, slope = DEGENERATE[name]
+    cell = FluxCell(law, (32, 4), discretisation)
+    found = fx.responses(cell, (jnp.zeros(2), jnp.array([[0.0, 0.0], [0.3, -0.2]])), tolerance=1e-10, tangent=True)
+    assert found.result.tolist() == [0, 0] and np.all(np.asarray(found.value[0]) == 0.0)
+    tangent = np.asarray(jax.tree.leaves(found.tangent)[1])
+    smooth = 2e-3 if isinstance(discretisation, FiniteElement) else 1e-9  # the exact value is of the continuous layers
+    np.testing.assert_allclose(tangent[0], np.diag(slope), rtol=smooth, atol=1e-5)
+    h = 1e-5
+    beside = [fx.response(cell, (0.0, jnp.array([0.3 + s * h, -0.2])), tolerance=1e-11).value for s in (1, -1)]
+    np.testing.assert_allclose(
+        tangent[1][:, 0], (np.asarray(beside[0]) - np.asarray(beside[1])) / (2 * h), rtol=1e-6, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("name", ["cubic", "root", "saturation"])
+def test_a_steady_state_from_a_constant_start(name):
+    """Uniform along the bar: U rises linearly whatever the law."""
+    grid = fx.grids.Box((0.0,), (1.0,), cells=(8,), periodic=False)
+    ends = (fx.homogenization.Dirichlet(0.0), fx.homogenization.Dirichlet(1.0))
+    macro = fx.homogenization.FluxDiffusion(grid, boundary=(ends,))
+    sol = fx.steady(fx.Bundle(macro, FluxCell(DEGENERATE[name][0], (8,))), fx.Quasistatic(1e-9), jnp.zeros(8))
+    np.testing.assert_allclose(sol.macro[-1], grid.centres[:, 0], atol=1e-7)
+
+
+class TestImages:
+    labels = (np.random.default_rng(3).random((8, 6)) < 0.4).astype(int)
+    tensor = jnp.array([[2.0, 0.4], [0.4, 0.7]])
+
+    @pytest.mark.parametrize("discretisation", [None, FiniteDifference()], ids=str)
+    def test_linear_laws_are_the_linear_cell(self, discretisation):
+        laws = {0: lambda U, g: (1.0 + U) * g, 1: lambda U, g: self.tensor @ g}
+        cell = FluxCell.from_image(self.labels, laws, discretisation, symmetric=True)
+        linear = Cell.from_image(self.labels, {0: 1.5, 1: self.tensor}, discretisation or FiniteElement())
+        G = jnp.array([0.7, -0.4])
+        found = fx.response(cell, (0.5, G), tolerance=1e-10)
+        np.testing.assert_allclose(found.value, fx.response(linear, 0.0, tolerance=1e-10).value @ G, rtol=1e-9)
+
+    def test_a_phase_that_does_not_conduct(self):
+        laws = {0: lambda U, g: (g @ g) * g, 1: lambda U, g: 0.0 * g}
+        cell = FluxCell.from_image(np.array([[0, 0, 1], [0, 0, 1]]), laws)
+        found = fx.response(cell, (0.0, jnp.array([0.5, 0.0])), tolerance=1e-9)
+        assert int(found.result) == 0
+        np.testing.assert_allclose(found.value, [0.125 * 2 / 3, 0.0], atol=1e-8)
+
+    def test_labels_without_a_law(self):
+        with pytest.raises(BadInput, match=r"no law for label 1\. Laws were given for \[0\]"):
+            FluxCell.from_image(self.labels, {0: lambda U, g: g})

@@ -21,18 +21,25 @@ from fiberax.core.solvers import Newton
 from fiberax.numerics.conjugate_gradients import ratio
 from fiberax.numerics.newton import backtrack
 from fiberax.numerics.result import Outcome, Result, outcome
+from fiberax.physics.homogenization.borders import with_spacing
 from fiberax.physics.homogenization.cell import check_shape
 from fiberax.physics.homogenization.discretisation import (
     AbstractDiscretisation,
+    FiniteDifference,
+    FiniteElement,
     Spectral,
     axes,
     fourier_filter,
 )
+from fiberax.physics.homogenization.images import numbered, read_labels
 from fiberax.physics.homogenization.krylov import bicgstab2, conjugate_gradients
 from fiberax.physics.homogenization.medium import System, inverse_symbol, krylov_symbol, real_system
 
 _ASYMMETRY = 1e-12
 _HALVINGS = 40
+_SAMPLE = 64
+_OFF = 1e-12  # gradient beside zero, in each of its components, at which derivatives at zero are taken
+_STIFFEST = 1e-12  # part of the mean tangent that keeps its inverse finite
 _DENSE = 8  # as for `Cell`
 
 
@@ -52,7 +59,8 @@ class FluxCell(AbstractFlow):
 
     The state χ has the shape (*shape), in units of U, with mean zero. The solve ends when √(⟨r, P r⟩ / ⟨q·ā⁻¹q⟩) ≤ tolerance,
     with r = div q, P the inverse of −div(ā∇) and ā the mean of the symmetric part of ∂q/∂g: the share of the flux that is out
-    of balance. Newton steps are halved until the residual falls.
+    of balance. Newton steps are halved until the residual falls. Laws of |g| may have no derivative at g = 0. Derivatives there
+    are taken 1e-12 beside zero, in each component: the derivative where there is one, and finite where there is none.
     """
 
     q: Callable[[Any, Array, Array], Array]
@@ -73,11 +81,48 @@ class FluxCell(AbstractFlow):
         self.q = q
         self.shape = check_shape(shape, "FluxCell")
         self.discretisation = Spectral() if discretisation is None else discretisation
-        if not isinstance(self.discretisation, AbstractDiscretisation):
+        if not isinstance(self.discretisation, Spectral | FiniteElement | FiniteDifference):
             raise BadInput(
                 f"FluxCell: discretisation={discretisation!r}. Give Spectral(), FiniteElement() or FiniteDifference()."
             )
         self.declared, self.max_steps = symmetric, max_steps
+
+    @classmethod
+    def from_image(
+        cls,
+        labels,
+        laws: dict[int, Callable[[Any, Array], Array]],
+        discretisation: AbstractDiscretisation | None = None,
+        *,
+        spacing: tuple[float, ...] | None = None,
+        symmetric: bool | None = None,
+        max_steps: int = 60,
+    ) -> "FluxCell":
+        """A cell whose pixels or voxels carry labels, with a flux law for each label.
+
+        Args:
+            labels: As for `Cell.from_image`.
+            laws: For each label a function q(U, g) of the gradient g (d,) that gives the flux (d,), `lambda U, g: k @ g` for a
+                tensor, `lambda U, g: 0.0 * g` for a phase that does not conduct.
+            discretisation: `FiniteElement()` by default.
+            spacing: As for `Cell.from_image`.
+            symmetric: As for `FluxCell`.
+            max_steps: As for `FluxCell`.
+
+        Raises:
+            BadInput: What `read_image` refuses, labels without a law.
+            MissingExtra: A picture without the extra `fiberax[image]`.
+        """
+        array, source = read_labels(labels)
+        found, index = numbered(array)
+        missing = [int(v) for v in found if int(v) not in laws]
+        if missing:
+            raise BadInput(
+                f"{source}: no law for label {missing[0]}. Laws were given for {sorted(laws)}; give one for each label."
+            )
+        scheme = with_spacing(FiniteElement() if discretisation is None else discretisation, array.shape, spacing)
+        law = PhaseLaws(jnp.asarray(index), tuple(laws[int(v)] for v in found))
+        return cls(law, array.shape, scheme, symmetric=symmetric, max_steps=max_steps)
 
     @property
     def known_symmetric(self) -> bool:
@@ -89,9 +134,12 @@ class FluxCell(AbstractFlow):
         return jnp.zeros(self.shape)
 
     def rate(self, state, condition):
-        """∇·q(U, G + ∇χ, z) − Πχ, with Π as in `Cell.rate`."""
+        """∇·q(U, G + ∇χ, z) − s Πχ, with Π as in `Cell.rate`, and s of the size of ∂q/∂g.
+
+        Without s linear solves would lose all digits where the law hardly conducts, as |g|²g does near zero.
+        """
         flux = self._flux(state, condition)
-        return self.discretisation.divergence(flux) - self.discretisation.unseen(state, len(self.shape))
+        return self.discretisation.divergence(flux) - self._size(condition) * self.discretisation.unseen(state, len(self.shape))
 
     def link(self, state, condition):
         """⟨q(U, G + ∇χ, z)⟩, (d,), at any χ."""
@@ -103,10 +151,19 @@ class FluxCell(AbstractFlow):
         return _FluxSolver(self.approximate_inverse, symmetric=self.known_symmetric, dense_limit=_DENSE)
 
     def approximate_inverse(self, residual, condition, shift):
-        """(∇·ā∇ − Π − shift)⁻¹ residual, with ā the mean tangent of the law at the homogeneous gradient G."""
-        mean = _reference(self._tangent(jnp.zeros(self.shape), condition))
-        inverse = inverse_symbol(self.discretisation, mean, self.shape, len(self.shape) == 1, shift)
-        return -fourier_filter(residual[None], inverse)[0]
+        """(∇·ā∇ − s Π − shift)⁻¹ residual, with ā the mean tangent of the law at the homogeneous gradient G."""
+        mean, size = _reference(self._tangent(jnp.zeros(self.shape), condition)), self._size(condition)
+        inverse = inverse_symbol(self.discretisation, mean / size, self.shape, len(self.shape) == 1, shift / size)
+        return -fourier_filter(residual[None], inverse)[0] / size
+
+    def _size(self, condition):
+        """The largest mean diagonal entry of ∂q/∂g at the homogeneous gradient G, over at most `_SAMPLE` pixels; else 1."""
+        points = self.discretisation.points(self.shape).reshape(-1, len(self.shape))
+        z = jnp.asarray(points[:: -(-len(points) // _SAMPLE)])
+        slope = jax.jacfwd(self.q, argnums=1)
+        traces = jax.vmap(lambda z: jnp.trace(slope(condition[0], _off_zero(condition[1]), z)))(z)
+        size = jax.lax.stop_gradient(jnp.max(traces)) / len(self.shape)
+        return jnp.where(size > 0.0, size, 1.0)
 
     def balanced(self, state, condition, tolerance) -> tuple[Array, Outcome]:
         """Damped Newton from `state`, each linear problem by a Krylov method with the Fourier preconditioner."""
@@ -150,7 +207,7 @@ class FluxCell(AbstractFlow):
         return jnp.moveaxis(values, 1, -1).reshape(g.shape[0], *values.shape[2:], *self.shape)
 
     def _flux(self, state, condition):
-        flux = self._pointwise(self.q, state, condition)
+        flux = self._pointwise(lambda U, g, z: _law(self.q, U, g, z), state, condition)
         if flux.shape[1 : -len(self.shape)] != (len(self.shape),):
             raise BadInput(
                 f"FluxCell: q(U, g, z) has the shape {flux.shape[1 : -len(self.shape)]}. A flux ({len(self.shape)},) is needed."
@@ -159,7 +216,7 @@ class FluxCell(AbstractFlow):
 
     def _tangent(self, state, condition):
         """∂q_i/∂g_j at the quadrature points, (q, d, d, *shape)."""
-        return self._pointwise(jax.jacfwd(self.q, argnums=1), state, condition)
+        return self._pointwise(lambda U, g, z: jax.jacfwd(self.q, argnums=1)(U, _off_zero(g), z), state, condition)
 
     def _problem(self, state, condition) -> "_Linear":
         tangent = self._tangent(state, condition)
@@ -219,6 +276,18 @@ class FluxCell(AbstractFlow):
         return jnp.sqrt(ratio(lost, whole))
 
 
+class PhaseLaws(eqx.Module):
+    """The flux law q(U, g, z) of an image: the laws q(U, g) of its phases, and the phase (*shape) of each pixel."""
+
+    index: Int[Array, " *shape"]
+    laws: tuple[Callable[[Any, Array], Array], ...]
+
+    def __call__(self, condition, g, z):
+        place = jnp.clip(jnp.floor(z * jnp.asarray(self.index.shape)).astype(int), 0, jnp.asarray(self.index.shape) - 1)
+        branches = [lambda g, law=law: jnp.asarray(law(condition, g), dtype=float) for law in self.laws]
+        return jax.lax.switch(self.index[tuple(place)], branches, g)
+
+
 class _FluxSolver(Newton):
     """Newton's method whose linear problems are solved by Krylov methods with the Fourier preconditioner."""
 
@@ -240,6 +309,27 @@ class _Linear(NamedTuple):
 
 
 def _reference(tangent):
-    """Mean of the symmetric part of a tangent (q, d, d, *shape), (d, d)."""
+    """Mean of the symmetric part of a tangent (q, d, d, *shape), (d, d); the unit tensor where nothing conducts."""
     mean = jnp.mean(tangent, axis=(0, *range(3, tangent.ndim)))
-    return 0.5 * (mean + mean.T)
+    mean = 0.5 * (mean + mean.T)
+    size = jnp.trace(mean)
+    return jnp.where(size > 0.0, mean + _STIFFEST * size * jnp.eye(len(mean)), jnp.eye(len(mean)))
+
+
+def _off_zero(g):
+    """G, moved by `_OFF` where it is exactly zero: laws in |g| have no derivative there that could be computed."""
+    return g + jnp.where(jnp.all(g == 0.0), _OFF, 0.0)
+
+
+@eqx.filter_custom_jvp
+def _law(q, U, g, z):
+    """q(U, g, z), differentiated at `_off_zero(g)`."""
+    return jnp.asarray(q(U, g, z), dtype=float)
+
+
+@_law.def_jvp
+def _differentiate(primals, tangents):
+    q, U, g, z = primals
+    beside = lambda q, U, g, z: jnp.asarray(q(U, g, z), dtype=float)
+    slope = eqx.filter_jvp(beside, (q, U, _off_zero(g), z), tangents)[1]
+    return _law(q, U, g, z), slope
