@@ -70,7 +70,7 @@ class AbstractMacro(eqx.Module):
         """
 
     def prescribed(self, t: Float[Array, ""], macro: Macro) -> Macro:
-        """The macrostate with those entries set that are prescribed at time `t`, such as given values at nodes; default: itself.
+        """The macrostate with what is prescribed at time `t` set, such as given values at nodes; by default itself.
 
         Their rate is zero. Runs set them at the start, in every stage and at the end of every step; `steady` at its `t`.
         """

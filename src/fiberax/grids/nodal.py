@@ -83,7 +83,9 @@ class NodalSpace(eqx.Module):
 
     def positions(self) -> np.ndarray:
         """Positions of the sites, (sites, dim)."""
-        return np.einsum("qk,eki->eqi", np.asarray(self.shape), self.mesh.points[self.mesh.cells]).reshape(-1, self.mesh.dim)
+        table = elements.table(self.mesh.kind, self.mesh.order)  # fields of this module may be traced
+        places = np.einsum("qk,eki->eqi", table.values, self.mesh.points[self.mesh.cells])
+        return places.reshape(-1, self.mesh.dim)
 
     def nodal(self, value: Any, shape: tuple[int, ...], what: str) -> Float[Array, "nodes ..."]:
         """A field (nodes, *shape) from an array, a number or a function of x; None is zero. Raises `BadInput` (`what`)."""
