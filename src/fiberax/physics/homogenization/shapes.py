@@ -16,6 +16,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from fiberax.core.errors import BadInput, Mismatch
@@ -82,7 +83,7 @@ class AbstractMeshDiffusion(AbstractMacro):
         return self.space.mesh
 
     @abc.abstractmethod
-    def flux(self, macro: Float[Array, " nodes"], response: Any) -> Float[Array, "sites dim"]:
+    def flux(self, macro: Float[ArrayLike, " nodes"], response: Any) -> Float[Array, "sites dim"]:
         """A∇U or Q at the sites: minus the physical flux.
 
         Args:
@@ -148,7 +149,7 @@ class AbstractMeshDiffusion(AbstractMacro):
         """
         return self.prescribed(jnp.asarray(t, float), self.space.nodal(value, (), f"{type(self).__name__}.start: the value"))
 
-    def inflow(self, macro: Float[Array, " nodes"], response: Any, name: str, t: float = 0.0) -> Float[Array, ""]:
+    def inflow(self, macro: Float[ArrayLike, " nodes"], response: Any, name: str, t: float = 0.0) -> Float[Array, ""]:
         """What flows into the body per unit of time through a boundary with a given value that does not change in time.
 
         Args:
@@ -164,9 +165,9 @@ class AbstractMeshDiffusion(AbstractMacro):
             BadInput: The mesh has no such boundary.
         """
         nodes = np.unique(self.mesh.unknowns[self.mesh.nodes(name)])
-        return -jnp.sum(self._balance(jnp.asarray(t, float), jnp.asarray(macro), response)[nodes])
+        return -jnp.sum(self._balance(t, jnp.asarray(macro), jnp.asarray(response))[nodes])
 
-    def average(self, field: Float[Array, "sites *shape"]) -> Float[Array, "*shape"]:
+    def average(self, field: Float[ArrayLike, "sites *shape"]) -> Float[Array, "*shape"]:
         """Mean over the volume of a field given at the sites."""
         return self.space.average(jnp.asarray(field))
 
