@@ -252,10 +252,14 @@ def test_periodic_cells_are_solved_up_to_a_constant():
 
 
 def test_derivatives_pass_through_steady_states_and_steps():
-    mesh = fx.grids.quads(cells=(2, 2))
+    sides = {"left": Dirichlet(1.0), "top": Robin(1.0, 1.0)}
+    template = MeshDiffusion(fx.grids.quads(cells=(2, 2)), source=1.0, boundary=sides)
 
     def model(value):
-        return MeshDiffusion(mesh, source=value**2, boundary={"left": Dirichlet(value), "top": Robin(value, 1.0)})
+        changed = (value**2, jnp.full(3, value), value)
+        return eqx.tree_at(
+            lambda m: (m.source.value, m.supports[0].value, m.inflows[0].condition.coefficient), template, changed
+        )
 
     def rest(value):
         return jnp.sum(fx.steady(fx.Bundle(model(value), FIBER), fx.Quasistatic(), jnp.ones(9)).macro ** 2)
