@@ -229,7 +229,7 @@ class Elasticity(AbstractInertial):
         Raises:
             BadInput: The mesh has no such boundary.
         """
-        forces = self.space.forces(response) - self._applied(jnp.asarray(t, self.mass.dtype))
+        forces = self.space.forces(jnp.asarray(response)) - self._applied(jnp.asarray(t, self.mass.dtype))
         return jnp.sum(forces[np.unique(self.mesh.unknowns[self.mesh.nodes(name)])], axis=0)
 
     def average(self, field: Float[ArrayLike, "sites *shape"]) -> Float[Array, "*shape"]:
