@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from fiberax.core.errors import BadInput
@@ -47,15 +48,15 @@ class NodalSpace(eqx.Module):
         """Number of nodes with unknowns of their own."""
         return len(self.mesh.representatives)
 
-    def gradient(self, field: Float[Array, "nodes c"]) -> Float[Array, "cells points c dim"]:
+    def gradient(self, field: Float[ArrayLike, "nodes c"]) -> Float[Array, "cells points c dim"]:
         """Gradients at the sites, component of the field first."""
         return jnp.einsum("eki,eqkj->eqij", field[self.cells], self.gradients)
 
-    def values(self, field: Float[Array, "nodes c"]) -> Float[Array, "cells points c"]:
+    def values(self, field: Float[ArrayLike, "nodes c"]) -> Float[Array, "cells points c"]:
         """Values at the sites."""
         return jnp.einsum("qk,eki->eqi", self.shape, field[self.cells])
 
-    def forces(self, flux: Float[Array, "sites c dim"]) -> Float[Array, "nodes c"]:
+    def forces(self, flux: Float[ArrayLike, "sites c dim"]) -> Float[Array, "nodes c"]:
         """∫ flux : ∇φ for the shape function φ of every node."""
         flux = flux.reshape(*self.weights.shape, *flux.shape[1:]) * self.weights[..., None, None]
         return self.collect(jnp.einsum("eqij,eqkj->eki", flux, self.gradients))
@@ -70,7 +71,7 @@ class NodalSpace(eqx.Module):
         flat = jnp.concatenate([parts.reshape(-1, parts.shape[-1]), jnp.zeros((1, parts.shape[-1]), parts.dtype)])
         return jnp.sum(flat[self.slots], axis=1)
 
-    def stiffness(self, tangent: Float[Array, "sites c dim c dim"]) -> Float[Array, "cells kc kc"]:
+    def stiffness(self, tangent: Float[ArrayLike, "sites c dim c dim"]) -> Float[Array, "cells kc kc"]:
         """For each cell the derivative of `forces` of a flux whose derivative by the gradient is `tangent`."""
         size = self.cells.shape[1] * tangent.shape[1]
         tangent = tangent.reshape(*self.weights.shape, *tangent.shape[1:]) * self.weights[..., None, None, None, None]
