@@ -50,14 +50,15 @@ class NodalSpace(eqx.Module):
 
     def gradient(self, field: Float[ArrayLike, "nodes c"]) -> Float[Array, "cells points c dim"]:
         """Gradients at the sites, component of the field first."""
-        return jnp.einsum("eki,eqkj->eqij", field[self.cells], self.gradients)
+        return jnp.einsum("eki,eqkj->eqij", jnp.asarray(field)[self.cells], self.gradients)
 
     def values(self, field: Float[ArrayLike, "nodes c"]) -> Float[Array, "cells points c"]:
         """Values at the sites."""
-        return jnp.einsum("qk,eki->eqi", self.shape, field[self.cells])
+        return jnp.einsum("qk,eki->eqi", self.shape, jnp.asarray(field)[self.cells])
 
     def forces(self, flux: Float[ArrayLike, "sites c dim"]) -> Float[Array, "nodes c"]:
         """∫ flux : ∇φ for the shape function φ of every node."""
+        flux = jnp.asarray(flux)
         flux = flux.reshape(*self.weights.shape, *flux.shape[1:]) * self.weights[..., None, None]
         return self.collect(jnp.einsum("eqij,eqkj->eki", flux, self.gradients))
 
@@ -73,6 +74,7 @@ class NodalSpace(eqx.Module):
 
     def stiffness(self, tangent: Float[ArrayLike, "sites c dim c dim"]) -> Float[Array, "cells kc kc"]:
         """For each cell the derivative of `forces` of a flux whose derivative by the gradient is `tangent`."""
+        tangent = jnp.asarray(tangent)
         size = self.cells.shape[1] * tangent.shape[1]
         tangent = tangent.reshape(*self.weights.shape, *tangent.shape[1:]) * self.weights[..., None, None, None, None]
         half = jnp.einsum("eqijkl,eqbl->eqijbk", tangent, self.gradients)
