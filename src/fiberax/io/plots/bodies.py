@@ -14,6 +14,10 @@ from fiberax.io.results import Quantity, Table, Variable
 # Corners and middle nodes of a cell's outline, in order around it; intervals and solids have none.
 _OUTLINES = {("triangle", 1): (0, 1, 2), ("triangle", 2): (0, 3, 1, 4, 2, 5), ("quad", 1): (0, 1, 2, 3)}
 _OUTLINES["quad", 2] = (0, 4, 1, 5, 2, 6, 3, 7)
+# Triangles between the nodes of a plane cell.
+_TRIANGLES = {("triangle", 1): ((0, 1, 2),), ("triangle", 2): ((0, 3, 5), (3, 1, 4), (5, 4, 2), (3, 4, 5))}
+_TRIANGLES["quad", 1] = ((0, 1, 2), (0, 2, 3))
+_TRIANGLES["quad", 2] = tuple((a, b, 8) for a, b in zip((0, 4, 1, 5, 2, 6, 3, 7), (4, 1, 5, 2, 6, 3, 7, 0), strict=True))
 _MAPS = {"mises": "viridis", "energy": "inferno"}
 _MARGINS = "cividis"  # colours of margins, which must stay positive
 
@@ -48,15 +52,21 @@ def draw_nodal(plt, table: Table, variable: Variable, body: Body) -> Any:
     points = body.mesh.points
     if body.mesh.dim == 1:
         return _draw_line(plt, table, variable, body, chosen)
-    means = values[chosen][:, body.mesh.unknowns][:, body.mesh.cells].mean(axis=2)
+    shown = values[chosen][:, body.mesh.unknowns]
+    limits = np.nanmin(shown), np.nanmax(shown)
     low, high = points.min(axis=0)[:2], points.max(axis=0)[:2]
     width = 3.7
     height = min(max(width * (high[1] - low[1]) / (high[0] - low[0]), 1.6), 5.0) + 0.5
     figure, axes = plt.subplots(
         1, len(chosen), figsize=(width * len(chosen) + 1.0, height), layout="constrained", squeeze=False
     )
-    for panel, k, shown in zip(axes[0], chosen, means, strict=True):
-        painted = _paint(panel, body, points, shown, (np.nanmin(means), np.nanmax(means)), "inferno")
+    for panel, k, nodal in zip(axes[0], chosen, shown, strict=True):
+        if body.mesh.dim == 2:
+            triangles = body.mesh.cells[:, np.array(_TRIANGLES[body.mesh.kind, body.mesh.order])].reshape(-1, 3)
+            painted = panel.tripcolor(*points.T, triangles, nodal, shading="gouraud", cmap="inferno", rasterized=True)
+            painted.set_clim(*limits)
+        else:
+            painted = _paint(panel, body, points, nodal[body.mesh.cells].mean(axis=1), limits, "inferno")
         _frame(panel, low, high, body.unit, first=k == chosen[0], last=True)
         if len(values) > 1:
             panel.set_title(value_words(table.schema.axis, table.values[k]))
