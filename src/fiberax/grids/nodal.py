@@ -22,10 +22,14 @@ from fiberax.numerics.sparse import Pattern, dissection
 
 
 class NodalSpace(eqx.Module):
-    """Elements of a mesh with their quadrature.
+    """Elements of a mesh with their quadrature, for macro models on meshes.
+
+    More than five public methods: one for each integral.
 
     Args:
         mesh: The mesh; nodes that are the same by periodicity are one row of a field, see `mesh.unknowns`.
+
+    `cells` (cells, k) are the rows of a field at the nodes of every cell, `weights` (cells, points) the volumes of the sites.
     """
 
     mesh: Mesh = eqx.field(static=True)
@@ -48,32 +52,76 @@ class NodalSpace(eqx.Module):
         """Number of nodes with unknowns of their own."""
         return len(self.mesh.representatives)
 
-    def gradient(self, field: Float[ArrayLike, "nodes c"]) -> Float[Array, "cells points c dim"]:
-        """Gradients at the sites, component of the field first."""
-        return jnp.einsum("eki,eqkj->eqij", jnp.asarray(field)[self.cells], self.gradients)
+    def gradient(self, field: Float[ArrayLike, "nodes c"]) -> Float[Array, "sites c dim"]:
+        """Gradients at the sites.
 
-    def values(self, field: Float[ArrayLike, "nodes c"]) -> Float[Array, "cells points c"]:
-        """Values at the sites."""
-        return jnp.einsum("qk,eki->eqi", self.shape, jnp.asarray(field)[self.cells])
+        Args:
+            field: Values at the nodes.
+
+        Returns:
+            The gradients, component of the field first.
+        """
+        found = jnp.einsum("eki,eqkj->eqij", jnp.asarray(field)[self.cells], self.gradients)
+        return found.reshape(-1, *found.shape[2:])
+
+    def values(self, field: Float[ArrayLike, "nodes c"]) -> Float[Array, "sites c"]:
+        """Values at the sites.
+
+        Args:
+            field: Values at the nodes.
+
+        Returns:
+            The values.
+        """
+        found = jnp.einsum("qk,eki->eqi", self.shape, jnp.asarray(field)[self.cells])
+        return found.reshape(-1, found.shape[2])
 
     def forces(self, flux: Float[ArrayLike, "sites c dim"]) -> Float[Array, "nodes c"]:
-        """∫ flux : ∇φ for the shape function φ of every node."""
+        """Integrals of a flux against the gradients of the shape functions φ.
+
+        Args:
+            flux: At the sites, component of the field first.
+
+        Returns:
+            ∫ flux : ∇φ for every node.
+        """
         flux = jnp.asarray(flux)
         flux = flux.reshape(*self.weights.shape, *flux.shape[1:]) * self.weights[..., None, None]
         return self.collect(jnp.einsum("eqij,eqkj->eki", flux, self.gradients))
 
     def loads(self, density: Float[Array, "sites c"]) -> Float[Array, "nodes c"]:
-        """∫ density φ for the shape function φ of every node."""
+        """Integrals of a density against the shape functions φ.
+
+        Args:
+            density: At the sites.
+
+        Returns:
+            ∫ density φ for every node.
+        """
         density = density.reshape(*self.weights.shape, -1) * self.weights[..., None]
         return self.collect(jnp.einsum("eqi,qk->eki", density, self.shape))
 
     def collect(self, parts: Float[Array, "cells k c"]) -> Float[Array, "nodes c"]:
-        """Sums over cells at each node, as a gather."""
+        """Sums at each node over the cells around it, as a gather.
+
+        Args:
+            parts: For every cell a row for each of its nodes.
+
+        Returns:
+            The sums.
+        """
         flat = jnp.concatenate([parts.reshape(-1, parts.shape[-1]), jnp.zeros((1, parts.shape[-1]), parts.dtype)])
         return jnp.sum(flat[self.slots], axis=1)
 
     def stiffness(self, tangent: Float[ArrayLike, "sites c dim c dim"]) -> Float[Array, "cells kc kc"]:
-        """For each cell the derivative of `forces` of a flux whose derivative by the gradient is `tangent`."""
+        """The derivative of `forces` by the field, for a flux that depends on its gradient.
+
+        Args:
+            tangent: Derivative of the flux by the gradient at the sites.
+
+        Returns:
+            One block for each cell; a row for each node and component.
+        """
         tangent = jnp.asarray(tangent)
         size = self.cells.shape[1] * tangent.shape[1]
         tangent = tangent.reshape(*self.weights.shape, *tangent.shape[1:]) * self.weights[..., None, None, None, None]
@@ -81,7 +129,14 @@ class NodalSpace(eqx.Module):
         return jnp.einsum("eqaj,eqijbk->eaibk", self.gradients, half).reshape(-1, size, size)
 
     def average(self, field: Float[Array, "sites *shape"]) -> Float[Array, "*shape"]:
-        """Mean over the volume of a field given at the sites."""
+        """Mean over the volume.
+
+        Args:
+            field: Values at the sites.
+
+        Returns:
+            The mean.
+        """
         return jnp.tensordot(self.weights.ravel() / jnp.sum(self.weights), field, axes=1)
 
     def positions(self) -> np.ndarray:
@@ -91,7 +146,19 @@ class NodalSpace(eqx.Module):
         return places.reshape(-1, self.mesh.dim)
 
     def nodal(self, value: Any, shape: tuple[int, ...], what: str) -> Float[Array, "nodes ..."]:
-        """A field (nodes, *shape) from an array, a number or a function of x; None is zero. Raises `BadInput` (`what`)."""
+        """A field at the nodes.
+
+        Args:
+            value: An array (nodes, *shape), a number where `shape` is empty, or a function of x (dim,); None is zero.
+            shape: Shape of the field at one node.
+            what: Name for messages.
+
+        Returns:
+            The field (nodes, *shape).
+
+        Raises:
+            BadInput: Another shape.
+        """
         full = (self.count, *shape)
         if value is None:
             return jnp.zeros(full)
@@ -104,11 +171,20 @@ class NodalSpace(eqx.Module):
             raise BadInput(f"{what} must have the shape {full}; it has {jnp.shape(value)}.")
         return jnp.asarray(value, float)
 
-    def lumped(self, density: Any, owner: str) -> np.ndarray:
-        """∫ density φ in the diagonal form (nodes,): row sums for order 1, scaled diagonals for order 2.
+    def lumped(self, density: Any = 1.0, owner: str = "lumped") -> np.ndarray:
+        """The lumped mass: row sums for order 1, scaled diagonals for order 2, all positive.
 
-        The diagonals of order 2 are those of Hinton, Rock and Zienkiewicz (Earthq. Eng. Struct. Dyn. 4, 1976): all positive.
-        `density`: a positive number, one for each cell (cells,), or a function of x. Raises `BadInput`.
+        Those of order 2 are by Hinton, Rock and Zienkiewicz (Earthq. Eng. Struct. Dyn. 4, 1976).
+
+        Args:
+            density: A positive number, one for each cell (cells,), or a function of x (dim,).
+            owner: Name for messages.
+
+        Returns:
+            ∫ density φ for every node in diagonal form, (nodes,).
+
+        Raises:
+            BadInput: A density that does not fit.
         """
         mesh = self.mesh
         table = elements.table(mesh.kind, mesh.order, 2 * mesh.order if mesh.order == 2 else None)
@@ -126,8 +202,13 @@ class NodalSpace(eqx.Module):
     def pattern(self, held: np.ndarray, modes: np.ndarray, further: np.ndarray | None = None) -> Pattern:
         """The sparse system of the unknowns that are not held, for the blocks of all cells.
 
-        `held` (nodes, c): what is left out. `modes` (nodes · c, m): what the matrix nearly annihilates, for multigrid.
-        `further`: nodes (blocks, k) of more blocks, such as those of sides; −1 where they have fewer nodes than cells.
+        Args:
+            held: What is left out, (nodes, c).
+            modes: What the matrix nearly annihilates, for multigrid, (nodes · c, m).
+            further: Nodes (blocks, k) of more blocks, such as those of sides; −1 where they have fewer nodes than cells.
+
+        Returns:
+            Places of the entries of all blocks.
         """
         cells, (count, c) = self.mesh.unknowns[self.mesh.cells], held.shape
         number = np.full(count * c + c, -1)  # the last rows are those of the node −1, which is none

@@ -172,10 +172,10 @@ class AbstractMeshDiffusion(AbstractMacro):
         return self.space.average(jnp.asarray(field))
 
     def _at_sites(self, macro) -> Float[Array, " sites"]:
-        return self.space.values(macro[:, None]).ravel()
+        return self.space.values(macro[:, None])[:, 0]
 
     def _gradient(self, macro) -> Float[Array, "sites dim"]:
-        return self.space.gradient(macro[:, None]).reshape(-1, self.mesh.dim)
+        return self.space.gradient(macro[:, None])[:, 0]
 
     def _balance(self, t, macro, response) -> Float[Array, " nodes"]:
         """What flows to every node per unit of time."""

@@ -113,7 +113,7 @@ class Elasticity(AbstractInertial):
         return self.space.weights
 
     def conditions(self, macro):
-        return self.space.gradient(macro.position).reshape(-1, self.mesh.dim, self.mesh.dim)
+        return self.space.gradient(macro.position)
 
     def acceleration(self, t, macro, response):
         t = jnp.asarray(t, self.mass.dtype)
