@@ -335,3 +335,20 @@ def test_other_refusals(unchecked):
         fx.Bundle(MeshDiffusion(mesh), fx.FlowFiber(lambda s, U: U - s, lambda U: jnp.zeros(()), lambda s, U: jnp.ones(3)))
     with pytest.raises(BadInput, match=r"start: the value must have the shape \(9,\)"):
         MeshDiffusion(mesh).start(np.ones(4))
+
+
+def test_multigrid_and_imported_meshes_give_the_same():
+    """A mesh of scikit-fem with its names, once with each solver; the Jacobian is not symmetric, so multigrid hands over."""
+    pytest.importorskip("pyamg")
+    import skfem
+
+    theirs = skfem.MeshTri.init_tensor(np.linspace(0, 1, 6), np.linspace(0, 1, 6)).with_boundaries(
+        {"west": lambda x: x[0] == 0.0, "east": lambda x: x[0] == 1.0}
+    )
+    mesh, found = fx.grids.from_skfem(theirs), []
+    for solver in (None, fx.solids.Multigrid()):
+        macro = MeshDiffusion(mesh, boundary={"west": Dirichlet(0.0), "east": Dirichlet(1.0)}, solver=solver)
+        found.append(steady(macro, lambda U: 1.0 + 0.01 * U, 0.5))
+    np.testing.assert_allclose(found[0], found[1], atol=1e-9)
+    exact = (np.sqrt(1.0 + 0.02 * (mesh.points[:, 0] * 1.005)) - 1.0) / 0.01
+    np.testing.assert_allclose(found[0], exact, atol=1e-5)
