@@ -44,7 +44,7 @@ def measure(name, mesh, crystal):
     forces = eqx.filter_jit(
         lambda body, u, p: body.balance(0.0, fx.Moving(u, u), p) + 0.0 * body.conditions(fx.Moving(u, u)).sum()
     )
-    stiffness = eqx.filter_jit(lambda body, c: body._stiffness(c))
+    stiffness = eqx.filter_jit(lambda body, c: body.space.stiffness(c))
     newton = eqx.filter_jit(lambda body, r, c: body.solve_linearised(0.0, r, macro, stress, c, 0.0))
     residual = forces(direct, position, stress)
     blocks, diagonal = np.asarray(stiffness(direct, tangents)), np.zeros(direct.pattern.size)

@@ -16,6 +16,12 @@ IDLE = [
     ("diffusion", "", "--friction 0.1", "with --method seamless"),
     ("diffusion", "", "--friction 0.001", "with --method seamless"),  # its default, but written
     ("diffusion", "--method seamless", "--tolerance 0.01", "with --method quasistatic"),
+    ("diffusion", "--mesh a.msh", "--shape l-shape", "without --mesh"),
+    ("diffusion", "--mesh a.msh", "--cells 9", "without --mesh"),
+    ("diffusion", "--mesh a.msh", "--size 9", "without --mesh"),
+    ("diffusion", "", "--order 2", "with --mesh or with --shape other than box"),
+    ("diffusion", "", "--cold-sides left", "with --mesh or with --shape other than box"),
+    ("steady", "", "--hot-sides left", "with --mesh or with --shape other than box"),
     ("homogenize", "--formula 2+U", "--image a.png", "without --formula"),
     ("homogenize", "--formula 2+U", "--conductivities 1,2", "without --formula"),
     ("homogenize", "--formula 2+U", "--slopes 1,2", "without --formula"),

@@ -1,5 +1,8 @@
 """Pieces that do not fit are named when they are put together; precision is asked for in words."""
 
+from typing import Any
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,3 +105,75 @@ def test_single_precision_is_told_what_it_cannot_do():
             single = fx.response(CubicFlow(a=0.0), jnp.float32(0.5), tolerance=1e-5)
         fx.evolve(bundle, fx.Seamless(separation=float("inf")), jnp.ones(2), t1=0.1, dt=0.1)  # said once, and no more
     np.testing.assert_allclose(single.value, 0.5, rtol=1e-5)
+
+
+class Masked(Decay):
+    """Reads a mask in one of its methods."""
+
+    mask: Any = None
+    where: str = ""
+
+    def conditions(self, macro):
+        if self.where == "branch" and self.mask[0]:
+            return macro
+        if self.where == "positions":
+            return macro
+        return macro[self.mask] if self.where == "entries" else macro[np.flatnonzero(self.mask)]
+
+    def positions(self):
+        return np.asarray(self.mask, float)[:, None] if self.where == "positions" else None
+
+    def example(self):
+        return None
+
+
+@pytest.mark.parametrize("where", ["branch", "entries", "indices", "positions"])
+def test_a_mask_as_a_field_is_one_message_with_the_remedy(where):
+    bundle = fx.Bundle(Masked(3, mask=np.array([True, False, True]), where=where), CubicFlow())
+    for run in (lambda: fx.evolve(bundle, fx.Quasistatic(), jnp.ones(3), t1=0.1, dt=0.1),
+                lambda: fx.steady(bundle, fx.Quasistatic(), jnp.ones(3))):  # fmt: skip
+        with pytest.raises(fx.Mismatch, match=r"values of an array that is traced, in .*test_bundle\.py, line \d+\.") as caught:
+            run()
+        said = str(caught.value)
+        assert "(here: mask)" in said and "jnp.where(mask, a, b)" in said and "np.flatnonzero(mask)" in said
+        assert caught.value.__suppress_context__  # no pages of traceback
+    method = "positions()" if where == "positions" else "conditions(macrostate 3)"
+    assert said.startswith(f"Masked.{method} needs")
+
+
+class Chosen(Decay):
+    """The remedy: indices as an array field; positions as a field too."""
+
+    inside: Any = None
+    places: Any = None
+
+    def conditions(self, macro):
+        return macro[self.inside]
+
+    def rate(self, t, macro, response):
+        return jnp.zeros_like(macro).at[self.inside].set(response)
+
+    def positions(self):
+        return self.places
+
+
+def test_the_remedy_works():
+    mask = np.array([True, False, True])
+    macro = Chosen(3, inside=jnp.asarray(np.flatnonzero(mask)), places=jnp.arange(2.0)[:, None])
+    half = fx.FlowFiber(lambda u, c: c - u, lambda c: jnp.zeros(()), lambda u, c: -u)
+    sol = fx.evolve(fx.Bundle(macro, half), fx.Quasistatic(), jnp.ones(3), t1=1.0, dt=0.01)
+    np.testing.assert_allclose(sol.macro[-1], np.where(mask, np.exp(-1.0), 1.0), rtol=1e-4)
+
+
+class Static(Decay):
+    """An array where only hashable values may be."""
+
+    mask: Any = eqx.field(static=True, default=None)
+
+
+@pytest.mark.filterwarnings("ignore:A JAX array is being set as static")
+def test_two_models_with_static_arrays_are_one_message():
+    models = [Static(3, mask=np.array([True, False, True])) for _ in range(2)]
+    with pytest.raises(fx.Mismatch, match=r"the static field Static\.mask holds an array, and two models cannot"):
+        for model in models:
+            fx.evolve(fx.Bundle(model, CubicFlow()), fx.Quasistatic(), jnp.ones(3), t1=0.1, dt=0.1)

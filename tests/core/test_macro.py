@@ -152,3 +152,56 @@ def test_scale_separation_is_what_the_fiber_says():
     with pytest.warns(fx.ScaleSeparationWarning, match="the fibers relax in 20, the macrostate"):
         sol = fx.evolve(bundle, fx.Seamless(clock=2.0), jnp.ones(1), t1=0.5, dt=0.02)
     np.testing.assert_allclose([look.relaxation for look in sol.stats["separation"]], 20.0)
+
+
+class Led(fx.AbstractMacro):
+    """U₀ is prescribed, U₁ follows it at the rate U₀ − A with A = U₁; one site."""
+
+    def conditions(self, macro):
+        return macro[1:]
+
+    def rate(self, t, macro, response):
+        return jnp.stack([jnp.zeros(()), macro[0] - response[0]])
+
+    def prescribed(self, t, macro):
+        return macro.at[0].set(1.0 + jnp.sin(t))
+
+
+FOLLOWER = fx.FlowFiber(rate=lambda s, U: U - s, init=lambda U: jnp.zeros(()), link=lambda s, U: s)
+
+
+def led(t):
+    """U₁ from U₁(0) = 2."""
+    return 1.0 + 0.5 * (np.sin(t) - np.cos(t)) + 1.5 * np.exp(-t)
+
+
+@pytest.mark.parametrize(
+    ("stepper", "order"), [(fx.ForwardEuler(), 1), (fx.Heun(), 2), (fx.BackwardEuler(), 1), (fx.SDIRK2(), 2)]
+)
+def test_prescribed_entries_are_set_in_every_stage(stepper, order):
+    run = lambda dt: (
+        fx.evolve(
+            fx.Bundle(Led(), FOLLOWER),
+            fx.Quasistatic(),
+            jnp.array([9.0, 2.0]),
+            t1=1.0,
+            dt=dt,
+            stepper=stepper,
+            saveat=[0.0, 1.0],
+        ).macro
+    )
+    coarse, fine = run(0.1), run(0.05)
+    np.testing.assert_allclose(fine[:, 0], [1.0, 1.0 + np.sin(1.0)], rtol=1e-14)
+    assert fine[0, 1] == 2.0
+    errors = [abs(u[1, 1] - led(1.0)) for u in (coarse, fine)]
+    assert order - 0.15 < np.log2(errors[0] / errors[1]) < order + 0.3
+
+
+def test_prescribed_entries_are_set_in_steady_states_loads_and_stiffness():
+    bundle, far = fx.Bundle(Led(), FOLLOWER), jnp.array([9.0, 2.0])
+    np.testing.assert_allclose(fx.steady(bundle, fx.Quasistatic(), far, t=0.5).macro[0], 1.0 + np.sin(0.5), rtol=1e-8)
+    path = fx.continuation(bundle, fx.Quasistatic(), far, t0=0.0, t1=1.0, dt=0.5)
+    np.testing.assert_allclose(path.macro, 1.0 + np.sin(path.ts)[:, None] * np.ones(2), rtol=1e-8)
+    assert fx.stiffness(bundle, far).eigenvalue == pytest.approx(-1.0)
+    carried = fx.evolve(fx.Bundle(Led(), fx.relax(FOLLOWER, friction=1e-3)), fx.Seamless(), far, t1=1.0, dt=0.002)
+    np.testing.assert_allclose(carried.macro[-1], [1.0 + np.sin(1.0), led(1.0)], atol=5e-3)

@@ -17,8 +17,8 @@ CASE = Path(__file__).parents[1] / "ring_case.py"
 pytestmark = pytest.mark.devices
 
 
-def start(folder: Path, *options: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "fiberax", "run", str(CASE), "--out", str(folder), "--plain", "--no-figures", *options]
+def start(folder: Path, *options: str, case: str = str(CASE)) -> subprocess.Popen:
+    command = [sys.executable, "-m", "fiberax", "run", case, "--out", str(folder), "--plain", "--no-figures", *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(os.environ))
 
 
@@ -28,13 +28,13 @@ def finish(process: subprocess.Popen) -> str:
     return text
 
 
-def pair(folder: Path, *options: str) -> list[subprocess.Popen]:
+def pair(folder: Path, *options: str, case: str = str(CASE)) -> list[subprocess.Popen]:
     """Two real processes that find each other on a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     together = ("--coordinator", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id")
-    return [start(folder, *options, *together, str(number)) for number in range(2)]
+    return [start(folder, *options, *together, str(number), case=case) for number in range(2)]
 
 
 def final(folder: Path) -> list[np.ndarray]:
@@ -81,3 +81,15 @@ def test_two_processes_killed_go_on_as_one(tmp_path):
     finish(start(tmp_path / "whole", *options))
     for found, expected in zip(final(folder), final(tmp_path / "whole"), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_diffusion_on_a_mesh_with_its_sparse_solves_is_the_same_on_devices_and_processes(tmp_path):
+    np.save(tmp_path / "layers.npy", np.repeat([[0, 1]], 4, axis=0).repeat(2, axis=1))
+    options = ("--shape", "l-shape", "--cells", "4", "--image", str(tmp_path / "layers.npy"), "--t1", "0.1", "--records", "2")
+    finish(start(tmp_path / "one", *options, case="diffusion"))
+    finish(start(tmp_path / "two", *options, "--devices", "2", case="diffusion"))
+    for process in pair(tmp_path / "pair", *options, case="diffusion"):
+        finish(process)
+    for folder in ("two", "pair"):
+        for found, expected in zip(final(tmp_path / folder), final(tmp_path / "one"), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)

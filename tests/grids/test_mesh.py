@@ -188,3 +188,48 @@ def test_invalid_meshes_say_what_is_wrong_and_where():
         fx.grids.holed((1.0, 1.0), 0.5, (2, 2))
     with pytest.raises(BadInput, match="order"):
         good.of_order(3)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("kind", ["triangle", "quad", "tet", "hex"])
+def test_carving_keeps_names_and_bares_sides(kind, order):
+    """The L: a quarter is gone, what is left of its sides keeps its name, and "inner" are the two at the corner."""
+    dim = 3 if kind in ("tet", "hex") else 2
+    mesh = fx.grids.l_shape((2.0, 2.0, 1.0)[:dim], (4, 4, 2)[:dim], kind, order)
+    space = fx.grids.NodalSpace(mesh)
+    assert float(space.weights.sum()) == pytest.approx(3.0)
+    names = {"left", "right", "bottom", "top", "inner"} | ({"front", "back"} if dim == 3 else set())
+    assert set(mesh.boundaries) == names
+    from fiberax.grids.parts import over_sides
+
+    areas = {name: float(over_sides(mesh, mesh.facets(name)).weighted.sum()) for name in names}
+    expected = {"left": 2.0, "bottom": 2.0, "right": 1.0, "top": 1.0, "inner": 2.0, "front": 3.0, "back": 3.0}
+    assert areas == pytest.approx({name: expected[name] for name in names})
+    inner = mesh.points[mesh.nodes("inner")]
+    assert np.all((inner[:, 0] == 1.0) | (inner[:, 1] == 1.0)) and np.all(inner[:, :2] >= 1.0)
+
+
+def test_carving_keeps_periodic_nodes_and_regions():
+    mesh = fx.grids.quads(cells=(4, 4), periodic=(True, False))
+    regions = {"low": np.arange(16)[fx.grids.NodalSpace(mesh).positions().reshape(16, -1, 2)[:, 0, 1] < 0.5]}
+    mesh = fx.grids.Mesh(mesh.points, mesh.cells, mesh.kind, mesh.boundaries, regions, mesh.same)
+    left = fx.grids.carved(mesh, lambda x: (x[:, 0] < 0.25) & (x[:, 1] < 0.25), "bottom")
+    assert len(left.cells) == 15 and len(left.regions["low"]) == 7
+    # The node at the origin is gone with the one next to it, but its partner at x = 1 is there.
+    assert len(left.points) == 24 and len(left.representatives) == 20
+    assert len(left.facets("bottom")) == 3 + 2 and set(left.boundaries) == {"bottom", "top"}
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda m: fx.grids.carved(m, lambda x: x[:, 0] < 9.0), "nothing would remain"),
+        (lambda m: fx.grids.carved(m, lambda x: x[:, 0]), "must give 256 booleans, one for each cell; it gives float64"),
+        (lambda m: fx.grids.l_shape((1.0,), (4,)), "two or three of each"),
+        (lambda m: fx.grids.l_shape((1.0, 1.0), (4, 4), "tet"), "a kind of cell"),
+        (lambda m: fx.grids.l_shape((1.0, 1.0), (4, 3)), "must be even"),
+    ],
+)
+def test_shapes_that_cannot_be_cut_are_refused(call, words):
+    with pytest.raises(BadInput, match=words):
+        call(fx.grids.quads())

@@ -17,6 +17,7 @@ import numpy as np
 import fiberax as fx
 from fiberax.cases.base import Case, CaseWarning, Evolve, Loading, Problem, Steady, Table
 from fiberax.cases.find import place_of
+from fiberax.cases.homogenization.shapes import with_shape
 from fiberax.cases.solids.bodies import with_body
 from fiberax.cli.display import Display
 from fiberax.cli.table import compute_table
@@ -99,7 +100,7 @@ def compute(problem: Problem, job: Job) -> str:
     Raises what `fx.evolve` and `fx.steady` raise, `SaveFailed` where a file cannot be written, and KeyboardInterrupt after a
     checkpoint where the user stopped it.
     """
-    begun, problem = time.monotonic(), with_body(problem)
+    begun, problem = time.monotonic(), with_shape(with_body(problem))
     warnings.showwarning = _as_message(job)
     match problem:
         case Evolve():
@@ -227,7 +228,7 @@ def _recorder(job: Job, problem: Problem) -> FolderRecorder:
     output, body, coords = problem.output, problem.output.body, {}
     layout = None if isinstance(problem, Table) else problem.bundle.macro.layout()
     if body is not None:  # nodes of a mesh form no grid
-        output = dataclasses.replace(output, states="written")
+        output = dataclasses.replace(output, states="written") if body.deforms else output
         if jax.process_index() == 0:
             body.save(job.folder)
     elif layout is not None:

@@ -16,7 +16,8 @@ def borrowed(sites: Sites, positions: np.ndarray | None, section: Section) -> Se
 
     `positions` (sites, dim); None measures distance by site numbers. Where no site has a response of its own nothing changes.
     """
-    place = np.arange(sites.count)[:, None] if positions is None else np.asarray(positions)
+    # Positions that are a field of the model are traced here.
+    place = np.arange(sites.count)[:, None] if positions is None else jnp.asarray(positions)
     failed, own = section.outcome.result != 0, section.own
     needy = failed & ~own
 

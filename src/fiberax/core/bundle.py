@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from fiberax.core.concrete import explained
 from fiberax.core.errors import BadInput, FiberaxError, Mismatch
 from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractMemory
 from fiberax.core.link import AbstractWrapper, apply_link
@@ -83,6 +84,8 @@ def check_fit(bundle: Bundle, macro0: Any) -> tuple[Any, Any, Any]:
         macro0,
         many,
     )
+    for method in (bundle.macro.positions, bundle.macro.magnitude):
+        _traced(f"{name}.{method.__name__}()", method)
     macro = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, macro0)) if not _is_shapes(macro0) else macro0
     if describe_shapes(rate) != describe_shapes(macro):
         raise Mismatch(
@@ -144,7 +147,7 @@ def check_site(fiber: AbstractFiber, link: Callable | None, condition: Any) -> t
     _check_equations(fiber, condition, key)
     place = f"on state {describe_shapes(state)} and condition {shown}"
     what = f"the link of {kind} {place}" if link is None else f"link(fiber, state, condition) for {kind} {place}"
-    response = _traced(what, lambda s, c: apply_link(link, fiber, s, c), state, condition)
+    response = _traced(what, lambda fiber, s, c: apply_link(link, fiber, s, c), fiber, state, condition)
     return state, response
 
 
@@ -164,4 +167,8 @@ def _traced(what: str, function: Callable, *arguments) -> Any:
     except FiberaxError:
         raise
     except Exception as error:
+        models = (getattr(function, "__self__", None), *arguments)
+        plain = explained(what, error, *(model for model in models if isinstance(model, eqx.Module)))
+        if plain is not None:  # the traceback shows nothing else than the place, which the message names
+            raise Mismatch(plain) from None
         raise Mismatch(f"{what} cannot be computed: {type(error).__name__}: {error}") from error

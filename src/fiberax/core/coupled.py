@@ -63,7 +63,7 @@ def coupled_ode(bundle: Bundle, clock: float = 1.0):
 
     def field(t, y, args):
         del args
-        macro, states = y
+        macro, states = bundle.macro.prescribed(jnp.asarray(t, jnp.result_type(float)), y[0]), y[1]
 
         def macro_rate(t, macro, states):
             conditions = bundle.macro.conditions(macro)

@@ -205,6 +205,7 @@ class Field(eqx.Module):
         by default its `rate`. `stage`: number of this evaluation within the step.
         """
         equation = self.bundle.macro.rate if equation is None else equation
+        macro = self.bundle.macro.prescribed(t, macro)
         if self.driver.slaved:
             section = self.advance(step, macro, section, dt, stage)
             return equation(t, macro, self.sites.trim(section.response)), section
@@ -261,6 +262,7 @@ class Field(eqx.Module):
         """The map dU -> d rate, where fibers follow by their `tangents`."""
 
         def apply(direction):
+            direction = jax.jvp(lambda u: self.bundle.macro.prescribed(t, u), (macro,), (direction,))[1]
             moved = jax.jvp(self.bundle.macro.conditions, (macro,), (direction,))[1]
             change = jax.vmap(trees.contract)(tangents, moved, response)
             return jax.jvp(lambda u, a: self.bundle.macro.rate(t, u, a), (macro, response), (direction, change))[1]

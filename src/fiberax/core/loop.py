@@ -67,6 +67,7 @@ def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t
         section = field.advance(carry.step, carry.macro, section, span)
         section = field.carry(section, carry.macro, t, jnp.where(late, span, 0.0))
     macro, section, converged = stepper.step(field, Step(carry.step, t, dt, carry.macro, section))
+    macro = field.bundle.macro.prescribed(t + dt, macro)
     accepted = field.accept(carry.step, macro, section, dt)
     last_dt = jnp.asarray(dt, carry.last_dt.dtype)
     if not field.retry:

@@ -69,6 +69,13 @@ class AbstractMacro(eqx.Module):
             dU/dt, a tree like `macro`, in its units per unit of macro time.
         """
 
+    def prescribed(self, t: Float[Array, ""], macro: Macro) -> Macro:
+        """The macrostate with what is prescribed at time `t` set, such as given values at nodes; by default itself.
+
+        Their rate is zero. Runs set them at the start, in every stage and at the end of every step; `steady` at its `t`.
+        """
+        return macro
+
     def precondition(self, residual: Macro, macro: Macro, response: Any, shift: Float[Array, ""]) -> Macro:
         """Approximation of (J − shift)⁻¹ residual, J = d rate/dU with fibers in equilibrium, linear in `residual`.
 

@@ -143,6 +143,7 @@ def first_iterate(field: Field, t, macro, section, dt) -> Iterate:
     `dt`: macro time since the last accepted state, for fibers with memory.
     """
     section = section._replace(outcome=jax.tree.map(jnp.zeros_like, section.outcome))
+    macro = field.bundle.macro.prescribed(t, macro)
     return _begin(field, _steady_equation(t, macro, jnp.zeros(()), dt), macro, section)
 
 
@@ -183,6 +184,8 @@ def solve_macro(field: Field, at: Step, base, shift, accuracy: Accuracy, stage: 
     While JAX traces the run (field.retry off) the solution is found outside differentiation and passed once more through one
     Newton step, which carries the derivatives of the implicit function theorem.
     """
+    macro, base = field.bundle.macro.prescribed(at.t, at.macro), field.bundle.macro.prescribed(at.t, base)
+    at = at._replace(macro=macro)
     if field.retry:
         return _solve(field, _Equation(at.number, at.t, at.dt, base, shift, stage), at.macro, at.section, *accuracy)[:3]
 
@@ -194,6 +197,7 @@ def solve_macro(field: Field, at: Step, base, shift, accuracy: Accuracy, stage: 
     t, shift = jnp.asarray(at.t, jnp.result_type(float)), jnp.asarray(shift, jnp.result_type(float))
     dt = jnp.asarray(at.dt, jnp.result_type(float))
     found, settled, good, tangents = _detached(find, t, dt, base, shift, at.macro, at.section)
+    found = field.bundle.macro.prescribed(t, found)  # with its derivatives
     # Carried states and histories are data of the step and keep their derivatives; states of a slaved driver only start its
     # solves.
     section = settled._replace(history=at.section.history) if field.driver.slaved else at.section

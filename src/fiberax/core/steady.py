@@ -87,6 +87,7 @@ def steady(
         StabilityLost: A stability margin is not positive.
     """
     field, macro, like, samples, moving = at_rest(bundle, driver, macro0, placement, "steady")
+    macro = field.bundle.macro.prescribed(jnp.asarray(t, float), macro)
     if field.remembers:
         raise Mismatch(
             f"steady: the response of {type(field.fiber).__name__} depends on the way there. Use fx.continuation, or fx.evolve."

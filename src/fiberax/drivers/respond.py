@@ -217,5 +217,6 @@ def stiffness(bundle: Bundle, macro: Any, driver: AbstractDriver | None = None, 
         Mismatch: The pieces do not fit.
     """
     field, macro, like = field_at(bundle, Quasistatic() if driver is None else driver, macro)
+    macro = bundle.macro.prescribed(jnp.asarray(t, float), macro)
     section = eqx.filter_jit(_settled)(field, macro, like) if field.driver.slaved else field.begin(macro, like, 1)
     return stiffness_of(field, macro, section, t)

@@ -138,9 +138,21 @@ def boundary_facets(kind: str, cells: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """Sides that belong to one cell alone, as rows of corners, and the cells they belong to."""
     sides = np.concatenate([cells[:, list(of)] for of in elements.FACETS[kind]])
     owners = np.tile(np.arange(len(cells)), len(elements.FACETS[kind]))
-    _, first, counts = np.unique(np.sort(sides, axis=1), axis=0, return_index=True, return_counts=True)
-    lonely = np.sort(first[counts == 1])
+    lonely = _lonely(sides)
     return sides[lonely], owners[lonely]
+
+
+def outer_facets(mesh: Mesh) -> np.ndarray:
+    """All nodes (F, k) of the sides that belong to one cell alone, those of periodic sides among them."""
+    corners = len(elements.CORNERS[elements.FACET_KIND[mesh.kind]])
+    sides = all_facets(mesh)
+    return sides[_lonely(sides[:, :corners])]
+
+
+def _lonely(sides: np.ndarray) -> np.ndarray:
+    """Rows that occur once, whatever the order of their nodes."""
+    _, first, counts = np.unique(np.sort(sides, axis=1), axis=0, return_index=True, return_counts=True)
+    return np.sort(first[counts == 1])
 
 
 def _linear(mesh: Mesh) -> Mesh:
@@ -224,7 +236,7 @@ def _check_facets(mesh: Mesh) -> None:
         if value.ndim != 2 or value.shape[1] not in (corners, full):
             raise BadInput(f"Mesh: sides of {name!r} have {corners} or {full} nodes each; the array is {value.shape}.")
     if mesh.order == 2:  # sides given by their corners get the rest of their nodes from the cells
-        known = {tuple(sorted(row[:corners])): row for row in _all_facets(mesh)}
+        known = {tuple(sorted(row[:corners])): row for row in all_facets(mesh)}
         for name, value in mesh.boundaries.items():
             if value.ndim == 2 and value.shape[1] == corners != full:
                 try:
@@ -234,12 +246,13 @@ def _check_facets(mesh: Mesh) -> None:
                 mesh.boundaries[name] = np.asarray(rows, int).reshape(-1, full)  # type: ignore[index]
 
 
-def _all_facets(mesh: Mesh) -> np.ndarray:
+def all_facets(mesh: Mesh) -> np.ndarray:
+    """All nodes (F, k) of the sides of every cell, each side as often as there are cells at it."""
     facet = elements.FACET_KIND[mesh.kind]
     place = {tuple(sorted(of)): k for k, of in enumerate(elements.parents(mesh.kind, 2))}
     rows = []
     for corners in elements.FACETS[mesh.kind]:
-        locals_ = [place[tuple(sorted(corners[j] for j in of))] for of in elements.parents(facet, 2)]
+        locals_ = [place[tuple(sorted(corners[j] for j in of))] for of in elements.parents(facet, mesh.order)]
         rows.append(mesh.cells[:, locals_])
     return np.concatenate(rows)
 

@@ -50,6 +50,9 @@ def read(source: Any) -> Mesh:
         raise BadInput(f"The mesh file {path} does not exist.")
     if path.stat().st_size == 0:
         raise BadInput(f"The mesh file {path} is empty.")
+    if not path.name.lower().endswith(tuple(meshio.extension_to_filetypes)):
+        known = ", ".join(sorted(meshio.extension_to_filetypes))
+        raise BadInput(f"The mesh file {path} has a format that meshio does not read. By their endings it reads {known}.")
     try:
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):  # meshio prints
             mesh = meshio.read(path)

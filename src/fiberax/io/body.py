@@ -1,4 +1,4 @@
-"""The mesh of a body, saved with its results for `fiberax plot`, and mean fields from values at sites."""
+"""The mesh of a body or a shape, saved with its results for `fiberax plot`, and mean fields from values at sites."""
 
 import json
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ FILE = "mesh.npz"
 
 @dataclass(frozen=True)
 class Body:
-    """A meshed body whose macrostate is the displacement of its nodes, with fibers at the quadrature points.
+    """A meshed body whose macrostate is the displacement of its nodes, or a scalar there; fibers at the quadrature points.
 
     Args:
         mesh: The mesh.
@@ -25,6 +25,7 @@ class Body:
         strain: Applied strain at the load 1.
         margins: Keys of results at the sites that must stay positive; the body is also coloured by each of them, with the
             smallest value in each cell.
+        deforms: False where the macrostate is a scalar at the nodes, such as a temperature.
     """
 
     mesh: Mesh
@@ -33,6 +34,7 @@ class Body:
     axis: int = 0
     strain: float = 1.0
     margins: tuple[str, ...] = ()
+    deforms: bool = True
 
     @property
     def weights(self) -> np.ndarray:
@@ -46,6 +48,12 @@ class Body:
         nodal = displacement[self.mesh.unknowns][self.mesh.cells]
         reference = np.linalg.inv(jacobians(self.mesh))
         return np.einsum("eki,qkm,eqmj->eqij", nodal, table.gradients, reference).reshape(-1, self.mesh.dim, self.mesh.dim)
+
+    def at_sites(self, nodal: np.ndarray) -> np.ndarray:
+        """Values at the sites (records, sites) of scalars at the unknowns (records, unknowns)."""
+        table = elements.table(self.mesh.kind, self.mesh.order)
+        spread = nodal[:, self.mesh.unknowns][:, self.mesh.cells]
+        return np.einsum("qk,rek->req", table.values, spread).reshape(len(nodal), -1)
 
     def over_cells(self, values: np.ndarray) -> np.ndarray:
         """Mean over every cell (cells, ...) of values at the sites (sites, ...)."""
@@ -69,7 +77,7 @@ class Body:
         """Write `folder/mesh.npz`. Raises `SaveFailed`."""
         mesh = self.mesh
         words = {"kind": mesh.kind, "unit": self.unit, "block": self.block, "axis": self.axis, "strain": self.strain}
-        words |= {"margins": self.margins}
+        words |= {"margins": self.margins, "deforms": self.deforms}
         sides = {f"boundary {name}": value for name, value in mesh.boundaries.items()}
         text = np.frombuffer(json.dumps(words).encode(), np.uint8)
         arrays = {"points": mesh.points, "cells": mesh.cells, "same": mesh.same, "words": text} | sides

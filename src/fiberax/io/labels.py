@@ -50,7 +50,7 @@ class Output:
             draws the state.
         states: "seen" where `columns` needs the states of all sites (`record.state`), "written" to write them as well.
         macro: False to leave the macrostate out; `columns` may then give parts of it, with keys that begin with "macro.".
-        body: The mesh on which the macrostate is drawn.
+        body: The mesh on which the macrostate is drawn; a model on a mesh of the library gives it by itself.
     """
 
     columns: Callable[[Any], dict[str, np.ndarray]] | None = None

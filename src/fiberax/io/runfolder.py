@@ -7,7 +7,7 @@ state.json        the last state; owner.json: the process that works there, if a
 records/          one file per save time, until the run is finished
 checkpoints/      the last two
 results.nc        netCDF-4, `xarray.open_dataset(path, engine="h5netcdf")` opens it
-mesh.npz          of a body on a mesh; curve.csv its stress against the strain, where it is pulled
+mesh.npz          of a body or shape; curve.csv its stress against the strain, where it is pulled
 summary.json      the summary of a table, or why a load path ended
 figures/*.png, paraview/*.vti and series.pvd
 """

@@ -47,6 +47,8 @@ def write_body(folder: Path, table: Table, body: Body) -> None:
     Raises `SaveFailed`.
     """
     names = {variable.key: variable.quantity.name for variable in table.schema.variables}
+    if not body.deforms:
+        return _write_field(folder, table, body, names)
     series = MeshSeries(folder / "paraview", body.mesh)
     displacement, stress = table.arrays[names["macro.position"]], table.arrays[names["response"]]
     skipped = {"macro.position", "macro.velocity", "result", *(key for key in names if key.startswith("energies."))}
@@ -64,6 +66,17 @@ def write_body(folder: Path, table: Table, body: Body) -> None:
         rows = zip(body.strain * table.values, body.nominal(stress), strict=True)
         lines = ["strain,stress", *(f"{strain!r},{value!r}" for strain, value in ((float(a), float(b)) for a, b in rows))]
         write_text(folder / "curve.csv", "\n".join(lines) + "\n")
+
+
+def _write_field(folder: Path, table: Table, body: Body, names: Mapping[str, str]) -> None:
+    """Every record of scalars at nodes, with all that there is at the sites as means over cells."""
+    series = MeshSeries(folder / "paraview", body.mesh, "field")
+    sites = len(body.weights)
+    for k, value in enumerate(table.values):
+        arrays = {key: table.arrays[name][k] for key, name in names.items() if not key.startswith(("state", "energies."))}
+        points = {names[key]: array for key, array in arrays.items() if key.split(".")[0] == "macro"}
+        at_sites = {key: a for key, a in arrays.items() if key != "result" and names[key] not in points and len(a) == sites}
+        series.write(float(value), points, {names[key]: body.over_cells(array) for key, array in at_sites.items()})
 
 
 def write_mesh(path: Path, mesh: Mesh, points: Fields, cells: Fields) -> None:

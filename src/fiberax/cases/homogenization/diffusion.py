@@ -4,8 +4,9 @@ import enum
 from dataclasses import dataclass
 
 from fiberax.cases.base import Evolve, listed
-from fiberax.cases.homogenization.options import LENGTH, TEMPERATURE, TIME, CompositeOptions
-from fiberax.cases.options import option, when
+from fiberax.cases.homogenization.options import LENGTH, TEMPERATURE, TIME
+from fiberax.cases.homogenization.shapes import ON_MESH, ShapeOptions, mesh_of, sides_of
+from fiberax.cases.options import ABSENT, option, when
 
 
 class Method(enum.Enum):
@@ -24,15 +25,19 @@ class Stepping(enum.Enum):
 
 @listed("diffusion", "heat flow in time through a composite whose cell is an image")
 @dataclass(frozen=True)
-class Diffusion(CompositeOptions):
+class Diffusion(ShapeOptions):
     """Heat flow in time through a composite whose cell is an image.
 
     A hot spot spreads in a square plate (a bar or a block for images in one or three dimensions) whose sides are held at
     zero. At every macro cell lives the microstructure of the image, with conductivities that depend on the temperature there.
+    On other shapes and on meshes from files it lives at every quadrature point of the finite elements.
     """
 
-    cells: int = option(20, help="macro cells along each side", low=4)
-    size: float = option(10.0, help="side of the plate", unit=LENGTH, above=0)
+    cells: int = option(20, help="macro cells along each side", low=4, applies=when(mesh=ABSENT))
+    size: float = option(10.0, help="side of the plate", unit=LENGTH, above=0, applies=when(mesh=ABSENT))
+    cold_sides: str | None = option(
+        None, help="names of the sides held at zero, with commas; default all; others are insulated", applies=ON_MESH
+    )
     peak: float = option(100.0, help="temperature of the hot spot at the start", unit=TEMPERATURE, low=0)
     width: float = option(0.15, help="radius of the hot spot", unit="sides of the plate", above=0)
     t1: float = option(0.6, help="end of the run", unit=TIME, above=0)
@@ -60,10 +65,17 @@ class Diffusion(CompositeOptions):
         from fiberax.cases.homogenization.composite import NAMES, composite, pictures
 
         cell, labels = composite(self, 0.0, self.peak)
-        grid = fx.grids.Box((0.0,) * cell.d, (self.size,) * cell.d, cells=(self.cells,) * cell.d, periodic=False)
-        macro = fx.homogenization.Diffusion(grid, boundary=fx.homogenization.Dirichlet(0.0))
-        spot = np.array([0.35, 0.42, 0.5])[: cell.d] * self.size
-        distance = np.sum((grid.centres - spot) ** 2, axis=-1) / (self.width * self.size) ** 2
+        mesh, zero = mesh_of(self, cell.d), fx.homogenization.Dirichlet(0.0)
+        if mesh is None:
+            grid = fx.grids.Box((0.0,) * cell.d, (self.size,) * cell.d, cells=(self.cells,) * cell.d, periodic=False)
+            macro = fx.homogenization.Diffusion(grid, boundary=zero)
+            places, corner, side = grid.centres, 0.0, self.size
+        else:
+            held = zero if self.cold_sides is None else dict.fromkeys(sides_of(mesh, self.cold_sides, "--cold-sides"), zero)
+            macro = fx.homogenization.MeshDiffusion(mesh, boundary=held)
+            places, corner, side = mesh.points, mesh.points.min(axis=0), np.ptp(mesh.points, axis=0)
+        spot = corner + np.array([0.35, 0.42, 0.5])[: cell.d] * side
+        distance = np.sum((places - spot) ** 2, axis=-1) / (self.width * np.max(side)) ** 2
         if self.method is Method.QUASISTATIC:
             fiber, driver = cell, fx.Quasistatic(self.tolerance)
         else:

@@ -3,21 +3,25 @@
 from dataclasses import dataclass
 
 from fiberax.cases.base import Steady, listed
-from fiberax.cases.homogenization.options import LENGTH, TEMPERATURE, CompositeOptions
-from fiberax.cases.options import option
+from fiberax.cases.homogenization.options import LENGTH, TEMPERATURE
+from fiberax.cases.homogenization.shapes import ON_MESH, ShapeOptions, mesh_of, sides_of
+from fiberax.cases.options import ABSENT, option, when
+from fiberax.core.errors import BadInput
 
 
 @listed("steady", "steady temperature between the hot and the cold sides of a composite plate")
 @dataclass(frozen=True)
-class SteadyConduction(CompositeOptions):
+class SteadyConduction(ShapeOptions):
     """Steady temperature between the hot and the cold sides of a composite plate.
 
     Hot is the lower side of the first axis; cold are its upper side and the upper side of the second axis. The others are
-    insulated.
+    insulated. On other shapes and on meshes from files `--hot-sides` and `--cold-sides` choose them by name.
     """
 
-    cells: int = option(16, help="macro cells along each side", low=3)
-    size: float = option(10.0, help="side of the plate", unit=LENGTH, above=0)
+    cells: int = option(16, help="macro cells along each side", low=3, applies=when(mesh=ABSENT))
+    size: float = option(10.0, help="side of the plate", unit=LENGTH, above=0, applies=when(mesh=ABSENT))
+    hot_sides: str | None = option(None, help="names of the hot sides, with commas; default left", applies=ON_MESH)
+    cold_sides: str | None = option(None, help="names of the cold sides, with commas; default right,top", applies=ON_MESH)
     hot: float = option(100.0, help="temperature of the hot side", unit=TEMPERATURE)
     cold: float = option(0.0, help="temperature of the cold side", unit=TEMPERATURE)
     tolerance: float = option(1e-8, help="relative tolerance of the cell problems", above=0, high=0.1)
@@ -30,6 +34,9 @@ class SteadyConduction(CompositeOptions):
         from fiberax.cases.homogenization.composite import NAMES, composite, pictures
 
         cell, labels = composite(self, min(self.hot, self.cold), max(self.hot, self.cold))
+        mesh = mesh_of(self, cell.d)
+        if mesh is not None:
+            return self._on_mesh(mesh, cell, pictures(cell, labels))
         grid = fx.grids.Box((0.0,) * cell.d, (self.size,) * cell.d, cells=(self.cells,) * cell.d, periodic=False)
         homogenization = fx.homogenization
         ends = (homogenization.Dirichlet(self.hot), homogenization.Dirichlet(self.cold))
@@ -43,4 +50,24 @@ class SteadyConduction(CompositeOptions):
             macro0=np.asarray(linear),
             names=NAMES,
             output=pictures(cell, labels),
+        )
+
+    def _on_mesh(self, mesh, cell, output) -> Steady:
+        import fiberax as fx
+        from fiberax.cases.homogenization.composite import NAMES
+
+        hot = sides_of(mesh, self.hot_sides or "left", "--hot-sides")
+        cold = sides_of(mesh, self.cold_sides or "right,top", "--cold-sides")
+        both = sorted(set(hot) & set(cold))
+        if both:
+            raise BadInput(f"--hot-sides and --cold-sides both name {', '.join(both)}: give every side once.")
+        held = dict.fromkeys(hot, fx.homogenization.Dirichlet(self.hot))
+        held |= dict.fromkeys(cold, fx.homogenization.Dirichlet(self.cold))
+        macro = fx.homogenization.MeshDiffusion(mesh, boundary=held)
+        return Steady(
+            bundle=fx.Bundle(macro, cell),
+            driver=fx.Quasistatic(self.tolerance),
+            macro0=macro.start(0.5 * (self.hot + self.cold)),
+            names=NAMES,
+            output=output,
         )

@@ -1,4 +1,4 @@
-"""Figures of bodies on a mesh: deformed, in colour."""
+"""Figures of bodies on a mesh, deformed and in colour, and of scalars at the nodes of a mesh."""
 
 import dataclasses
 from typing import Any
@@ -8,12 +8,16 @@ import numpy as np
 from fiberax.grids import elements
 from fiberax.grids.mesh import boundary_facets
 from fiberax.io.body import Body, mises
-from fiberax.io.labels import broken, words_of
-from fiberax.io.results import Quantity, Table
+from fiberax.io.labels import broken, value_words, words_of
+from fiberax.io.results import Quantity, Table, Variable
 
 # Corners and middle nodes of a cell's outline, in order around it; intervals and solids have none.
 _OUTLINES = {("triangle", 1): (0, 1, 2), ("triangle", 2): (0, 3, 1, 4, 2, 5), ("quad", 1): (0, 1, 2, 3)}
 _OUTLINES["quad", 2] = (0, 4, 1, 5, 2, 6, 3, 7)
+# Triangles between the nodes of a plane cell.
+_TRIANGLES = {("triangle", 1): ((0, 1, 2),), ("triangle", 2): ((0, 3, 5), (3, 1, 4), (5, 4, 2), (3, 4, 5))}
+_TRIANGLES["quad", 1] = ((0, 1, 2), (0, 2, 3))
+_TRIANGLES["quad", 2] = tuple((a, b, 8) for a, b in zip((0, 4, 1, 5, 2, 6, 3, 7), (4, 1, 5, 2, 6, 3, 7, 0), strict=True))
 _MAPS = {"mises": "viridis", "energy": "inferno"}
 _MARGINS = "cividis"  # colours of margins, which must stay positive
 
@@ -39,6 +43,48 @@ def body_fields(table: Table, body: Body) -> dict[str, tuple[str, np.ndarray]]:
 
 def _words(text: str, quantity: Quantity) -> str:
     return words_of(dataclasses.replace(quantity, label=text))
+
+
+def draw_nodal(plt, table: Table, variable: Variable, body: Body) -> Any:
+    """A scalar at the nodes at the start, half way and at the end, on one scale; solids as `draw_body` shows them."""
+    values = table.arrays[variable.quantity.name]
+    chosen = sorted({0, (len(values) - 1) // 2, len(values) - 1})
+    points = body.mesh.points
+    if body.mesh.dim == 1:
+        return _draw_line(plt, table, variable, body, chosen)
+    shown = values[chosen][:, body.mesh.unknowns]
+    limits = np.nanmin(shown), np.nanmax(shown)
+    low, high = points.min(axis=0)[:2], points.max(axis=0)[:2]
+    width = 3.7
+    height = min(max(width * (high[1] - low[1]) / (high[0] - low[0]), 1.6), 5.0) + 0.5
+    figure, axes = plt.subplots(
+        1, len(chosen), figsize=(width * len(chosen) + 1.0, height), layout="constrained", squeeze=False
+    )
+    for panel, k, nodal in zip(axes[0], chosen, shown, strict=True):
+        if body.mesh.dim == 2:
+            triangles = body.mesh.cells[:, np.array(_TRIANGLES[body.mesh.kind, body.mesh.order])].reshape(-1, 3)
+            painted = panel.tripcolor(*points.T, triangles, nodal, shading="gouraud", cmap="inferno", rasterized=True)
+            painted.set_clim(*limits)
+        else:
+            painted = _paint(panel, body, points, nodal[body.mesh.cells].mean(axis=1), limits, "inferno")
+        _frame(panel, low, high, body.unit, first=k == chosen[0], last=True)
+        if len(values) > 1:
+            panel.set_title(value_words(table.schema.axis, table.values[k]))
+    figure.colorbar(painted, ax=axes[0], label=words_of(variable.quantity), shrink=0.9)
+    return figure
+
+
+def _draw_line(plt, table: Table, variable: Variable, body: Body, chosen: list[int]) -> Any:
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    place, unit = body.mesh.points[:, 0], "" if body.unit in ("", "1") else f" [{body.unit}]"
+    order = np.argsort(place, kind="stable")
+    for k in chosen:
+        values = table.arrays[variable.quantity.name][k][body.mesh.unknowns]
+        axes.plot(place[order], values[order], label=value_words(table.schema.axis, table.values[k]))
+    if len(chosen) > 1:
+        axes.legend()
+    axes.set(xlabel=f"x{unit}", ylabel=words_of(variable.quantity))
+    return figure
 
 
 def draw_body(plt, table: Table, body: Body) -> Any:

@@ -5,12 +5,14 @@ from typing import Any, NamedTuple
 
 from fiberax.core.errors import MissingExtra
 from fiberax.io.atomic import SaveFailed, replacing
+from fiberax.io.body import Body
 from fiberax.io.labels import macro_variables
-from fiberax.io.plots.bodies import draw_body
-from fiberax.io.plots.fields import draw_field, draw_response
+from fiberax.io.plots.bodies import draw_body, draw_nodal
+from fiberax.io.plots.fields import draw_field, draw_response, draw_scatter
 from fiberax.io.plots.figure import Figure
 from fiberax.io.plots.microstates import draw_microstates
 from fiberax.io.plots.transients import draw_energies, draw_space_time
+from fiberax.io.results import Table
 from fiberax.io.run import Results
 
 STYLE: Any = {
@@ -41,10 +43,24 @@ def figures_of(results: Results) -> list[Figure]:
     if table is None:
         return microstates(results)
     found = [Figure(v.quantity.name, lambda plt, v=v, table=table: draw_field(plt, table, v)) for v in macro_variables(table)]
+    if body is not None and not body.deforms:
+        return [*_figures_of_shape(table, body), energies(results), *microstates(results)]
     if body is not None and body.mesh.dim > 1:
         return [*found, Figure("body", lambda plt: draw_body(plt, table, body)), energies(results)]
     found += [Figure("response", lambda plt: draw_response(plt, table)), energies(results), space_time(results)]
     return found + (microstates(results) if body is None else [])
+
+
+def _figures_of_shape(table: Table, body: Body) -> list[Figure]:
+    """Scalars at the nodes of a mesh, and the responses against the first of them at the same sites."""
+    fields = [v for v in table.schema.variables if v.key.split(".")[0] == "macro" and len(v.dims) == 1]
+    found = [Figure(v.quantity.name, lambda plt, v=v: draw_nodal(plt, table, v, body)) for v in fields]
+    response = next((v for v in table.schema.variables if v.key == "response"), None)
+    if fields and response is not None:
+        field = fields[0].quantity
+        condition = body.at_sites(table.arrays[field.name])
+        found.append(Figure("response", lambda plt: draw_scatter(plt, table, field, condition, response)))
+    return found
 
 
 def energies(results: Results) -> Figure:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fiberax.io.labels import axis_words, component_labels, edges_of, macro_variables, value_words, words_of
-from fiberax.io.results import Table, Variable
+from fiberax.io.results import Quantity, Table, Variable
 
 LINES_SHOWN = 8
 
@@ -75,22 +75,24 @@ def draw_response(plt, table: Table):
     field = next(iter(macro_variables(table)), None)
     if field is None or response.dims[: len(field.dims)] != field.dims:
         return None
-    return _draw_scatter(plt, table, field, response)
-
-
-def _draw_scatter(plt, table: Table, field: Variable, response: Variable):
     condition = table.arrays[field.quantity.name].reshape(len(table.values), -1)
+    return draw_scatter(plt, table, field.quantity, condition, response)
+
+
+def draw_scatter(plt, table: Table, quantity: Quantity, condition: np.ndarray, response: Variable):
+    """Response components of every record and site against the condition (records, sites) there."""
     values = table.arrays[response.quantity.name]
-    values = values.reshape(*condition.shape, *response.shape[len(field.dims) :])
+    sites = np.cumprod(values.shape[1:]).tolist().index(condition.shape[1]) + 1  # axes over the sites
+    values = values.reshape(*condition.shape, *values.shape[1 + sites :])
     figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
-    for number, (name, index) in enumerate(component_labels(response, values, len(field.dims))):
+    for number, (name, index) in enumerate(component_labels(response, values, sites)):
         component = values[(..., *index)]
         axes.scatter(condition, component, s=7, alpha=0.35, linewidths=0, color=f"C{number}", label=name, rasterized=True)
     legend = axes.legend(markerscale=3, loc="center left", bbox_to_anchor=(1.0, 0.5))
     for handle in legend.legend_handles:
         handle.set_alpha(1.0)
     axes.set(
-        xlabel=words_of(field.quantity),
+        xlabel=words_of(quantity),
         ylabel=words_of(response.quantity),
         title="response of every fiber at every save time",
     )

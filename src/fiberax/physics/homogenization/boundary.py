@@ -1,7 +1,7 @@
 """Conditions at the sides of a box: values, fluxes, or periodicity."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
 from fiberax.grids.box import Box
+from fiberax.numerics import trees
 
 _AXES = "xyz"
 _SIDES = ("lower", "upper")
@@ -48,6 +49,27 @@ class Neumann(eqx.Module):
         self.flux = _stored(flux)
 
 
+class Robin(eqx.Module):
+    """Exchange with a surrounding through the side: n·A∇U = h (ambient − U); on meshes.
+
+    Args:
+        coefficient: h ≥ 0, flow in per unit of area, time and difference: a number, an array over the sides of the boundary,
+            or a function h(t, x).
+        ambient: The value outside, likewise.
+
+    Raises:
+        BadInput: A negative coefficient.
+    """
+
+    coefficient: Float[Array, "..."] | Callable
+    ambient: Float[Array, "..."] | Callable
+
+    def __init__(self, coefficient, ambient=0.0):
+        self.coefficient, self.ambient = _stored(coefficient), _stored(ambient)
+        if not callable(self.coefficient) and not trees.is_tracer(self.coefficient) and bool(jnp.any(self.coefficient < 0)):
+            raise BadInput(f"Robin: coefficient = {coefficient} is negative: a warmer body would be heated. Give h >= 0.")
+
+
 Condition = Dirichlet | Neumann
 Sides = tuple[tuple[Condition, Condition] | None, ...]
 
@@ -61,6 +83,11 @@ def parse_boundary(grid: Box, boundary: Any, owner: str) -> Sides:
     Raises:
         BadInput: An entry that does not fit the grid.
     """
+    if isinstance(boundary, Mapping | Robin):
+        told = "a dictionary of names" if isinstance(boundary, Mapping) else "Robin"
+        raise BadInput(
+            f"{owner}: boundary is {told}, which is for meshes; on a box give Dirichlet, Neumann, or one for each axis."
+        )
     if isinstance(boundary, Condition):
         entries = tuple(None if periodic else boundary for periodic in grid.periodic)
         if all(grid.periodic):
@@ -89,7 +116,9 @@ def _parse_axis(grid: Box, k: int, entry, owner: str):
         )
     pair = (entry, entry) if isinstance(entry, Condition) else tuple(entry)
     if len(pair) != 2 or not all(isinstance(side, Condition) for side in pair):
-        raise BadInput(f"{owner}: boundary along {name} is {entry!r}. Give Dirichlet, Neumann or a pair (lower, upper).")
+        raise BadInput(
+            f"{owner}: boundary along {name} is {entry!r}. Give Dirichlet, Neumann or a pair (lower, upper). Robin: on meshes."
+        )
     if grid.cells[k] < 3:
         raise BadInput(f"{owner}: {grid.cells[k]} cells along {name}; with sides at least three are needed.")
     face = grid.cells[:k] + grid.cells[k + 1 :]

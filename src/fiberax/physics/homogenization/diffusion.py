@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.macro import AbstractMacro, Layout
 from fiberax.grids.box import Box
+from fiberax.grids.mesh import Mesh
 from fiberax.physics.homogenization.boundary import (
     Dirichlet,
     Sides,
@@ -220,6 +221,8 @@ class FluxDiffusion(AbstractMacro):
 
 
 def _checked(grid, owner: str) -> Box:
+    if isinstance(grid, Mesh):
+        raise BadInput(f"{owner}: the grid is a mesh. Use fx.homogenization.Mesh{owner}(mesh, boundary={{name: condition}}).")
     if not isinstance(grid, Box):
         raise BadInput(f"{owner}: grid={grid!r}. Give fx.grids.Box(lower, upper, cells=, periodic=).")
     return grid

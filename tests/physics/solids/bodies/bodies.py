@@ -67,7 +67,7 @@ def distance(body, position, exact, constant=False):
     jacobian = np.einsum("eki,qkj->eqij", mesh.points[mesh.cells], table.gradients)
     weights = np.abs(np.linalg.det(jacobian)) * table.weights
     places = np.einsum("qk,eki->eqi", table.values, mesh.points[mesh.cells])
-    found = np.einsum("qk,eki->eqi", table.values, np.asarray(position)[np.asarray(body.cells)])
+    found = np.einsum("qk,eki->eqi", table.values, np.asarray(position)[np.asarray(body.space.cells)])
     error = found - np.asarray(jax.vmap(jax.vmap(exact))(places))
     if constant:
         error = error - np.einsum("eq,eqi->i", weights, error) / weights.sum()

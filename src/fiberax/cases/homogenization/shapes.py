@@ -1,0 +1,89 @@
+"""Shapes of the body in the composite cases: boxes, generated meshes, and meshes from files, with names of their sides."""
+
+import dataclasses
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fiberax.cases.base import Evolve, Loading, Problem, Steady
+from fiberax.cases.homogenization.options import CompositeOptions
+from fiberax.cases.options import ABSENT, GIVEN, option, other_than, when
+from fiberax.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from fiberax.grids.mesh import Mesh
+
+
+class Shape(enum.Enum):
+    """Shape of the body."""
+
+    BOX = "box"
+    L_SHAPE = "l-shape"
+    PLATE_WITH_HOLE = "plate-with-hole"
+    NOTCHED = "notched"
+
+
+ON_MESH = when(mesh=GIVEN) | when(shape=other_than(Shape.BOX))
+
+
+@dataclass(frozen=True)
+class ShapeOptions(CompositeOptions):
+    """Options of the body; for cases to build on."""
+
+    shape: Shape = option(
+        Shape.BOX, help="shape of the plate or block; all but box are finite elements", applies=when(mesh=ABSENT)
+    )
+    mesh: Path | None = option(None, help="mesh file of the body, in the unit of length; its groups name the sides")
+    order: int | None = option(
+        None, help="order of the elements, 1 or 2; default that of the file, else 1", low=1, high=2, applies=ON_MESH
+    )
+
+
+def mesh_of(options: Any, dim: int) -> "Mesh | None":
+    """The mesh of a case, for cells of dimension `dim`; None for a box. Raises `BadInput`."""
+    from fiberax import grids
+
+    if options.mesh is not None:
+        mesh = grids.read(options.mesh)
+        if mesh.dim != dim:
+            raise BadInput(
+                f"--mesh {options.mesh} is of dimension {mesh.dim}, and the image of the cell of dimension {dim}. They must "
+                f"agree: give --image of dimension {mesh.dim}, or another mesh."
+            )
+        return mesh if options.order is None else mesh.of_order(options.order)
+    if options.shape is Shape.BOX:
+        return None
+    if dim == 1:
+        raise BadInput(f"--shape {options.shape.value} needs a cell of two or three dimensions; the image has one.")
+    size, n, order = options.size, options.cells, options.order or 1
+    if options.shape is Shape.L_SHAPE:
+        return grids.l_shape((size,) * dim, (n + n % 2,) * dim, order=order)
+    if options.shape is Shape.NOTCHED:
+        return grids.notched((0.0,) * dim, (size,) * dim, (n,) * dim, size / 4, size / 2, order=order)
+    sizes, counts = (size, size, size / 4)[:dim], (max(n // 2, 2), max(n // 2, 2), max(n // 4, 1))[:dim]
+    plate = grids.holed(sizes, size / 8, counts, order=order, grading=1.5)
+    return plate.mapped(lambda x: x + [size / 2, size / 2, 0.0][:dim])
+
+
+def sides_of(mesh: "Mesh", text: str, flag: str) -> list[str]:
+    """Names of boundaries, given with commas. Raises `BadInput` with those that the mesh has."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    known = ", ".join(sorted(mesh.boundaries)) or "none (in Gmsh, make physical groups of its sides and save them)"
+    if not names:
+        raise BadInput(f"{flag} names no side. The mesh has the sides: {known}.")
+    for name in names:
+        if name not in mesh.boundaries:
+            raise BadInput(f"{flag}: the mesh has no side {name!r}. Its sides: {known}.")
+    return names
+
+
+def with_shape(problem: Problem) -> Problem:
+    """The problem with the mesh of its macro model to draw on, where that is diffusion on a mesh."""
+    from fiberax.io.body import Body
+    from fiberax.physics.homogenization.shapes import AbstractMeshDiffusion
+
+    if not isinstance(problem, Evolve | Steady | Loading) or not isinstance(problem.bundle.macro, AbstractMeshDiffusion):
+        return problem
+    body = problem.output.body or Body(problem.bundle.macro.mesh, problem.names.length_unit, deforms=False)
+    return dataclasses.replace(problem, output=dataclasses.replace(problem.output, body=body))
