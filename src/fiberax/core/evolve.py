@@ -60,7 +60,8 @@ def evolve(
             had one uses that of the nearest site.
         progress: Called with a `Report` from time to time.
         checkpoint: Receives records and snapshots.
-        start: A snapshot to go on from; `macro0` is then the one that its run began with.
+        start: A snapshot to go on from. `macro0`, `t0`, `dt`, `stepper`, `key` and the save times before the snapshot are then
+            those of its run; later save times, `t1`, and the accuracy of the stepper's solves may change.
         allow_unstable: Whether to go on where a stability margin (`AbstractMonitored`) is not positive at a save time.
 
     Returns:
@@ -81,6 +82,8 @@ def evolve(
     stepper = default_stepper(bundle.macro) if stepper is None else stepper
     stepper.check(bundle.macro)
     if not field.retry:
+        if start is not None:
+            raise BadInput("evolve: start cannot be used under jit, grad or vmap. Begin at macro0, or run outside of them.")
         return _traced_evolve(field, stepper, macro0, plan, response, samples)
     loop = Loop(field, stepper, plan, Watch(progress, checkpoint), fail_fraction, allow_unstable)
     return loop.run(macro0, response, samples, start)

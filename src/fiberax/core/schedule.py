@@ -30,6 +30,14 @@ class Schedule(NamedTuple):
     def steps(self) -> int:
         return sum(stretch.steps for stretch in self.stretches)
 
+    def time_of(self, step: int) -> float | None:
+        """The time after that many steps; None behind the last one."""
+        for stretch in self.stretches:
+            if step <= stretch.steps:
+                return stretch.start + stretch.dt * step
+            step -= stretch.steps
+        return None
+
 
 def schedule(t0: float, t1: float, dt: float, saveat) -> Schedule:
     """Steps from t0 to t1, none longer than `dt`, that land on every save time. Raises `BadInput`."""
