@@ -76,6 +76,7 @@ _NAMES = {
     "Moving": "core.macro",
     "Newmark": "core.steppers",
     "Newton": "core.solvers",
+    "NoEffectWarning": "core.randomness",
     "NonFiniteMacro": "core.errors",
     "NotConverged": "core.errors",
     "Outcome": "numerics.result",

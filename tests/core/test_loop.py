@@ -46,7 +46,8 @@ class Keeper(fx.AbstractRecorder):
 
 
 def run(bundle, driver, **options):
-    options = {"t1": 0.3, "dt": 0.02, "saveat": [0.0, 0.1, 0.2, 0.3], "key": jax.random.key(4)} | options
+    key = {"key": jax.random.key(4)} if bundle is RANDOM else {}
+    options = {"t1": 0.3, "dt": 0.02, "saveat": [0.0, 0.1, 0.2, 0.3]} | key | options
     return fx.evolve(bundle, driver, START, **options)
 
 

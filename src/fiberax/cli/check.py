@@ -128,7 +128,7 @@ def _cost_of_steady(problem: Steady | Loading, sample: Any, sites: int, placemen
     _tell("time", f"about {duration(seconds)} for the responses of each Newton step")
 
 
-def _time_responses(fiber: Any, link: Any, conditions: Any, placement: Any, tolerance: float = 1e-8) -> float:
+def _time_responses(fiber: Any, link: Any, conditions: Any, placement: Any, tolerance: float | None = 1e-8) -> float:
     """Seconds of one response in a batch, compiled. Raises `BadInput` where one is not found."""
     for _ in range(2):
         begun = time.perf_counter()

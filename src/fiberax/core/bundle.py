@@ -11,6 +11,7 @@ from fiberax.core.errors import BadInput, FiberaxError, Mismatch
 from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractMemory
 from fiberax.core.link import AbstractWrapper, apply_link
 from fiberax.core.macro import AbstractMacro
+from fiberax.core.randomness import is_random
 from fiberax.core.transport import AbstractCarrier, AbstractTransport
 
 
@@ -28,7 +29,7 @@ class Bundle(eqx.Module):
 
     Raises:
         Mismatch: The pieces do not fit. Found at once if the macro model gives an `example`, else when a run begins.
-        BadInput: An unknown `noise`.
+        BadInput: An unknown `noise`; shared noise of a fiber that draws none, when a run begins.
     """
 
     macro: AbstractMacro
@@ -55,7 +56,7 @@ class Bundle(eqx.Module):
 
 
 def check_fit(bundle: Bundle, macro0: Any) -> tuple[Any, Any, Any]:
-    """Trace conditions, init, link and rate on shapes. Raises `Mismatch` with what does not fit.
+    """Trace conditions, init, link and rate on shapes. Raises `Mismatch` with what does not fit, `BadInput` for `noise`.
 
     Returns the shapes (`jax.ShapeDtypeStruct`) of all conditions (leading site axis), of one state and of one response.
     """
@@ -73,6 +74,9 @@ def check_fit(bundle: Bundle, macro0: Any) -> tuple[Any, Any, Any]:
         )
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), conditions)
     state, response = check_site(bundle.fiber, bundle.link, one)
+    # Of a macro model that carries states, shared noise is the default.
+    if bundle.noise == "shared" and not isinstance(bundle.macro, AbstractCarrier) and not is_random(bundle.fiber, one):
+        raise BadInput(f"Bundle: noise='shared' without effect: {kind} draws no noise. Leave it out.")
     sites = leaves[0].shape[0]
     many = jax.tree.map(lambda x: jax.ShapeDtypeStruct((sites, *x.shape), x.dtype), response)
     time = jax.eval_shape(lambda: jnp.zeros(()))

@@ -13,6 +13,7 @@ from fiberax.core.field import Field
 from fiberax.core.keys import typed_key
 from fiberax.core.loop import Loop, Watch, begin, observe, one_step
 from fiberax.core.platform import check_platform
+from fiberax.core.randomness import warn_unused_key
 from fiberax.core.recorder import AbstractRecorder, Snapshot
 from fiberax.core.schedule import Schedule, schedule
 from fiberax.core.sites import Placement, lay_out
@@ -75,7 +76,8 @@ def evolve(
         NotConverged: An implicit step did not converge.
         StabilityLost: A stability margin is not positive.
 
-    Warns with `StepLimitWarning`, `UnstableRestWarning` and `ScaleSeparationWarning`.
+    Warns with `StepLimitWarning`, `UnstableRestWarning` and `ScaleSeparationWarning`; with `NoEffectWarning` where a `key` is
+    given and the fibers draw nothing.
     """
     plan = schedule(t0, t1, dt, saveat)
     field, macro0, response, samples = assemble(bundle, driver, macro0, plan, key, placement)
@@ -99,6 +101,7 @@ def assemble(bundle, driver, macro0, plan: Schedule, key, placement) -> tuple[Fi
     count = jax.tree.leaves(conditions)[0].shape[0]
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
     sites = lay_out(count, size, placement, driver.slaved)
+    warn_unused_key("evolve", bundle.fiber, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), conditions), key)
     key = typed_key("evolve", key)
     fiber = driver.prepare(bundle.fiber)
     check_platform()

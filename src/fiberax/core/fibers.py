@@ -24,6 +24,7 @@ from fiberax.core.keys import typed_key
 from fiberax.core.link import AbstractDirect
 from fiberax.core.macro import AbstractMacro
 from fiberax.core.platform import check_platform
+from fiberax.core.randomness import warn_unused_key
 from fiberax.core.sites import Placement, lay_out, to_host
 from fiberax.core.solution import named_leaves
 from fiberax.core.traced import is_traced
@@ -136,7 +137,7 @@ class Fibers:
         conditions: An example: a tree whose leaves have a leading axis over sites (rows). Other numbers of rows are possible.
         link: As in `fx.Bundle`.
         noise: "independent" (the default) or "shared", as in `fx.Bundle`.
-        key: Seed of all noise, default key 0.
+        key: Seed of all noise, default key 0. A key for fibers that draw nothing is said (`NoEffectWarning`).
         ids: Global site numbers (rows,), by default 0, 1, ...; the noise of a site depends on its number. Each rank of a
             program with several processes gives the numbers of its own rows.
         placement: Devices and chunks.
@@ -170,6 +171,7 @@ class Fibers:
         self.one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
         self.bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
         self.count = jax.tree.leaves(shapes)[0].shape[0]
+        warn_unused_key("Fibers", fiber, self.one, key)
         self.ids = self._numbers(ids, self.count)
         self.traced = is_traced(self.bundle, driver, conditions, self.key)
         self._fields: dict[tuple[int, bool], Field] = {}

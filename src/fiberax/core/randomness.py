@@ -1,11 +1,26 @@
 """Whether a fiber draws anything from its key."""
 
+import warnings
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from fiberax.core.fiber import AbstractDynamic, AbstractFiber
+
+
+class NoEffectWarning(UserWarning):
+    """Something was handed in that changes nothing."""
+
+
+def warn_unused_key(who: str, fiber: AbstractFiber, condition: Any, key: Any) -> None:
+    """Warn with `NoEffectWarning` where a `key` is given and the fiber draws nothing; `condition`: shapes of one site.
+
+    A warning, since a program for fibers of several kinds may hand its key to all of them.
+    """
+    if key is not None and not is_random(fiber, condition):
+        text = f"{who}: key without effect: {type(fiber).__name__} draws no noise, in init or in its steps. Leave it out."
+        warnings.warn(text, NoEffectWarning, stacklevel=4)
 
 
 def is_random(fiber: AbstractFiber, condition: Any) -> bool:

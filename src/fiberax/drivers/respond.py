@@ -13,15 +13,18 @@ import numpy as np
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import BadInput
-from fiberax.core.fiber import AbstractFiber
+from fiberax.core.fiber import AbstractDynamic, AbstractFiber
 from fiberax.core.fibers import Held, settled
 from fiberax.core.field import Field
 from fiberax.core.platform import check_platform, need_double
+from fiberax.core.relax import at_rest
 from fiberax.core.sites import Placement, lay_out
 from fiberax.core.stiffness import Stiffness, stiffness_of
 from fiberax.core.traced import is_traced
 from fiberax.drivers.quasistatic import Quasistatic
 from fiberax.numerics import trees
+
+TOLERANCE = 1e-10  # of the solves of `response` and `responses`
 
 
 class Response(eqx.Module):
@@ -75,7 +78,7 @@ def response(
     condition: Any,
     link: Callable | None = None,
     tangent: bool = False,
-    tolerance: float = 1e-10,
+    tolerance: float | None = None,
     state: Any = None,
 ) -> Response:
     """A(U) of one fiber in equilibrium with one condition.
@@ -89,7 +92,7 @@ def response(
         condition: U, a tree of finite numbers, without a site axis. A list of lists of numbers is an array.
         link: As in `fx.Bundle`.
         tangent: Whether dA/dU is computed.
-        tolerance: Relative tolerance of the solve.
+        tolerance: Relative tolerance of the solve; None for 1e-10. A fiber that is sampled has none.
         state: Where the solve begins; None for the fiber's own `init`.
 
     Returns:
@@ -100,7 +103,7 @@ def response(
         Mismatch: Pieces that do not fit, or a tangent of a fiber that is sampled.
         BadInput: A condition that is not finite, or a tolerance that single precision cannot reach.
     """
-    need_double("fx.response", tolerance)
+    need_double("fx.response", TOLERANCE if tolerance is None else tolerance)
     many = jax.tree.map(lambda x: x[None], _checked(condition))
     states = None if state is None else jax.tree.map(lambda x: jnp.asarray(x)[None], state)
     return jax.tree.map(lambda x: x[0], _responses(fiber, many, link, tangent, tolerance, states, None, retry=False))
@@ -111,7 +114,7 @@ def responses(
     conditions: Any,
     link: Callable | None = None,
     tangent: bool = False,
-    tolerance: float = 1e-10,
+    tolerance: float | None = None,
     placement: Placement | None = None,
     state: Any = None,
 ) -> Response:
@@ -125,7 +128,7 @@ def responses(
         conditions: A tree with a leading batch axis on every leaf.
         link: As in `fx.Bundle`.
         tangent: Whether dA/dU is computed.
-        tolerance: Relative tolerance of the solves.
+        tolerance: As in `response`.
         placement: Devices and chunks.
         state: States to begin with, a leading batch axis on every leaf, such as those of an earlier answer.
 
@@ -135,12 +138,15 @@ def responses(
     Raises:
         Mismatch, BadInput: As `response`.
     """
-    need_double("fx.responses", tolerance)
+    need_double("fx.responses", TOLERANCE if tolerance is None else tolerance)
     return _responses(fiber, _checked(conditions), link, tangent, tolerance, state, placement, retry=True)
 
 
 def _responses(fiber, conditions, link, tangent, tolerance, state, placement, retry) -> Response:
-    field, conditions, like = field_at(Bundle(Held(), fiber, link), Quasistatic(tolerance), conditions, placement)
+    bundle = Bundle(Held(), fiber, link)
+    if tolerance is None and not isinstance(at_rest(fiber), AbstractDynamic):
+        tolerance = TOLERANCE
+    field, conditions, like = field_at(bundle, Quasistatic(tolerance), conditions, placement)
     if state is not None:
         state = jax.tree.map(jnp.asarray, state)
     return _answered(dataclasses.replace(field, retry=field.retry and retry), conditions, like, state, tangent)
