@@ -49,13 +49,13 @@ def test_a_tolerance_of_a_sampled_response():
 
 @pytest.mark.parametrize("fiber", ["energy", "memory"])
 def test_stability_of_rest_points_is_asked_of_flows(fiber):
-    with pytest.raises(fx.BadInput, match="require_stable without effect: .* is no flow"):
+    with pytest.raises(fx.BadInput, match=r"require_stable without effect: .* is no flow"):
         fx.Fibers(SOLVED[fiber], fx.Quasistatic(require_stable=True), CONDITIONS)
 
 
 @pytest.mark.parametrize("fiber", SOLVED)
 def test_shared_noise_of_fibers_that_draw_none(fiber):
-    with pytest.raises(fx.BadInput, match="noise='shared' without effect: .* draws no noise"):
+    with pytest.raises(fx.BadInput, match=r"noise='shared' without effect: .* draws no noise"):
         fx.Fibers(SOLVED[fiber], fx.Quasistatic(), CONDITIONS, noise="shared")
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core.arguments import check_run, floats
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import BadInput
@@ -79,6 +80,7 @@ def evolve(
     Warns with `StepLimitWarning`, `UnstableRestWarning` and `ScaleSeparationWarning`; with `NoEffectWarning` where a `key` is
     given and the fibers draw nothing.
     """
+    check_run("evolve", bundle, driver, macro0, stepper)
     plan = schedule(t0, t1, dt, saveat)
     field, macro0, response, samples = assemble(bundle, driver, macro0, plan, key, placement)
     stepper = default_stepper(bundle.macro) if stepper is None else stepper
@@ -93,7 +95,7 @@ def evolve(
 
 def assemble(bundle, driver, macro0, plan: Schedule, key, placement) -> tuple[Field, Any, Any, int]:
     """The field of a run, its macrostate as arrays, the shape of one response, and the stored samples of averages."""
-    macro0 = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), macro0)
+    macro0 = floats("The macrostate macro0", macro0)
     for path, leaf in jax.tree_util.tree_leaves_with_path(macro0):
         if not trees.is_tracer(leaf) and not np.all(np.isfinite(np.asarray(leaf))):
             raise BadInput(f"The macrostate macro0{jax.tree_util.keystr(path)} has entries that are not finite.")

@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core.arguments import check_rows, floats, shown
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.capabilities import AbstractAssembled
 from fiberax.core.driver import AbstractDriver, Section
-from fiberax.core.errors import BadInput, FiberFailure
+from fiberax.core.errors import BadInput, FiberFailure, Mismatch
 from fiberax.core.fiber import AbstractFiber
 from fiberax.core.field import Field
 from fiberax.core.keys import typed_key
@@ -165,8 +166,11 @@ class Fibers:
         check_platform()
         self.placement, self.key = placement, typed_key("Fibers", key)
         self.bundle = Bundle(Held(), fiber, link, noise=noise)
+        if not isinstance(driver, AbstractDriver):
+            raise Mismatch(f"Fibers: the driver must be an object such as fx.Quasistatic(); it is {shown(driver)}.")
+        conditions = floats("Fibers: conditions", conditions)
+        check_rows("Fibers: conditions", conditions)
         self.driver, self.fiber = driver, driver.prepare(fiber)
-        conditions = as_floats(conditions)
         shapes, state, self.like = check_fit(self.bundle, conditions)
         self.one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
         self.bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
@@ -191,7 +195,7 @@ class Fibers:
         Raises:
             BadInput: Conditions or site numbers that do not fit.
         """
-        conditions = as_floats(conditions)
+        conditions = floats("Fibers: conditions", conditions)
         if dt is None and self.driver.samples(math.inf) == 0 < self.driver.samples(1.0):
             raise BadInput(
                 "Fibers.begin: the driver averages over a window of stored values, as many as there are advances in it. Give "
@@ -226,7 +230,7 @@ class Fibers:
         Raises:
             BadInput: Conditions that do not fit the section.
         """
-        conditions = as_floats(conditions)
+        conditions = floats("Fibers: conditions", conditions)
         rows = self._rows(conditions, section)
 
         def run(field, section, conditions, dt):
@@ -239,7 +243,7 @@ class Fibers:
 
     def respond(self, section: Carried, conditions: Any, tangent: bool = False) -> Answer:
         """The answer at the present states under `conditions` (rows first); nothing is advanced. Raises `BadInput`."""
-        conditions = as_floats(conditions)
+        conditions = floats("Fibers: conditions", conditions)
         rows = self._rows(conditions, section)
 
         def run(field, section, conditions):
@@ -366,15 +370,3 @@ class Fibers:
     @staticmethod
     def _cut(section: Section, rows: int) -> Section:
         return jax.tree.map(lambda x: x[:rows], section)
-
-
-def as_floats(conditions: Any) -> Any:
-    """Conditions as floating-point arrays of jax."""
-    kind = jnp.zeros(()).dtype
-
-    def convert(x):
-        if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.inexact):
-            return x
-        return jnp.asarray(x, jnp.result_type(kind, x))
-
-    return jax.tree.map(convert, conditions)

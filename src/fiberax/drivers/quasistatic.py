@@ -111,8 +111,8 @@ class Quasistatic(AbstractDriver):
             raise BadInput(f"Quasistatic: {', '.join(given)} without effect: {why}. Leave {'them' if given[1:] else 'it'} out.")
         if self.require_stable and not isinstance(fiber, AbstractFlow):
             raise BadInput(
-                f"Quasistatic: require_stable without effect: {kind} is no flow. The minimisers of energies report a stationary "
-                "point that is no minimum as UNSTABLE in any case. Leave it out."
+                f"Quasistatic: require_stable without effect: {kind} is no flow. The minimisers of energies report a "
+                "stationary point that is no minimum as UNSTABLE in any case. Leave it out."
             )
 
     def begin(self, fiber, link, condition, key, samples):

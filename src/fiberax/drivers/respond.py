@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core.arguments import arrays, check_like, check_rows, check_run, floats
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import BadInput
@@ -54,7 +55,7 @@ class Response(eqx.Module):
 def _checked(conditions: Any) -> Any:
     if _is_table(conditions):
         conditions = jnp.asarray(conditions, float)
-    conditions = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), conditions)
+    conditions = floats("The condition", conditions)
     for path, leaf in jax.tree_util.tree_leaves_with_path(conditions):
         if not trees.is_tracer(leaf) and not np.all(np.isfinite(leaf)):
             first = np.argwhere(~np.isfinite(np.asarray(leaf)))[0].tolist()
@@ -105,7 +106,7 @@ def response(
     """
     need_double("fx.response", TOLERANCE if tolerance is None else tolerance)
     many = jax.tree.map(lambda x: x[None], _checked(condition))
-    states = None if state is None else jax.tree.map(lambda x: jnp.asarray(x)[None], state)
+    states = None if state is None else jax.tree.map(lambda x: x[None], arrays("fx.response: state", state))
     return jax.tree.map(lambda x: x[0], _responses(fiber, many, link, tangent, tolerance, states, None, retry=False))
 
 
@@ -139,7 +140,9 @@ def responses(
         Mismatch, BadInput: As `response`.
     """
     need_double("fx.responses", TOLERANCE if tolerance is None else tolerance)
-    return _responses(fiber, _checked(conditions), link, tangent, tolerance, state, placement, retry=True)
+    conditions = _checked(conditions)
+    check_rows("fx.responses: conditions", conditions)
+    return _responses(fiber, conditions, link, tangent, tolerance, state, placement, retry=True)
 
 
 def _responses(fiber, conditions, link, tangent, tolerance, state, placement, retry) -> Response:
@@ -148,8 +151,20 @@ def _responses(fiber, conditions, link, tangent, tolerance, state, placement, re
         tolerance = TOLERANCE
     field, conditions, like = field_at(bundle, Quasistatic(tolerance), conditions, placement)
     if state is not None:
-        state = jax.tree.map(jnp.asarray, state)
+        state = _checked_state(field, conditions, like, state, not retry)
     return _answered(dataclasses.replace(field, retry=field.retry and retry), conditions, like, state, tangent)
+
+
+def _checked_state(field: Field, conditions, like, state, single: bool) -> Any:
+    """`state` as arrays like those that the fibers begin with, rows first; a `single` one is described without its row."""
+    lead = (slice(1, None) if single else slice(None)), (field.sites.count,)
+    shapes = jax.eval_shape(lambda c: field.begin(c, like, 0).state, conditions)
+    state = arrays("fx.responses: state", state)
+    form = lambda shape: jax.ShapeDtypeStruct(shape[lead[0]], jnp.result_type(float))
+    rows = jax.tree.map(lambda x: form((*lead[1], *x.shape[1:])), shapes)
+    what = "fx.response: state" if single else "fx.responses: state, one row for each condition,"
+    check_like(what, jax.tree.map(lambda x: form(x.shape), state), rows)
+    return state
 
 
 @eqx.filter_jit
@@ -178,7 +193,7 @@ def _settled(field: Field, macro, like):
 def field_at(bundle: Bundle, driver: AbstractDriver, macro: Any, placement: Placement | None = None) -> tuple[Field, Any, Any]:
     """The field of a bundle without a time loop, the macrostate as arrays, and the shape of one response."""
     check_platform()
-    macro, key = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), macro), jax.random.key(0)
+    macro, key = floats("The macrostate", macro), jax.random.key(0)
     conditions, state, like, traced = _shapes(bundle, driver, macro, key)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
     sites = lay_out(jax.tree.leaves(conditions)[0].shape[0], size, placement, driver.slaved)
@@ -222,6 +237,8 @@ def stiffness(bundle: Bundle, macro: Any, driver: AbstractDriver | None = None, 
     Raises:
         Mismatch: The pieces do not fit.
     """
-    field, macro, like = field_at(bundle, Quasistatic() if driver is None else driver, macro)
+    driver = Quasistatic() if driver is None else driver
+    check_run("stiffness", bundle, driver)
+    field, macro, like = field_at(bundle, driver, macro)
     section = eqx.filter_jit(_settled)(field, macro, like) if field.driver.slaved else field.begin(macro, like, 1)
     return stiffness_of(field, macro, section, t)
