@@ -41,7 +41,7 @@ _NAMES = {
     "AbstractStochastic": "core.fiber",
     "AbstractTangent": "core.capabilities",
     "AbstractTransport": "core.transport",
-    "Answer": "core.fibers",
+    "Answer": "core.answer",
     "AtRest": "core.mapped",
     "BackwardEuler": "core.steppers",
     "BadInput": "core.errors",

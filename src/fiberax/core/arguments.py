@@ -11,6 +11,7 @@ from fiberax.core.bundle import Bundle
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.steppers import AbstractStepper
+from fiberax.numerics import trees
 
 
 def check_run(who: str, bundle: Any, driver: Any, macro0: Any = None, stepper: Any = None) -> None:
@@ -61,8 +62,47 @@ def _converted(rule: str, convert: Callable, tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(one, tree)
 
 
-def check_rows(what: str, tree: Any) -> int:
-    """The common length of the leading axes of all leaves. Raises `BadInput`; the message begins with `what`."""
+def whole_numbers(what: str, values: Any, below: int, distinct: bool = False) -> Any:
+    """`values` as an array (n,) of whole numbers from 0 to `below` − 1. Raises `BadInput`; the message begins with `what`.
+
+    Values that JAX traces are not looked at.
+    """
+    if trees.is_tracer(values):
+        return values
+    found = np.asarray(values)
+    rule = f"{what} must be a list of {'different ' if distinct else ''}whole numbers from 0 to {below - 1}"
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        raise BadInput(f"{rule}; they are {_short(values)}.")
+    bad = np.flatnonzero((found < 0) | (found >= below))
+    if bad.size:
+        raise BadInput(f"{rule}; the number at place {bad[0]} is {found[bad[0]]}.")
+    once, first = np.unique(found, return_index=True)
+    if distinct and once.size < found.size:
+        again = np.setdiff1d(np.arange(found.size), first)[0]
+        raise BadInput(f"{rule}; {found[again]} is there more than once.")
+    return found.astype(np.int64)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 80 else f"{text[:77]}..."
+
+
+def span(who: str, dt: Any) -> Any:
+    """`dt`, one finite number, at least 0. Raises `BadInput`, from `who`. Traced values are not looked at."""
+    if trees.is_tracer(dt):
+        return dt
+    try:
+        good = np.ndim(dt) == 0 and 0.0 <= float(dt) < float("inf")
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise BadInput(f"{who}: dt must be one finite number, at least 0 (macro time); it is {_short(dt)}.")
+    return dt
+
+
+def check_rows(what: str, tree: Any) -> None:
+    """Raise `BadInput` where leaves have no leading axis of one common length; the message begins with `what`."""
     leaves = jax.tree.leaves(tree)
     lengths = {x.shape[0] if x.ndim else None for x in leaves}
     if len(lengths) != 1 or None in lengths:
@@ -71,7 +111,6 @@ def check_rows(what: str, tree: Any) -> int:
             f"{what} must have one common leading axis, a row for each fiber; their shapes are {shapes}. For one fiber give "
             "one row; fx.response takes a condition without that axis."
         )
-    return lengths.pop()
 
 
 def check_like(what: str, tree: Any, like: Any) -> None:

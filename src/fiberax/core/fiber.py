@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from fiberax.core.errors import Mismatch
 from fiberax.core.lagrangian import hellmann_feynman
 from fiberax.core.strategies import AbstractManifold, AbstractMixing, AbstractSolver, Linear
+from fiberax.numerics.result import text_of
 
 State = Any
 Condition = Any
@@ -64,6 +65,11 @@ class AbstractFiber(eqx.Module):
     def remedy(self, result: int) -> str:
         """In words, what a user can do about a result code of `fx.Result` or of the fiber's own; empty by default."""
         return ""
+
+
+def code_in_words(fiber: AbstractFiber, code: int) -> str:
+    """A result code in words, with what the fiber says about it."""
+    return "; ".join(text for text in (text_of(code), fiber.remedy(code).rstrip(".")) if text)
 
 
 class AbstractFlow(AbstractFiber):

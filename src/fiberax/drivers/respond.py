@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core.answer import Held, settled
 from fiberax.core.arguments import arrays, check_like, check_rows, check_run, floats
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractDynamic, AbstractFiber
-from fiberax.core.fibers import Held, settled
 from fiberax.core.field import Field
 from fiberax.core.platform import check_platform, need_double
 from fiberax.core.relax import at_rest

@@ -10,7 +10,7 @@ import numpy as np
 
 from fiberax.core import lagrangian
 from fiberax.core.errors import BadInput, FiberaxError
-from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow
+from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, code_in_words
 from fiberax.core.link import EnergyDerivative, apply_link
 from fiberax.core.platform import need_double
 from fiberax.core.relax import at_rest
@@ -18,7 +18,7 @@ from fiberax.core.solvers import solver_of
 from fiberax.core.strategies import AbstractSolver
 from fiberax.drivers.respond import response
 from fiberax.numerics import trees
-from fiberax.numerics.result import Result, text_of
+from fiberax.numerics.result import OWN_CODES, Result, effort
 from fiberax.testing.rests import check_each_rate
 
 _STEP = 1e-3  # of the size of the condition, for fourth-order central differences
@@ -251,6 +251,9 @@ def _check_step(checks: _Checks, fiber: AbstractDynamic, state: Any, condition: 
     checks.finite("step is finite", new, "the state after a step of 1e-3")
     text = "two steps with the same key differ; draw from the key only."
     checks.need("step repeats itself", _same(new, again), text)
+    code = int(fiber.verdict(new))
+    text = f"verdict gives {code}, which is neither a code of fx.Result nor one of the fiber's own, which begin at {OWN_CODES}."
+    checks.need("verdict is a code", code in set(Result) or code >= OWN_CODES, text)
 
 
 def _check_rates(checks: _Checks, fiber: AbstractFlow | AbstractEnergy, state: Any, condition: Any) -> None:
@@ -303,9 +306,9 @@ def _check_linear(checks: _Checks, fiber, solver: AbstractSolver, state, conditi
 
 def _check_equilibrium(checks: _Checks, fiber, condition, link, tolerance, rtol) -> int:
     at = response(fiber, condition, link, tangent=True, tolerance=tolerance)
-    result = Result(int(at.result))
-    text = f"{text_of(result)} (relative residual {float(at.residual):.2g} after {int(at.steps)} steps)."
-    checks.need("equilibrium is found", result == Result.SUCCESS, text)
+    code = int(at.result)
+    text = f"{code_in_words(fiber, code)} {effort(at.residual, at.steps)}."
+    checks.need("equilibrium is found", code == Result.SUCCESS, text)
     form = jax.eval_shape(fiber.init, condition, jax.random.key(0))
     checks.alike("solve keeps the state's form", at.state, form, "the state from solve")
     checks.finite("response is finite", (at.value, at.tangent), "the response or its tangent")
