@@ -51,15 +51,21 @@ def arrays(what: str, tree: Any) -> Any:
 
 
 def _converted(rule: str, convert: Callable, tree: Any) -> Any:
-    def one(path, x):
+    def one(x):
+        if isinstance(x, str | bytes):  # jax takes some texts for names of types
+            raise TypeError
+        return convert(x)
+
+    def named(path, x):
         try:
-            if isinstance(x, str | bytes):  # jax takes some texts for names of types
-                raise TypeError
-            return convert(x)
+            return one(x)
         except (TypeError, ValueError) as error:
             raise BadInput(f"{rule}; {jax.tree_util.keystr(path) or 'it'} is {x!r}.") from error
 
-    return jax.tree_util.tree_map_with_path(one, tree)
+    try:
+        return jax.tree.map(one, tree)  # paths take time, and are needed for the message alone
+    except (TypeError, ValueError):
+        return jax.tree_util.tree_map_with_path(named, tree)
 
 
 def whole_numbers(what: str, values: Any, below: int, distinct: bool = False) -> Any:

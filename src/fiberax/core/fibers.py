@@ -167,11 +167,9 @@ class Fibers:
             pad = field.sites.pad
             found = settled(field, section.step, conditions, pad(section.sites), dt, pad(section.ids), tangent)
             new = Carried(self._cut(field.commit(conditions, found[0]), rows), section.ids, section.step + 1)
-            return new, found[1]
+            return new, dataclasses.replace(found[1], words=self.words)
 
-        name = ("advance", rows, tangent, donate)
-        new, answer = self._run(name, run, (section, conditions, dt), (0,) if donate else ())
-        return new, dataclasses.replace(answer, words=self.words)
+        return self._run(("advance", rows, tangent, donate), run, (section, conditions, dt), (0,) if donate else ())
 
     def respond(self, section: Carried, conditions: Any, tangent: bool = False) -> Answer:
         """The answer at the present states; nothing is advanced.
@@ -193,9 +191,10 @@ class Fibers:
         def run(field, section, conditions):
             padded = field.sites.pad(section.sites)
             response = field.sites.pad(field.response(conditions, padded))
-            return answer_at(field, conditions, padded._replace(response=response), tangent=tangent)
+            answer = answer_at(field, conditions, padded._replace(response=response), tangent=tangent)
+            return dataclasses.replace(answer, words=self.words)
 
-        return dataclasses.replace(self._run(("respond", rows, tangent), run, (section, conditions), ()), words=self.words)
+        return self._run(("respond", rows, tangent), run, (section, conditions), ())
 
     def save(self, section: Carried) -> dict[str, np.ndarray]:
         """The section as numpy arrays: for npz, HDF5 or messages between processes.
