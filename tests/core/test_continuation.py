@@ -86,6 +86,8 @@ def test_resumed_path_is_the_same():
     follow(t1=3.0, dt=0.5, checkpoint=keeper)
     snapshot = keeper.snapshots[3]
     follow(t1=3.0, dt=0.5, checkpoint=again, start=snapshot)
+    with pytest.raises(fx.BadInput, match=r"the snapshot is at t = 1.5, outside of this path from t0 = 0 to t1 = 1"):
+        follow(t1=1.0, dt=0.5, start=snapshot)
     rest = keeper.records[snapshot.saved :]
     assert len(rest) == len(again.records) > 0
     for a, b in zip(rest, again.records, strict=True):

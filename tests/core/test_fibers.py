@@ -156,7 +156,7 @@ def test_rows_are_taken_put_and_added():
     grown = fibers.put(section, [7, 0, 6], fibers.begin(np.zeros(3), ids=[70, 0, 60]))
     np.testing.assert_array_equal(grown.ids, [0, 1, 2, 3, 4, 5, 60, 70])
     assert fibers.advance(grown, np.zeros(8), dt=0.1)[1].response.shape == (8,)
-    for rows in ([7, 8, 0], [6, 7], [-1, 0, 1]):
+    for rows in ([7, 8, 0], [6, 7]):
         with pytest.raises(fx.BadInput, match=r"Fibers.put: rows must be 3 numbers"):
             fibers.put(section, rows, fibers.begin(np.zeros(3), ids=[1, 2, 3]))
 
@@ -172,7 +172,7 @@ def test_failed_rows_are_described():
     section, answer = fibers.advance(fibers.begin(np.zeros(3)), np.asarray([0.5, 2.0, 0.7]))
     np.testing.assert_array_equal(answer.result, [0, fx.Result.NONFINITE, 0])
     np.testing.assert_allclose(answer.response, [0.5, np.nan, 0.7])  # it never had a response
-    with pytest.raises(fx.FiberFailure, match=r"1 of 3 fibers failed; row 1: .*not finite"):
+    with pytest.raises(fx.FiberFailure, match=r"1 of 3 fibers failed; row 1: .*not finite.*; Keep the condition below 1\."):
         answer.raise_if_failed()
     told = fibers.describe(section)
     assert told["sites"] == 3 and told["bytes"] > 3 * 8
@@ -246,6 +246,93 @@ def test_donated_sections_are_gone():
     begun = fibers.begin(CONDITIONS)
     kept, given = fibers.advance(begun, CONDITIONS), fibers.advance(begun, CONDITIONS, donate=True)
     same(kept, given)
+
+
+BAD_NUMBERS = {
+    "twice": ([0, 1, 1], "1 is there more than once"),
+    "fractional": ([0, 1, 1.5], r"they are \[0, 1, 1.5\]"),
+    "negative": ([0, -1, 2], "the number at place 1 is -1"),
+    "large": ([0, 1, 2**31], "the number at place 2 is 2147483648"),
+    "larger": ([0, 1, 2**32], "the number at place 2 is 4294967296"),
+    "mask": ([True, False, True], r"they are \[True"),
+}
+
+
+@pytest.mark.parametrize("ids", BAD_NUMBERS)
+def test_global_numbers_are_different_whole_numbers(ids):
+    numbers, message = BAD_NUMBERS[ids]
+    for call in (lambda: walkers(3, ids=numbers), lambda: walkers(3).begin(np.zeros(3), ids=numbers)):
+        with pytest.raises(fx.BadInput, match=f"Fibers: ids must be a list of different whole numbers.*{message}"):
+            call()
+
+
+def test_rows_that_a_section_does_not_have():
+    """Indices of jax are clipped and wrap: row 9 of 8 was row 7."""
+    fibers = walkers(8)
+    section = fibers.begin(np.zeros(8))
+    for rows, message in (([9], "place 0 is 9"), ([0, -1], "place 1 is -1"), ([0.5], "they are"), (3, "they are 3")):
+        with pytest.raises(fx.BadInput, match=f"Fibers.take: rows must be a list of whole numbers from 0 to 7; .*{message}"):
+            fibers.take(section, rows)
+    np.testing.assert_array_equal(fibers.take(section, [2, 2]).ids, [2, 2])
+    other = fibers.begin(np.zeros(2), ids=[70, 80])
+    for rows, message in (
+        ([1, 1], "1 is there more than once"),
+        ([8, 8], "8 is there"),
+        ([1, 12], "place 1 is 12"),
+        ([1, 9], ""),
+    ):
+        with pytest.raises(fx.BadInput, match=f"Fibers.put: rows must .*{message}"):
+            fibers.put(section, rows, other)
+
+
+def test_rows_with_the_noise_of_others_are_not_put():
+    fibers = walkers(3)
+    section = fibers.begin(np.zeros(3))
+    with pytest.raises(fx.BadInput, match=r"Fibers.put: global numbers must be .* different .*; 0 is there more than once"):
+        fibers.put(section, [3], fibers.take(section, [0]))
+    own = fibers.take(section, [0])._replace(ids=jnp.asarray([7], jnp.uint32))
+    np.testing.assert_array_equal(fibers.put(section, [3], own).ids, [0, 1, 2, 7])
+    still = fx.Fibers(CUBIC, QUASISTATIC, np.zeros(3))  # draws nothing, so that states may be copied
+    section = still.begin(np.zeros(3))
+    copied = still.put(section, [1], still.take(section, [0]))
+    same(still.restore(still.save(copied)), copied)
+
+
+@pytest.mark.parametrize("dt", [-1.0, np.nan, np.inf, np.ones(5), None, "a"])
+def test_times_that_are_none(dt):
+    fibers = fx.Fibers(CUBIC, QUASISTATIC, CONDITIONS)
+    with pytest.raises(fx.BadInput, match=r"Fibers.advance: dt must be one finite number, at least 0"):
+        fibers.advance(fibers.begin(CONDITIONS), CONDITIONS, dt=dt)
+
+
+def test_arrays_of_another_number_of_rows():
+    fibers = walkers(5)
+    arrays = fibers.save(fibers.begin(np.zeros(5)))
+    fewer = {name: array[:3] for name, array in arrays.items()}
+    with pytest.raises(fx.BadInput, match=r"has shape \(3, 8\) .* expected shape \(5, 8\).* say how many with rows="):
+        fibers.restore(fewer)
+    np.testing.assert_array_equal(fibers.restore(fewer, rows=3).ids, [0, 1, 2])
+    with pytest.raises(fx.BadInput, match=r"has shape \(\)"):
+        fibers.restore(arrays | {"step": arrays["step"][0]})
+    with pytest.raises(fx.BadInput, match=r"Fibers.restore: ids must be .* 0 is there more than once"):
+        fibers.restore(arrays | {"ids": 0 * arrays["ids"]})
+
+
+def test_a_window_is_as_long_as_its_average():
+    """Advances shorter than `begin` was told would fill the stored values before the window is over."""
+    fibers = fx.Fibers(WALKER, fx.Seamless(average=fx.Uniform(0.4), separation=np.inf), np.zeros(3))
+    section = fibers.begin(np.zeros(3), dt=0.1)
+    for dt in (0.1, 0.2, 0.0):
+        section, _ = fibers.advance(section, np.zeros(3), dt=dt)
+    with pytest.raises(
+        fx.BadInput, match=r"steps of dt = 0.05 have \d+ values in the window .* has room for \d+: .* shortest dt"
+    ):
+        fibers.advance(section, np.zeros(3), dt=0.05)
+    for dt in (0.0, -0.1, np.inf):
+        with pytest.raises(fx.BadInput, match=r"Fibers.begin: dt must be"):
+            fibers.begin(np.zeros(3), dt=dt)
+    lagging = fx.Fibers(WALKER, fx.Seamless(average=fx.Exponential(0.4), separation=np.inf), np.zeros(3))
+    lagging.advance(lagging.begin(np.zeros(3), dt=0.1), np.zeros(3), dt=0.05)  # one stored value at any step
 
 
 def test_a_warm_start_takes_fewer_steps():

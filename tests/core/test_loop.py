@@ -10,7 +10,8 @@ import pytest
 
 import fiberax as fx
 from fiberax.core.schedule import schedule
-from fiberax.testing import CubicFlow, Decay, OrnsteinUhlenbeck
+from fiberax.core.snapshots import origin_leaves
+from fiberax.testing import CubicFlow, Decay, Maxwell, OrnsteinUhlenbeck
 
 CUBIC = fx.Bundle(Decay(5), CubicFlow(a=0.5))
 START = jnp.linspace(0.5, 1.5, 5)
@@ -45,7 +46,8 @@ class Keeper(fx.AbstractRecorder):
 
 
 def run(bundle, driver, **options):
-    options = {"t1": 0.3, "dt": 0.02, "saveat": [0.0, 0.1, 0.2, 0.3], "key": jax.random.key(4)} | options
+    key = {"key": jax.random.key(4)} if bundle is RANDOM else {}
+    options = {"t1": 0.3, "dt": 0.02, "saveat": [0.0, 0.1, 0.2, 0.3]} | key | options
     return fx.evolve(bundle, driver, START, **options)
 
 
@@ -130,6 +132,73 @@ def test_snapshot_goes_on_only_with_the_macrostate_of_its_run():
         fx.evolve(
             CUBIC, fx.Quasistatic(), START + 1e-12, t1=0.3, dt=0.02, saveat=[0.0, 0.1, 0.2, 0.3], start=keeper.snapshots[0]
         )
+
+
+class Driven(fx.AbstractMacro):
+    """One site under dU/dt = 3 cos 2t − A/10."""
+
+    def conditions(self, macro):
+        return macro
+
+    def rate(self, t, macro, response):
+        return 3.0 * jnp.cos(2.0 * t) - 0.1 * response
+
+
+def driven(**options):
+    options = {"t1": 3.0, "dt": 0.05, "saveat": [1.0, 1.7, 3.0]} | options
+    return fx.evolve(fx.Bundle(Driven(), Maxwell()), fx.Quasistatic(), jnp.zeros(1), **options)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"dt": 0.04}, r"at t = 1 after 20 steps; .* comes to t = 0.8\. Hand in the t0, dt and saveat"),
+        ({"t0": 0.5}, r"at t = 1 after 20 steps; .* comes to t = 1.5"),
+        ({"t1": 1.03, "saveat": None}, "at t = 1 after 20 steps; .* comes to t = 0.98"),
+        ({"stepper": fx.ForwardEuler()}, r"run with the stepper Heun\(\), and this one has ForwardEuler\(\)"),
+    ],
+    ids=["dt", "t0", "t1", "stepper"],
+)
+def test_snapshot_goes_on_only_in_a_run_that_comes_by_it(change, message):
+    keeper = Keeper()
+    whole = driven(checkpoint=keeper)
+    snapshot = keeper.snapshots[0]
+    with pytest.raises(fx.BadInput, match=message):
+        driven(start=snapshot, **change)
+    longer = driven(start=snapshot, t1=3.5, saveat=[1.0, 1.7, 3.0, 3.5])  # the schedule up to the snapshot is the same
+    np.testing.assert_array_equal(longer.macro[:3], whole.macro)
+
+
+def test_snapshot_goes_on_only_with_the_noise_of_its_run():
+    keeper = Keeper()
+    run(RANDOM, QUIET, checkpoint=keeper)
+    with pytest.raises(fx.BadInput, match=r"run with the key \[0, 4\], and this one has \[0, 3\]"):
+        run(RANDOM, QUIET, start=keeper.snapshots[0], key=jax.random.key(3))
+
+
+def test_snapshot_behind_the_end_and_under_transformations_is_refused():
+    keeper = Keeper()
+    driven(checkpoint=keeper)
+    late = keeper.snapshots[-1]
+    with pytest.raises(fx.BadInput, match=r"after 60 steps; .* ends before it, at t = 1.7"):
+        driven(start=late, t1=1.7, saveat=[1.0, 1.7])
+    jax.tree.map(np.testing.assert_array_equal, driven(start=late).section, driven().section)
+    bundle = fx.Bundle(Driven(), Maxwell())
+    with pytest.raises(fx.BadInput, match="start cannot be used under jit, grad or vmap"):
+        jax.jit(lambda u: fx.evolve(bundle, fx.Quasistatic(), u, t1=3.0, dt=0.05, start=late).macro)(jnp.zeros(1))
+
+
+@pytest.mark.parametrize(
+    "made, now, same",
+    [
+        (fx.SDIRK2(), fx.SDIRK2(1e-6), True),  # another accuracy of the same scheme
+        (fx.Newmark(), fx.Newmark(0.4, 0.6), False),
+        (fx.SDIRK2(), fx.BackwardEuler(), False),
+    ],
+)
+def test_the_scheme_is_compared_and_not_its_accuracy(made, now, same):
+    leaves = [origin_leaves(stepper, jax.random.key(0))["run_stepper"].tobytes() for stepper in (made, now)]
+    assert (leaves[0] == leaves[1]) is same
 
 
 def test_interrupt_saves_and_stops():

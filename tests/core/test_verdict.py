@@ -1,11 +1,13 @@
 """Dynamic fibers that say themselves that they failed: codes of their own, their words, the right step, and counts."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import fiberax as fx
-from fiberax.testing import Decay
+from fiberax.numerics.result import effort
+from fiberax.testing import CheckFailed, Decay, check_fiber
 
 
 class Breaking(fx.AbstractDynamic):
@@ -90,3 +92,49 @@ def test_a_sampled_fiber_fails_by_its_verdict():
     fibers = fx.Fibers(Breaking(), driver, START)
     answer = fibers.advance(fibers.begin(START), START)[1]
     np.testing.assert_array_equal(answer.result, [0, 101, 0])
+
+
+class Mistaken(Breaking):
+    """A code that is neither one of the library's nor one that a fiber may have."""
+
+    code: int = 50
+
+    def verdict(self, state):
+        return jnp.asarray(self.code, jnp.int32)
+
+
+def test_codes_that_nobody_has_are_said():
+    fibers = fx.Fibers(Mistaken(), SEAMLESS, START)
+    answer = fibers.advance(fibers.begin(START), START, dt=0.01)[1]
+    with pytest.raises(fx.FiberFailure, match=r"the code 50, which is none of fx.Result; codes of its own begin at 100"):
+        answer.raise_if_failed()
+    with pytest.raises(CheckFailed, match="verdict is a code: verdict gives 50"):
+        check_fiber(Mistaken(), 0.3)
+    check_fiber(Breaking(), 0.3)
+    check_fiber(Mistaken(code=fx.Result.UNSTABLE), 0.3)
+
+
+def test_answers_have_the_words_of_the_fiber():
+    fibers = fx.Fibers(Breaking(), SEAMLESS, START)
+    _, answer = fibers.advance(fibers.begin(START), START, dt=0.5)
+    with pytest.raises(fx.FiberFailure, match="row 1: the fiber reports its own code 101; a bond broke; lower the load"):
+        answer.raise_if_failed()
+    with pytest.raises(fx.FiberFailure, match="a bond broke; lower the load"):
+        jax.tree.map(lambda x: x[1:], answer).raise_if_failed()
+    other = fx.Fibers(Breaking(life=0.1), SEAMLESS, START)
+    jax.tree.map(lambda a, b: None, answer, other.respond(other.begin(START), START))  # trees of one form
+
+
+@pytest.mark.parametrize(
+    "residual, words",
+    [(np.nan, "(after 3 steps)"), (np.inf, "(after 3 steps)"), (0.5, "(relative residual 0.5 after 3 steps)")],
+)
+def test_residuals_that_are_no_numbers_are_left_out(residual, words):
+    assert effort(residual, 3) == words
+
+
+def test_a_rest_point_that_is_refused_has_no_residual_that_is_no_number():
+    fiber = fx.FlowFiber(lambda c, U: c - U, lambda U: jnp.zeros(()), lambda c, U: c)
+    with pytest.raises(fx.FiberFailure, match="not stable") as caught:
+        fx.evolve(fx.Bundle(Decay(3), fiber), fx.Quasistatic(require_stable=True), START, t1=0.1, dt=0.1)
+    assert "nan" not in str(caught.value)

@@ -184,7 +184,7 @@ class Table:
         conditions: Conditions of the fiber (rows, ...).
         values: Values of the rows on the leading axis (rows,), which `names.axis` names; None for the conditions themselves.
         tangent: Whether there are tangents.
-        tolerance: Relative tolerance of the solves.
+        tolerance: Relative tolerance of the solves; None for 1e-10.
         batch: Rows between two progress reports.
         names: Names and units of results.
         output: What is written.
@@ -200,7 +200,7 @@ class Table:
     conditions: np.ndarray
     values: np.ndarray | None = None
     tangent: bool = True
-    tolerance: float = 1e-10
+    tolerance: float | None = None
     batch: int = 16
     names: Names = Names()
     output: Output = Output()

@@ -15,6 +15,7 @@ from fiberax.cli.display import duration
 from fiberax.cli.table import FEWEST, sampled
 from fiberax.core.bundle import check_fit
 from fiberax.core.errors import BadInput
+from fiberax.core.fiber import code_in_words
 from fiberax.core.schedule import schedule
 
 PATIENCE = 60.0  # seconds that one trial step may take
@@ -128,7 +129,7 @@ def _cost_of_steady(problem: Steady | Loading, sample: Any, sites: int, placemen
     _tell("time", f"about {duration(seconds)} for the responses of each Newton step")
 
 
-def _time_responses(fiber: Any, link: Any, conditions: Any, placement: Any, tolerance: float = 1e-8) -> float:
+def _time_responses(fiber: Any, link: Any, conditions: Any, placement: Any, tolerance: float | None = 1e-8) -> float:
     """Seconds of one response in a batch, compiled. Raises `BadInput` where one is not found."""
     for _ in range(2):
         begun = time.perf_counter()
@@ -138,7 +139,9 @@ def _time_responses(fiber: Any, link: Any, conditions: Any, placement: Any, tole
     if results.any():
         worst = int(np.argmax(results != 0))
         condition = jax.tree.map(lambda leaf: np.asarray(leaf)[worst].tolist(), conditions)
-        raise BadInput(f"The fiber finds no equilibrium under the condition {condition}: {fx.Result(results[worst]).name}.")
+        raise BadInput(
+            f"The fiber finds no equilibrium under the condition {condition}: {code_in_words(fiber, int(results[worst]))}."
+        )
     return spent / len(results)
 
 

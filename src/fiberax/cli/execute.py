@@ -255,7 +255,7 @@ def _evolve(problem: Evolve, job: Job) -> str:
         t1=problem.t1,
         dt=problem.dt,
         saveat=problem.saveat,
-        key=jax.random.key(problem.seed),
+        key=jax.random.key(problem.seed) if problem.seed else None,  # 0 is the default, and says nothing of noise
         stepper=problem.stepper,
         fail_fraction=problem.fail_fraction,
         **common,

@@ -6,12 +6,14 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fiberax.core.concrete import explained
 from fiberax.core.errors import BadInput, FiberaxError, Mismatch
 from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractMemory
 from fiberax.core.link import AbstractWrapper, apply_link
 from fiberax.core.macro import AbstractMacro
+from fiberax.core.randomness import is_random
 from fiberax.core.transport import AbstractCarrier, AbstractTransport
 
 
@@ -29,7 +31,7 @@ class Bundle(eqx.Module):
 
     Raises:
         Mismatch: The pieces do not fit. Found at once if the macro model gives an `example`, else when a run begins.
-        BadInput: An unknown `noise`.
+        BadInput: An unknown `noise`; shared noise of a fiber that draws none, when a run begins.
     """
 
     macro: AbstractMacro
@@ -56,7 +58,7 @@ class Bundle(eqx.Module):
 
 
 def check_fit(bundle: Bundle, macro0: Any) -> tuple[Any, Any, Any]:
-    """Trace conditions, init, link and rate on shapes. Raises `Mismatch` with what does not fit.
+    """Trace conditions, init, link and rate on shapes. Raises `Mismatch` with what does not fit, `BadInput` for `noise`.
 
     Returns the shapes (`jax.ShapeDtypeStruct`) of all conditions (leading site axis), of one state and of one response.
     """
@@ -74,6 +76,9 @@ def check_fit(bundle: Bundle, macro0: Any) -> tuple[Any, Any, Any]:
         )
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), conditions)
     state, response = check_site(bundle.fiber, bundle.link, one)
+    # Of a macro model that carries states, shared noise is the default.
+    if bundle.noise == "shared" and not isinstance(bundle.macro, AbstractCarrier) and not is_random(bundle.fiber, one):
+        raise BadInput(f"Bundle: noise='shared' without effect: {kind} draws no noise. Leave it out.")
     sites = leaves[0].shape[0]
     many = jax.tree.map(lambda x: jax.ShapeDtypeStruct((sites, *x.shape), x.dtype), response)
     time = jax.eval_shape(lambda: jnp.zeros(()))
@@ -101,13 +106,18 @@ def _check_equations(fiber: AbstractFiber, condition, key) -> None:
         held = _traced(f"the condition of {type(fiber.inner).__name__}", fiber.inside, condition)
         return _check_equations(fiber.inner, held, key)
     kind, state = type(fiber).__name__, eqx.filter_eval_shape(fiber.init, condition, key)
+    _need_arrays(f"{kind}.init", state)
     if isinstance(fiber, AbstractMemory):
         return _check_memory(fiber, state, condition, key)
     if isinstance(fiber, AbstractDynamic):
         time = jax.ShapeDtypeStruct((), jnp.result_type(float))
-        step = describe_shapes(_traced(f"{kind}.step", fiber.step, state, condition, time, key))
-        if step != describe_shapes(state):
-            raise Mismatch(f"{kind}.step must give a tree like the state, {describe_shapes(state)}; it gives {step}.")
+        new = _traced(f"{kind}.step", fiber.step, state, condition, time, key)
+        _need_arrays(f"{kind}.step", new)
+        if describe_shapes(new) != describe_shapes(state):
+            given = describe_shapes(new)
+            raise Mismatch(f"{kind}.step must give a tree like the state, {describe_shapes(state)}; it gives {given}.")
+        if _types(new) != _types(state):
+            raise Mismatch(f"{kind}.step must keep the types of the state, {_types(state)}; it gives {_types(new)}.")
     if not isinstance(fiber, AbstractFlow | AbstractEnergy):
         return None
     if not all(jnp.issubdtype(x.dtype, jnp.floating) for x in jax.tree.leaves(state)):
@@ -116,11 +126,27 @@ def _check_equations(fiber: AbstractFiber, condition, key) -> None:
     flow = isinstance(fiber, AbstractFlow)
     call, method = (f"{kind}.rate", fiber.rate) if flow else (f"{kind}.energy", fiber.energy)
     place = f"on state {describe_shapes(state)} and condition {describe_shapes(condition)}"
-    value = describe_shapes(_traced(f"{call} {place}", method, state, condition))
+    found = _traced(f"{call} {place}", method, state, condition)
+    _need_arrays(call, found)
+    value = describe_shapes(found)
     expected, like = (describe_shapes(state), "a tree like the state") if flow else ("scalar", "one number")
     if value != expected:
         raise Mismatch(f"{call} must give {like}, {expected}; it gives {value} ({place}).")
+    if not all(jnp.issubdtype(x.dtype, jnp.floating) for x in jax.tree.leaves(found)):
+        raise Mismatch(f"{call} must give real floating-point numbers; it gives {_types(found)} ({place}).")
     return None
+
+
+def _types(tree: Any) -> Any:
+    return jax.tree.map(lambda x: str(x.dtype), tree)
+
+
+def _need_arrays(what: str, tree: Any) -> None:
+    """Raise `Mismatch` where a leaf of what a function gave is no array: a number, a text, None."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: x is None):
+        if not isinstance(leaf, jax.ShapeDtypeStruct | np.ndarray | np.generic):
+            place = jax.tree_util.keystr(path)
+            raise Mismatch(f"{what} must give arrays of jax, such as jnp.asarray(1.0); {place or 'it'} is {leaf!r}.")
 
 
 def _check_memory(fiber: AbstractMemory, state, condition, key) -> None:
@@ -148,6 +174,7 @@ def check_site(fiber: AbstractFiber, link: Callable | None, condition: Any) -> t
     place = f"on state {describe_shapes(state)} and condition {shown}"
     what = f"the link of {kind} {place}" if link is None else f"link(fiber, state, condition) for {kind} {place}"
     response = _traced(what, lambda fiber, s, c: apply_link(link, fiber, s, c), fiber, state, condition)
+    _need_arrays(what, response)
     return state, response
 
 

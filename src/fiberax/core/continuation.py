@@ -77,7 +77,7 @@ def continuation(
         fail_fraction: Share of the sites that may fail, 0 to 1.
         progress: As in `evolve`.
         checkpoint: As in `evolve`.
-        start: As in `evolve`.
+        start: A snapshot to go on from, at a load between `t0` and `t1`; `macro0` then gives shapes alone.
         allow_unstable: Whether to go on where stability margins are not positive.
 
     Returns:
@@ -120,6 +120,11 @@ class _Path:
         time0, step = jnp.asarray(float(t0)), jnp.asarray(float(self.dt))
         carry = _Carry(time0, macro, time0, macro, step, section)
         if start is not None:
+            if not t0 <= start.t <= self.t1:
+                raise BadInput(
+                    f"continuation: the snapshot is at t = {start.t:.9g}, outside of this path from t0 = {t0:.9g} to t1 = "
+                    f"{self.t1:.9g}. Hand in the t0 of its path, and a t1 beyond it."
+                )
             carry, self.saved = restored(self.field.sites, carry, start), start.saved
         else:
             carry, judged = self._equilibrium(carry, t0, macro)

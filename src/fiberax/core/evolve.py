@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core.arguments import check_run, floats
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import BadInput
@@ -13,6 +14,7 @@ from fiberax.core.field import Field
 from fiberax.core.keys import typed_key
 from fiberax.core.loop import Loop, Watch, begin, observe, one_step
 from fiberax.core.platform import check_platform
+from fiberax.core.randomness import warn_unused_key
 from fiberax.core.recorder import AbstractRecorder, Snapshot
 from fiberax.core.schedule import Schedule, schedule
 from fiberax.core.sites import Placement, lay_out
@@ -60,7 +62,8 @@ def evolve(
             had one uses that of the nearest site.
         progress: Called with a `Report` from time to time.
         checkpoint: Receives records and snapshots.
-        start: A snapshot to go on from; `macro0` is then the one that its run began with.
+        start: A snapshot to go on from. `macro0`, `t0`, `dt`, `stepper`, `key` and the save times before the snapshot are then
+            those of its run; later save times, `t1`, and the accuracy of the stepper's solves may change.
         allow_unstable: Whether to go on where a stability margin (`AbstractMonitored`) is not positive at a save time.
 
     Returns:
@@ -74,14 +77,18 @@ def evolve(
         NotConverged: An implicit step did not converge.
         StabilityLost: A stability margin is not positive.
 
-    Warns with `StepLimitWarning`, `UnstableRestWarning` and `ScaleSeparationWarning`.
+    Warns with `StepLimitWarning`, `UnstableRestWarning` and `ScaleSeparationWarning`; with `NoEffectWarning` where a `key` is
+    given and the fibers draw nothing.
     """
+    check_run("evolve", bundle, driver, macro0, stepper)
     plan = schedule(t0, t1, dt, saveat)
     field, macro0, response, samples = assemble(bundle, driver, macro0, plan, key, placement)
     macro0 = field.bundle.macro.prescribed(jnp.asarray(plan.stretches[0].start, float), macro0)
     stepper = default_stepper(bundle.macro) if stepper is None else stepper
     stepper.check(bundle.macro)
     if not field.retry:
+        if start is not None:
+            raise BadInput("evolve: start cannot be used under jit, grad or vmap. Begin at macro0, or run outside of them.")
         return _traced_evolve(field, stepper, macro0, plan, response, samples)
     loop = Loop(field, stepper, plan, Watch(progress, checkpoint), fail_fraction, allow_unstable)
     return loop.run(macro0, response, samples, start)
@@ -89,7 +96,7 @@ def evolve(
 
 def assemble(bundle, driver, macro0, plan: Schedule, key, placement) -> tuple[Field, Any, Any, int]:
     """The field of a run, its macrostate as arrays, the shape of one response, and the stored samples of averages."""
-    macro0 = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), macro0)
+    macro0 = floats("The macrostate macro0", macro0)
     for path, leaf in jax.tree_util.tree_leaves_with_path(macro0):
         if not trees.is_tracer(leaf) and not np.all(np.isfinite(np.asarray(leaf))):
             raise BadInput(f"The macrostate macro0{jax.tree_util.keystr(path)} has entries that are not finite.")
@@ -97,6 +104,7 @@ def assemble(bundle, driver, macro0, plan: Schedule, key, placement) -> tuple[Fi
     count = jax.tree.leaves(conditions)[0].shape[0]
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
     sites = lay_out(count, size, placement, driver.slaved)
+    warn_unused_key("evolve", bundle.fiber, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), conditions), key)
     key = typed_key("evolve", key)
     fiber = driver.prepare(bundle.fiber)
     check_platform()

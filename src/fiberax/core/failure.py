@@ -8,10 +8,11 @@ import numpy as np
 
 from fiberax.core.capabilities import AbstractMonitored
 from fiberax.core.errors import FiberaxError, FiberFailure, NonFiniteMacro, NotConverged, StabilityLost
+from fiberax.core.fiber import code_in_words
 from fiberax.core.field import Field
 from fiberax.core.sites import to_host
 from fiberax.core.stiffness import stiffness_of
-from fiberax.numerics.result import text_of
+from fiberax.numerics.result import effort
 
 FAILED, NONFINITE, NOT_CONVERGED = 1, 2, 3
 _GROWTH = 1e4  # growth of the macrostate beyond which it is taken to be unstable
@@ -71,8 +72,7 @@ def fiber_message(field: Field, macro, section, where: str, limit: int) -> str:
     conditions = to_host(field.bundle.macro.conditions(macro))
     condition = jax.tree.map(lambda x: np.asarray(x[worst]).tolist(), conditions)
     code = int(out.result[worst])
-    words = "; ".join(text for text in (text_of(code), field.fiber.remedy(code)) if text)
-    detail = f"{words} (relative residual {out.residual[worst]:.2g} after {out.steps[worst]} steps)"
+    detail = f"{code_in_words(field.fiber, code)} {effort(out.residual[worst], out.steps[worst])}"
     return (
         f"{failed.size} of {field.sites.count} fibers failed {where}; {limit} may. Worst site {worst}{_place(field, worst)}, "
         f"condition {condition}: {detail}. Check the fiber at that condition with fx.response, use a smaller dt, "

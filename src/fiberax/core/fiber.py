@@ -9,12 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from fiberax.core.errors import Mismatch
 from fiberax.core.lagrangian import hellmann_feynman
 from fiberax.core.strategies import AbstractManifold, AbstractMixing, AbstractSolver, Linear
+from fiberax.numerics.result import text_of
 
 State = Any
 Condition = Any
@@ -63,6 +65,11 @@ class AbstractFiber(eqx.Module):
     def remedy(self, result: int) -> str:
         """In words, what a user can do about a result code of `fx.Result` or of the fiber's own; empty by default."""
         return ""
+
+
+def code_in_words(fiber: AbstractFiber, code: int) -> str:
+    """A result code in words, with what the fiber says about it."""
+    return "; ".join(text for text in (text_of(code), fiber.remedy(code).rstrip(".")) if text)
 
 
 class AbstractFlow(AbstractFiber):
@@ -217,6 +224,12 @@ class AbstractStochastic(AbstractDynamic):
     """A dynamic fiber that draws noise in `step`, by a weak scheme of its own. All its noise comes from `key`."""
 
 
+def _arrays(tree: Any, kind: Any = None) -> Any:
+    """`tree` with plain numbers as arrays, of floating point where `kind` is float."""
+    kind = None if kind is None else jnp.result_type(kind)
+    return jax.tree.map(lambda x: jnp.asarray(x, kind) if isinstance(x, int | float) else x, tree)
+
+
 class FlowFiber(AbstractFlow):
     """A flow fiber from plain functions.
 
@@ -234,10 +247,10 @@ class FlowFiber(AbstractFlow):
         self.rate_function, self.init_function, self.link_function = rate, init, link
 
     def init(self, condition, key):
-        return self.init_function(condition)
+        return _arrays(self.init_function(condition), float)
 
     def rate(self, state, condition):
-        return self.rate_function(state, condition)
+        return _arrays(self.rate_function(state, condition), float)
 
     def link(self, state, condition):
         return super().link(state, condition) if self.link_function is None else self.link_function(state, condition)
@@ -260,10 +273,10 @@ class EnergyFiber(AbstractEnergy):
         self.energy_function, self.init_function, self.constraint_function = energy, init, constraint
 
     def init(self, condition, key):
-        return self.init_function(condition)
+        return _arrays(self.init_function(condition), float)
 
     def energy(self, state, condition):
-        return self.energy_function(state, condition)
+        return _arrays(self.energy_function(state, condition), float)
 
     def constraint(self, state, condition):
         if self.constraint_function is None:
@@ -288,10 +301,10 @@ class StochasticFiber(AbstractStochastic):
         self.step_function, self.init_function, self.link_function = step, init, link
 
     def init(self, condition, key):
-        return self.init_function(condition, key)
+        return _arrays(self.init_function(condition, key))
 
     def step(self, state, condition, dt, key):
-        return self.step_function(state, condition, dt, key)
+        return _arrays(self.step_function(state, condition, dt, key))
 
     def link(self, state, condition):
         return super().link(state, condition) if self.link_function is None else self.link_function(state, condition)

@@ -4,41 +4,32 @@ A section is a value. To advance it is a trial; to keep the result is to accept 
 the same digits, also for random fibers and fibers with memory. No macro model and no time loop is needed.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core.answer import Answer, Held, Words, answer_at, settled
+from fiberax.core.arguments import check_rows, floats, shown, span, whole_numbers
 from fiberax.core.bundle import Bundle, check_fit
-from fiberax.core.capabilities import AbstractAssembled
 from fiberax.core.driver import AbstractDriver, Section
-from fiberax.core.errors import BadInput, FiberFailure
+from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractFiber
 from fiberax.core.field import Field
 from fiberax.core.keys import typed_key
-from fiberax.core.link import AbstractDirect
-from fiberax.core.macro import AbstractMacro
 from fiberax.core.platform import check_platform
+from fiberax.core.randomness import is_random, warn_unused_key
 from fiberax.core.sites import Placement, lay_out, to_host
 from fiberax.core.solution import named_leaves
 from fiberax.core.traced import is_traced
 from fiberax.numerics import trees
-from fiberax.numerics.result import text_of
 
-
-class Held(AbstractMacro):
-    """A macro model without motion: its state is the conditions themselves."""
-
-    def conditions(self, macro):
-        return macro
-
-    def rate(self, t, macro, response):
-        return jax.tree.map(jnp.zeros_like, macro)
+_SITES = 2**31  # global numbers are below: larger ones belong to the stages of a step
 
 
 class Carried(NamedTuple):
@@ -57,76 +48,6 @@ class Carried(NamedTuple):
     step: jax.Array
 
 
-class Answer(eqx.Module):
-    """The answer of fibers to their conditions; every array has one row for each site.
-
-    Args:
-        response: The response; of failed sites the last good one, NaN where there never was one.
-        tangent: dA/dU, response axes first; None where it was not asked for.
-        result: Codes of `fx.Result` or of the fiber's own (rows,).
-        energy: Energies (rows,) per unit reference volume; None where fibers have none.
-        stderr: Standard error of the response, a tree like it; None where fibers are not random.
-        steps: Steps of the solves (rows,).
-        residual: Relative residuals of the solves (rows,).
-    """
-
-    response: Any
-    tangent: Any
-    result: jax.Array
-    energy: jax.Array | None
-    stderr: Any
-    steps: jax.Array
-    residual: jax.Array
-
-    def raise_if_failed(self) -> None:
-        """Raise `FiberFailure` where a result is not 0; the message names the first such row."""
-        codes = np.asarray(self.result)
-        bad = np.flatnonzero(codes)
-        if bad.size:
-            raise FiberFailure(f"{bad.size} of {codes.size} fibers failed; row {bad[0]}: {text_of(int(codes[bad[0]]))}.")
-
-
-def at_once(field: Field) -> bool:
-    """True where response and energy come from one call of the fiber."""
-    return field.driver.slaved and field.bundle.link is None and isinstance(field.fiber, AbstractAssembled)
-
-
-class _Both(AbstractDirect):
-    """The response, and W with it, in the units of the fiber as it stands, wrapped or not."""
-
-    def __call__(self, fiber, state, condition):
-        assert isinstance(fiber, AbstractAssembled)
-        return fiber.assemble(state, condition, 1)[::-1]
-
-
-def settled(field: Field, step, conditions, section: Section, dt, ids=None, tangent: bool = False) -> tuple[Section, Answer]:
-    """`section` (padded rows) advanced under `conditions`, and the answer there; histories stay as they were."""
-    section = section._replace(outcome=jax.tree.map(jnp.zeros_like, section.outcome))
-    if at_once(field):
-        pair = eqx.tree_at(lambda f: f.bundle.link, field, _Both(), is_leaf=lambda x: x is None)
-        before = section._replace(response=(section.response, jnp.full(section.own.shape, jnp.nan)))
-        new = pair.advance(step, conditions, before, dt, ids=ids)
-        response, energy = new.response
-        new = new._replace(response=response)
-        energy = field.sites.trim(energy)
-    else:
-        new = field.advance(step, conditions, section, dt, ids=ids)
-        energy = None
-    if not field.retry and not field.driver.slaved:
-        response = field.response(conditions, new)
-        new = new._replace(response=field.sites.pad(response), own=jnp.ones_like(new.own))
-    return new, answer_at(field, conditions, new, energy, tangent)
-
-
-def answer_at(field: Field, conditions, section: Section, energy=None, tangent: bool = False) -> Answer:
-    """The answer of a section that has been advanced under `conditions`."""
-    out = field.outcomes(section)
-    slope = field.tangents(conditions, section) if tangent else None
-    energy = field.energy(conditions, section) if energy is None else energy
-    value, error = field.sites.trim(section.response), field.stderr(conditions, section)
-    return Answer(value, slope, out.result, energy, error, out.steps, out.residual)
-
-
 class Fibers:
     """The fibers of many sites, driven from outside.
 
@@ -136,7 +57,7 @@ class Fibers:
         conditions: An example: a tree whose leaves have a leading axis over sites (rows). Other numbers of rows are possible.
         link: As in `fx.Bundle`.
         noise: "independent" (the default) or "shared", as in `fx.Bundle`.
-        key: Seed of all noise, default key 0.
+        key: Seed of all noise, default key 0. A key for fibers that draw nothing is said (`NoEffectWarning`).
         ids: Global site numbers (rows,), by default 0, 1, ...; the noise of a site depends on its number. Each rank of a
             program with several processes gives the numbers of its own rows.
         placement: Devices and chunks.
@@ -164,14 +85,19 @@ class Fibers:
         check_platform()
         self.placement, self.key = placement, typed_key("Fibers", key)
         self.bundle = Bundle(Held(), fiber, link, noise=noise)
+        if not isinstance(driver, AbstractDriver):
+            raise Mismatch(f"Fibers: the driver must be an object such as fx.Quasistatic(); it is {shown(driver)}.")
+        conditions = floats("Fibers: conditions", conditions)
+        check_rows("Fibers: conditions", conditions)
         self.driver, self.fiber = driver, driver.prepare(fiber)
-        conditions = as_floats(conditions)
         shapes, state, self.like = check_fit(self.bundle, conditions)
         self.one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
         self.bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
         self.count = jax.tree.leaves(shapes)[0].shape[0]
+        warn_unused_key("Fibers", fiber, self.one, key)
         self.ids = self._numbers(ids, self.count)
         self.traced = is_traced(self.bundle, driver, conditions, self.key)
+        self.words = Words(fiber)
         self._fields: dict[tuple[int, bool], Field] = {}
         self._programs: dict[tuple, Callable] = {}
 
@@ -181,7 +107,8 @@ class Fibers:
         Args:
             conditions: A tree, rows first.
             ids: As for `Fibers`; needed where the number of rows differs from that of `Fibers`.
-            dt: The time of one `advance`, macro time, for drivers that average over a window of stored values.
+            dt: The shortest time of one `advance`, macro time, for drivers that average over a window of stored values: it
+                decides how many are stored. Others do not use it.
 
         Returns:
             The section. It has no responses yet: NaN.
@@ -189,12 +116,14 @@ class Fibers:
         Raises:
             BadInput: Conditions or site numbers that do not fit.
         """
-        conditions = as_floats(conditions)
-        if dt is None and self.driver.samples(math.inf) == 0 < self.driver.samples(1.0):
+        conditions = floats("Fibers: conditions", conditions)
+        if dt is None and self.windowed:
             raise BadInput(
                 "Fibers.begin: the driver averages over a window of stored values, as many as there are advances in it. Give "
-                "dt, the time of one advance."
+                "dt, the shortest time of one advance."
             )
+        if dt is not None and (trees.is_tracer(dt) or not span("Fibers.begin", dt) > 0.0):
+            raise BadInput(f"Fibers.begin: dt must be a positive number, which is known outside of jit; it is {dt}.")
         rows = self._rows(conditions)
         numbers = self.ids if ids is None and rows == self.count else self._numbers(ids, rows)
         samples = self.driver.samples(math.inf if dt is None else float(dt))
@@ -217,59 +146,97 @@ class Fibers:
         Args:
             section: Not changed, unless it is donated.
             conditions: A tree, rows first, as many as in `section`.
-            dt: Macro time, at least 0.
+            dt: Macro time, one number, at least 0. With averages over a window of stored values it may not be shorter than
+                `begin` was told, except 0.
             tangent: Whether the answer has the tangent.
             donate: Whether the memory of `section` may be reused; it must not be used any more.
 
+        Returns:
+            The new section, and the answer at its end.
+
         Raises:
-            BadInput: Conditions that do not fit the section.
+            BadInput: Conditions that do not fit the section, or such a `dt`.
         """
-        conditions = as_floats(conditions)
+        conditions = floats("Fibers: conditions", conditions)
         rows = self._rows(conditions, section)
+        dt = span("Fibers.advance", dt)
+        if self.windowed and not trees.is_tracer(dt) and float(dt) > 0.0:
+            self._check_window(section, float(dt))
 
         def run(field, section, conditions, dt):
             pad = field.sites.pad
             found = settled(field, section.step, conditions, pad(section.sites), dt, pad(section.ids), tangent)
             new = Carried(self._cut(field.commit(conditions, found[0]), rows), section.ids, section.step + 1)
-            return new, found[1]
+            return new, dataclasses.replace(found[1], words=self.words)
 
         return self._run(("advance", rows, tangent, donate), run, (section, conditions, dt), (0,) if donate else ())
 
     def respond(self, section: Carried, conditions: Any, tangent: bool = False) -> Answer:
-        """The answer at the present states under `conditions` (rows first); nothing is advanced. Raises `BadInput`."""
-        conditions = as_floats(conditions)
+        """The answer at the present states; nothing is advanced.
+
+        Args:
+            section: Not changed.
+            conditions: A tree, rows first, as many as in `section`.
+            tangent: Whether the answer has the tangent.
+
+        Returns:
+            The answer. Its results are those of the last `advance`.
+
+        Raises:
+            BadInput: Conditions that do not fit the section.
+        """
+        conditions = floats("Fibers: conditions", conditions)
         rows = self._rows(conditions, section)
 
         def run(field, section, conditions):
             padded = field.sites.pad(section.sites)
             response = field.sites.pad(field.response(conditions, padded))
-            return answer_at(field, conditions, padded._replace(response=response), tangent=tangent)
+            answer = answer_at(field, conditions, padded._replace(response=response), tangent=tangent)
+            return dataclasses.replace(answer, words=self.words)
 
         return self._run(("respond", rows, tangent), run, (section, conditions), ())
 
     def save(self, section: Carried) -> dict[str, np.ndarray]:
-        """The section as numpy arrays by name, one row for each site: for npz, HDF5 or messages between processes."""
+        """The section as numpy arrays: for npz, HDF5 or messages between processes.
+
+        Args:
+            section: Any section of these fibers.
+
+        Returns:
+            Arrays by name, one row for each site.
+        """
         return {name.lstrip("_"): np.asarray(leaf) for name, leaf in named_leaves(to_host(section))}
 
-    def restore(self, arrays: dict[str, np.ndarray]) -> Carried:
-        """The section that `save` stored, on any number of devices. Raises `BadInput` where arrays do not fit this model."""
+    def restore(self, arrays: dict[str, np.ndarray], rows: int | None = None) -> Carried:
+        """The section that `save` stored, on any number of devices.
+
+        Args:
+            arrays: As `save` gave them.
+            rows: Number of rows that they must have; None for that of these `Fibers`.
+
+        Returns:
+            The section, to the last digit.
+
+        Raises:
+            BadInput: Arrays that do not fit this model, or have another number of rows.
+        """
+        rows = self.count if rows is None else rows
         like = self._like(self._samples_in(arrays))
         leaves, structure = jax.tree.flatten(like)
-        found, rows = [], None
+        found = []
         for (name, _), leaf in zip(named_leaves(like), leaves, strict=True):
-            name = name.lstrip("_")
+            name, shape = name.lstrip("_"), (rows, *leaf.shape[1:])
             array = arrays.get(name)
-            fits = array is not None and array.shape[1:] == leaf.shape[1:] and array.dtype == leaf.dtype
-            if array is None or not fits or (rows is not None and len(array) != rows):
+            if array is None or array.shape != shape or array.dtype != leaf.dtype:
                 have = "is absent" if array is None else f"has shape {array.shape} and type {array.dtype}"
-                wanted = f"({', '.join(map(str, ('rows' if rows is None else rows, *leaf.shape[1:])))})"
                 raise BadInput(
-                    f"Fibers.restore: {name} {have}, expected shape {wanted} and type {leaf.dtype}. The arrays belong to "
-                    "another fiber, driver or version."
+                    f"Fibers.restore: {name} {have}, expected shape {shape} and type {leaf.dtype}. The arrays belong to "
+                    f"another fiber, driver or version, or to a section that has not {rows} rows: say how many with rows=."
                 )
-            rows = len(array)
             found.append(jnp.asarray(array))
-        return jax.tree.unflatten(structure, found)
+        section = jax.tree.unflatten(structure, found)
+        whole_numbers("Fibers.restore: ids", section.ids, _SITES, distinct=self.random)
+        return section
 
     def _like(self, samples: int) -> Carried:
         """Shapes of a section of one row, with that many stored values of averages."""
@@ -282,27 +249,50 @@ class Fibers:
 
     def _samples_in(self, arrays: dict[str, np.ndarray]) -> int:
         """Stored values of averages in saved arrays: the length of the axis that grows with their number."""
-        for (name, one), (_, two) in zip(named_leaves(self._like(1)), named_leaves(self._like(2)), strict=True):
-            array = arrays.get(name.lstrip("_"))
-            if one.shape != two.shape and array is not None and array.ndim == len(one.shape):
-                axis = next(k for k, (a, b) in enumerate(zip(one.shape, two.shape)) if a != b)
-                return array.shape[axis]
+        if not self.windowed:
+            return 1
+        place, axis = self._ring
+        array = arrays.get(named_leaves(self._like(1))[place][0].lstrip("_"))
+        if array is not None and array.ndim > axis:
+            return array.shape[axis]
         return 1
 
     def take(self, section: Carried, rows: Any) -> Carried:
-        """The section of some rows (numbers from 0), in their order."""
-        rows = jnp.asarray(rows)
+        """The section of some rows.
+
+        Args:
+            section: Not changed.
+            rows: Numbers from 0 (n,), in any order; their global numbers go with them.
+
+        Returns:
+            A section of n rows, in that order.
+
+        Raises:
+            BadInput: Rows that the section does not have.
+        """
+        rows = jnp.asarray(whole_numbers("Fibers.take: rows", rows, len(section.ids)))
         return jax.tree.map(lambda x: x[rows], section)
 
     def put(self, section: Carried, rows: Any, other: Carried) -> Carried:
-        """`section` with `rows` replaced by those of `other`; numbers behind the last row add rows, without gaps.
+        """`section` with some rows replaced, or with further rows.
 
-        Raises `BadInput`.
+        Args:
+            section: Not changed.
+            rows: Different numbers from 0, as many as `other` has rows; numbers behind the last row add rows, without gaps.
+            other: The new rows. Their global numbers come with them.
+
+        Returns:
+            The new section.
+
+        Raises:
+            BadInput: Rows that do not fit, or, of random fibers, global numbers that are there twice: such rows would have the
+                same noise.
         """
-        rows, count = np.asarray(rows), len(section.ids)
+        count = len(section.ids)
+        rows = whole_numbers("Fibers.put: rows", np.asarray(rows), count + len(other.ids), distinct=True)
         size = max(count, int(rows.max(initial=-1)) + 1)
         added = np.unique(rows[rows >= count])
-        if rows.shape != other.ids.shape or np.any(rows < 0) or len(added) != size - count:
+        if rows.shape != other.ids.shape or len(added) != size - count:
             raise BadInput(
                 f"Fibers.put: rows must be {len(other.ids)} numbers from 0 on, with none left out behind the last row "
                 f"{count - 1}; they are {rows.tolist()}."
@@ -312,25 +302,62 @@ class Fibers:
             grown = jnp.concatenate([x, jnp.zeros((size - count, *x.shape[1:]), x.dtype)]) if size > count else x
             return grown.at[rows].set(y)
 
-        return jax.tree.map(merged, section, other)
+        new = jax.tree.map(merged, section, other)
+        if self.random and not trees.is_tracer(new.ids):
+            whole_numbers("Fibers.put: global numbers", new.ids, _SITES, distinct=True)
+        return new
 
     def describe(self, section: Carried) -> dict[str, Any]:
-        """Numbers of rows and bytes, and for each failed row its number, global number, code, and what that means."""
+        """What a section holds, for messages.
+
+        Args:
+            section: Any section of these fibers.
+
+        Returns:
+            `sites`, `bytes`, and `failed`: for each failed row its `row`, global number `id`, code `result`, and what that
+            means as `text`.
+        """
         codes, ids = np.asarray(section.sites.outcome.result), np.asarray(section.ids)
         failed = [
-            {"row": int(row), "id": int(ids[row]), "result": int(codes[row]), "text": self._words(int(codes[row]))}
+            {"row": int(row), "id": int(ids[row]), "result": int(codes[row]), "text": self.words(int(codes[row]))}
             for row in np.flatnonzero(codes)
         ]
         return {"sites": len(ids), "bytes": sum(x.nbytes for x in jax.tree.leaves(section)), "failed": failed}
 
-    def _words(self, code: int) -> str:
-        return "; ".join(text for text in (text_of(code), self.fiber.remedy(code)) if text)
+    @functools.cached_property
+    def random(self) -> bool:
+        """Whether the fibers draw noise."""
+        return is_random(self.bundle.fiber, self.one)
+
+    @functools.cached_property
+    def windowed(self) -> bool:
+        """Whether the driver averages over stored values, as many as there are advances in its window."""
+        return self.driver.samples(math.inf) == 0 < self.driver.samples(1.0)
 
     def _numbers(self, ids: Any, rows: int) -> jax.Array:
-        numbers = jnp.arange(rows, dtype=jnp.uint32) if ids is None else jnp.asarray(ids).astype(jnp.uint32)
+        if ids is None:
+            return jnp.arange(rows, dtype=jnp.uint32)
+        numbers = whole_numbers("Fibers: ids", ids, _SITES, distinct=True)
         if numbers.shape != (rows,):
             raise BadInput(f"Fibers: ids must be one whole number for each of the {rows} rows; their shape is {numbers.shape}.")
-        return numbers
+        return jnp.asarray(numbers).astype(jnp.uint32)
+
+    def _check_window(self, section: Carried, dt: float) -> None:
+        """Raise `BadInput` where the stored values of `section` are too few for advances by `dt`."""
+        place, axis = self._ring
+        held, needed = jax.tree.leaves(section)[place].shape[axis], self.driver.samples(dt)
+        if needed > held:
+            raise BadInput(
+                f"Fibers.advance: steps of dt = {dt:.6g} have {needed} values in the window of the average, and the section "
+                f"has room for {held}: the average would be over a shorter time. Begin it with the shortest dt of all advances."
+            )
+
+    @functools.cached_property
+    def _ring(self) -> tuple[int, int]:
+        """Number of the leaf of a section whose length grows with the stored values, and the axis."""
+        pairs = zip(jax.tree.leaves(self._like(1)), jax.tree.leaves(self._like(2)), strict=True)
+        place, one, two = next((k, a, b) for k, (a, b) in enumerate(pairs) if a.shape != b.shape)
+        return place, next(k for k, (a, b) in enumerate(zip(one.shape, two.shape)) if a != b)
 
     def _rows(self, conditions: Any, section: Carried | None = None) -> int:
         leaves, expected = jax.tree.leaves(conditions), jax.tree.leaves(self.one)
@@ -364,15 +391,3 @@ class Fibers:
     @staticmethod
     def _cut(section: Section, rows: int) -> Section:
         return jax.tree.map(lambda x: x[:rows], section)
-
-
-def as_floats(conditions: Any) -> Any:
-    """Conditions as floating-point arrays of jax."""
-    kind = jnp.zeros(()).dtype
-
-    def convert(x):
-        if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.inexact):
-            return x
-        return jnp.asarray(x, jnp.result_type(kind, x))
-
-    return jax.tree.map(convert, conditions)

@@ -17,12 +17,13 @@ from fiberax.core.failure import FAILED, NONFINITE, NOT_CONVERGED, Begun, demand
 from fiberax.core.fiber import AbstractDynamic
 from fiberax.core.field import Field
 from fiberax.core.macro_solve import Step
+from fiberax.core.randomness import is_random
 from fiberax.core.recorder import AbstractRecorder, Record, Report, Snapshot
 from fiberax.core.schedule import Schedule, Stretch
 from fiberax.core.separation import Monitor
 from fiberax.core.signals import Interrupt, agree, anywhere
 from fiberax.core.sites import to_host
-from fiberax.core.snapshots import restored, snapshot_leaves
+from fiberax.core.snapshots import check_key, check_origin, origin_leaves, restored, snapshot_leaves
 from fiberax.core.solution import Solution
 from fiberax.core.stability import StepLimits, warn_unstable_rest
 from fiberax.core.steppers import AbstractStepper
@@ -239,12 +240,17 @@ class Loop:
         carry = _begin(self.field, macro, response, samples)
         carry = carry._replace(begun=jnp.asarray(checksum(macro0), jnp.uint32))
         if start is not None:
+            check_origin(self.plan, self.stepper, start)
             begun, carry = int(carry.begun), restored(sites, carry, start)
             if int(carry.begun) != begun:
                 raise BadInput(
                     "evolve: start carries the macrostate to go on with, and macro0 is not the one that run began with. Hand "
                     "in the macro0 of that run; or leave start out to begin a new run from another macrostate."
                 )
+            conditions = jax.eval_shape(self.field.bundle.macro.conditions, macro)
+            one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), conditions)
+            if is_random(self.field.bundle.fiber, one):
+                check_key(self.field.key, start)
             self.saved, self.done = start.saved, start.step
         elif self.plan.save_start:
             self._record(carry, self.plan.stretches[0].start, self.plan.stretches[0].dt)
@@ -343,7 +349,8 @@ class Loop:
 
     def _snapshot(self, carry: Carry, t: float) -> None:
         assert self.checkpoint is not None
-        self.checkpoint.save(Snapshot(self.done, t, self.saved, snapshot_leaves(self.field.sites, carry)))
+        leaves = snapshot_leaves(self.field.sites, carry) | origin_leaves(self.stepper, self.field.key)
+        self.checkpoint.save(Snapshot(self.done, t, self.saved, leaves))
 
     def _solution(self, carry: Carry) -> Solution:
         def stacked(values):

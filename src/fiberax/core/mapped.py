@@ -96,6 +96,9 @@ class _MappedSolver(AbstractSolver):
 
     inner: AbstractSolver
 
+    def check(self, fiber: AbstractMapped):
+        self.inner.check(fiber.inner)
+
     def approximate_inverse(self, fiber: AbstractMapped, residual, condition, shift):
         found = self.inner.approximate_inverse(fiber.inner, residual, fiber.inside(condition), fiber.outer_time(shift))
         return jax.tree.map(fiber.outer_time, found)

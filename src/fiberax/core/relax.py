@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from fiberax.core import equilibrium, lagrangian
 from fiberax.core.capabilities import AbstractEnergetic, AbstractEnsemble, AbstractMonitored, AbstractPropagated
 from fiberax.core.errors import BadInput, Mismatch
-from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow
+from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractMemory
 from fiberax.core.link import AbstractWrapper
 from fiberax.core.macro import Moving
 from fiberax.core.mapped import AbstractMapped
@@ -188,11 +188,13 @@ def relax(
         Mismatch: A fiber that is neither a flow nor an energy.
         BadInput: A negative mass or friction, or both zero.
     """
+    if not isinstance(fiber, AbstractFiber):
+        raise Mismatch(f"relax needs a flow or an energy fiber; a {type(fiber).__name__} is no fiber.")
     if not isinstance(fiber, AbstractFlow | AbstractEnergy):
-        raise Mismatch(
-            f"relax needs a flow or an energy fiber; {type(fiber).__name__} has dynamics of its own. "
-            "Use it with Seamless as it is."
-        )
+        own = "has dynamics of its own. Use it with Seamless as it is"
+        past = "has a history, whose steps are solved. Use it with Quasistatic as it is"
+        kind = past if isinstance(fiber, AbstractMemory) else own
+        raise Mismatch(f"relax needs a flow or an energy fiber; {type(fiber).__name__} {kind}.")
     zero_mass, zero_friction = _known_zero("mass", mass), _known_zero("friction", friction)
     if zero_mass and zero_friction:
         raise BadInput("relax: mass and friction are both zero, which is no dynamics. Use Quasistatic, or give one of them.")

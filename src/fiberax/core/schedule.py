@@ -1,7 +1,9 @@
 """Save times and the steps between them."""
 
+import numbers
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from fiberax.core.errors import BadInput
@@ -30,12 +32,20 @@ class Schedule(NamedTuple):
     def steps(self) -> int:
         return sum(stretch.steps for stretch in self.stretches)
 
+    def time_of(self, step: int) -> float | None:
+        """The time after that many steps; None behind the last one."""
+        for stretch in self.stretches:
+            if step <= stretch.steps:
+                return stretch.start + stretch.dt * step
+            step -= stretch.steps
+        return None
+
 
 def schedule(t0: float, t1: float, dt: float, saveat) -> Schedule:
     """Steps from t0 to t1, none longer than `dt`, that land on every save time. Raises `BadInput`."""
     for name, value in (("t0", t0), ("t1", t1), ("dt", dt)):
-        if not np.isfinite(value):
-            raise BadInput(f"evolve: {name} must be a finite number; it is {value}.")
+        if not isinstance(value, numbers.Real | np.ndarray | jax.Array) or not np.isfinite(value):
+            raise BadInput(f"evolve: {name} must be a finite number; it is {value!r}.")
     if not t1 > t0:
         raise BadInput(f"evolve: t1 must be later than t0; t0 = {t0}, t1 = {t1}.")
     if not dt > 0.0:

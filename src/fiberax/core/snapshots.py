@@ -1,5 +1,6 @@
 """The carry of a run as named arrays with one row per site, and back, for any number of devices."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -7,8 +8,67 @@ import numpy as np
 
 from fiberax.core.errors import BadInput
 from fiberax.core.recorder import Snapshot
+from fiberax.core.schedule import Schedule
 from fiberax.core.sites import Sites, to_host
 from fiberax.core.solution import named_leaves
+
+_ACCURACY = ("tolerance", "max_steps")  # of a stepper's solves: they may change, the scheme remains the same
+
+
+def origin_leaves(stepper: Any, key: jax.Array) -> dict[str, np.ndarray]:
+    """Stepper and key of a run as arrays, to be kept in its snapshots: what the checks below compare."""
+    return {"run_stepper": np.frombuffer(_in_words(stepper).encode(), np.uint8), "run_key": _digits(key)}
+
+
+def _in_words(stepper: Any) -> str:
+    """Name and numbers of a stepper, the same in every process."""
+    numbers = []
+    for field in dataclasses.fields(stepper):
+        value = getattr(stepper, field.name)
+        if field.name in _ACCURACY or callable(value):
+            continue
+        shown = np.asarray(value).tolist() if isinstance(value, jax.Array | np.ndarray) else value
+        numbers.append(f"{field.name}={shown}")
+    return f"{type(stepper).__name__}({', '.join(numbers)})"
+
+
+def _digits(key: jax.Array) -> np.ndarray:
+    return np.asarray(to_host(jax.random.key_data(key)))
+
+
+def check_origin(plan: Schedule, stepper: Any, start: Snapshot) -> None:
+    """Raise `BadInput` where a run with this schedule and stepper would not come by `start`.
+
+    Snapshots without a stepper, from earlier versions, are compared by their time alone.
+    """
+    first = plan.stretches[0]
+    end = plan.stretches[-1].end
+    at = plan.time_of(start.step)
+    if at is None or abs(at - start.t) > 1e-6 * first.dt + 1e-12 * abs(start.t):
+        here = f"ends before it, at t = {end:.9g}" if at is None else f"comes to t = {at:.9g}"
+        raise BadInput(
+            f"evolve: the snapshot is at t = {start.t:.9g} after {start.step} steps; in that many steps this run, from "
+            f"t0 = {first.start:.9g} with dt = {first.dt:.9g}, {here}. Hand in the t0, dt and saveat of the run that the "
+            "snapshot is of; only what comes after the snapshot may change. To go on with another dt, leave start out and "
+            "begin a new run from that macrostate."
+        )
+    before = start.leaves.get("run_stepper")
+    made, now = "" if before is None else before.tobytes().decode(), _in_words(stepper)
+    if made and made != now:
+        raise BadInput(
+            f"evolve: the snapshot is of a run with the stepper {made}, and this one has {now}. Hand in that stepper; or leave "
+            "start out and begin a new run."
+        )
+
+
+def check_key(key: jax.Array, start: Snapshot) -> None:
+    """Raise `BadInput` where the noise of a run with this key would not be that of the run that `start` is of."""
+    digits = start.leaves.get("run_key")
+    if digits is not None and not np.array_equal(digits, _digits(key)):
+        raise BadInput(
+            f"evolve: the snapshot is of a run with the key {digits.tolist()}, and this one has {_digits(key).tolist()}: the "
+            "noise would be another one. Hand in that key; or leave start out and begin a new run."
+        )
 
 
 def snapshot_leaves(sites: Sites, carry: Any) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from fiberax.core import system
+from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractEnergy, AbstractFlow
 from fiberax.core.lagrangian import constraint_count, energy_rest, metric_tree, multipliers
 from fiberax.core.strategies import AbstractManifold, AbstractSolver
@@ -23,6 +24,14 @@ def solver_of(fiber: AbstractFlow | AbstractEnergy) -> AbstractSolver:
     if fiber.solver is not None:
         return fiber.solver
     return Newton() if isinstance(fiber, AbstractFlow) else Minimise()
+
+
+def check_solver(who: str, solver: Any) -> None:
+    """Raise `BadInput` where `solver` is not a solver, such as a name or a class; None is one."""
+    if solver is None or isinstance(solver, AbstractSolver):
+        return
+    shown = f"the class {solver.__name__}" if isinstance(solver, type) else repr(solver)
+    raise BadInput(f"{who}: solver must be a solver such as fx.Newton() or fx.Minimise(); it is {shown}.")
 
 
 def manifold_of(fiber: AbstractEnergy) -> AbstractManifold:
@@ -88,6 +97,13 @@ class Minimise(AbstractNewtonLike):
     """
 
     precondition: Callable | None = None
+
+    def check(self, fiber):
+        if isinstance(fiber, AbstractFlow):
+            raise Mismatch(
+                f"fx.Minimise finds minima of energies, and {type(fiber).__name__} is a flow. Use fx.Newton(), or leave the "
+                "solver out."
+            )
 
     def solve(self, fiber, state, condition, tolerance):
         if trees.size(state) == 0:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core.arguments import check_run
 from fiberax.core.bundle import Bundle
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import FiberFailure, Mismatch, NotConverged
@@ -115,6 +116,7 @@ def steady(
 
 def at_rest(bundle, driver, macro0, placement, who: str) -> tuple[Field, Any, Any, int, bool]:
     """What `assemble` gives, with inertial models as functions of their position, and whether `macro0` had a velocity."""
+    check_run(who, bundle, driver, macro0)
     if not driver.slaved:
         raise Mismatch(
             f"{who} needs a response to every condition; {type(driver).__name__} carries states in time. Use fx.Quasistatic()."

@@ -26,6 +26,9 @@ class AbstractSolver(eqx.Module):
     symmetric: bool = eqx.field(static=True, default=False, kw_only=True)
     dense_limit: int = eqx.field(static=True, default=DENSE_LIMIT, kw_only=True)
 
+    def check(self, fiber: Any) -> None:
+        """Raise `Mismatch` for a fiber that this solver cannot solve; called when a run begins."""
+
     @abc.abstractmethod
     def solve(self, fiber: Any, state: Any, condition: Any, tolerance: float) -> tuple[Any, Outcome]:
         """The rest state near `state`.

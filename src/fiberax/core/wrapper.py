@@ -211,6 +211,15 @@ def Mapped(
         Mismatch: A kind or capability that this module does not list, or a `state` that does not fit the kind.
         BadInput: A number of copies below 1.
     """
+    for name, value in (("condition", condition), ("response", response)):
+        if value is not None and not callable(value):
+            raise BadInput(
+                f"Mapped: {name} must be a function; it is {value!r}. For a factor use fx.rescale(fiber, {name}=...)."
+            )
+    if not isinstance(state, Copies | AtRest | None):
+        raise BadInput(f"Mapped: state must be fx.Copies(n), fx.AtRest() or None; it is {state!r}.")
+    if isinstance(time, str) or callable(time):
+        raise BadInput(f"Mapped: time must be a number, inner time per unit of outer time; it is {time!r}.")
     base = next((mapped for kind, mapped in _KINDS if isinstance(inner, kind)), None)
     if base is None:
         raise Mismatch(f"Mapped: {type(inner).__name__} is neither a flow, an energy, a memory nor a dynamic fiber.")

@@ -4,6 +4,7 @@ Fibers that have only dynamics, random ones above all, are sampled instead: the 
 long-time behaviour under the held condition (section 5 of the paper), with its standard error.
 """
 
+import numbers
 from typing import Any
 
 import equinox as eqx
@@ -15,11 +16,11 @@ from fiberax.core.capabilities import AbstractStationary, tangent_of
 from fiberax.core.driver import AbstractDriver, check_finite
 from fiberax.core.equilibrium import following, relaxed
 from fiberax.core.errors import BadInput, Mismatch
-from fiberax.core.fiber import AbstractDynamic, AbstractFlow
+from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFlow
 from fiberax.core.link import apply_link
 from fiberax.core.platform import need_double
 from fiberax.core.relax import at_rest
-from fiberax.core.solvers import solver_of
+from fiberax.core.solvers import check_solver, solver_of
 from fiberax.core.strategies import AbstractSolver
 from fiberax.drivers.sampling import BLOCKS, follow, judged
 from fiberax.numerics import trees
@@ -39,29 +40,32 @@ class Quasistatic(AbstractDriver):
     tested here, see `fx.sample`.
 
     Args:
-        tolerance: Relative; docs/conventions.md says what `SUCCESS` promises.
+        tolerance: Relative; docs/conventions.md says what `SUCCESS` promises. None for 1e-8.
         solver: Replaces the fiber's own solver.
         require_stable: Whether a rest point of a flow that a relaxation would leave is a failure, `UNSTABLE`. Each solve then
             computes the eigenvalues of the Jacobian.
-        steps: Steps of each replica of a sampled fiber.
-        replicas: Number of replicas of a sampled fiber.
+        steps: Steps of each replica of a sampled fiber; None for 2560.
+        replicas: Number of replicas of a sampled fiber; None for 4.
         dt: Step of a sampled fiber, fiber time; None for the fiber's own `timestep`.
 
     Raises:
-        BadInput: Numbers out of their range; a tolerance that single precision cannot reach.
+        BadInput: Numbers out of their range; a tolerance that single precision cannot reach; when a run begins, options that
+            have no effect on its fibers: `steps`, `replicas` and `dt` belong to fibers that are sampled, `tolerance` and
+            `solver` to those that are solved, `require_stable` to flows.
     """
 
-    tolerance: float = eqx.field(static=True, default=1e-8)
+    tolerance: float | None = eqx.field(static=True, default=None)
     solver: AbstractSolver | None = None
     require_stable: bool = eqx.field(static=True, default=False)
-    steps: int = eqx.field(static=True, default=2560)
-    replicas: int = eqx.field(static=True, default=4)
+    steps: int | None = eqx.field(static=True, default=None)
+    replicas: int | None = eqx.field(static=True, default=None)
     dt: float | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
-        if not 0.0 < self.tolerance < 1.0:
-            raise BadInput(f"Quasistatic: tolerance must lie between 0 and 1; it is {self.tolerance}.")
-        for name, value, least in (("steps", self.steps, BLOCKS), ("replicas", self.replicas, 1)):
+        if not isinstance(self.tolerance, numbers.Real | None) or not 0.0 < self._accuracy < 1.0:
+            raise BadInput(f"Quasistatic: tolerance must be a number between 0 and 1; it is {self.tolerance!r}.")
+        check_solver("Quasistatic", self.solver)
+        for name, value, least in (("steps", self._length, BLOCKS), ("replicas", self._copies, 1)):
             if not isinstance(value, int) or value < least:
                 raise BadInput(f"Quasistatic: {name} must be a whole number, at least {least}; it is {value!r}.")
         if self.dt is not None and not 0.0 < self.dt < float("inf"):
@@ -71,9 +75,45 @@ class Quasistatic(AbstractDriver):
     def slaved(self):
         return True
 
+    @property
+    def _accuracy(self) -> float:
+        return 1e-8 if self.tolerance is None else self.tolerance
+
+    @property
+    def _length(self) -> int:
+        return 2560 if self.steps is None else self.steps
+
+    @property
+    def _copies(self) -> int:
+        return 4 if self.replicas is None else self.replicas
+
     def prepare(self, fiber):
-        need_double("fx.Quasistatic", self.tolerance)
-        return at_rest(fiber)
+        need_double("fx.Quasistatic", self._accuracy)
+        rest = at_rest(fiber)
+        self._refuse_without_effect(rest)
+        if isinstance(rest, AbstractFlow | AbstractEnergy):
+            (solver_of(rest) if self.solver is None else self.solver).check(rest)
+        return rest
+
+    def _refuse_without_effect(self, fiber) -> None:
+        """Options that the kind of fiber does not use."""
+        kind = type(fiber).__name__
+        sampled = {"steps": self.steps, "replicas": self.replicas, "dt": self.dt}
+        solved = {"tolerance": self.tolerance, "solver": self.solver, "require_stable": self.require_stable or None}
+        dynamic = isinstance(fiber, AbstractDynamic)
+        given = [name for name, value in (solved if dynamic else sampled).items() if value is not None]
+        if given:
+            why = (
+                f"{kind} has only dynamics and is sampled, and these belong to fibers that are solved"
+                if dynamic
+                else f"{kind} is solved, and these belong to fibers that are sampled"
+            )
+            raise BadInput(f"Quasistatic: {', '.join(given)} without effect: {why}. Leave {'them' if given[1:] else 'it'} out.")
+        if self.require_stable and not isinstance(fiber, AbstractFlow):
+            raise BadInput(
+                f"Quasistatic: require_stable without effect: {kind} is no flow. The minimisers of energies report a "
+                "stationary point that is no minimum as UNSTABLE in any case. Leave it out."
+            )
 
     def begin(self, fiber, link, condition, key, samples):
         fresh = self._fresh(fiber, condition, key)
@@ -85,9 +125,9 @@ class Quasistatic(AbstractDriver):
             guess = trees.where(attempt == 0, state, self._fresh(fiber, condition, key))
         if isinstance(fiber, AbstractDynamic):
             state, memory = self._sampled(fiber, link, guess, condition, key)
-            out = outcome(jnp.max(jax.vmap(fiber.verdict)(state)), self.steps)
+            out = outcome(jnp.max(jax.vmap(fiber.verdict)(state)), self._length)
         else:
-            state, out = relaxed(fiber, guess, condition, self.tolerance, self.solver)
+            state, out = relaxed(fiber, guess, condition, self._accuracy, self.solver)
             if self.require_stable and isinstance(fiber, AbstractFlow):
                 out = _stable(fiber, state, condition, out)
         response = self.respond(fiber, link, state, memory, condition)
@@ -96,11 +136,11 @@ class Quasistatic(AbstractDriver):
     def _fresh(self, fiber, condition, key) -> Any:
         if not isinstance(fiber, AbstractDynamic):
             return fiber.init(condition, key)
-        return jax.vmap(lambda k: fiber.init(condition, k))(jax.random.split(key, self.replicas))
+        return jax.vmap(lambda k: fiber.init(condition, k))(jax.random.split(key, self._copies))
 
     def _sampled(self, fiber: AbstractDynamic, link, states, condition, key) -> tuple[Any, Any]:
         """Replicas after their steps, and as memory the mean of the link and its standard error."""
-        span, length = fiber.timestep(condition) if self.dt is None else self.dt, jnp.asarray(-(-self.steps // BLOCKS))
+        span, length = fiber.timestep(condition) if self.dt is None else self.dt, jnp.asarray(-(-self._length // BLOCKS))
         if span is None:
             raise BadInput(f"Quasistatic: {type(fiber).__name__} has no time step of its own. Give dt, in fiber time.")
         states, series = follow(fiber, link, states, condition, span, length, jnp.zeros((), jnp.uint32), key)

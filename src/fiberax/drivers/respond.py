@@ -10,18 +10,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core.answer import Held, settled
+from fiberax.core.arguments import arrays, check_like, check_rows, check_run, floats
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import BadInput
-from fiberax.core.fiber import AbstractFiber
-from fiberax.core.fibers import Held, settled
+from fiberax.core.fiber import AbstractDynamic, AbstractFiber
 from fiberax.core.field import Field
 from fiberax.core.platform import check_platform, need_double
+from fiberax.core.relax import at_rest
 from fiberax.core.sites import Placement, lay_out
 from fiberax.core.stiffness import Stiffness, stiffness_of
 from fiberax.core.traced import is_traced
 from fiberax.drivers.quasistatic import Quasistatic
 from fiberax.numerics import trees
+
+TOLERANCE = 1e-10  # of the solves of `response` and `responses`
 
 
 class Response(eqx.Module):
@@ -51,7 +55,7 @@ class Response(eqx.Module):
 def _checked(conditions: Any) -> Any:
     if _is_table(conditions):
         conditions = jnp.asarray(conditions, float)
-    conditions = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), conditions)
+    conditions = floats("The condition", conditions)
     for path, leaf in jax.tree_util.tree_leaves_with_path(conditions):
         if not trees.is_tracer(leaf) and not np.all(np.isfinite(leaf)):
             first = np.argwhere(~np.isfinite(np.asarray(leaf)))[0].tolist()
@@ -75,7 +79,7 @@ def response(
     condition: Any,
     link: Callable | None = None,
     tangent: bool = False,
-    tolerance: float = 1e-10,
+    tolerance: float | None = None,
     state: Any = None,
 ) -> Response:
     """A(U) of one fiber in equilibrium with one condition.
@@ -89,7 +93,7 @@ def response(
         condition: U, a tree of finite numbers, without a site axis. A list of lists of numbers is an array.
         link: As in `fx.Bundle`.
         tangent: Whether dA/dU is computed.
-        tolerance: Relative tolerance of the solve.
+        tolerance: Relative tolerance of the solve; None for 1e-10. A fiber that is sampled has none.
         state: Where the solve begins; None for the fiber's own `init`.
 
     Returns:
@@ -100,9 +104,9 @@ def response(
         Mismatch: Pieces that do not fit, or a tangent of a fiber that is sampled.
         BadInput: A condition that is not finite, or a tolerance that single precision cannot reach.
     """
-    need_double("fx.response", tolerance)
+    need_double("fx.response", TOLERANCE if tolerance is None else tolerance)
     many = jax.tree.map(lambda x: x[None], _checked(condition))
-    states = None if state is None else jax.tree.map(lambda x: jnp.asarray(x)[None], state)
+    states = None if state is None else jax.tree.map(lambda x: x[None], arrays("fx.response: state", state))
     return jax.tree.map(lambda x: x[0], _responses(fiber, many, link, tangent, tolerance, states, None, retry=False))
 
 
@@ -111,7 +115,7 @@ def responses(
     conditions: Any,
     link: Callable | None = None,
     tangent: bool = False,
-    tolerance: float = 1e-10,
+    tolerance: float | None = None,
     placement: Placement | None = None,
     state: Any = None,
 ) -> Response:
@@ -125,7 +129,7 @@ def responses(
         conditions: A tree with a leading batch axis on every leaf.
         link: As in `fx.Bundle`.
         tangent: Whether dA/dU is computed.
-        tolerance: Relative tolerance of the solves.
+        tolerance: As in `response`.
         placement: Devices and chunks.
         state: States to begin with, a leading batch axis on every leaf, such as those of an earlier answer.
 
@@ -135,15 +139,32 @@ def responses(
     Raises:
         Mismatch, BadInput: As `response`.
     """
-    need_double("fx.responses", tolerance)
-    return _responses(fiber, _checked(conditions), link, tangent, tolerance, state, placement, retry=True)
+    need_double("fx.responses", TOLERANCE if tolerance is None else tolerance)
+    conditions = _checked(conditions)
+    check_rows("fx.responses: conditions", conditions)
+    return _responses(fiber, conditions, link, tangent, tolerance, state, placement, retry=True)
 
 
 def _responses(fiber, conditions, link, tangent, tolerance, state, placement, retry) -> Response:
-    field, conditions, like = field_at(Bundle(Held(), fiber, link), Quasistatic(tolerance), conditions, placement)
+    bundle = Bundle(Held(), fiber, link)
+    if tolerance is None and not isinstance(at_rest(fiber), AbstractDynamic):
+        tolerance = TOLERANCE
+    field, conditions, like = field_at(bundle, Quasistatic(tolerance), conditions, placement)
     if state is not None:
-        state = jax.tree.map(jnp.asarray, state)
+        state = _checked_state(field, conditions, like, state, not retry)
     return _answered(dataclasses.replace(field, retry=field.retry and retry), conditions, like, state, tangent)
+
+
+def _checked_state(field: Field, conditions, like, state, single: bool) -> Any:
+    """`state` as arrays like those that the fibers begin with, rows first; a `single` one is described without its row."""
+    lead = (slice(1, None) if single else slice(None)), (field.sites.count,)
+    shapes = jax.eval_shape(lambda c: field.begin(c, like, 0).state, conditions)
+    state = arrays("fx.responses: state", state)
+    form = lambda shape: jax.ShapeDtypeStruct(shape[lead[0]], jnp.result_type(float))
+    rows = jax.tree.map(lambda x: form((*lead[1], *x.shape[1:])), shapes)
+    what = "fx.response: state" if single else "fx.responses: state, one row for each condition,"
+    check_like(what, jax.tree.map(lambda x: form(x.shape), state), rows)
+    return state
 
 
 @eqx.filter_jit
@@ -172,7 +193,7 @@ def _settled(field: Field, macro, like):
 def field_at(bundle: Bundle, driver: AbstractDriver, macro: Any, placement: Placement | None = None) -> tuple[Field, Any, Any]:
     """The field of a bundle without a time loop, the macrostate as arrays, and the shape of one response."""
     check_platform()
-    macro, key = jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), macro), jax.random.key(0)
+    macro, key = floats("The macrostate", macro), jax.random.key(0)
     conditions, state, like, traced = _shapes(bundle, driver, macro, key)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
     sites = lay_out(jax.tree.leaves(conditions)[0].shape[0], size, placement, driver.slaved)
@@ -216,7 +237,9 @@ def stiffness(bundle: Bundle, macro: Any, driver: AbstractDriver | None = None, 
     Raises:
         Mismatch: The pieces do not fit.
     """
-    field, macro, like = field_at(bundle, Quasistatic() if driver is None else driver, macro)
+    driver = Quasistatic() if driver is None else driver
+    check_run("stiffness", bundle, driver)
+    field, macro, like = field_at(bundle, driver, macro)
     macro = bundle.macro.prescribed(jnp.asarray(t, float), macro)
     section = eqx.filter_jit(_settled)(field, macro, like) if field.driver.slaved else field.begin(macro, like, 1)
     return stiffness_of(field, macro, section, t)

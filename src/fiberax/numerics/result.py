@@ -1,6 +1,7 @@
 """Results of solves: codes, and the texts that belong to them."""
 
 import enum
+import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -43,7 +44,17 @@ TEXTS = {
 
 def text_of(code: int) -> str:
     """The meaning of a result code, in words; a fiber's own codes are given by their number."""
-    return TEXTS[Result(code)] if code in set(Result) else f"the fiber reports its own code {code}"
+    if code in set(Result):
+        return TEXTS[Result(code)]
+    if code >= OWN_CODES:
+        return f"the fiber reports its own code {code}"
+    return f"the fiber reports the code {code}, which is none of fx.Result; codes of its own begin at {OWN_CODES}"
+
+
+def effort(residual: Any, steps: Any) -> str:
+    """Residual and steps of a solve, in brackets; a residual that is not finite is left out."""
+    left = f"relative residual {float(residual):.2g} " if math.isfinite(float(residual)) else ""
+    return f"({left}after {int(steps)} steps)"
 
 
 class Outcome(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 
 from fiberax.core import lagrangian
 from fiberax.core.errors import BadInput, FiberaxError
-from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow
+from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractMemory, code_in_words
 from fiberax.core.link import EnergyDerivative, apply_link
 from fiberax.core.platform import need_double
 from fiberax.core.relax import at_rest
@@ -18,8 +18,10 @@ from fiberax.core.solvers import solver_of
 from fiberax.core.strategies import AbstractSolver
 from fiberax.drivers.respond import response
 from fiberax.numerics import trees
-from fiberax.numerics.result import Result, text_of
-from fiberax.testing.rests import check_each_rate
+from fiberax.numerics.result import OWN_CODES, Result, effort
+from fiberax.testing.arithmetic import combine, dot, flat, norm, pairs, random_like, rows, same
+from fiberax.testing.histories import check_memory
+from fiberax.testing.rests import check_each_rate, check_minimum, jumped
 
 _STEP = 1e-3  # of the size of the condition, for fourth-order central differences
 
@@ -78,8 +80,8 @@ class _Checks:
 
     def close(self, check: str, got: Any, expected: Any, rtol: float, what: str, scale: float = 0.0) -> None:
         """Relative deviation of two trees in the Euclidean norm below `rtol`; `scale` is a size below which nothing counts."""
-        size = max(_norm(got), _norm(expected), scale)
-        deviation = _norm(jax.tree.map(lambda a, b: np.asarray(a) - b, got, expected)) / size if size > 0.0 else 0.0
+        size = max(norm(got), norm(expected), scale)
+        deviation = norm(jax.tree.map(lambda a, b: np.asarray(a) - b, got, expected)) / size if size > 0.0 else 0.0
         self.deviations[check] = max(deviation, self.deviations.get(check, 0.0))
         self.need(check, deviation <= rtol, f"{what} (relative deviation {deviation:.2g}, allowed {rtol:.0e}).")
 
@@ -95,11 +97,17 @@ def describe_types(tree: Any) -> str:
 
 
 def observed_order(errors, steps) -> float:
-    """Order of convergence p of errors ~ C·stepsᵖ, by least squares on the logarithms. Raises `BadInput` for other values.
+    """Order of convergence p of errors ~ C·stepsᵖ, by least squares on the logarithms.
 
     Args:
         errors: Two or more positive numbers (n,).
         steps: Step lengths, frictions, ... (n,), positive.
+
+    Returns:
+        p.
+
+    Raises:
+        BadInput: Other values.
     """
     errors, steps = np.asarray(errors, float), np.asarray(steps, float)
     if errors.shape != steps.shape or errors.ndim != 1 or errors.size < 2:
@@ -123,7 +131,10 @@ def check_fiber(
     Of every fiber: `init` repeats itself for one key; shapes and types are stable; numbers are finite. Of flows and energies
     also: the solver reaches a rest state, every equation on its own scale, and a relaxation of a flow stays there; constraints
     are kept; a batch gives what its members give; the `symmetric` flag and the preconditioner are correct; the tangent is the
-    derivative of the response; gradients in parameters are finite; an energy's Hellmann-Feynman response is dW_CB/dU.
+    derivative of the response; gradients in parameters are finite; an energy's state is a minimum and no saddle, and its
+    Hellmann-Feynman response is dW_CB/dU. Of fibers with memory, along a short path: each increment has a minimum, trials from
+    one history repeat themselves, `accept` gives a history like that of `begin`, and dissipation is not negative and does not
+    fall.
 
     Args:
         fiber: Any fiber.
@@ -131,6 +142,9 @@ def check_fiber(
         link: As in `fx.Bundle`.
         tolerance: Relative tolerance of equilibrium solves.
         rtol: Allowed relative deviation of derivatives from finite differences.
+
+    Returns:
+        What was checked, and the deviations that were measured.
 
     Raises:
         CheckFailed: A check fails; the message says what is wrong. It is an AssertionError.
@@ -148,6 +162,8 @@ def check_fiber(
     _check_link(checks, link, fiber, state, condition)
     if isinstance(fiber, AbstractDynamic):
         _check_step(checks, fiber, state, condition)
+    if isinstance(fiber, AbstractMemory):
+        steps = check_memory(checks, fiber, condition, link, tolerance)
     if solvable:
         steps = _check_equilibrium(checks, rest, condition, link, tolerance, rtol)
     leaves = jax.tree.leaves(state)
@@ -179,36 +195,6 @@ def _floating(condition: Any) -> Any:
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.result_type(float, x)), condition)
 
 
-# numpy below, since JAX would compile each operation by itself.
-
-
-def _random_like(tree: Any, seed: int) -> Any:
-    random = np.random.default_rng(seed)
-    return jax.tree.map(lambda x: random.standard_normal(x.shape).astype(x.dtype), tree)
-
-
-def _combine(scale: float, x: Any, y: Any) -> Any:
-    """`scale * x + y`."""
-    return jax.tree.map(lambda a, b: scale * np.asarray(a) + b, x, y)
-
-
-def _dot(x: Any, y: Any) -> float:
-    return sum(float(np.sum(np.asarray(a) * b)) for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True))
-
-
-def _norm(tree: Any) -> float:
-    return sum(float(np.sum(np.abs(np.asarray(leaf)) ** 2)) for leaf in jax.tree.leaves(tree)) ** 0.5
-
-
-def _flat(tree: Any) -> np.ndarray:
-    return np.concatenate([np.zeros(0), *(np.ravel(leaf) for leaf in jax.tree.leaves(tree))])
-
-
-def _same(x: Any, y: Any) -> bool:
-    pairs = zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True)
-    return all(bool(jnp.array_equal(a, b)) for a, b in pairs)
-
-
 def _check_init(checks: _Checks, fiber: AbstractFiber, condition: Any) -> Any:
     key = jax.random.key(7)
     first, second = fiber.init(condition, key), fiber.init(condition, key)
@@ -220,7 +206,7 @@ def _check_init(checks: _Checks, fiber: AbstractFiber, condition: Any) -> Any:
         text = f"a state that is solved for has real floating-point entries; init gives {describe_types(first)}."
         checks.need("init gives real numbers", real, text)
     checks.finite("init is finite", first, "the state from init")
-    checks.need("init repeats itself", _same(first, second), "two states for one key differ; draw from the key only.")
+    checks.need("init repeats itself", same(first, second), "two states for one key differ; draw from the key only.")
     checks.alike("init under jit", jax.eval_shape(fiber.init, condition, key), first, "init under jit")
     return first
 
@@ -250,7 +236,10 @@ def _check_step(checks: _Checks, fiber: AbstractDynamic, state: Any, condition: 
     checks.alike("step keeps the state's form", new, state, "the state after a step")
     checks.finite("step is finite", new, "the state after a step of 1e-3")
     text = "two steps with the same key differ; draw from the key only."
-    checks.need("step repeats itself", _same(new, again), text)
+    checks.need("step repeats itself", same(new, again), text)
+    code = int(fiber.verdict(new))
+    text = f"verdict gives {code}, which is neither a code of fx.Result nor one of the fiber's own, which begin at {OWN_CODES}."
+    checks.need("verdict is a code", code in set(Result) or code >= OWN_CODES, text)
 
 
 def _check_rates(checks: _Checks, fiber: AbstractFlow | AbstractEnergy, state: Any, condition: Any) -> None:
@@ -276,36 +265,36 @@ def _check_rates(checks: _Checks, fiber: AbstractFlow | AbstractEnergy, state: A
 
 def _check_linear(checks: _Checks, fiber, solver: AbstractSolver, state, condition, metric) -> None:
     """The preconditioner is linear, and the `symmetric` flag holds for it and for the Jacobian of the rate."""
-    v, w = _random_like(state, 1), _random_like(state, 2)
+    v, w = random_like(state, 1), random_like(state, 2)
     weigh = lambda tree: tree if metric is None else jax.tree.map(lambda m, x: np.asarray(m) * x, metric, tree)
     apply = eqx.filter_jit(lambda r, shift: solver.approximate_inverse(fiber, r, condition, shift))
     for shift in (jnp.asarray(0.0), jnp.asarray(2.0)):
-        pv, pw, both = apply(v, shift), apply(w, shift), apply(_combine(-3.0, v, w), shift)
+        pv, pw, both = apply(v, shift), apply(w, shift), apply(combine(-3.0, v, w), shift)
         checks.alike("precondition keeps the state's form", pv, state, "the preconditioned residual")
         text = "precondition(w − 3v) differs from its parts"
-        checks.close("precondition is linear", both, _combine(-3.0, pv, pw), 1e-8, text)
+        checks.close("precondition is linear", both, combine(-3.0, pv, pw), 1e-8, text)
         if metric is None and not solver.symmetric:
             continue
-        left, right, size = _dot(v, weigh(pw)), _dot(w, weigh(pv)), _norm(v) * _norm(weigh(pw))
+        left, right, size = dot(v, weigh(pw)), dot(w, weigh(pv)), norm(v) * norm(weigh(pw))
         text = f"v·Pw = {left:.6g} but w·Pv = {right:.6g} (in the metric), while the Jacobian is symmetric."
         checks.need("precondition is symmetric", abs(left - right) <= 1e-8 * size, text)
-        down = max(_dot(v, weigh(pv)), _dot(w, weigh(pw))) <= 0.0
+        down = max(dot(v, weigh(pv)), dot(w, weigh(pw))) <= 0.0
         checks.need("precondition is negative", down, "it approximates (J − shift)⁻¹ and must be negative definite.")
     if metric is None and solver.symmetric:
         push = eqx.filter_jit(lambda d: jax.jvp(lambda u: fiber.rate(u, condition), (state,), (d,))[1])
         jv, jw = push(v), push(w)
-        left, right, size = _dot(v, jw), _dot(w, jv), _norm(jv) * _norm(w)
+        left, right, size = dot(v, jw), dot(w, jv), norm(jv) * norm(w)
         text = f"it is True, but the Jacobian J of rate is not: v·Jw = {left:.6g}, w·Jv = {right:.6g}. Set it to False."
         checks.need("symmetric flag", abs(left - right) <= 1e-8 * size, text)
-        down = max(_dot(v, jv), _dot(w, jw)) <= 1e-10 * size
+        down = max(dot(v, jv), dot(w, jw)) <= 1e-10 * size
         checks.need("symmetric flag", down, "it is True, but the Jacobian of rate is not negative definite. Set it to False.")
 
 
 def _check_equilibrium(checks: _Checks, fiber, condition, link, tolerance, rtol) -> int:
     at = response(fiber, condition, link, tangent=True, tolerance=tolerance)
-    result = Result(int(at.result))
-    text = f"{text_of(result)} (relative residual {float(at.residual):.2g} after {int(at.steps)} steps)."
-    checks.need("equilibrium is found", result == Result.SUCCESS, text)
+    code = int(at.result)
+    text = f"{code_in_words(fiber, code)} {effort(at.residual, at.steps)}."
+    checks.need("equilibrium is found", code == Result.SUCCESS, text)
     form = jax.eval_shape(fiber.init, condition, jax.random.key(0))
     checks.alike("solve keeps the state's form", at.state, form, "the state from solve")
     checks.finite("response is finite", (at.value, at.tangent), "the response or its tangent")
@@ -323,41 +312,49 @@ def _check_rest(checks: _Checks, fiber, state, condition, tolerance) -> None:
         return lagrangian.energy_rest(fiber, (state, lagrangian.multipliers(fiber, state, condition)), condition)
 
     rate, constraint = residual(state)
-    left, first = _norm(rate), _norm(residual(fiber.init(condition, jax.random.key(0)))[0])
+    left, first = norm(rate), norm(residual(fiber.init(condition, jax.random.key(0)))[0])
     # Round-off of a stiff rate: its change by a change of the last digits of the state.
     nudged = residual(jax.tree.map(lambda x: x * (1.0 + 1e-13) + 1e-15, state))[0]
-    noise = _norm(_combine(-1.0, rate, nudged))
+    noise = norm(combine(-1.0, rate, nudged))
     text = f"the rate at the solved state is {left:.2g}, against {first:.2g} at init; is `solve` looking at the same equations?"
     checks.need("solved state is at rest", left <= 100.0 * (tolerance * first + noise), text)
     if isinstance(fiber, AbstractFlow):
         check_each_rate(checks, fiber, state, condition, tolerance)
-    worst = _norm(constraint)
-    checks.need("constraints are kept", worst <= 1e-8 * max(_norm(state), 1.0), f"|g| = {worst:.2g} at the solved state.")
+    else:
+        check_minimum(checks, fiber, state, condition)
+    worst = norm(constraint)
+    checks.need("constraints are kept", worst <= 1e-8 * max(norm(state), 1.0), f"|g| = {worst:.2g} at the solved state.")
 
 
 def _check_derivatives(checks: _Checks, fiber, at, condition, link, tolerance, rtol) -> None:
     """Tangent and energy against central differences of fourth order along one random direction, in one batch of fibers."""
-    size = _norm(condition)
+    size = norm(condition)
     step = _STEP * (size if size > 0.0 else 1.0)
-    direction = _random_like(condition, 5)
-    direction = jax.tree.map(lambda d: d / _norm(direction), direction)
+    direction = random_like(condition, 5)
+    direction = jax.tree.map(lambda d: d / norm(direction), direction)
     points = jax.tree.map(lambda c, d: np.stack([c + k * step * d for k in (-2, -1, 1, 2)]), condition, direction)
     batch = eqx.filter_jit(jax.vmap(lambda c: response(fiber, c, link, tolerance=tolerance, state=at.state)))(points)
-    checks.need("a batch is solved", not np.any(batch.result), f"results {batch.result.tolist()} close to the condition.")
-    alone = response(fiber, jax.tree.map(lambda x: x[2], points), link, tangent=True, tolerance=tolerance).value
-    text = "a fiber in a batch gives another response than alone; does it look at shapes or at Python values?"
+    code = int(np.max(batch.result))
+    text = f"{code_in_words(fiber, code)}, at {np.count_nonzero(batch.result)} of 4 conditions very close to the one given."
+    checks.need("a batch is solved", code == 0, text)
+    one = jax.tree.map(lambda x: x[2], points)
+    alone = response(fiber, one, link, tangent=True, tolerance=tolerance, state=at.state).value
+    moves = jumped(at.state, batch.state)
+    text = moves or "a fiber in a batch gives another response than alone; does it look at shapes or at Python values?"
     checks.close("batch and single agree", jax.tree.map(lambda x: x[2], batch.value), alone, max(1e-8, 100.0 * tolerance), text)
 
     weights = np.asarray([1.0, -8.0, 8.0, -1.0]) / (12.0 * step)
     slope = jax.tree.map(lambda x: np.tensordot(weights, x, axes=1), batch.value)
-    rows = [_rows(value, part) for value, part in _pairs(at.value, at.tangent, condition)]
-    along = np.concatenate(rows) @ _flat(direction)
-    noise = _norm(at.value) * max(tolerance, 1e-15) / (step * rtol)
-    text = "the tangent differs from finite differences of the response"
-    checks.close("tangent is the derivative of the response", along, _flat(slope), rtol, text, noise)
+    matrix = np.concatenate([rows(value, part) for value, part in pairs(at.value, at.tangent, condition)])
+    along = matrix @ flat(direction)
+    noise = norm(at.value) * max(tolerance, 1e-15) / (step * rtol)
+    text = moves or "the tangent differs from finite differences of the response"
+    checks.close("tangent is the derivative of the response", along, flat(slope), rtol, text, noise)
     if isinstance(fiber, AbstractEnergy) and _is_conjugate(fiber, at, condition, link):
-        power, work = weights @ np.asarray(batch.energy), _dot(at.value, direction)
-        noise = max(abs(float(at.energy)) * 1e-15 / (step * rtol), 1e-3 * _norm(at.value))
+        power, work = weights @ np.asarray(batch.energy), dot(at.value, direction)
+        # Also where energy and response vanish at the condition itself.
+        largest = float(np.max(np.abs(np.asarray(batch.energy))))
+        noise = max(largest * 1e-15 / (step * rtol), 1e-3 * max(norm(at.value), 0.5 * norm(batch.value)))
         text = "the response differs from dW_CB/dU, by finite differences of the energy at equilibrium"
         checks.close("response is dW_CB/dU", work, power, rtol, text, noise)
 
@@ -369,19 +366,7 @@ def _is_conjugate(fiber: AbstractEnergy, at, condition, link) -> bool:
     force = eqx.filter_jit(lagrangian.hellmann_feynman)(fiber, at.state, condition)
     if jax.tree.structure(force) != jax.tree.structure(at.value) or describe_types(force) != describe_types(at.value):
         return False
-    return _norm(_combine(-1.0, force, at.value)) <= 1e-6 * max(_norm(force), _norm(at.value))
-
-
-def _pairs(value: Any, tangent: Any, condition: Any) -> list[tuple[Any, list]]:
-    """Each leaf of the response with its blocks of the tangent, one for each leaf of the condition."""
-    count = len(jax.tree.leaves(condition))
-    blocks = jax.tree.leaves(tangent)
-    return [(leaf, blocks[k * count : (k + 1) * count]) for k, leaf in enumerate(jax.tree.leaves(value))]
-
-
-def _rows(value: Any, blocks: list) -> np.ndarray:
-    """The tangent of one response leaf as a matrix (response entries, condition entries)."""
-    return np.concatenate([np.reshape(block, (value.size, -1)) for block in blocks], axis=1)
+    return norm(combine(-1.0, force, at.value)) <= 1e-6 * max(norm(force), norm(at.value))
 
 
 def _check_gradient(checks: _Checks, fiber, condition, link, tolerance) -> None:

@@ -1,4 +1,4 @@
-"""Rest points of flows, judged entry by entry: whether they are solved, and whether a relaxation stays there."""
+"""Rest points: whether those of flows are solved, entry by entry; whether a relaxation stays there; jumps between them."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ import jax
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from fiberax.core.fiber import AbstractFlow
+from fiberax.core.fiber import AbstractEnergy, AbstractFlow
+from fiberax.core.lagrangian import constraint_count, metric_tree, multipliers
 from fiberax.numerics import trees
 from fiberax.numerics.linear import DENSE_LIMIT
 
@@ -40,3 +41,48 @@ def check_each_rate(checks: Any, fiber: AbstractFlow, state, condition, toleranc
         "it. Check the sign of rate and the start of the solve (init)."
     )
     checks.need("rest point is stable", fastest.real <= 1e-6 * np.max(np.abs(values)), text)
+
+
+def check_minimum(checks: Any, fiber: AbstractEnergy, state, condition) -> None:
+    """A stationary point that is a saddle or a maximum, by the eigenvalues of ∂²(W − λ·g)/∂u² along the constraints."""
+    size = trees.size(state)
+    if size == 0 or size > DENSE_LIMIT:
+        return
+    flat, unravel = ravel_pytree(state)
+    root = np.sqrt(np.asarray(ravel_pytree(metric_tree(fiber, state))[0]))
+    lam = multipliers(fiber, state, condition)
+
+    def lagrangian(u):
+        held = fiber.constraint(unravel(u), condition)
+        return fiber.energy(unravel(u), condition) - (lam * held).sum()
+
+    matrix = np.asarray(eqx.filter_jit(jax.hessian(lagrangian))(flat)) / np.outer(root, root)
+    if constraint_count(fiber, state, condition):
+        normals = np.asarray(eqx.filter_jit(jax.jacrev(lambda u: fiber.constraint(unravel(u), condition)))(flat)) / root
+        _, sizes, rows = np.linalg.svd(normals)
+        free = rows[np.count_nonzero(sizes > 1e-10 * max(np.max(sizes), 1e-300)) :]
+        matrix = free @ matrix @ free.T
+    if matrix.size == 0 or not np.all(np.isfinite(matrix)):  # a kink has no second derivative
+        return
+    values = np.linalg.eigvalsh(matrix)
+    text = (
+        f"∂²W/∂u² has the eigenvalue {values[0]:.3g} at the solved state (the largest is {values[-1]:.3g}): a saddle of "
+        "the energy or a maximum, which is unstable. Check the sign of the energy, the start of the solve (init), and the "
+        "solver."
+    )
+    checks.need("state is a minimum", values[0] >= -1e-6 * np.max(np.abs(values)), text)
+
+
+def jumped(state, near) -> str:
+    """In words, whether states close to the condition (`near`, at −2, −1, 1, 2 steps) lie on another branch; else empty."""
+    at = ravel_pytree(state)[0]
+    flat = [np.asarray(ravel_pytree(jax.tree.map(lambda x, k=k: x[k], near))[0]) for k in range(4)]
+    left, right = np.asarray(at) - flat[1], flat[2] - np.asarray(at)
+    size = max(np.linalg.norm(left), np.linalg.norm(right))
+    if size <= 1e-6 * max(np.linalg.norm(at), 1e-300) or np.linalg.norm(right - left) <= 0.5 * size:
+        return ""
+    return (
+        f"very close to the condition the solve ends in another state, {size:.3g} away: there are several equilibria, and the "
+        "start (init) or the condition itself lies at a saddle between them or at a fold. Check the fiber at another "
+        "condition, or begin nearer to the equilibrium that is meant"
+    )
