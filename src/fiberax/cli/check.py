@@ -12,6 +12,7 @@ import numpy as np
 import fiberax as fx
 from fiberax.cases.base import Evolve, Loading, Problem, Steady, Table
 from fiberax.cli.display import duration
+from fiberax.cli.memory import bytes_of, memory_words, size_words
 from fiberax.cli.table import FEWEST, sampled
 from fiberax.core.bundle import check_fit
 from fiberax.core.errors import BadInput
@@ -59,13 +60,13 @@ def _check_bundle(problem: Evolve | Steady | Loading, placement: Any) -> None:
     problem.driver.prepare(bundle.fiber)
     some = np.unique(np.linspace(0, sites - 1, SAMPLE).round().astype(int))
     _check_fiber(bundle.fiber, bundle.link, jax.tree.map(lambda leaf: leaf[some[len(some) // 2]], held))
-    _tell("memory", f"{_size(_bytes(state) * sites)} for the states of all sites, as much for a checkpoint on disk")
+    _tell("memory", memory_words(problem, bytes_of(state), sites))
     if isinstance(problem, Steady | Loading):
         _cost_of_steady(problem, jax.tree.map(lambda leaf: leaf[some], held), sites, placement)
         return
     plan = schedule(problem.t0, problem.t1, problem.dt, problem.saveat)
     records = sum(stretch.save for stretch in plan.stretches) + plan.save_start
-    _tell("disk", f"{_size(records * (_bytes(macro0) + sites * _bytes(response)))} for {records} records")
+    _tell("disk", f"{size_words(records * (bytes_of(macro0) + sites * bytes_of(response)))} for {records} records")
     _try_step(problem, plan, jax.tree.map(lambda leaf: leaf[some], held), sites, placement)
 
 
@@ -159,18 +160,6 @@ def _time_sampling(problem: Table, conditions: np.ndarray, placement: Any) -> fl
     else:
         steps = chosen.span / float(problem.fiber.timestep(jnp.asarray(conditions[0])) if chosen.dt is None else chosen.dt)
     return spent / len(conditions) * steps / FEWEST
-
-
-def _bytes(tree: Any) -> int:
-    return sum(int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
 
 
 def _tell(what: str, text: str) -> None:

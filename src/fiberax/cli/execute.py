@@ -20,6 +20,7 @@ from fiberax.cases.find import place_of
 from fiberax.cases.homogenization.shapes import with_shape
 from fiberax.cases.solids.bodies import with_body
 from fiberax.cli.display import Display
+from fiberax.cli.memory import large_states
 from fiberax.cli.table import compute_table
 from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.core.recorder import Record
@@ -102,6 +103,9 @@ def compute(problem: Problem, job: Job) -> str:
     """
     begun, problem = time.monotonic(), with_shape(with_body(problem))
     warnings.showwarning = _as_message(job)
+    words = None if isinstance(problem, Table) else large_states(problem)
+    if words is not None:
+        job.display.say(f"Memory: {words}.")
     match problem:
         case Evolve():
             words = _evolve(problem, job)
@@ -345,7 +349,10 @@ def _save_microstates(problem: Evolve | Steady | Loading, job: Job, solution: An
     shown = []
     for site in dict.fromkeys((int(order[0]), int(order[len(order) // 2]), int(order[-1]))):
         state, condition = jax.tree.map(lambda leaf, k=site: jnp.asarray(leaf[k]), (solution.section.state, conditions))
-        state = _caught_up(problem, state, condition)
+        if isinstance(problem.driver, fx.Quasistatic) and not problem.driver.keep_states:
+            state = _solve(problem.bundle.fiber, condition, problem.bundle.fiber.init(condition, jax.random.key(0)))[0]
+        else:
+            state = _caught_up(problem, state, condition)
         draw = problem.output.microstate
         arrays = named_leaves("state", state) if draw is None else draw(state, condition)
         unit = problem.names.length_unit.replace("1", "")

@@ -4,6 +4,7 @@ Fibers that have only dynamics, random ones above all, are sampled instead: the 
 long-time behaviour under the held condition (section 5 of the paper), with its standard error.
 """
 
+import dataclasses
 import numbers
 from typing import Any
 
@@ -47,6 +48,9 @@ class Quasistatic(AbstractDriver):
         steps: Steps of each replica of a sampled fiber; None for 2560.
         replicas: Number of replicas of a sampled fiber; None for 4.
         dt: Step of a sampled fiber, fiber time; None for the fiber's own `timestep`.
+        keep_states: Whether the state of every site is kept, for the next solve to begin from. Without, the memory is that of
+            one chunk of sites; every solve begins from the fiber's `init`, and is repeated where a tangent is asked for. For
+            flows only.
 
     Raises:
         BadInput: Numbers out of their range; a tolerance that single precision cannot reach; when a run begins, options that
@@ -60,6 +64,7 @@ class Quasistatic(AbstractDriver):
     steps: int | None = eqx.field(static=True, default=None)
     replicas: int | None = eqx.field(static=True, default=None)
     dt: float | None = eqx.field(static=True, default=None)
+    keep_states: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self):
         if not isinstance(self.tolerance, numbers.Real | None) or not 0.0 < self._accuracy < 1.0:
@@ -91,6 +96,10 @@ class Quasistatic(AbstractDriver):
         need_double("fx.Quasistatic", self._accuracy)
         rest = at_rest(fiber)
         self._refuse_without_effect(rest)
+        if not (self.keep_states or isinstance(rest, AbstractFlow)):
+            raise BadInput(
+                f"Quasistatic: keep_states=False is for flows; those of {type(rest).__name__} are read beside the responses."
+            )
         if isinstance(rest, AbstractFlow | AbstractEnergy):
             (solver_of(rest) if self.solver is None else self.solver).check(rest)
         return rest
@@ -117,9 +126,15 @@ class Quasistatic(AbstractDriver):
 
     def begin(self, fiber, link, condition, key, samples):
         fresh = self._fresh(fiber, condition, key)
+        if not self.keep_states:
+            return (), _linked(fiber, link, fresh, condition)
         return self._sampled(fiber, link, fresh, condition, key) if isinstance(fiber, AbstractDynamic) else (fresh, ())
 
     def advance(self, fiber, link, state, memory, condition, dt, key, attempt):
+        if not self.keep_states:
+            state, out = self._solved_anew(fiber, condition, key)
+            response = _linked(fiber, link, state, condition)
+            return (), response, response, check_finite(response, out)
         guess = state
         if isinstance(attempt, jax.Array):
             guess = trees.where(attempt == 0, state, self._fresh(fiber, condition, key))
@@ -128,10 +143,18 @@ class Quasistatic(AbstractDriver):
             out = outcome(jnp.max(jax.vmap(fiber.verdict)(state)), self._length)
         else:
             state, out = relaxed(fiber, guess, condition, self._accuracy, self.solver)
-            if self.require_stable and isinstance(fiber, AbstractFlow):
-                out = _stable(fiber, state, condition, out)
+            out = self._judged(fiber, state, condition, out)
         response = self.respond(fiber, link, state, memory, condition)
         return state, memory, response, check_finite(response, out)
+
+    def _solved_anew(self, fiber, condition, key=None) -> tuple[Any, Outcome]:
+        fresh = fiber.init(condition, jax.random.key(0) if key is None else key)
+        state, out = relaxed(fiber, fresh, condition, self._accuracy, self.solver)
+        return state, self._judged(fiber, state, condition, out)
+
+    def _judged(self, fiber, state, condition, out: Outcome) -> Outcome:
+        unstable = self.require_stable and isinstance(fiber, AbstractFlow)
+        return _stable(fiber, state, condition, out) if unstable else out
 
     def _fresh(self, fiber, condition, key) -> Any:
         if not isinstance(fiber, AbstractDynamic):
@@ -151,9 +174,7 @@ class Quasistatic(AbstractDriver):
         """Response at an equilibrium state; in the stationary form, where there is one, the state is held for derivatives."""
         if isinstance(fiber, AbstractDynamic):
             return memory[0]
-        return (
-            _stationary(fiber, state, condition) if _has_stationary(fiber, link) else apply_link(link, fiber, state, condition)
-        )
+        return _linked(fiber, link, state, condition) if self.keep_states else memory
 
     def stderr(self, fiber, link, state, memory, condition):
         return memory[1] if isinstance(fiber, AbstractDynamic) else None
@@ -164,13 +185,25 @@ class Quasistatic(AbstractDriver):
                 f"{type(fiber).__name__} is sampled, and a sampled response has no tangent. "
                 "Take an explicit macro step, fx.Heun(), or differences of fx.sample."
             )
+        if not self.keep_states:
+            state = trees.frozen(self._solved_anew(fiber, trees.frozen(condition))[0])
         if _has_stationary(fiber, link):
             return _stationary(fiber, state, condition)
         return apply_link(link, fiber, following(fiber, state, condition, self.solver), condition)
 
     def tangent(self, fiber, link, state, memory, condition):
+        if not self.keep_states:
+            return dataclasses.replace(self, keep_states=True).tangent(
+                fiber, link, self._solved_anew(fiber, condition)[0], (), condition
+            )
         found = tangent_of(fiber, state, condition) if link is None else None
         return super().tangent(fiber, link, state, memory, condition) if found is None else found
+
+
+def _linked(fiber, link, state, condition):
+    """The response at an equilibrium state, in the stationary form where there is one."""
+    stationary = _has_stationary(fiber, link)
+    return _stationary(fiber, state, condition) if stationary else apply_link(link, fiber, state, condition)
 
 
 def _has_stationary(fiber, link) -> bool:

@@ -1,9 +1,16 @@
 """What the composite cases share: a cell from an image, with a conductivity of each phase that may grow with U."""
 
+import math
+import os
+import warnings
+
 import numpy as np
 
+import fiberax as fx
+from fiberax.cases.base import CaseWarning
 from fiberax.cases.homogenization.image_input import labels_of, values_of
 from fiberax.cases.homogenization.options import CONDUCTIVITY, LENGTH, SLOPE, TEMPERATURE, TIME, CompositeOptions, Scheme
+from fiberax.cases.homogenization.shapes import States
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
 from fiberax.physics.homogenization import Borders, Cell, FiniteDifference, FiniteElement, FiniteVolume
@@ -59,3 +66,21 @@ def _gradient(corrector: np.ndarray, direction: int, rates: tuple[float, ...]) -
         slope = (np.roll(corrector, -1, axis) - np.roll(corrector, 1, axis)) * rate / 2
         total = total + (slope + (axis == direction)) ** 2
     return np.sqrt(total)
+
+
+def quasistatic(cell: Cell, sites: int, tolerance: float, states: States) -> fx.Quasistatic:
+    """The driver of a run: correctors are kept where those of all sites fit into half of the memory three times.
+
+    Three times, since a step holds those before it and after it, and a checkpoint copies them.
+    """
+    size = 8 * cell.d * math.prod(cell.shape) * sites
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    keep = states is States.KEPT or (states is States.AUTO and 3 * size <= memory / 2)
+    if states is States.AUTO and not keep:
+        warnings.warn(
+            f"The correctors of {sites} sites take {size / 1e9:.3g} GB, too much to be kept: each solve begins from zero, and "
+            "implicit steps solve twice. --states kept keeps them.",
+            CaseWarning,
+            stacklevel=2,
+        )
+    return fx.Quasistatic(tolerance, keep_states=keep)

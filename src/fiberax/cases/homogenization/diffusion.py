@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from fiberax.cases.base import Evolve, listed
 from fiberax.cases.homogenization.options import LENGTH, TEMPERATURE, TIME
-from fiberax.cases.homogenization.shapes import ON_MESH, ShapeOptions, mesh_of, sides_of
-from fiberax.cases.options import ABSENT, option, when
+from fiberax.cases.homogenization.shapes import ON_MESH, ShapeOptions, States, mesh_of, sides_of
+from fiberax.cases.options import ABSENT, inherited, option, when
 
 
 class Method(enum.Enum):
@@ -55,6 +55,7 @@ class Diffusion(ShapeOptions):
     tolerance: float = option(
         1e-4, help="relative tolerance of the cell problems", above=0, high=0.1, applies=when(method=Method.QUASISTATIC)
     )
+    states: States = inherited(ShapeOptions, "states", applies=when(method=Method.QUASISTATIC))
     fail_fraction: float = option(0.0, help="share of the cells that may fail before the run stops", low=0, high=1)
 
     def build(self) -> Evolve:
@@ -62,7 +63,7 @@ class Diffusion(ShapeOptions):
         import numpy as np
 
         import fiberax as fx
-        from fiberax.cases.homogenization.composite import NAMES, composite, pictures
+        from fiberax.cases.homogenization.composite import NAMES, composite, pictures, quasistatic
 
         cell, labels = composite(self, 0.0, self.peak)
         mesh, zero = mesh_of(self, cell.d), fx.homogenization.Dirichlet(0.0)
@@ -77,7 +78,7 @@ class Diffusion(ShapeOptions):
         spot = corner + np.array([0.35, 0.42, 0.5])[: cell.d] * side
         distance = np.sum((places - spot) ** 2, axis=-1) / (self.width * np.max(side)) ** 2
         if self.method is Method.QUASISTATIC:
-            fiber, driver = cell, fx.Quasistatic(self.tolerance)
+            fiber, driver = cell, quasistatic(cell, len(macro.positions()), self.tolerance, self.states)
         else:
             fiber, driver = fx.relax(cell, friction=self.friction), fx.Seamless()
         return Evolve(

@@ -61,6 +61,7 @@ class Homogenize(CompositeOptions):
             output=pictures(cell, labels),
             derived=lambda values, arrays: {"tortuosity": tortuosity(cell, values, arrays["response"])},
             summary=lambda values, arrays: summary(cell, values, arrays),
+            shown=(0, self.rows - 1) if self.rows > 1 else (0,),
         )
 
     def figures(self, results: Results) -> list[Figure]:

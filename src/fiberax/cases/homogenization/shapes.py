@@ -24,6 +24,14 @@ class Shape(enum.Enum):
     NOTCHED = "notched"
 
 
+class States(enum.Enum):
+    """Whether the correctors of all macro cells are kept, for the next solve to begin from."""
+
+    AUTO = "auto"
+    KEPT = "kept"
+    ANEW = "anew"
+
+
 ON_MESH = when(mesh=GIVEN) | when(shape=other_than(Shape.BOX))
 
 
@@ -37,6 +45,9 @@ class ShapeOptions(CompositeOptions):
     mesh: Path | None = option(None, help="mesh file of the body, in the unit of length; its groups name the sides")
     order: int | None = option(
         None, help="order of the elements, 1 or 2; default that of the file, else 1", low=1, high=2, applies=ON_MESH
+    )
+    states: States = option(
+        States.AUTO, help="correctors of all macro cells: kept, or solved anew each time; auto keeps them where they fit"
     )
 
 

@@ -31,7 +31,7 @@ class SteadyConduction(ShapeOptions):
         import numpy as np
 
         import fiberax as fx
-        from fiberax.cases.homogenization.composite import NAMES, composite, pictures
+        from fiberax.cases.homogenization.composite import NAMES, composite, pictures, quasistatic
 
         cell, labels = composite(self, min(self.hot, self.cold), max(self.hot, self.cold))
         mesh = mesh_of(self, cell.d)
@@ -46,7 +46,7 @@ class SteadyConduction(ShapeOptions):
         linear = self.hot + (self.cold - self.hot) * grid.centres[..., 0] / self.size
         return Steady(
             bundle=fx.Bundle(macro, cell),
-            driver=fx.Quasistatic(self.tolerance),
+            driver=quasistatic(cell, len(macro.positions()), self.tolerance, self.states),
             macro0=np.asarray(linear),
             names=NAMES,
             output=pictures(cell, labels),
@@ -54,7 +54,7 @@ class SteadyConduction(ShapeOptions):
 
     def _on_mesh(self, mesh, cell, output) -> Steady:
         import fiberax as fx
-        from fiberax.cases.homogenization.composite import NAMES
+        from fiberax.cases.homogenization.composite import NAMES, quasistatic
 
         hot = sides_of(mesh, self.hot_sides or "left", "--hot-sides")
         cold = sides_of(mesh, self.cold_sides or "right,top", "--cold-sides")
@@ -66,7 +66,7 @@ class SteadyConduction(ShapeOptions):
         macro = fx.homogenization.MeshDiffusion(mesh, boundary=held)
         return Steady(
             bundle=fx.Bundle(macro, cell),
-            driver=fx.Quasistatic(self.tolerance),
+            driver=quasistatic(cell, len(macro.positions()), self.tolerance, self.states),
             macro0=macro.start(0.5 * (self.hot + self.cold)),
             names=NAMES,
             output=output,

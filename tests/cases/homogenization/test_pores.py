@@ -1,0 +1,76 @@
+"""Pores in the case `homogenize`, and where correctors of a run are kept."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray
+
+from fiberax.cases.base import CaseWarning
+from fiberax.cases.homogenization.composite import quasistatic
+from fiberax.cases.homogenization.shapes import States
+from fiberax.cli import main
+from fiberax.physics.homogenization import Cell
+
+
+@pytest.fixture
+def channels(tmp_path):
+    """Straight channels along x, 1/4 of the cell, with a dead end."""
+    labels = np.zeros((8, 8), int)
+    labels[:, 2:4] = 1
+    labels[3, 4:6] = 1
+    np.save(tmp_path / "channels.npy", labels)
+    return tmp_path / "channels.npy"
+
+
+def run(image, out, *options):
+    words = [
+        "run",
+        "homogenize",
+        "--image",
+        str(image),
+        "--conductivities",
+        "0,2",
+        "--slopes",
+        "0,0.1",
+        "--low",
+        "0",
+        "--high",
+        "10",
+    ]
+    return main([*words, "--rows", "2", "--out", str(out), "--plain", *options])
+
+
+@pytest.mark.parametrize("borders", ["periodic", "held"])
+def test_channels(channels, tmp_path, capsys, borders):
+    """A = 1/4 of the channels' conductivity along x and nothing along y; the dead end counts in the mean alone."""
+    assert run(channels, tmp_path / "out", "--borders", borders) == 0
+    printed = capsys.readouterr().err
+    assert "28.12 % of the cell conducts, 100 % of that in clusters that lead through" in printed
+    assert "does not percolate along y: no flux passes" in printed
+    with xarray.open_dataset(tmp_path / "out" / "results.nc") as found:
+        np.testing.assert_allclose(found["A"].values[:, 0, 0], [0.5, 0.75], rtol=1e-8)
+        assert np.count_nonzero(found["A"].values) == 2
+        np.testing.assert_allclose(found["tortuosity"].values, [[9 / 8, np.inf]] * 2, rtol=1e-8)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["percolates"] == {"x": True, "y": False} and summary["tortuosity"][1] is None
+    assert {p.name for p in (tmp_path / "out" / "figures").iterdir()} == {"response.png", "tortuosity.png", "microstates.png"}
+
+
+def test_a_scheme_that_passes_corners_says_so(channels, tmp_path, capsys):
+    assert run(channels, tmp_path / "out", "--scheme", "element") == 0
+    assert "lets flux pass corners; --scheme volume does not" in capsys.readouterr().err
+
+
+def test_held_ends_need_volumes(channels, tmp_path, capsys):
+    assert run(channels, tmp_path / "out", "--scheme", "element", "--borders", "held") == 2
+    assert "held ends need FiniteVolume()" in capsys.readouterr().err
+
+
+def test_correctors_that_do_not_fit_are_not_kept():
+    cell = Cell.from_image(np.eye(8, dtype=int), [1.0, 2.0])
+    assert quasistatic(cell, 100, 1e-4, States.AUTO).keep_states
+    assert not quasistatic(cell, 100, 1e-4, States.ANEW).keep_states
+    with pytest.warns(CaseWarning, match="The correctors of 10000000000 sites take 1.02e\\+04 GB"):
+        assert not quasistatic(cell, 10**10, 1e-4, States.AUTO).keep_states
+    assert quasistatic(cell, 10**10, 1e-4, States.KEPT).keep_states
