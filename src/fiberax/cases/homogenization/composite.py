@@ -48,24 +48,32 @@ def pictures(cell: Cell, labels: np.ndarray) -> Output:
 
     def microstate(state, condition):
         found = {"phases": labels.astype(np.int32)}
+        a = np.asarray(cell.coefficient(condition))
+        conducts = a > 0 if a.ndim == cell.d else np.any(a != 0, axis=(0, 1))
         for direction in range(min(cell.d, 2)):
-            rates = cell.discretisation.inverse_spacing(cell.shape)
-            found[f"$|e_{'xyz'[direction]} + \\nabla\\chi_{'xyz'[direction]}|$"] = _gradient(state[direction], direction, rates)
+            title = f"$|e_{'xyz'[direction]} + \\nabla\\chi_{'xyz'[direction]}|$"
+            found[title] = _gradient(np.asarray(state[direction]), direction, conducts, cell)
         return found
 
     return Output(microstate=microstate)
 
 
-def _gradient(corrector: np.ndarray, direction: int, rates: tuple[float, ...]) -> np.ndarray:
-    """|e + ∇χ| at the pixels: how much the cell concentrates a unit gradient.
+def _gradient(corrector: np.ndarray, direction: int, conducts: np.ndarray, cell: Cell) -> np.ndarray:
+    """|e + ∇χ| at the pixels: how much the cell concentrates a unit gradient; NaN where nothing conducts.
 
-    Central differences; `rates` are pixels over length, for each axis.
+    Means over the two faces of a pixel along each axis. Through a face to a pixel that does not conduct there is none.
     """
-    total = 0.0
-    for axis, rate in enumerate(rates):
-        slope = (np.roll(corrector, -1, axis) - np.roll(corrector, 1, axis)) * rate / 2
-        total = total + (slope + (axis == direction)) ** 2
-    return np.sqrt(total)
+    held = isinstance(cell.discretisation, FiniteVolume) and cell.discretisation.held
+    total = np.zeros(corrector.shape)
+    for axis, rate in enumerate(cell.discretisation.inverse_spacing(cell.shape)):
+        faces = (np.roll(corrector, -1, axis) - corrector) * rate + (axis == direction)
+        faces = np.where(conducts & np.roll(conducts, -1, axis), faces, 0.0)
+        if held:  # the ends are drawn by the faces next to them
+            last = [slice(None)] * faces.ndim
+            last[axis] = slice(-1, None)
+            faces[tuple(last)] = 0.0 if axis != direction else np.take(faces, [-2], axis)
+        total += (0.5 * (faces + np.roll(faces, 1, axis))) ** 2
+    return np.where(conducts, np.round(np.sqrt(total), 9), np.nan)
 
 
 def quasistatic(cell: Cell, sites: int, tolerance: float, states: States) -> fx.Quasistatic:

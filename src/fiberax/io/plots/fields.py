@@ -30,16 +30,17 @@ def _draw_lines(plt, table: Table, variable: Variable):
 
 
 def _draw_maps(plt, table: Table, variable: Variable):
-    """The field at the start, half way and at the end, each on its own scale, since amplitudes differ."""
+    """The field at the start, half way and at the end, on one scale."""
     values = table.arrays[variable.quantity.name]
     chosen = sorted({0, (len(values) - 1) // 2, len(values) - 1})
     figure, axes = plt.subplots(1, len(chosen), figsize=(4.3 * len(chosen), 3.7), layout="constrained", squeeze=False)
+    low, high = np.nanmin(values[chosen]), np.nanmax(values[chosen])
     for panel, k in zip(axes[0], chosen, strict=True):
-        image = _map(panel, table, variable.dims, values[k], np.nanmin(values[k]), np.nanmax(values[k]))
-        figure.colorbar(image, ax=panel, label=words_of(variable.quantity), shrink=0.9)
+        image = _map(panel, table, variable.dims, values[k], low, high)
         panel.set_ylabel(axis_words(table, variable.dims[1]))
         if len(values) > 1:
             panel.set_title(value_words(table.schema.axis, table.values[k]))
+    figure.colorbar(image, ax=axes[0], label=words_of(variable.quantity), shrink=0.9)
     return figure
 
 
