@@ -105,7 +105,9 @@ def laminates(out):
     for n in sizes:
         i = np.arange(n)
         labels = (((i[:, None] + i) % n) < n // 2).astype(int)
-        errors.append(distance(effective(hom.Cell.from_image(labels, {0: 1.0, 1: 10.0}), tolerance=1e-8), exact))
+        errors.append(
+            distance(effective(hom.Cell.from_image(labels, {0: 1.0, 1: 10.0}, hom.FiniteElement()), tolerance=1e-8), exact)
+        )
     table.below(errors[-1], 2e-2, "pixels 1, 10, staircase", "(1, 1)", "FiniteElement", sizes[-1])
     table.between(
         fitted_order(1 / sizes, errors), 0.8, 1.2, "pixels 1, 10, staircase", "(1, 1)", "FiniteElement", "order 16..128"
@@ -155,7 +157,7 @@ def duality(out):
         for n in sizes:
             i = np.arange(n) < n // 2
             labels = (i[:, None] ^ i).astype(int)
-            value = effective(hom.Cell.from_image(labels, {0: 1.0, 1: k}), tolerance=1e-7)[0, 0]
+            value = effective(hom.Cell.from_image(labels, {0: 1.0, 1: k}, hom.FiniteElement()), tolerance=1e-7)[0, 0]
             errors.append(value / exact - 1)
             if n == sizes[-1]:
                 table.below(abs(errors[-1]), bound, f"checkerboard 1 : {k:g} -> {exact:g}", n, value, exact)
@@ -197,7 +199,11 @@ def non_symmetric(out):
             distance(A, exact), 1e-8, f"shear flow, H = {p:g}(1/2 + sin + cos 2): A_22", "(32, 8)", A[1, 1], exact[1, 1]
         )
     labels = np.repeat([0, 1], [6, 10])[:, None] * np.ones((1, 8), int)
-    A = effective(hom.Cell.from_image(labels, {0: np.eye(2) + 3 * np.asarray(turn), 1: np.eye(2) - 2 * np.asarray(turn)}))
+    A = effective(
+        hom.Cell.from_image(
+            labels, {0: np.eye(2) + 3 * np.asarray(turn), 1: np.eye(2) - 2 * np.asarray(turn)}, hom.FiniteElement()
+        )
+    )
     mean, square = 3 * 6 / 16 - 2 * 10 / 16, 9 * 6 / 16 + 4 * 10 / 16
     exact = np.array([[1.0, mean], [-mean, 1 + square - mean**2]])
     table.below(distance(A, exact), 1e-8, "shear flow in layers of pixels: A_22", "(16, 8)", A[1, 1], exact[1, 1])

@@ -10,6 +10,7 @@ import cells
 import evolution
 import jax
 import macro_steps
+import volumes
 from table import run
 
 jax.config.update("jax_enable_x64", True)
@@ -23,6 +24,9 @@ CASES = (
     arrays.truth_of_arrays,
     arrays.disks,
     arrays.spheres,
+    volumes.taufactor_held,
+    volumes.pores,
+    volumes.corners,
     evolution.full_resolution_1d,
     evolution.full_resolution_2d,
     macro_steps.macro_order,
