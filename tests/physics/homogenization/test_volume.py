@@ -276,3 +276,26 @@ class TestPercolation:
         stairs = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1]], bool)
         wide = percolation(stairs, lengths=(1.0, 2.0)).projection
         np.testing.assert_allclose(wide, np.outer([1, 2], [1, 2]) / 5.0)
+
+
+@pytest.mark.parametrize(
+    "discretisation", [FiniteVolume(), FiniteVolume(held=True), FiniteElement(), FiniteDifference()], ids=str
+)
+def test_the_derivative_in_a_conductivity_that_is_zero(discretisation):
+    """Against one-sided differences of second order; nothing but its limit determines the correctors in the pores."""
+    labels = (np.random.default_rng(8).random((12, 9)) < 0.3).astype(int)
+
+    def along_x(conductivities):
+        cell = Cell.from_image(labels, conductivities, discretisation)
+        return fx.response(cell, 0.0, tolerance=1e-9).value[0, 0]
+
+    at = lambda zero: float(along_x(jnp.array([1.0, zero])))
+    h = 1e-5
+    expected = (4 * at(h) - at(2 * h) - 3 * at(0.0)) / (2 * h)
+    slope = jax.grad(along_x)(jnp.array([1.0, 0.0]))
+    np.testing.assert_allclose(slope[1], expected, rtol=1e-5)
+    np.testing.assert_allclose(slope[0], at(0.0), rtol=1e-8)  # A is linear in one conductivity, the other being zero
+    fixed = Cell.from_image(labels, {0: 1.0, 1: 0.0}, discretisation)  # the same through a function of U that is zero there
+    moving = Cell.from_image(labels, {0: 1.0, 1: lambda U: U}, discretisation)
+    assert not np.isnan(fx.responses(moving, jnp.array([0.0]), tangent=True).tangent).any()
+    np.testing.assert_allclose(fx.response(fixed, 0.0, tolerance=1e-9).value[0, 0], at(0.0), rtol=1e-9)

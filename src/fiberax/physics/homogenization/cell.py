@@ -36,6 +36,7 @@ from fiberax.physics.homogenization.krylov import bicgstab2, conjugate_gradients
 from fiberax.physics.homogenization.media import medium
 from fiberax.physics.homogenization.medium import AbstractMedium
 from fiberax.physics.homogenization.percolation import percolation
+from fiberax.physics.homogenization.pores import energy_beside_pores
 
 _ASYMMETRY = 1e-13
 _DENSE = 8  # Krylov methods with the Fourier preconditioner beat dense algebra on all but the smallest cells
@@ -188,6 +189,8 @@ class Cell(AbstractStationary, AbstractFlow):
         a = self.coefficient(condition)
         if not (self.known_symmetric or a.ndim == self.d):
             return self.link(following(self, state, condition), condition)
+        if self._may_have_pores() and a.ndim == self.d:
+            return self._passing(energy_beside_pores(self.discretisation, state, a))
         problem = medium(self.discretisation, a, self.d)
         return self._passing(problem.energy(state, *problem.balance(state)))
 
@@ -240,6 +243,10 @@ class Cell(AbstractStationary, AbstractFlow):
             return jnp.asarray(True)
         mixed = 1.0 - jnp.eye(self.d).reshape((self.d, self.d) + (1,) * self.d)
         return jnp.all(mixed * a == 0.0)
+
+    def _may_have_pores(self) -> bool:
+        """Whether conductivities of phases are zero, or unknown while they are traced."""
+        return isinstance(self.a, Phases) and not self.definite and self.a.may_be_sealed
 
     def _passing(self, tensor):
         """A without its round-off along directions in which no flux passes."""

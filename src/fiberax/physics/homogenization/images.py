@@ -116,6 +116,7 @@ class Phases(eqx.Module):
     highest: int = eqx.field(static=True)
     known_symmetric: bool = eqx.field(static=True)
     diagonal: bool = eqx.field(static=True)
+    may_be_sealed: bool = eqx.field(static=True)
 
     def __init__(self, labels: np.ndarray, values: Any, source: str = "the label array", diagonal: bool = False):
         found, index = numbered(labels)
@@ -137,6 +138,7 @@ class Phases(eqx.Module):
             self.table = _of_array(values, about)
         self.known_symmetric = not self.functions and _symmetric(self.table)
         self.diagonal = diagonal
+        self.may_be_sealed = is_tracer(self.table) or self.sealed is not None
         if diagonal:
             self._refuse_mixed(source)
 
