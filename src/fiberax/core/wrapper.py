@@ -247,6 +247,9 @@ def replicas(fiber: AbstractDynamic, count: int) -> AbstractMapped:
         fiber: A fiber with dynamics.
         count: Number of copies, at least 1. States have a leading axis (count,).
 
+    Returns:
+        The wrapped fiber, with conditions and responses like those of `fiber`.
+
     Raises:
         Mismatch: A fiber without dynamics.
         BadInput: A number of copies below 1.
