@@ -60,11 +60,11 @@ def oldroyd_b(n, steps):
     return u, c
 
 
-def mill(fiber, n, dt, key=0):
+def mill(fiber, n, dt, key=None):
     """Velocity (2, n, n), response (2, 2, n, n) and the flow at T1."""
     flow = fx.fluids.Flow(fx.grids.Box((0, 0), 2 * (2 * np.pi,), 2 * (n,)), Re=RE, viscosity_ratio=RATIO, force=rolls)
     driver = fx.Seamless(separation=np.inf)
-    sol = fx.evolve(fx.Bundle(flow, fiber), driver, flow.start(), t1=T1, dt=dt, key=jax.random.key(key))
+    sol = fx.evolve(fx.Bundle(flow, fiber), driver, flow.start(), t1=T1, dt=dt, key=key)
     u = np.moveaxis(np.asarray(flow.centred(sol.macro[-1])), -1, 0)
     return u, np.moveaxis(np.asarray(sol.response[-1]).reshape(n, n, 2, 2), (2, 3), (0, 1))
 
@@ -103,7 +103,7 @@ def members():
     sizes, errors = (50, 200, 800), []
     for size in sizes:
         fiber = fx.fluids.Dumbbell(dim=2, De=DE, members=size)
-        off = [np.sqrt(np.mean((mill(fiber, 16, 0.05, key)[0] - exact) ** 2)) for key in range(6)]
+        off = [np.sqrt(np.mean((mill(fiber, 16, 0.05, jax.random.key(key))[0] - exact) ** 2)) for key in range(6)]
         errors.append(float(np.sqrt(np.mean(np.square(off)))) / float(np.sqrt(np.mean(exact**2))))
         table.note(f"relative error of the velocity {errors[-1]:.3e}", size)
     table.between(fitted_order(sizes, errors), -0.65, -0.35, "slope over members", "")

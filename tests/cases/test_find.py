@@ -66,6 +66,18 @@ def argon():
     return "fcc", 1.56, ("X",), LennardJones(cutoff=2.5, scheme="smooth")
 
 
+def text():
+    return "fcc", 1.56, "Ar", LennardJones(cutoff=2.5, scheme="smooth")
+
+
+def once():
+    return "diamond", 1.56, ["Ar"], LennardJones(cutoff=2.5, scheme="smooth")
+
+
+def three():
+    return "diamond", 1.56, ("Ar", "Ne", "Kr"), LennardJones(cutoff=2.5, scheme="smooth")
+
+
 def nothing():
     return 7
 """
@@ -86,6 +98,7 @@ def package(tmp_path, monkeypatch):
         "[fiberax.cases]\ncooling = glacier.cooling:Cooling\nchannel = glacier.cooling:Cooling\nlost = glacier.lost:Lost\n"
         "odd = glacier.cooling:draw\n\n"
         "[fiberax.potentials]\nargon = glacier.potential:argon\nnothing = glacier.potential:nothing\n"
+        + "".join(f"{name} = glacier.potential:{name}\n" for name in ("text", "once", "three"))
     )
     monkeypatch.syspath_prepend(str(site))
     importlib.invalidate_caches()
@@ -163,3 +176,13 @@ def test_a_package_brings_a_potential_by_name(package, capsys):
         CrystalCase(material="neon")
     with pytest.raises(BadInput, match=r"--material nothing: glacier\.potential:nothing gives no crystal"):
         Choice("nothing", None, None, None, None, None).crystal()
+
+
+def test_species_of_a_potential_are_one_element_or_one_for_each_atom(package):
+    from fiberax.cases.solids.atoms import Choice
+
+    species = lambda name: tuple(Choice(name, None, None, None, None, None).crystal()[0].species)
+    assert species("text") == ("Ar",)
+    assert species("once") == ("Ar", "Ar")
+    with pytest.raises(BadInput, match=r"--material three: glacier\.potential:three gives no crystal.*'Kr'.* each of 2 atoms"):
+        species("three")

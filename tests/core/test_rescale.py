@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
-from fiberax.testing import CubicFlow, Decay, LinearFlow, OrnsteinUhlenbeck, SharedLoad
+from fiberax.testing import CubicFlow, Decay, ElasticPlastic, LinearFlow, OrnsteinUhlenbeck, SharedLoad, Spring, check_fiber
 
 C, R, T = 2.5, 0.4, 7.0  # micro condition per macro unit, macro response per micro unit, fiber time per macro time
 
@@ -95,3 +95,91 @@ def test_rescaling_inside_a_traced_function():
 def test_time_must_be_positive():
     with pytest.raises(fx.BadInput, match="time must be a positive"):
         fx.rescale(CubicFlow(), time=0.0)
+
+
+@pytest.mark.parametrize("factors", [(2.0, 3.0), (C, R), (2.0, 2.0), (-2.0, -3.0)])
+@pytest.mark.parametrize("fiber", [Spring(), LOAD], ids=["spring", "load"])
+def test_the_response_is_the_derivative_of_the_energy(fiber, factors):
+    """`rescale(Spring, 2, 3)` had the value 1.868 and dE/dc = 1.246."""
+    scaled, step = fx.rescale(fiber, *factors, time=T), 1e-3
+    at = 0.4 + step * np.asarray([-2.0, -1.0, 1.0, 2.0])
+    energies = np.asarray(fx.responses(scaled, at, tolerance=1e-12).energy)
+    slope = np.asarray([1.0, -8.0, 8.0, -1.0]) @ energies / (12.0 * step)
+    answer = fx.response(scaled, 0.4, tolerance=1e-12)
+    np.testing.assert_allclose(answer.value, slope, rtol=1e-8)
+    np.testing.assert_allclose(answer.energy, factors[1] / factors[0] * fx.response(fiber, factors[0] * 0.4).energy, rtol=1e-9)
+    assert "response is dW_CB/dU" in check_fiber(scaled, 0.4).checked
+
+
+def test_energies_of_a_run_are_in_the_units_of_its_responses():
+    """dU/dt = −A at rest gives dE/dt = −A², in the units of the macro model; also of a relaxation with inertia."""
+    for fiber, driver in ((Spring(), fx.Quasistatic(1e-12)), (fx.relax(Spring(), 1e-3, 0.1), fx.Seamless(separation=np.inf))):
+        bundle = fx.Bundle(Decay(2), fx.rescale(fiber, 2.0, 3.0))
+        times = np.linspace(0.0, 1e-3, 5) if driver.slaved else [0.0, 1e-3]
+        sol = fx.evolve(bundle, driver, 0.5 * START, t1=1e-3, dt=1e-5, saveat=times)
+        plain = fx.Fibers(fiber, driver, START)
+        begun = plain.begin(START)
+        if driver.slaved:
+            begun, answer = plain.advance(begun, START)
+        else:
+            answer = plain.respond(begun, START)
+        np.testing.assert_allclose(sol.energy[0], 1.5 * answer.energy, rtol=1e-9)
+        if driver.slaved:
+            slope = (sol.energy[3] - sol.energy[1]) / (sol.ts[3] - sol.ts[1])
+            np.testing.assert_allclose(slope, -(sol.response[2] ** 2), rtol=1e-4)
+
+
+def test_dissipation_is_an_energy():
+    fiber = ElasticPlastic()
+    scaled = fx.rescale(fiber, 2.0, 3.0)
+    history = fiber.begin(jnp.asarray(0.0))._replace(dissipated=jnp.asarray(0.7))
+    np.testing.assert_allclose(scaled.dissipated(history), 1.5 * 0.7)
+    at = jnp.asarray(0.8)
+    steps = [f.increment(fiber.begin(at), jnp.asarray(0.1)) for f in (scaled, fiber)]
+    np.testing.assert_allclose(steps[0].energy(jnp.asarray(0.2), at), 1.5 * steps[1].energy(jnp.asarray(0.2), 2.0 * at))
+
+
+class OnCircle(fx.AbstractEnergy):
+    """Drawn to (U, 2), on the circle |u| = 1: the curvature of the constraint counts with the multiplier."""
+
+    def init(self, condition, key):
+        return jnp.asarray([0.8, 0.6])
+
+    def energy(self, state, condition):
+        return 1.5 * jnp.sum((state - jnp.stack([condition, 2.0 + 0.0 * condition])) ** 2)
+
+    def constraint(self, state, condition):
+        return jnp.sum(state**2)[None] - 1.0
+
+
+def test_multipliers_are_rescaled_with_the_energy():
+    """Implicit relaxation under a constraint: the derivative of a step goes through its multipliers."""
+    fiber = OnCircle()
+    scaled, plain = (fx.relax(f, friction=0.5) for f in (fx.rescale(fiber, 2.0, 3.0), fiber))
+    state, dt = jnp.asarray([0.8, 0.6]), jnp.asarray(0.2)
+    step = lambda fiber, c: fiber.step(state, c, dt, jax.random.key(0))
+    np.testing.assert_allclose(step(scaled, jnp.asarray(0.4)), step(plain, jnp.asarray(0.8)), rtol=1e-9)
+    slopes = jax.jacfwd(lambda c: step(scaled, c))(0.4), jax.jacfwd(lambda c: step(plain, c))(0.8)
+    np.testing.assert_allclose(slopes[0], 2.0 * slopes[1], rtol=1e-8)
+
+
+def test_factors_that_leave_no_energy_are_refused():
+    fiber = TwoLoads()
+    same = {"a": 2.0, "b": 4.0}, {"a": 3.0, "b": 6.0}
+    np.testing.assert_allclose(fx.rescale(fiber, *same).energy_factor, 1.5)
+    with pytest.raises(fx.BadInput, match=r"response/condition is not one number.* Give energy="):
+        fx.rescale(fiber, {"a": 2.0, "b": 4.0}, 3.0)
+    with pytest.raises(fx.BadInput, match="response/condition is not one number"):
+        fx.rescale(fiber, jnp.asarray([2.0, 3.0]))
+    assert fx.rescale(fiber, {"a": 2.0, "b": 4.0}, 3.0, energy=1.0).energy_factor is None
+    with pytest.raises(fx.BadInput, match="energy must be a positive number"):
+        fx.rescale(fiber, energy=-1.0)
+    assert fx.rescale(CubicFlow(), {"a": 2.0, "b": 4.0}, 3.0).energy_factor is None  # a flow has none
+
+
+class TwoLoads(fx.AbstractEnergy):
+    def init(self, condition, key):
+        return jnp.zeros(())
+
+    def energy(self, state, condition):
+        return 0.5 * (state - condition["a"]) ** 2 + 0.5 * (state - condition["b"]) ** 2

@@ -19,7 +19,8 @@ RATE = 100.0
 
 def run(fiber, clock, separation=0.2):
     bundle, start = fx.Bundle(Decay(4), fiber), jnp.linspace(0.5, 1.0, 4)
-    return fx.evolve(bundle, fx.Seamless(clock=clock, separation=separation), start, t1=1.0, dt=0.005, key=jax.random.key(1))
+    key = jax.random.key(1) if isinstance(fiber, fx.AbstractStochastic) else None
+    return fx.evolve(bundle, fx.Seamless(clock=clock, separation=separation), start, t1=1.0, dt=0.005, key=key)
 
 
 def separation(sol):

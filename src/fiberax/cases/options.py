@@ -44,12 +44,26 @@ ABSENT = Values(lambda value: value is None, out=True)
 
 
 def above(limit: float) -> Values:
-    """Numbers larger than `limit`, or the option's own default where it is None."""
+    """Numbers larger than `limit`, or the option's own default where it is None; for `when`.
+
+    Args:
+        limit: A number, in the unit of the option.
+
+    Returns:
+        What `when` compares with.
+    """
     return Values(lambda value: value is None or value > limit, f"above {limit:g}")
 
 
 def other_than(*refused: Any) -> Values:
-    """All values but these; texts are compared without blanks at the ends and without regard to case."""
+    """All values but these; texts are compared without blanks at the ends and without regard to case. For `when`.
+
+    Args:
+        refused: Values of the option, texts in lower case.
+
+    Returns:
+        What `when` compares with.
+    """
     plain = lambda value: value.strip().lower() if isinstance(value, str) else value
     names = " or ".join(_text(value) for value in refused)
     return Values(lambda value: plain(value) not in refused, f"other than {names}")
@@ -88,6 +102,9 @@ def when(**needs: Any) -> When:
     Args:
         needs: For each option a value, a tuple of values of which one is enough, or one of `GIVEN`, `ABSENT`, `above(limit)`,
             `other_than(value)`.
+
+    Returns:
+        For `option(applies=...)`.
     """
     return When((tuple((name, _values(value)) for name, value in needs.items()),))
 

@@ -47,6 +47,9 @@ def coupled_ode(bundle: Bundle, clock: float = 1.0):
         bundle: Macro model, fiber and link.
         clock: M, which slows the fibers: fiber time is 1/M of macro time.
 
+    Returns:
+        The term, for `diffrax.diffeqsolve`; its vector field gives d(macrostate, section)/dt, a tree like y.
+
     Raises:
         Mismatch: A fiber that is random or has only a step.
         MissingExtra: diffrax is not installed.

@@ -60,3 +60,23 @@ def hellmann_feynman(fiber: Any, state, condition):
         return fiber.energy(state, condition) - jnp.sum(lam * fiber.constraint(state, condition))
 
     return jax.grad(lagrangian)(condition)
+
+
+def curvatures(fiber: Any, state, condition):
+    """Eigenvalues (n − k,) of ∂²(W − λ·g)/∂u² along the constraints, in the metric, in increasing order.
+
+    A negative one belongs to a saddle or a maximum. Dense in the number n of entries.
+    """
+    flat, unravel = ravel_pytree(state)
+    root = jnp.sqrt(ravel_pytree(metric_tree(fiber, state))[0])
+    lam, count = multipliers(fiber, state, condition), constraint_count(fiber, state, condition)
+
+    def lagrangian(u):
+        return fiber.energy(unravel(u), condition) - jnp.sum(lam * fiber.constraint(unravel(u), condition))
+
+    matrix = jax.hessian(lagrangian)(flat) / jnp.outer(root, root)
+    if count:
+        normals = jax.jacrev(lambda u: fiber.constraint(unravel(u), condition))(flat) / root
+        free = jnp.linalg.qr(normals.T, mode="complete")[0][:, count:]
+        matrix = free.T @ matrix @ free
+    return jnp.linalg.eigvalsh(matrix)

@@ -61,6 +61,10 @@ class AbstractWrapper(AbstractFiber):
         """A response of the inner fiber in the units of the wrapper; linear."""
         return response
 
+    def outside_energy(self, energy: Any) -> Any:
+        """An energy of the inner fiber in the units of the wrapper."""
+        return energy
+
     def link(self, state, condition):
         return self.apply_link(None, state, condition)
 

@@ -41,12 +41,16 @@ class AbstractMapped(AbstractWrapper):
     response_map: Callable | None
     time: jax.Array | None
     states: Copies | AtRest | None
+    energy_factor: jax.Array | None = None
 
     def inside(self, condition):
         return condition if self.condition_map is None else self.condition_map(condition)
 
     def outside(self, response):
         return response if self.response_map is None else self.response_map(response)
+
+    def outside_energy(self, energy):
+        return energy if self.energy_factor is None else self.energy_factor * energy
 
     def read(self, function, state, combine=None):
         if not isinstance(self.states, Copies):
@@ -111,7 +115,10 @@ class _MappedSolver(AbstractSolver):
 
     def stage(self, fiber: AbstractMapped, state, condition, base, shift, tolerance):
         # A rate per unit of outer time is `time` times the inner one, and shift counts per unit of outer time.
-        return self.inner.stage(fiber.inner, state, fiber.inside(condition), base, fiber.outer_time(shift), tolerance)
+        held, rate = fiber.inside(condition), fiber.outer_time(shift)
+        found, out = self.inner.stage(fiber.inner, state, held, base, rate, tolerance)
+        # The unknowns of an energy have multipliers, which are energies per unit of the constraints.
+        return ((found[0], fiber.outside_energy(found[1])) if isinstance(fiber, AbstractEnergy) else found), out
 
 
 def _mapped_solver(inner: AbstractSolver) -> _MappedSolver:
@@ -147,13 +154,14 @@ class MappedEnergy(AbstractMapped, AbstractEnergy):
     inner: AbstractEnergy
 
     def energy(self, state, condition):
-        return self.inner.energy(state, self.inside(condition))
+        return self.outside_energy(self.inner.energy(state, self.inside(condition)))
 
     def constraint(self, state, condition):
         return self.inner.constraint(state, self.inside(condition))
 
     def metric(self, state):
-        return jax.tree.map(self.outer_time, self.inner.metric(state))
+        # Energies and metric have the same factor, so that rates do not depend on it.
+        return jax.tree.map(lambda m: self.outside_energy(self.outer_time(m)), self.inner.metric(state))
 
     @property
     def solver(self):

@@ -30,6 +30,9 @@ def draw(key: PRNGKeyArray, shape: tuple[int, ...], noise: Noise = "gaussian", d
         noise: "gaussian" or "three-point" (enough for weak order 2).
         dtype: A floating-point type; None for the default of jax.
 
+    Returns:
+        An array of `shape`.
+
     Raises:
         BadInput: An unknown kind of noise.
     """

@@ -224,5 +224,5 @@ def at_rest(fiber: AbstractFiber) -> AbstractFiber:
         rest = at_rest(fiber.inner)
         if rest is not fiber.inner:
             # Rest states do not depend on time; its unit is still that of the metric and of rates.
-            return Mapped(rest, fiber.condition_map, fiber.response_map, fiber.time)
+            return Mapped(rest, fiber.condition_map, fiber.response_map, fiber.time, energy=fiber.energy_factor)
     return fiber

@@ -36,13 +36,13 @@ class _MappedMemory(AbstractMapped, AbstractMemory):
 
     def increment(self, history, dt):
         found = self.inner.increment(history, self.inner_time(dt))
-        return Mapped(found, self.condition_map, self.response_map)
+        return Mapped(found, self.condition_map, self.response_map, energy=self.energy_factor)
 
     def accept(self, history, state, condition, dt):
         return self.inner.accept(history, state, self.inside(condition), self.inner_time(dt))
 
     def dissipated(self, history):
-        return self.inner.dissipated(history)
+        return self.outside_energy(self.inner.dissipated(history))
 
 
 class MonitoredPart(AbstractWrapper, can.AbstractMonitored):
@@ -89,7 +89,7 @@ class EnergeticPart(AbstractWrapper, can.AbstractEnergetic):
     def total_energy(self, state, condition):
         fiber, held = self.inner, self.inside(condition)
         assert isinstance(fiber, can.AbstractEnergetic)
-        return self.read(lambda s: fiber.total_energy(s, held), state)
+        return self.outside_energy(self.read(lambda s: fiber.total_energy(s, held), state))
 
 
 class _AssembledPart(AbstractMapped, can.AbstractAssembled):
@@ -101,7 +101,7 @@ class _AssembledPart(AbstractMapped, can.AbstractAssembled):
 
     def assemble(self, state, condition, order):
         energy, response, *tangent = self.inner.assemble(state, self.inside(condition), order)
-        found = (energy, self.outside(response))
+        found = (self.outside_energy(energy), self.outside(response))
         return (*found, _tangent(self, tangent[0], response, condition)) if tangent else found
 
 
@@ -193,6 +193,7 @@ def Mapped(
     response: Callable | None = None,
     time: Any = None,
     state: Copies | AtRest | None = None,
+    energy: Any = None,
 ) -> AbstractMapped:
     """A fiber with mapped condition, response, time or states, of the same kind and with the same capabilities.
 
@@ -203,9 +204,10 @@ def Mapped(
         time: Inner time per unit of outer time, positive; None for the same.
         state: `Copies(n)` for n independent copies of a fiber with dynamics, whose links are averaged; `AtRest(tolerance)` for
             states of a flow or an energy that begin at rest; None for the inner fiber's own.
+        energy: Outer energy per unit of inner energy, positive; None for the same.
 
     Returns:
-        The wrapped fiber. Its energies are those of `inner`, its times and rates count in outer time.
+        The wrapped fiber. Its times and rates count in outer time.
 
     Raises:
         Mismatch: A kind or capability that this module does not list, or a `state` that does not fit the kind.
@@ -234,7 +236,8 @@ def Mapped(
         parts.pop(can.AbstractEnsemble)
     found = composed(base, inner, parts)
     found = _class(found, (_SpreadPart,)) if isinstance(state, Copies) else found
-    return found(inner, condition, response, None if time is None else jnp.asarray(time), state)
+    numbers = (None if x is None else jnp.asarray(x) for x in (time, energy))
+    return found(inner, condition, response, next(numbers), state, next(numbers))
 
 
 def replicas(fiber: AbstractDynamic, count: int) -> AbstractMapped:
@@ -243,6 +246,9 @@ def replicas(fiber: AbstractDynamic, count: int) -> AbstractMapped:
     Args:
         fiber: A fiber with dynamics.
         count: Number of copies, at least 1. States have a leading axis (count,).
+
+    Returns:
+        The wrapped fiber, with conditions and responses like those of `fiber`.
 
     Raises:
         Mismatch: A fiber without dynamics.

@@ -35,6 +35,9 @@ def read(source: Any) -> Mesh:
     Args:
         source: The path of the file, or a mesh of meshio.
 
+    Returns:
+        The mesh, in the lengths of the file, with its named sides and regions.
+
     Raises:
         BadInput: The file is missing or damaged, or holds cells of unknown or mixed kinds.
         MissingExtra: meshio is absent.
@@ -124,6 +127,12 @@ def _groups(mesh, blocks, types: set[str]) -> dict[str, np.ndarray]:
 
 def from_skfem(mesh: Any) -> Mesh:
     """A mesh of scikit-fem, straight or of order 2, with its named boundaries and subdomains.
+
+    Args:
+        mesh: A `skfem.Mesh` of triangles, quadrilaterals, tetrahedra or hexahedra.
+
+    Returns:
+        The mesh, in the same lengths.
 
     Raises:
         BadInput: It is no such mesh, or its cells are of an unknown kind.

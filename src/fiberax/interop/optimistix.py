@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from fiberax.core import system
 from fiberax.core.errors import MissingExtra
 from fiberax.core.fiber import AbstractEnergy
-from fiberax.core.lagrangian import constraint_count
+from fiberax.core.lagrangian import constraint_count, curvatures
 from fiberax.core.solvers import newton_stage, newton_step
 from fiberax.core.strategies import AbstractSolver
 from fiberax.numerics import trees
@@ -22,6 +22,8 @@ try:
     import optimistix
 except ImportError as error:
     raise MissingExtra("fx.interop.optimistix needs optimistix: install `fiberax[ode]`.") from error
+
+_NEGATIVE = 1e-6  # of the largest curvature, from which one counts as negative
 
 
 class Solver(AbstractSolver):
@@ -34,6 +36,8 @@ class Solver(AbstractSolver):
         symmetric: As for `AbstractSolver`.
         dense_limit: As for `AbstractSolver`.
 
+    A root finder may stop at a saddle or a maximum of an energy. Such a state is `UNSTABLE`, by the eigenvalues of the second
+    derivatives along the constraints. States with more than `dense_limit` entries are not looked at: give them a minimiser.
     Newton steps and implicit stages are the library's own; derivatives come from the implicit function theorem.
     """
 
@@ -60,6 +64,10 @@ class Solver(AbstractSolver):
         code = jnp.where(good, jnp.int32(Result.SUCCESS), jnp.int32(Result.STALLED))
         code = jnp.where(found.result == optimistix.RESULTS.nonlinear_max_steps_reached, jnp.int32(Result.MAX_STEPS), code)
         code = jnp.where(jnp.isfinite(left), code, jnp.int32(Result.NONFINITE))
+        if isinstance(fiber, AbstractEnergy) and trees.size(state) <= self.dense_limit:
+            values = curvatures(fiber, new, condition)
+            lost = jnp.any(values < -_NEGATIVE * jnp.max(jnp.abs(values), initial=0.0))
+            code = jnp.where((code == Result.SUCCESS) & lost, jnp.int32(Result.UNSTABLE), code)
         steps = jnp.asarray(found.stats["num_steps"], jnp.int32)
         return new, outcome(code, steps, left / jnp.where(reference > 0, reference, 1.0))
 

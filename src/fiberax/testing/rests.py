@@ -8,7 +8,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from fiberax.core.fiber import AbstractEnergy, AbstractFlow
-from fiberax.core.lagrangian import constraint_count, metric_tree, multipliers
+from fiberax.core.lagrangian import curvatures
 from fiberax.numerics import trees
 from fiberax.numerics.linear import DENSE_LIMIT
 
@@ -48,23 +48,9 @@ def check_minimum(checks: Any, fiber: AbstractEnergy, state, condition) -> None:
     size = trees.size(state)
     if size == 0 or size > DENSE_LIMIT:
         return
-    flat, unravel = ravel_pytree(state)
-    root = np.sqrt(np.asarray(ravel_pytree(metric_tree(fiber, state))[0]))
-    lam = multipliers(fiber, state, condition)
-
-    def lagrangian(u):
-        held = fiber.constraint(unravel(u), condition)
-        return fiber.energy(unravel(u), condition) - (lam * held).sum()
-
-    matrix = np.asarray(eqx.filter_jit(jax.hessian(lagrangian))(flat)) / np.outer(root, root)
-    if constraint_count(fiber, state, condition):
-        normals = np.asarray(eqx.filter_jit(jax.jacrev(lambda u: fiber.constraint(unravel(u), condition)))(flat)) / root
-        _, sizes, rows = np.linalg.svd(normals)
-        free = rows[np.count_nonzero(sizes > 1e-10 * max(np.max(sizes), 1e-300)) :]
-        matrix = free @ matrix @ free.T
-    if matrix.size == 0 or not np.all(np.isfinite(matrix)):  # a kink has no second derivative
+    values = np.asarray(eqx.filter_jit(curvatures)(fiber, state, condition))
+    if values.size == 0 or not np.all(np.isfinite(values)):  # a kink has no second derivative
         return
-    values = np.linalg.eigvalsh(matrix)
     text = (
         f"∂²W/∂u² has the eigenvalue {values[0]:.3g} at the solved state (the largest is {values[-1]:.3g}): a saddle of "
         "the energy or a maximum, which is unstable. Check the sign of the energy, the start of the solve (init), and the "

@@ -268,6 +268,13 @@ def _brought(name: str) -> Known:
         raise BadInput(f"--material {name}: there are {', '.join(materials())}.")
     try:
         known = Known(*point.load()())
-        return known._replace(structure=Structure(known.structure))
+        structure = Structure(known.structure)
+        basis = len(cell(structure, known.lattice_constant)[1])
+        # One element may be given as a text, or once for all atoms of the cell.
+        species = (known.species,) if isinstance(known.species, str) else tuple(known.species)
+        species = species * basis if len(species) == 1 else species
+        if len(species) != basis or not all(isinstance(name, str) for name in species):
+            raise BadInput(f"its species {known.species!r} are not one element, or one for each of {basis} atoms of a cell")
+        return known._replace(structure=structure, species=species)
     except Exception as error:
         raise BadInput(f"--material {name}: {point.value} gives no crystal: {type(error).__name__}: {error}") from error

@@ -36,7 +36,18 @@ def ginzburg_landau_chain(
 ) -> ChainTruth:
     """The truth for `GinzburgLandau(V, dim=1)` with infinitely many sites, or with a ring of `sites`.
 
-    Raises `BadInput` where V does not confine.
+    Args:
+        V: V(a), the potential of one site, for arrays of any shape, as for `GinzburgLandau`.
+        U: Mean of a, the condition.
+        beta: Inverse temperature, positive.
+        coupling: Stiffness of the bonds between neighbours, as for `GinzburgLandau`.
+        sites: Number of sites of a ring; None for infinitely many.
+
+    Returns:
+        Response, diffusion coefficient and free energy per site.
+
+    Raises:
+        BadInput: V does not confine.
     """
     low, high, h = -np.inf, np.inf, 0.0
     for _ in range(_TRIES):

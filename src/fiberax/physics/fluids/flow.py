@@ -34,6 +34,9 @@ def Flow(
 
     Where Re = 0 on a periodic box, a mean force is balanced by the mean pressure gradient, and the mean velocity is zero.
 
+    Returns:
+        The macro model: conditions are velocity gradients κ (cells, dim, dim), responses polymer stresses τ of that shape.
+
     Raises:
         BadInput: Numbers out of range, a boundary or force that does not fit the grid.
     """

@@ -46,6 +46,9 @@ def uniaxial(crystal: AbstractEnergy, direction: Any = None) -> AbstractMapped:
     longitudinal waves, as its axes of symmetry are. Transverse stresses do no work. State, stability margin and all else that
     the crystal can do are those of the crystal.
 
+    Returns:
+        An energy fiber with the condition ε, without unit, and the response n · P n, in the crystal's unit of stress.
+
     Raises:
         BadInput: A fiber that is no energy, a condition of another kind, or a direction that does not fit.
     """

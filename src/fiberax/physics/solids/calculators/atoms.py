@@ -22,6 +22,9 @@ def from_ase(
         step: For ASE calculators, see there.
         allow_unstable: Go on at a saddle of the energy in the shifts.
 
+    Returns:
+        The crystal, with lattice and basis of `atoms`, in Å and eV.
+
     Raises:
         BadInput: Atoms that are no crystal, or a potential that is none.
         MissingExtra: ase is absent.

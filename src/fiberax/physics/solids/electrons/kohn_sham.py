@@ -197,6 +197,7 @@ class KohnSham(AbstractAssembled):
         return Occupied(_packed(c), jnp.broadcast_to(filled, c.shape[:2]), jnp.zeros(()))
 
     def stored(self, c: bloch.Coefficients) -> Float[Array, "k bands g 2"]:
+        """Coefficients as a state holds them: real and imaginary parts, times the root of the weight of their k point."""
         return _packed(c) * self._table.weights[:, None, None, None] ** 0.5
 
     def coefficients(self, state) -> bloch.Coefficients:
@@ -256,6 +257,7 @@ class KohnSham(AbstractAssembled):
         return jnp.moveaxis(slopes, 0, -1).reshape(3, 3, 3, 3)
 
     def approximate_inverse(self, residual, condition, shift):
+        """−1/(kinetic energy of the plane wave + depth + shift) on orbitals; see `AbstractSolver.approximate_inverse`."""
         electrons, s = electrons_of(residual), self._setting(condition, residual)
         if isinstance(electrons, Occupied):
             return jax.tree.map(lambda r: r * jnp.nan, residual)

@@ -1,0 +1,73 @@
+"""Solvers of optimistix on flows and energies: right states, and no maximum or saddle that is called solved."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fiberax as fx
+from fiberax.testing import CubicFlow, SharedLoad
+
+optimistix = pytest.importorskip("optimistix")
+U = np.asarray([0.3, 0.8])
+
+
+def solver(kind):
+    return fx.interop.optimistix.Solver(kind(rtol=1e-10, atol=1e-10))
+
+
+def answer(fiber, kind, conditions=U):
+    fibers = fx.Fibers(fiber, fx.Quasistatic(1e-8, solver=solver(kind)), conditions)
+    return fibers.advance(fibers.begin(conditions), conditions)
+
+
+class Well(fx.AbstractEnergy):
+    """A double well beside a spring. The start is near the maximum in u₀, which root finders go to."""
+
+    start: float = 0.01
+
+    def init(self, condition, key):
+        return jnp.stack([self.start + 0.0 * condition, condition])
+
+    def energy(self, state, condition):
+        return 0.25 * state[0] ** 4 - 0.5 * state[0] ** 2 + 0.5 * (state[1] - condition) ** 2
+
+
+class Circle(fx.AbstractEnergy):
+    """On the circle |u| = 1, W = sign u₀: a minimum or a maximum along it at (1, 0)."""
+
+    sign: float = 1.0
+
+    def init(self, condition, key):
+        return jnp.stack([1.0 + 0.0 * condition, 0.01 + 0.0 * condition])
+
+    def energy(self, state, condition):
+        return self.sign * state[0] + 0.5 * condition**2
+
+    def constraint(self, state, condition):
+        return jnp.sum(state**2)[None] - 1.0
+
+
+def test_a_flow_is_solved():
+    fiber = CubicFlow(a=0.5)
+    _, found = answer(fiber, optimistix.Newton)
+    assert not np.any(found.result)
+    np.testing.assert_allclose(fiber.condition_of(found.response), U, rtol=1e-8)
+
+
+@pytest.mark.parametrize("fiber", [Well(), Well(start=0.0), Circle(1.0)], ids=["near", "at", "circle"])
+def test_a_root_finder_at_a_maximum_is_unstable(fiber):
+    _, found = answer(fiber, optimistix.Newton)
+    np.testing.assert_array_equal(found.result, fx.Result.UNSTABLE)
+
+
+@pytest.mark.parametrize(
+    "fiber", [Well(start=0.9), Circle(-1.0), SharedLoad(jnp.asarray([1.0, 2.0]))], ids=["well", "circle", "load"]
+)
+def test_a_root_finder_at_a_minimum_is_solved(fiber):
+    assert not np.any(answer(fiber, optimistix.Newton)[1].result)
+
+
+def test_a_minimiser_leaves_the_maximum():
+    section, found = answer(Well(), optimistix.BFGS)
+    assert not np.any(found.result)
+    np.testing.assert_allclose(section.sites.state[:, 0], 1.0, rtol=1e-6)
