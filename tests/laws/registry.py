@@ -177,6 +177,20 @@ MODELS = {
         jnp.linspace(0.5, 0.9, 5),
         40.0,
     ),
+    "cell-pores": Model(
+        fx.homogenization.Cell.from_image(
+            np.array([[0, 0, 1], [2, 0, 1], [2, 0, 0]]), {0: lambda U: 1.0 + U, 1: 0.0, 2: 3.0}, symmetric=True
+        ),
+        jnp.linspace(0.5, 0.9, 5),
+        40.0,
+    ),
+    "cell-held": Model(
+        fx.homogenization.Cell(
+            lambda U, z: (1.0 + U**2) * (1.5 + jnp.sin(6.0 * z[0]) * z[1]), (6, 5), fx.homogenization.FiniteVolume(held=True)
+        ),
+        jnp.linspace(0.5, 0.9, 5),
+        40.0,
+    ),
     "cell-2d": Model(fx.homogenization.Cell(_conductivity, (8, 8)), jnp.linspace(0.5, 0.9, 5), 40.0),
     "flux-cell": Model(
         fx.homogenization.FluxCell(_flux, (8, 8)),
