@@ -16,6 +16,7 @@ IDLE = [
     ("diffusion", "", "--friction 0.1", "with --method seamless"),
     ("diffusion", "", "--friction 0.001", "with --method seamless"),  # its default, but written
     ("diffusion", "--method seamless", "--tolerance 0.01", "with --method quasistatic"),
+    ("diffusion", "--method seamless", "--states kept", "with --method quasistatic"),
     ("diffusion", "--mesh a.msh", "--shape l-shape", "without --mesh"),
     ("diffusion", "--mesh a.msh", "--cells 9", "without --mesh"),
     ("diffusion", "--mesh a.msh", "--size 9", "without --mesh"),
@@ -25,6 +26,8 @@ IDLE = [
     ("homogenize", "--formula 2+U", "--image a.png", "without --formula"),
     ("homogenize", "--formula 2+U", "--conductivities 1,2", "without --formula"),
     ("homogenize", "--formula 2+U", "--slopes 1,2", "without --formula"),
+    ("homogenize", "--formula 2+U", "--scheme element", "without --formula"),
+    ("homogenize", "--formula 2+U", "--borders held", "without --formula"),
     ("homogenize", "--image a.png --phases b.csv", "--conductivities 1,2", "without --phases"),
     ("diffusion", "--image a.png --phases b.csv", "--slopes 1,2", "without --phases"),
     ("diffusion", "", "--threshold otsu", "with --image"),

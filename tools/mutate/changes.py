@@ -56,7 +56,7 @@ class Change:
 
 
 class Finder(ast.NodeVisitor):
-    """Collects the changes that a module offers, but for annotations, messages, imports and types in isinstance."""
+    """Collects the changes that a module offers, but for annotations, messages, imports, types in isinstance and fields."""
 
     def __init__(self, path: str, source: bytes):
         self.path, self.lines, self.changes = path, source.splitlines(), []
@@ -70,6 +70,7 @@ class Finder(ast.NodeVisitor):
             "isinstance",
             "issubclass",
             "warn",
+            "field",  # a number, a text or a truth value is static in a field that is not declared so, too
         ):
             return
         super().visit(node)

@@ -205,7 +205,9 @@ def test_a_cell_turned_inside_out_is_refused():
 @pytest.mark.parametrize("n", [16, 64])
 def test_a_wave_function_that_falls_into_one_point_is_no_answer(n):
     """V = -40 s⁴ beats the kinetic energy of any narrow lobe: the energy is unbounded below, whatever the grid."""
-    assert fx.response(fx.solids.QuantumChain(lambda s: -40.0 * s**4, n=n), 0.0).result == fx.Result.OUT_OF_RANGE
+    chain = fx.solids.QuantumChain(lambda s: -40.0 * s**4, n=n)
+    assert fx.response(chain, 0.0).result == fx.Result.OUT_OF_RANGE
+    assert "larger n" in chain.remedy(fx.Result.OUT_OF_RANGE) and chain.remedy(fx.Result.STALLED) == ""
 
 
 def test_misuse_is_named():
