@@ -62,10 +62,11 @@ def test_falling_energy_is_the_scale():
     matrix, right = MATRICES[1], RIGHT[1]
     energy = right @ jnp.linalg.solve(matrix, right)
     steps = [
-        int(conjugate_gradients(lambda x: matrix @ x, lambda r: r, jnp.vdot, right, energy, 1e-3, 50, falling=falling).steps)
-        for falling in (False, True)
+        int(conjugate_gradients(lambda x: matrix @ x, lambda r: r, jnp.vdot, right, energy, 1e-3, 50, least=least).steps)
+        for least in (None, 0.0, 0.5 * energy)
     ]
     assert steps[1] > steps[0]
+    assert steps[0] <= steps[2] < steps[1]  # down to a bound alone
 
 
 def test_bounds_end_it():

@@ -389,11 +389,12 @@ def check_positive(a: np.ndarray, points: np.ndarray, what: str, definite: bool)
     reason, remedy = "is not finite", "Check the function for 0/0, logarithms and roots of negative numbers."
     if not bad.any():
         found = [np.asarray(m) for m in minors(jnp.asarray(a), d)]
-        bad = ~np.all([m > 0 if definite else m >= 0 for m in found], axis=0)
+        bad = np.any([m < 0 for m in found], axis=0)
         kind = "definite" if definite else "semidefinite"
         reason = "is negative" if a.ndim == d else f"is not positive {kind} (its symmetric part)"
         remedy = "Conductivities may not be negative."
-        if definite and not np.any([m < 0 for m in found]):
+        if definite and not bad.any():
+            bad = ~np.all([m > 0 for m in found], axis=0)
             reason = "is zero" if a.ndim == d else reason
             remedy = "Spectral() needs a positive coefficient. FiniteVolume() allows phases that do not conduct."
     if bad.any():
