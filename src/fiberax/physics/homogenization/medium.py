@@ -14,7 +14,6 @@ from jaxtyping import Array, Float
 
 from fiberax.physics.homogenization.discretisation import (
     AbstractDiscretisation,
-    FiniteDifference,
     FiniteElement,
     Spectral,
     axes,
@@ -37,7 +36,29 @@ class System(NamedTuple):
 
 
 class AbstractMedium(eqx.Module):
-    """The linear cell problem of one coefficient."""
+    """The linear cell problem of one coefficient a, (*shape) or (d, d, *shape)."""
+
+    discretisation: AbstractDiscretisation
+    a: Float[Array, "..."]
+    d: int = eqx.field(static=True)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the grid."""
+        return self.a.shape[-self.d :]
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """Points over length, for each axis."""
+        return self.discretisation.inverse_spacing(self.shape)
+
+    def along(self, k: int) -> Float[Array, "*shape"]:
+        """The entry of the coefficient for axis k."""
+        return self.a if self.a.ndim == self.d else self.a[k, k]
+
+    def largest(self) -> Float[Array, ""]:
+        """The largest entry of the mean of the coefficient."""
+        return jnp.max(jnp.abs(reference(self.a, self.d)[0]))
 
     @abc.abstractmethod
     def system(self, shift=0.0) -> System:
@@ -63,19 +84,20 @@ class AbstractMedium(eqx.Module):
     def energy(self, chi, residual, flux) -> Float[Array, "d d"]:
         """⟨(e_i + ∇χ_i)·a(e_j + ∇χ_j)⟩ from what `balance` gives."""
 
-    @abc.abstractmethod
-    def largest(self) -> Float[Array, ""]:
-        """The largest entry of the mean of the coefficient."""
-
 
 def energy(chi, residual, flux):
     """⟨(e_i + ∇χ_i)·a(e_j + ∇χ_j)⟩, (d, d), from the mean flux and ⟨∇χ_i·q_j⟩ = −⟨χ_i div q_j⟩."""
     return flux - jnp.einsum("in,jn->ij", *(u.reshape(len(u), -1) for u in (chi, residual))) / chi[0].size
 
 
-def largest_mean(a, d: int):
-    """The largest modulus in the mean of a coefficient."""
-    return jnp.max(jnp.abs(reference(a, d)[0]))
+class AbstractGridMedium(AbstractMedium):
+    """A medium whose Krylov vectors are the fields themselves."""
+
+    def encode(self, u):
+        return u
+
+    def decode(self, x):
+        return x
 
 
 def reference(a, d: int):
@@ -128,20 +150,12 @@ def invert_reference(discretisation: AbstractDiscretisation, a, residual, shift)
     return fourier_filter(residual, inverse_symbol(discretisation, tensor, residual.shape[1:], diagonal, shift))
 
 
-class PixelMedium(AbstractMedium):
+class PixelMedium(AbstractGridMedium):
     """Coefficient constant on pixels, with multilinear elements or forward differences.
 
     For elements the exact integrals are taken mode by mode: on a pixel ∂_k u = Σ_S modes[S ∪ k] n_k ∏_{l in S} ξ_l, the
     monomials of different S are orthogonal, and ⟨ξ²⟩ = 1/12.
     """
-
-    discretisation: FiniteElement | FiniteDifference
-    a: Float[Array, "..."]
-    d: int = eqx.field(static=True)
-
-    @property
-    def _rates(self):
-        return self.discretisation.inverse_spacing(self.a.shape[-self.d :])
 
     def _strain(self, u):
         if isinstance(self.discretisation, FiniteElement):
@@ -158,12 +172,12 @@ class PixelMedium(AbstractMedium):
         strain = self._strain(chi)
         for k in range(self.d):
             unit = jnp.eye(self.d)[k].reshape((self.d,) + (1,) * self.d)
-            strain[(k,)] = strain[(k,)] + unit / self._rates[k]
+            strain[(k,)] = strain[(k,)] + unit / self.rates[k]
         return strain
 
     def _couplings(self):
         """Triples (row, column, coefficient) of the flux law on modes; the coefficient is a thunk of one array."""
-        rates = self._rates
+        rates = self.rates
         isotropic = self.a.ndim == self.d
         modes = nonempty_subsets(self.d) if isinstance(self.discretisation, FiniteElement) else [(k,) for k in range(self.d)]
         table = {}
@@ -198,27 +212,18 @@ class PixelMedium(AbstractMedium):
     def system(self, shift=0.0):
         law = self._law()
         tensor, diagonal = reference(self.a, self.d)
-        inverse = krylov_symbol(self.discretisation, tensor, self.a.shape[-self.d :], diagonal, shift)
+        inverse = krylov_symbol(self.discretisation, tensor, self.shape, diagonal, shift)
         return real_system(shifted(lambda x: self._adjoint(law(self._strain(x))), shift), inverse, self.d)
-
-    def encode(self, u):
-        return u
-
-    def decode(self, x):
-        return x
 
     def energy(self, chi, residual, flux):
         return energy(chi, residual, flux)
-
-    def largest(self):
-        return largest_mean(self.a, self.d)
 
     def invert(self, residual, shift):
         return invert_reference(self.discretisation, self.a, residual, shift)
 
     def balance(self, chi):
         stress = self._law()(self._macro_strain(chi))
-        flux = jnp.stack([jnp.mean(stress[(k,)], axis=axes(self.d)) / n for k, n in enumerate(self._rates)])
+        flux = jnp.stack([jnp.mean(stress[(k,)], axis=axes(self.d)) / n for k, n in enumerate(self.rates)])
         return -self._adjoint(stress), flux
 
 
@@ -229,24 +234,18 @@ class SpectralMedium(AbstractMedium):
     """
 
     discretisation: Spectral
-    a: Float[Array, "..."]
-    d: int = eqx.field(static=True)
-
-    @property
-    def _shape(self):
-        return self.a.shape[-self.d :]
 
     def _reference(self):
         tensor, diagonal = reference(self.a, self.d)
-        return tensor, self._shape, diagonal
+        return tensor, self.shape, diagonal
 
     def _gradient(self, x):
-        kappa, kept = self.discretisation.wavenumbers(self._shape)
+        kappa, kept = self.discretisation.wavenumbers(self.shape)
         spectrum = jnp.stack([1j * (k * kept) * x for k in kappa])
-        return transform(jnp.fft.irfftn, spectrum, self.d, s=self._shape)
+        return transform(jnp.fft.irfftn, spectrum, self.d, s=self.shape)
 
     def _divergence(self, flux):
-        kappa, kept = self.discretisation.wavenumbers(self._shape)
+        kappa, kept = self.discretisation.wavenumbers(self.shape)
         spectrum = transform(jnp.fft.rfftn, flux, self.d)
         total = jnp.zeros_like(spectrum[0])
         for k, s in zip(kappa, spectrum):
@@ -264,12 +263,12 @@ class SpectralMedium(AbstractMedium):
         return self._gradient(self.encode(chi)) + unit
 
     def system(self, shift=0.0):
-        half = self._shape[-1] // 2 + 1
+        half = self.shape[-1] // 2 + 1
         inverse = krylov_symbol(self.discretisation, *self._reference(), shift)[..., :half]
         count = self.a[(0,) * (self.a.ndim - self.d)].size
         # Columns other than the first (and the last, on even grids) represent two conjugate modes.
         twice = jnp.full((half,), 2.0).at[0].set(1.0)
-        twice = (twice.at[-1].set(1.0) if self._shape[-1] % 2 == 0 else twice) / count**2
+        twice = (twice.at[-1].set(1.0) if self.shape[-1] % 2 == 0 else twice) / count**2
 
         def dot(u, v):
             return jnp.sum(twice * (u.real * v.real + u.imag * v.imag), axis=axes(self.d))
@@ -285,13 +284,10 @@ class SpectralMedium(AbstractMedium):
         return transform(jnp.fft.rfftn, u, self.d)
 
     def decode(self, x):
-        return transform(jnp.fft.irfftn, x, self.d, s=self._shape)
+        return transform(jnp.fft.irfftn, x, self.d, s=self.shape)
 
     def energy(self, chi, residual, flux):
         return energy(chi, residual, flux)
-
-    def largest(self):
-        return largest_mean(self.a, self.d)
 
     def invert(self, residual, shift):
         return invert_reference(self.discretisation, self.a, residual, shift)

@@ -1,19 +1,16 @@
 """The linear cell problem by finite volumes: pixels exchange flux through their faces."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
-from fiberax.physics.homogenization.discretisation import FiniteVolume, axes
+from fiberax.physics.homogenization.discretisation import axes
 from fiberax.physics.homogenization.medium import (
-    AbstractMedium,
+    AbstractGridMedium,
     System,
     energy,
     invert_reference,
     krylov_symbol,
-    largest_mean,
     real_system,
     reference,
     shifted,
@@ -31,36 +28,21 @@ def part_of(a, b):
     return jnp.where(none, 1.0, 2.0 * a / jnp.where(none, 1.0, a + b))
 
 
-class VolumeMedium(AbstractMedium):
+class VolumeMedium(AbstractGridMedium):
     """Periodic cell. Entry i of a face array along axis k is the face between pixels i and i + 1."""
-
-    discretisation: FiniteVolume
-    a: Float[Array, "..."]
-    d: int = eqx.field(static=True)
-
-    @property
-    def _shape(self):
-        return self.a.shape[-self.d :]
-
-    @property
-    def _rates(self):
-        return self.discretisation.inverse_spacing(self._shape)
-
-    def _diagonal(self, k):
-        return self.a if self.a.ndim == self.d else self.a[k, k]
 
     def _mixed(self):
         return self.a.ndim > self.d and self.d > 1
 
     def _law(self):
         """The flux law, differences (d arrays) -> fluxes through faces (d arrays), over the spacings."""
-        d, rates = self.d, self._rates
-        ahead = [jnp.roll(self._diagonal(k), -1, k - d) for k in range(d)]
-        through = [in_series(self._diagonal(k), ahead[k]) * rates[k] ** 2 for k in range(d)]
+        d, rates = self.d, self.rates
+        ahead = [jnp.roll(self.along(k), -1, k - d) for k in range(d)]
+        through = [in_series(self.along(k), ahead[k]) * rates[k] ** 2 for k in range(d)]
         if not self._mixed():
             return lambda strain: [t * s for t, s in zip(through, strain)]
-        below = [0.5 * rates[k] * part_of(ahead[k], self._diagonal(k)) for k in range(d)]
-        above = [0.5 * rates[k] * part_of(self._diagonal(k), ahead[k]) for k in range(d)]
+        below = [0.5 * rates[k] * part_of(ahead[k], self.along(k)) for k in range(d)]
+        above = [0.5 * rates[k] * part_of(self.along(k), ahead[k]) for k in range(d)]
 
         def law(strain):
             slope = [below[k] * strain[k] + jnp.roll(above[k] * strain[k], 1, k - d) for k in range(d)]
@@ -81,20 +63,11 @@ class VolumeMedium(AbstractMedium):
     def system(self, shift=0.0):
         law = self._law()
         tensor, diagonal = reference(self.a, self.d)
-        inverse = krylov_symbol(self.discretisation, tensor, self._shape, diagonal, shift)
+        inverse = krylov_symbol(self.discretisation, tensor, self.shape, diagonal, shift)
         return real_system(shifted(lambda x: self._adjoint(law(self._strain(x))), shift), inverse, self.d)
-
-    def encode(self, u):
-        return u
-
-    def decode(self, x):
-        return x
 
     def energy(self, chi, residual, flux):
         return energy(chi, residual, flux)
-
-    def largest(self):
-        return largest_mean(self.a, self.d)
 
     def invert(self, residual, shift):
         return invert_reference(self.discretisation, self.a, residual, shift)
@@ -103,38 +76,23 @@ class VolumeMedium(AbstractMedium):
         strain = self._strain(chi)
         for k in range(self.d):
             unit = jnp.eye(self.d)[k].reshape((self.d,) + (1,) * self.d)
-            strain[k] = strain[k] + unit / self._rates[k]
+            strain[k] = strain[k] + unit / self.rates[k]
         stress = self._law()(strain)
-        flux = jnp.stack([jnp.mean(s, axis=axes(self.d)) / n for s, n in zip(stress, self._rates)])
+        flux = jnp.stack([jnp.mean(s, axis=axes(self.d)) / n for s, n in zip(stress, self.rates)])
         return -self._adjoint(stress), flux
 
 
-class HeldMedium(AbstractMedium):
+class HeldMedium(AbstractGridMedium):
     """Both ends of axis j held for χ_j, which is zero there, and the other sides sealed; A is diagonal.
 
     Faces inside are those of `VolumeMedium`, the last of each axis closed. An end lies half a spacing from its pixels.
     """
 
-    discretisation: FiniteVolume
-    a: Float[Array, "..."]
-    d: int = eqx.field(static=True)
-
-    @property
-    def _shape(self):
-        return self.a.shape[-self.d :]
-
-    @property
-    def _rates(self):
-        return self.discretisation.inverse_spacing(self._shape)
-
-    def _diagonal(self, k):
-        return self.a if self.a.ndim == self.d else self.a[k, k]
-
     def _faces(self):
         """Conductivities of the faces inside, over the squared spacing, and of the half pixels at the two ends of each axis."""
         inside, ends = [], []
         for k in range(self.d):
-            n, a, square = self._shape[k], self._diagonal(k), self._rates[k] ** 2
+            n, a, square = self.shape[k], self.along(k), self.rates[k] ** 2
             first, last = _layer(n, k, self.d, 0), _layer(n, k, self.d, n - 1)
             inside.append(in_series(a, jnp.roll(a, -1, k - self.d)) * (1.0 - last) * square)
             ends.append((2.0 * square * a * first, 2.0 * square * a * last))
@@ -159,10 +117,10 @@ class HeldMedium(AbstractMedium):
         found = []
         for j in range(self.d):
             symbol = jnp.asarray(shift)
-            for k, n in enumerate(self._shape):
+            for k, n in enumerate(self.shape):
                 angle = 0.5 * np.pi * (np.arange(n) + (1.0 if k == j else 0.0)) / n
                 view = tuple(n if l == k else 1 for l in range(self.d))
-                symbol = symbol + mean[k] * jnp.asarray(4.0 * self._rates[k] ** 2 * np.sin(angle) ** 2).reshape(view)
+                symbol = symbol + mean[k] * jnp.asarray(4.0 * self.rates[k] ** 2 * np.sin(angle) ** 2).reshape(view)
             spectrum = r[j]
             for k in range(self.d):
                 spectrum = _transform(spectrum, k, k == j)
@@ -180,17 +138,8 @@ class HeldMedium(AbstractMedium):
             lambda u, v: jnp.mean(u * v, axis=axes(self.d)),
         )
 
-    def encode(self, u):
-        return u
-
-    def decode(self, x):
-        return x
-
     def energy(self, chi, residual, flux):
         return flux - jnp.diag(jnp.mean(chi * residual, axis=axes(self.d)))
-
-    def largest(self):
-        return largest_mean(self.a, self.d)
 
     def invert(self, residual, shift):
         return self._filter(residual, shift)
@@ -198,7 +147,7 @@ class HeldMedium(AbstractMedium):
     def balance(self, chi):
         inside, ends = self._faces()
         residual, mean = -self._apply()(chi), []
-        for j, n in enumerate(self._rates):
+        for j, n in enumerate(self.rates):
             lower, upper = ends[j]
             unit = 1.0 / n
             flux = inside[j] * unit
