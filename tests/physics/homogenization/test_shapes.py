@@ -365,3 +365,10 @@ def test_multigrid_and_imported_meshes_give_the_same():
     np.testing.assert_allclose(found[0], found[1], atol=1e-9)
     exact = (np.sqrt(1.0 + 0.02 * (mesh.points[:, 0] * 1.005)) - 1.0) / 0.01
     np.testing.assert_allclose(found[0], exact, atol=1e-5)
+
+
+@pytest.mark.parametrize("condition", [Neumann(1.5), Robin(3.0, ambient=1.5)], ids=lambda c: type(c).__name__)
+def test_inflow_is_of_sides_with_a_given_value(condition):
+    macro = MeshDiffusion(fx.grids.quads(cells=(2, 2)), boundary={"left": Dirichlet(0.0), "right": condition})
+    with pytest.raises(fx.BadInput, match="U is not given on all of the boundary 'right'"):
+        macro.inflow(macro.start(0.0), jnp.ones(macro.positions().shape[0]), "right")

@@ -25,9 +25,14 @@ def composite(options: CompositeOptions, low: float, high: float) -> tuple[Cell,
     """
     labels, source = labels_of(options.image_choice())
     values = values_of(options.phase_choice(), labels, source, low, high)
-    scheme = {Scheme.VOLUME: FiniteVolume, Scheme.ELEMENT: FiniteElement, Scheme.DIFFERENCE: FiniteDifference}[options.scheme]
+    schemes = {
+        None: None,
+        Scheme.VOLUME: FiniteVolume(),
+        Scheme.ELEMENT: FiniteElement(),
+        Scheme.DIFFERENCE: FiniteDifference(),
+    }
     borders = Borders(options.borders.value)
-    cell = Cell.from_image(labels, values, scheme(), borders=borders, symmetric=True)
+    cell = Cell.from_image(labels, values, schemes[options.scheme], borders=borders, symmetric=True)
     return cell, bordered(labels, cell.discretisation, borders)[0]
 
 

@@ -24,7 +24,7 @@ class Homogenize(CompositeOptions):
     image: Path | None = inherited(CompositeOptions, "image", applies=when(formula=ABSENT))
     conductivities: str = inherited(CompositeOptions, "conductivities", applies=when(formula=ABSENT))
     slopes: str = inherited(CompositeOptions, "slopes", applies=when(formula=ABSENT))
-    scheme: Scheme = inherited(CompositeOptions, "scheme", applies=when(formula=ABSENT))
+    scheme: Scheme | None = inherited(CompositeOptions, "scheme", applies=when(formula=ABSENT))
     borders: Border = inherited(CompositeOptions, "borders", applies=when(formula=ABSENT))
     formula: str | None = option(None, help="a(U, z) in place of an image, such as '2 + sin(2*pi*x)*cos(2*pi*y) + U/50'")
     dim: int = option(2, help="dimension of the cell of a formula", low=1, high=3, applies=when(formula=GIVEN))

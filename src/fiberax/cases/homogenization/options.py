@@ -90,8 +90,10 @@ class CompositeOptions(Case):
         False, help="a last axis of 3 or 4 voxels is a direction in space, no colour", applies=when(image=GIVEN)
     )
 
-    scheme: Scheme = option(
-        Scheme.VOLUME, help="finite volumes (flux through faces alone, below the truth), elements (above it) or differences"
+    scheme: Scheme | None = option(
+        None,
+        help="volume (flux through faces alone; below the truth for numbers), element (above it) or difference; "
+        "default volume, but element for tensors with entries off the diagonal",
     )
     borders: Border = option(
         Border.PERIODIC, help="of the image: repeated, mirrored, or with the ends of each axis held and the other sides sealed"

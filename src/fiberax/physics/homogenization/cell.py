@@ -28,6 +28,7 @@ from fiberax.physics.homogenization.borders import Borders, bordered, with_spaci
 from fiberax.physics.homogenization.closed_form import corrector_1d
 from fiberax.physics.homogenization.discretisation import (
     AbstractDiscretisation,
+    FiniteElement,
     FiniteVolume,
     Spectral,
 )
@@ -117,7 +118,8 @@ class Cell(AbstractStationary, AbstractFlow):
             values: For each label a number, a (d, d) array, or a function of U that gives one, by label in a dictionary; or an
                 array (n,) or (n, d, d) whose row k belongs to label k; or a function of U that gives such an array. Zero is
                 allowed, with all but `Spectral`.
-            discretisation: `FiniteVolume()` by default.
+            discretisation: `FiniteVolume()` by default; `FiniteElement()` where a tensor has entries off the diagonal, whose
+                jumps finite volumes meet less well.
             borders: What lies beyond the image.
             spacing: Sides of a pixel along each axis, in any unit; pixels are squares or cubes without it.
             symmetric: As for `Cell`; None checks numbers and arrays, and measures functions.
@@ -130,10 +132,13 @@ class Cell(AbstractStationary, AbstractFlow):
             MissingExtra: A picture without the extra `fiberax[image]`.
         """
         array, source = read_labels(labels)
-        given = FiniteVolume() if discretisation is None else discretisation
-        array, scheme = bordered(array, given, borders)
-        scheme = with_spacing(scheme, array.shape, spacing)
         phases = Phases(array, values, source, diagonal=borders is not Borders.PERIODIC)
+        if discretisation is None:
+            discretisation = FiniteVolume() if phases.is_diagonal else FiniteElement()
+        bordered_array, scheme = bordered(array, discretisation, borders)
+        scheme = with_spacing(scheme, bordered_array.shape, spacing)
+        if bordered_array is not array:
+            array, phases = bordered_array, Phases(bordered_array, values, source, diagonal=True)
         if symmetric is None and phases.known_symmetric:
             symmetric = True
         return cls(

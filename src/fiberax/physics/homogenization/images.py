@@ -138,7 +138,7 @@ class Phases(eqx.Module):
             self.table = _of_array(values, about)
         self.known_symmetric = not self.functions and _symmetric(self.table)
         self.diagonal = diagonal
-        self.may_be_sealed = is_tracer(self.table) or self.sealed is not None
+        self.may_be_sealed = bool(self.functions) or is_tracer(self.table) or self.sealed is not None
         if diagonal:
             self._refuse_mixed(source)
 
@@ -151,13 +151,22 @@ class Phases(eqx.Module):
         zero[list(self.rows)] = False
         return zero[np.asarray(self.index)] if zero.any() else None
 
+    def _mixed(self) -> np.ndarray:
+        """Which labels are known to have tensors with entries off the diagonal, (n,)."""
+        if self.table.ndim == 1 or is_tracer(self.table):
+            return np.zeros(len(self.table), bool)
+        return np.any(np.asarray(self.table) * (1.0 - np.eye(self.table.shape[-1])), axis=(1, 2))
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether no tensor is known to have entries off the diagonal."""
+        return not self._mixed().any()
+
     def _refuse_mixed(self, source: str) -> None:
         """`BadInput` for tensors with entries off the diagonal."""
-        if self.table.ndim == 1 or is_tracer(self.table):
-            return
-        table = np.asarray(self.table)
-        mixed = np.any(table * (1.0 - np.eye(table.shape[-1])), axis=(1, 2))
+        mixed = self._mixed()
         if mixed.any():
+            table = np.asarray(self.table)
             raise BadInput(
                 f"{source}: mirrored borders and held ends need numbers or diagonal tensors; one is "
                 f"{table[int(np.argmax(mixed))].tolist()}. Take Borders.PERIODIC."

@@ -25,6 +25,7 @@ from fiberax.grids.mesh import Mesh
 from fiberax.grids.nodal import NodalSpace
 from fiberax.grids.parts import Prescribed
 from fiberax.numerics.sparse import AbstractSparseSolver, Direct, Pattern, solve
+from fiberax.numerics.trees import is_tracer
 from fiberax.physics.homogenization.sides import Inflow, Source, inflows, prescribed_values, source_on
 
 # Row sums of a matrix below this part of its entries are round-off.
@@ -162,9 +163,14 @@ class AbstractMeshDiffusion(AbstractMacro):
             ∫ n·F over the boundary, by the balance of its nodes, which converges twice as fast as the flux itself.
 
         Raises:
-            BadInput: The mesh has no such boundary.
+            BadInput: The mesh has no such boundary, or U is not given on it.
         """
         nodes = np.unique(self.mesh.unknowns[self.mesh.nodes(name)])
+        if not is_tracer(self.held) and not np.all(np.asarray(self.held)[nodes]):
+            raise BadInput(
+                f"{type(self).__name__}.inflow: U is not given on all of the boundary {name!r}. Where the flux is given it is "
+                "known: Neumann's number, or Robin's coefficient * (ambient - U)."
+            )
         return -jnp.sum(self._balance(t, jnp.asarray(macro), jnp.asarray(response))[nodes])
 
     def average(self, field: Float[ArrayLike, "sites *shape"]) -> Float[Array, "*shape"]:
