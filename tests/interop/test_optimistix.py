@@ -71,3 +71,13 @@ def test_a_minimiser_leaves_the_maximum():
     section, found = answer(Well(), optimistix.BFGS)
     assert not np.any(found.result)
     np.testing.assert_allclose(section.sites.state[:, 0], 1.0, rtol=1e-6)
+
+
+def test_the_residual_is_relative_to_that_of_the_start():
+    fiber, factor = CubicFlow(a=0.5), 100.0
+    flow = fx.FlowFiber(lambda u, c: factor * fiber.rate(u, c), lambda c: fiber.init(c, None), lambda u, c: u)
+    rough, start = fx.interop.optimistix.Solver(optimistix.Newton(rtol=0.1, atol=0.1)), fiber.init(0.8, None)
+    state, out = rough.solve(flow, start, jnp.asarray(0.8), 0.5)
+    expected = abs(float(flow.rate(state, 0.8) / flow.rate(start, 0.8)))
+    assert 1e-9 < expected < 1.0
+    np.testing.assert_allclose(out.residual, expected, rtol=1e-6)
