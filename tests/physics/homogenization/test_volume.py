@@ -309,3 +309,16 @@ def test_tensors_that_jump_are_left_to_elements():
     assert isinstance(cell.discretisation, FiniteElement)
     np.testing.assert_allclose(effective(cell), np.diag([0.5 * (2.0 - 0.5), 0.0]), atol=1e-9)
     assert isinstance(Cell.from_image(layer, {0: 0.0, 1: np.diag([2.0, 1.0])}).discretisation, FiniteVolume)
+
+
+def test_a_promise_that_nothing_is_zero():
+    labels = np.eye(4, dtype=int)
+    values = {0: 1.0, 1: lambda U: U}
+    cell = Cell.from_image(labels, values, pores=False)
+    found = fx.responses(cell, jnp.array([0.5, 0.0]), tolerance=1e-9)
+    assert found.result.tolist() == [0, fx.Result.NONFINITE]
+    other = fx.responses(Cell.from_image(labels, values), jnp.array([0.5, 0.0]), tolerance=1e-9)
+    assert other.result.tolist() == [0, 0]
+    np.testing.assert_array_equal(found.value[0], other.value[0])
+    with pytest.raises(fx.BadInput, match="pores=False need a positive coefficient"):
+        cell.validate(0.0)

@@ -8,7 +8,7 @@ import numpy as np
 
 import fiberax as fx
 from fiberax.cases.base import CaseWarning
-from fiberax.cases.homogenization.image_input import labels_of, values_of
+from fiberax.cases.homogenization.image_input import labels_of, may_be_zero, values_of
 from fiberax.cases.homogenization.options import CONDUCTIVITY, LENGTH, SLOPE, TEMPERATURE, TIME, CompositeOptions, Scheme
 from fiberax.cases.homogenization.shapes import States
 from fiberax.io.labels import Names, Output
@@ -32,7 +32,9 @@ def composite(options: CompositeOptions, low: float, high: float) -> tuple[Cell,
         Scheme.DIFFERENCE: FiniteDifference(),
     }
     borders = Borders(options.borders.value)
-    cell = Cell.from_image(labels, values, schemes[options.scheme], borders=borders, symmetric=True)
+    cell = Cell.from_image(
+        labels, values, schemes[options.scheme], borders=borders, pores=may_be_zero(values, low, high), symmetric=True
+    )
     return cell, bordered(labels, cell.discretisation, borders)[0]
 
 

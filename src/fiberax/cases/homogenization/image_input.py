@@ -107,6 +107,13 @@ def values_of(choice: PhaseChoice, labels: np.ndarray, source: str, low: float, 
     }
 
 
+def may_be_zero(values: dict[int, Any] | np.ndarray, low: float, high: float) -> bool | None:
+    """False where all numbers are positive for U from `low` to `high`, else None."""
+    rows = values.values() if isinstance(values, dict) else values
+    found = [np.asarray(row(U) if callable(row) else row) for row in rows for U in (low, high)]
+    return False if all(np.all(np.diagonal(v) > 0 if v.ndim else v > 0) for v in found) else None
+
+
 def _value(label: int, constant, slope, conditions: tuple[float, float], d: int) -> Any:
     """One conductivity, as a number, a tensor or a function of U. Raises `BadInput` where it is negative."""
     if np.ndim(constant) or np.ndim(slope):

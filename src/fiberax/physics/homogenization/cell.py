@@ -106,6 +106,7 @@ class Cell(AbstractStationary, AbstractFlow):
         *,
         borders: Borders = Borders.PERIODIC,
         spacing: tuple[float, ...] | None = None,
+        pores: bool | None = None,
         symmetric: bool | None = None,
         closed_form: bool = True,
         max_steps: int = 2000,
@@ -122,6 +123,8 @@ class Cell(AbstractStationary, AbstractFlow):
                 jumps finite volumes meet less well.
             borders: What lies beyond the image.
             spacing: Sides of a pixel along each axis, in any unit; pixels are squares or cubes without it.
+            pores: False promises that all values are positive at every U that occurs; a broken promise is a failed fiber. Then
+                tangents compile faster, which else prepare for values that are zero: functions of U, and traced numbers.
             symmetric: As for `Cell`; None checks numbers and arrays, and measures functions.
             closed_form: As for `Cell`.
             max_steps: As for `Cell`.
@@ -132,13 +135,14 @@ class Cell(AbstractStationary, AbstractFlow):
             MissingExtra: A picture without the extra `fiberax[image]`.
         """
         array, source = read_labels(labels)
-        phases = Phases(array, values, source, diagonal=borders is not Borders.PERIODIC)
+        positive = pores is False
+        phases = Phases(array, values, source, borders is not Borders.PERIODIC, positive)
         if discretisation is None:
             discretisation = FiniteVolume() if phases.is_diagonal else FiniteElement()
         bordered_array, scheme = bordered(array, discretisation, borders)
         scheme = with_spacing(scheme, bordered_array.shape, spacing)
         if bordered_array is not array:
-            array, phases = bordered_array, Phases(bordered_array, values, source, diagonal=True)
+            array, phases = bordered_array, Phases(bordered_array, values, source, True, positive)
         if symmetric is None and phases.known_symmetric:
             symmetric = True
         return cls(
@@ -163,8 +167,8 @@ class Cell(AbstractStationary, AbstractFlow):
 
     @property
     def definite(self) -> bool:
-        """Whether the discretisation needs a positive coefficient; the others allow phases that do not conduct."""
-        return isinstance(self.discretisation, Spectral)
+        """Whether the coefficient has to be positive: by the discretisation, or by promise."""
+        return isinstance(self.discretisation, Spectral) or (isinstance(self.a, Phases) and not self.a.may_be_zero)
 
     def coefficient(self, condition) -> Float[Array, "..."]:
         """a(U, ·) on the grid, (*shape) for numbers or (d, d, *shape)."""
@@ -401,7 +405,7 @@ def check_positive(a: np.ndarray, points: np.ndarray, what: str, definite: bool)
         if definite and not bad.any():
             bad = ~np.all([m > 0 for m in found], axis=0)
             reason = "is zero" if a.ndim == d else reason
-            remedy = "Spectral() needs a positive coefficient. FiniteVolume() allows phases that do not conduct."
+            remedy = "Spectral() and pores=False need a positive coefficient. FiniteVolume() allows phases that do not conduct."
     if bad.any():
         place = tuple(int(i) for i in np.argwhere(bad)[0])
         value = a[place] if a.ndim == d else a[(slice(None), slice(None), *place)].tolist()

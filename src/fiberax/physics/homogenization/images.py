@@ -103,6 +103,7 @@ class Phases(eqx.Module):
             whose row k belongs to label k; or a function of U that gives such an array.
         source: Name of the image for messages.
         diagonal: Whether tensors have to be diagonal. Others are refused; where a function gives one, the value is NaN.
+        positive: Whether all values are promised to be positive.
 
     Numbers and arrays are differentiable parameters: `table` has a row for each label that occurs, from the lowest to the
     highest. Zero is allowed, and so are tensors that conduct in some directions only.
@@ -117,8 +118,16 @@ class Phases(eqx.Module):
     known_symmetric: bool = eqx.field(static=True)
     diagonal: bool = eqx.field(static=True)
     may_be_sealed: bool = eqx.field(static=True)
+    may_be_zero: bool = eqx.field(static=True)
 
-    def __init__(self, labels: np.ndarray, values: Any, source: str = "the label array", diagonal: bool = False):
+    def __init__(
+        self,
+        labels: np.ndarray,
+        values: Any,
+        source: str = "the label array",
+        diagonal: bool = False,
+        positive: bool = False,
+    ):
         found, index = numbered(labels)
         self.index, self.highest = jnp.asarray(index), int(found[-1])
         self.labels = jnp.asarray(found if callable(values) else found[:0])  # rows of a table that a function gives
@@ -138,7 +147,9 @@ class Phases(eqx.Module):
             self.table = _of_array(values, about)
         self.known_symmetric = not self.functions and _symmetric(self.table)
         self.diagonal = diagonal
-        self.may_be_sealed = bool(self.functions) or is_tracer(self.table) or self.sealed is not None
+        unknown = bool(self.functions) or is_tracer(self.table)
+        self.may_be_zero = not positive
+        self.may_be_sealed = not positive and (unknown or self.sealed is not None)
         if diagonal:
             self._refuse_mixed(source)
 
