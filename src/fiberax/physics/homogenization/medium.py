@@ -150,7 +150,51 @@ def invert_reference(discretisation: AbstractDiscretisation, a, residual, shift)
     return fourier_filter(residual, inverse_symbol(discretisation, tensor, residual.shape[1:], diagonal, shift))
 
 
-class PixelMedium(AbstractGridMedium):
+class AbstractStrainMedium(AbstractGridMedium):
+    """A periodic cell whose operator is a difference, a flux law and the adjoint difference.
+
+    Strains and fluxes are arrays by sets of axes; those of one axis alone are the differences along it.
+    """
+
+    @abc.abstractmethod
+    def _strain(self, u) -> dict:
+        """Differences of fields, not over the spacings."""
+
+    @abc.abstractmethod
+    def _adjoint(self, stress: dict) -> Array:
+        """The adjoint of `_strain` under the sum."""
+
+    @abc.abstractmethod
+    def _law(self) -> Callable[[dict], dict]:
+        """The flux law, strain -> flux over the spacings, with its coefficient arrays made once."""
+
+    def _macro_strain(self, chi):
+        """Modes of χ_j + e_j·z for all j; chi (d, *shape)."""
+        strain = self._strain(chi)
+        for k in range(self.d):
+            unit = jnp.eye(self.d)[k].reshape((self.d,) + (1,) * self.d)
+            strain[(k,)] = strain[(k,)] + unit / self.rates[k]
+        return strain
+
+    def system(self, shift=0.0):
+        law = self._law()
+        tensor, diagonal = reference(self.a, self.d)
+        inverse = krylov_symbol(self.discretisation, tensor, self.shape, diagonal, shift)
+        return real_system(shifted(lambda x: self._adjoint(law(self._strain(x))), shift), inverse, self.d)
+
+    def energy(self, chi, residual, flux):
+        return energy(chi, residual, flux)
+
+    def invert(self, residual, shift):
+        return invert_reference(self.discretisation, self.a, residual, shift)
+
+    def balance(self, chi):
+        stress = self._law()(self._macro_strain(chi))
+        flux = jnp.stack([jnp.mean(stress[(k,)], axis=axes(self.d)) / n for k, n in enumerate(self.rates)])
+        return -self._adjoint(stress), flux
+
+
+class PixelMedium(AbstractStrainMedium):
     """Coefficient constant on pixels, with multilinear elements or forward differences.
 
     For elements the exact integrals are taken mode by mode: on a pixel ∂_k u = Σ_S modes[S ∪ k] n_k ∏_{l in S} ξ_l, the
@@ -166,14 +210,6 @@ class PixelMedium(AbstractGridMedium):
         if isinstance(self.discretisation, FiniteElement):
             return element_adjoint(stress, self.d)
         return sum(jnp.roll(s, 1, k - self.d) - s for (k,), s in stress.items())
-
-    def _macro_strain(self, chi):
-        """Modes of χ_j + e_j·z for all j; chi (d, *shape)."""
-        strain = self._strain(chi)
-        for k in range(self.d):
-            unit = jnp.eye(self.d)[k].reshape((self.d,) + (1,) * self.d)
-            strain[(k,)] = strain[(k,)] + unit / self.rates[k]
-        return strain
 
     def _couplings(self):
         """Triples (row, column, coefficient) of the flux law on modes; the coefficient is a thunk of one array."""
@@ -208,23 +244,6 @@ class PixelMedium(AbstractGridMedium):
             return stress
 
         return law
-
-    def system(self, shift=0.0):
-        law = self._law()
-        tensor, diagonal = reference(self.a, self.d)
-        inverse = krylov_symbol(self.discretisation, tensor, self.shape, diagonal, shift)
-        return real_system(shifted(lambda x: self._adjoint(law(self._strain(x))), shift), inverse, self.d)
-
-    def energy(self, chi, residual, flux):
-        return energy(chi, residual, flux)
-
-    def invert(self, residual, shift):
-        return invert_reference(self.discretisation, self.a, residual, shift)
-
-    def balance(self, chi):
-        stress = self._law()(self._macro_strain(chi))
-        flux = jnp.stack([jnp.mean(stress[(k,)], axis=axes(self.d)) / n for k, n in enumerate(self.rates)])
-        return -self._adjoint(stress), flux
 
 
 class SpectralMedium(AbstractMedium):

@@ -7,18 +7,18 @@ import numpy as np
 from fiberax.physics.homogenization.discretisation import axes
 from fiberax.physics.homogenization.medium import (
     AbstractGridMedium,
+    AbstractStrainMedium,
     System,
-    energy,
-    invert_reference,
-    krylov_symbol,
-    real_system,
     reference,
     shifted,
 )
 
 
 def in_series(a, b):
-    """2ab/(a + b), the conductivity of two halves one behind the other; 0 where neither conducts, with derivative 0."""
+    """2ab/(a + b), the conductivity of two halves one behind the other; 0 where neither conducts.
+
+    There its derivative is right for raising both by the same number.
+    """
     return a * part_of(b, a)
 
 
@@ -28,58 +28,36 @@ def part_of(a, b):
     return jnp.where(none, 1.0, 2.0 * a / jnp.where(none, 1.0, a + b))
 
 
-class VolumeMedium(AbstractGridMedium):
+class VolumeMedium(AbstractStrainMedium):
     """Periodic cell. Entry i of a face array along axis k is the face between pixels i and i + 1."""
 
     def _mixed(self):
         return self.a.ndim > self.d and self.d > 1
 
     def _law(self):
-        """The flux law, differences (d arrays) -> fluxes through faces (d arrays), over the spacings."""
         d, rates = self.d, self.rates
         ahead = [jnp.roll(self.along(k), -1, k - d) for k in range(d)]
         through = [in_series(self.along(k), ahead[k]) * rates[k] ** 2 for k in range(d)]
         if not self._mixed():
-            return lambda strain: [t * s for t, s in zip(through, strain)]
+            return lambda strain: {(k,): t * strain[(k,)] for k, t in enumerate(through)}
         below = [0.5 * rates[k] * part_of(ahead[k], self.along(k)) for k in range(d)]
         above = [0.5 * rates[k] * part_of(self.along(k), ahead[k]) for k in range(d)]
 
         def law(strain):
-            slope = [below[k] * strain[k] + jnp.roll(above[k] * strain[k], 1, k - d) for k in range(d)]
-            stress = []
+            slope = [below[k] * strain[(k,)] + jnp.roll(above[k] * strain[(k,)], 1, k - d) for k in range(d)]
+            stress = {}
             for k in range(d):
                 mixed = sum(self.a[k, l] * slope[l] for l in range(d) if l != k)
-                stress.append(through[k] * strain[k] + below[k] * mixed + above[k] * jnp.roll(mixed, -1, k - d))
+                stress[(k,)] = through[k] * strain[(k,)] + below[k] * mixed + above[k] * jnp.roll(mixed, -1, k - d)
             return stress
 
         return law
 
     def _strain(self, u):
-        return [jnp.roll(u, -1, k - self.d) - u for k in range(self.d)]
+        return {(k,): jnp.roll(u, -1, k - self.d) - u for k in range(self.d)}
 
     def _adjoint(self, stress):
-        return sum(jnp.roll(s, 1, k - self.d) - s for k, s in enumerate(stress))
-
-    def system(self, shift=0.0):
-        law = self._law()
-        tensor, diagonal = reference(self.a, self.d)
-        inverse = krylov_symbol(self.discretisation, tensor, self.shape, diagonal, shift)
-        return real_system(shifted(lambda x: self._adjoint(law(self._strain(x))), shift), inverse, self.d)
-
-    def energy(self, chi, residual, flux):
-        return energy(chi, residual, flux)
-
-    def invert(self, residual, shift):
-        return invert_reference(self.discretisation, self.a, residual, shift)
-
-    def balance(self, chi):
-        strain = self._strain(chi)
-        for k in range(self.d):
-            unit = jnp.eye(self.d)[k].reshape((self.d,) + (1,) * self.d)
-            strain[k] = strain[k] + unit / self.rates[k]
-        stress = self._law()(strain)
-        flux = jnp.stack([jnp.mean(s, axis=axes(self.d)) / n for s, n in zip(stress, self.rates)])
-        return -self._adjoint(stress), flux
+        return sum(jnp.roll(s, 1, k - self.d) - s for (k,), s in stress.items())
 
 
 class HeldMedium(AbstractGridMedium):
