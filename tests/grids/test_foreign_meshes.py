@@ -298,6 +298,14 @@ def test_abaqus_elements_by_family(name, kind):
     assert kind_of(name) == kind
 
 
+def test_lines_of_abaqus_have_their_middle_between_the_ends(tmp_path):
+    lines = "*Element, type=T2D3, elset=Bottom\n9, 11, 25, 12\n"
+    (tmp_path / "a.inp").write_text(INPUT.replace("*Element, type=MASS", lines + "*Element, type=MASS"))
+    with pytest.warns(MeshFileWarning):
+        mesh = read(tmp_path / "a.inp")
+    assert area(mesh, mesh.facets("Bottom")) == pytest.approx(1.0)
+
+
 ABAQUS_FACES = {"C3D4": ("tet", 4), "C3D8": ("hex", 6), "C3D6": ("wedge", 5), "C3D5": ("pyramid", 5)}
 
 
@@ -366,6 +374,9 @@ def test_universal_files(tmp_path):
     mesh = read(tmp_path / "Part.unv")
     assert (mesh.kind, mesh.order) == ("triangle", 2) and volume(mesh) == pytest.approx(0.5)
     assert mesh.facets("Bottom Side").tolist() == [[0, 1, 3]] and mesh.boundaries["Corners"].tolist() == [0, 1, 2]
+    (tmp_path / "Part.unv").write_text(UNIVERSAL.replace("        42         2", "       115         2"))
+    with pytest.raises(BadInput, match="element 2 has 6 nodes, and its descriptor 115 stands for 8"):
+        read(tmp_path / "Part.unv")
     (tmp_path / "Part.unv").write_text(UNIVERSAL[:1200])
     with pytest.raises(BadInput, match=r"Part\.unv cannot be read"):
         read(tmp_path / "Part.unv")

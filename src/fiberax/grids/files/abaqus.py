@@ -14,6 +14,8 @@ _SOLID = {4: "tetra", 5: "pyramid", 6: "wedge", 8: "hexahedron", 10: "tetra10", 
 _SOLID |= {20: "hexahedron20", 27: "hexahedron27"}
 _PLANE = {3: "triangle", 4: "quad", 6: "triangle6", 8: "quad8", 9: "quad9"}
 _LINE = {"1": "line", "2": "line3"}
+# Places in the file of the nodes in VTK's order, where it is another.
+_PLACES = {"line3": (0, 2, 1), "hexahedron27": (*range(20), 26, 24, 23, 25, 21, 22, 20)}
 # Types by their families: plane and axisymmetric bodies, membranes, shells and rigid surfaces; trusses and beams.
 _PLANES = re.compile(r"(?:COH2D|DC2D|AC2D|DCAX|ACAX|CGAX|CPEG|CPE|CPS|CAX|SFM3D|M3D|R3D|DS|STRI|S)(\d)")
 _FACES = {
@@ -146,7 +148,9 @@ class _Model:
         blocks = []
         known = np.array(self.labels, int)
         for kind, _, nodes in self.elements:
-            blocks.append(Block(kind, places_of(known, np.array(nodes, int), "node")))
+            table = np.array(nodes, int)
+            table = table[:, list(_PLACES.get(kind, range(table.shape[1])))]
+            blocks.append(Block(kind, places_of(known, table, "node")))
         owner = {label: (k, row) for k, (_, labels, _) in enumerate(self.elements) for row, label in enumerate(labels)}
         groups: dict[str, Group] = {}
         notes = [

@@ -42,6 +42,8 @@ def read(path: Path) -> Raw:
     except SystemExit as error:  # meshio prints why it cannot read a file, and ends the process
         reason = next((line.strip() for line in said.getvalue().splitlines() if line.strip()), "of unknown format")
         raise ValueError(reason) from error
+    except KeyError as error:  # a kind of cell that its tables have not
+        raise ValueError(f"meshio does not know its {error}") from error
     return of_meshio(mesh)
 
 

@@ -95,8 +95,10 @@ def _elements(lines: list[str], found: dict[str, list[list[int]]], left_out: dic
             nodes += [int(word) for word in lines[at].split()]
             at += 1
         kind = _KINDS.get(which)
-        if kind is None or KINDS[kind].nodes != count:
+        if kind is None:
             left_out[which] = left_out.get(which, 0) + 1
+        elif KINDS[kind].nodes != count:
+            raise ValueError(f"element {label} has {count} nodes, and its descriptor {which} stands for {KINDS[kind].nodes}")
         else:
             found.setdefault(kind, []).append([label, *nodes])
 
