@@ -28,6 +28,7 @@ class Stopped(Exception):
 def run(case: Case, source: Path | None, name: str, place: Place, devices: Devices, settings: Settings) -> None:
     """Compute a case in a new folder. `source`: the Python file of a case of a user."""
     platform.start(devices)
+    _prepare(name, settings)
     problem = build(case)
     if settings.checkpoint_every is not None and isinstance(problem, Steady | Table):
         words = "a steady state has no checkpoints" if isinstance(problem, Steady) else "a table goes on after its last row"
@@ -57,6 +58,7 @@ def resume(directory: str, claim: Claim, devices: Devices, settings: Settings) -
     try:
         _refuse_finished(folder)
         case = from_json(_case_of(parameters, folder), parameters.options, folder)
+        _prepare(parameters.case, settings)
         problem = build(case)
     except BaseException:
         _release(folder)
@@ -90,6 +92,12 @@ def build(case: Case) -> Problem:
         kind = type(problem).__name__
         raise BadInput(f"{type(case).__name__}.build() must return an Evolve, Steady, Loading or Table; it returns {kind}.")
     return problem
+
+
+def _prepare(name: str, settings: Settings) -> None:
+    """Say that something happens: files are read and first things compiled before the run has a folder and a display."""
+    if platform.is_first_process() and not settings.quiet:
+        print(f"Preparing {name}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

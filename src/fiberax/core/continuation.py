@@ -112,7 +112,7 @@ class _Path:
         self.t1, self.dt, self.dt_min = span
         self.records: list[Record] = []
         self.counts: list[int] = []
-        self.saved, self.reached = 0, 0.0
+        self.saved, self.reached, self.compiled = 0, 0.0, 0.0
 
     def run(self, t0: float, macro, section, watch: Watch, start: Snapshot | None, model) -> Solution:
         """From `t0`, or from a snapshot, to the end."""
@@ -133,6 +133,7 @@ class _Path:
             carry, judged = self._equilibrium(carry, t0, macro)
             carry = carry._replace(t_before=carry.t, before=carry.macro)
             self._record(carry, judged, watch)
+            self.compiled = time.perf_counter() - begun  # most of it; not to be counted for every load to come
         with Interrupt() as interrupt:
             while stopped is None and float(carry.t) < self.t1 * (1.0 - 1e-14):
                 self._pause(carry, watch, interrupt.asked, t0, begun)
@@ -215,5 +216,5 @@ class _Path:
         elapsed, share = time.perf_counter() - begun, (t - t0) / (self.t1 - t0)
         planned = round(count / share) if share > 1e-3 else round((self.t1 - t0) / self.dt)
         total = count if t >= self.t1 else max(count + 1, planned)
-        eta = elapsed * (1.0 / share - 1.0) if share > 0.0 else float("nan")
+        eta = (elapsed - self.compiled) * (1.0 / share - 1.0) if share > 0.0 else float("nan")
         watch.progress(Report(count, total, t, self.t1, elapsed, eta, failed, self.field.sites.count, None))
