@@ -49,27 +49,40 @@ def test_serendipity_elements_are_completed_with_their_own_map(kind):
     with pytest.warns(MeshFileWarning, match=f"The mesh: {name}: missing nodes on faces and in the middle added"):
         mesh = read(theirs)
     assert (mesh.kind, mesh.order, len(mesh.points)) == (kind, 2, len(full.points))
-    # An integral of the map of 8 or 20 nodes, by its own shape functions.
-    assert volume(mesh) == pytest.approx(serendipity_volume(full.points, full.cells[:, :kept], dim), rel=1e-12)
+    own, eight = Serendipity(dim), full.cells[:, :kept]
+    assert volume(mesh) == pytest.approx(own.volume(full.points, eight), rel=1e-12)
+    places = 2.0 * elements.reference_nodes(kind, 2)[kept:] - 1.0
+    np.testing.assert_allclose(mesh.points[mesh.cells[:, kept:]], own.at(places) @ full.points[eight], atol=1e-14)
     assert mesh.facets("right").shape == side.shape
     assert area(mesh, mesh.facets("right")) == pytest.approx(area(full, side), rel=1e-2)
 
 
-def serendipity_volume(points, cells, dim):
-    """By the shape functions of the books (Zienkiewicz), whose monomials are fitted here, and Gauss's rule."""
-    corners = 2.0 * elements.CORNERS["quad" if dim == 2 else "hex"] - 1.0
-    edges = elements.parents("quad" if dim == 2 else "hex", 2)[len(corners) : 8 if dim == 2 else 20]
-    nodes = np.concatenate([corners, [corners[list(edge)].mean(axis=0) for edge in edges]])
-    powers = np.stack(np.meshgrid(*[np.arange(3)] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
-    powers = powers[np.sum(np.where(powers == 1, 0, powers), axis=1) <= 2]  # superlinear degree at most two
-    at = lambda x: np.prod(x[:, None] ** powers[None], axis=2)
-    slope = lambda x, k: powers[:, k] * np.prod(x[:, None] ** np.maximum(powers - np.eye(dim, dtype=int)[k], 0)[None], axis=2)
-    coefficients = np.linalg.inv(at(nodes))
-    x, w = np.polynomial.legendre.leggauss(5)
-    places = np.stack(np.meshgrid(*[x] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
-    weights = np.prod(np.stack(np.meshgrid(*[w] * dim, indexing="ij"), axis=-1).reshape(-1, dim), axis=1)
-    gradients = np.stack([slope(places, k) @ coefficients for k in range(dim)], axis=-1)
-    return float(np.sum(np.abs(np.linalg.det(np.einsum("eni,qnj->eqij", points[cells], gradients))) * weights))
+class Serendipity:
+    """The map of quad8 and hex20, by the shape functions of the books (Zienkiewicz), whose monomials are fitted here."""
+
+    def __init__(self, dim):
+        corners = 2.0 * elements.CORNERS["quad" if dim == 2 else "hex"] - 1.0
+        edges = elements.parents("quad" if dim == 2 else "hex", 2)[len(corners) : 8 if dim == 2 else 20]
+        nodes = np.concatenate([corners, [corners[list(edge)].mean(axis=0) for edge in edges]])
+        powers = np.stack(np.meshgrid(*[np.arange(3)] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
+        self.powers = powers[np.sum(np.where(powers == 1, 0, powers), axis=1) <= 2]  # superlinear degree at most two
+        self.dim, self.coefficients = dim, np.linalg.inv(np.prod(nodes[:, None] ** self.powers[None], axis=2))
+
+    def at(self, places):
+        """Shape functions (places, nodes)."""
+        return np.prod(places[:, None] ** self.powers[None], axis=2) @ self.coefficients
+
+    def volume(self, points, cells):
+        """By Gauss's rule."""
+        x, w = np.polynomial.legendre.leggauss(5)
+        places = np.stack(np.meshgrid(*[x] * self.dim, indexing="ij"), axis=-1).reshape(-1, self.dim)
+        weights = np.prod(np.stack(np.meshgrid(*[w] * self.dim, indexing="ij"), axis=-1).reshape(-1, self.dim), axis=1)
+        slopes = []
+        for k, unit in enumerate(np.eye(self.dim, dtype=int)):
+            lower = np.prod(places[:, None] ** np.maximum(self.powers - unit, 0)[None], axis=2)
+            slopes.append((self.powers[:, k] * lower) @ self.coefficients)
+        jacobian = np.einsum("eni,qnj->eqij", points[cells], np.stack(slopes, axis=-1))
+        return float(np.sum(np.abs(np.linalg.det(jacobian)) * weights))
 
 
 WEDGES = ((0, 1, 4, 3, 2, 7), (1, 5, 4, 2, 6, 7))  # of a hexahedron, with triangles across the second axis
@@ -325,6 +338,11 @@ def test_faces_of_abaqus_cover_each_cell_once(tmp_path, name):
     areas = {key: area(mesh, mesh.facets(key)) for key in mesh.boundaries}
     assert len(areas) == count and sum(areas.values()) == pytest.approx(area(mesh, outer_facets(mesh)))
     assert np.all(mesh.points[mesh.nodes("F1"), 2] == 0.0)
+    everything = np.concatenate([mesh.facets(key) for key in areas])
+    assert len(np.unique(np.sort(everything, axis=1), axis=0)) == len(everything)
+    if shape == "hex":  # the manual's picture: bottom, top, front, right, back, left
+        for key, axis, value in (("F2", 2, 1.0), ("F3", 1, 0.0), ("F4", 0, 1.0), ("F5", 1, 1.0), ("F6", 0, 0.0)):
+            assert np.all(mesh.points[mesh.nodes(key), axis] == value)
 
 
 def _nothing():
