@@ -1,6 +1,8 @@
 """The case pull on mesh files: sides by name, grips, and the same numbers as for the block that is made."""
 
 import dataclasses
+import sys
+from pathlib import Path
 
 import meshio
 import numpy as np
@@ -13,6 +15,9 @@ from fiberax.cases.solids.grips import grips_of
 from fiberax.cases.solids.pull import Pull
 from fiberax.core.errors import BadInput
 from fiberax.io.results import read_table
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "physics" / "solids" / "bodies"))
+from bodies import NeoHooke
 
 SMALL = ["--strain", "0.02", "--step", "0.01", "--plain"]
 
@@ -81,6 +86,10 @@ def test_grips_of_solids_leave_no_motion_free():
         x = block.points[node]
         rows.append(np.concatenate([np.eye(3)[component], np.cross(np.eye(3), x)[:, component]]))
     assert np.linalg.matrix_rank(np.array(rows)) == 6
+    sol = fx.steady(fx.Bundle(body, NeoHooke()), fx.Quasistatic(), body.start(), t=1.0)
+    P = sol.response[0]
+    np.testing.assert_allclose(P, np.broadcast_to(P[0], P.shape), atol=1e-9)  # uniform: nothing else is held
+    assert P[0, 0, 0] > 0.01 and np.abs(np.asarray(body.reaction(P, "(pin)"))[1:]).max() < 1e-10
     mirrored = grips_of(block, "left", "right", "front,bottom", 0, False)
     assert mirrored.fixed == {"left": [0], "front": [2], "bottom": [1]}
     clamped = grips_of(block, "left", "right", None, 0, True)

@@ -58,10 +58,10 @@ def _convert(raw: Raw, periodic: bool) -> tuple[Mesh, list[str]]:
 
 def _dimension(raw: Raw) -> int:
     """Dimension of the body."""
-    filled = [k for k, block in enumerate(raw.blocks) if len(block.nodes)]
+    filled = [dim for block, dim in zip(raw.blocks, raw.dims) if len(block.nodes)]
     if not filled:
         raise BadInput("it holds no cells. Save the volume elements too (in Gmsh: of all physical groups)")
-    dim = max(raw.dims[k] for k in filled)
+    dim = max(filled)
     if dim == 0:
         raise BadInput("it holds points only, no cells")
     return dim
@@ -69,14 +69,15 @@ def _dimension(raw: Raw) -> int:
 
 def _one_kind(raw: Raw, dim: int, notes: list[str]) -> tuple[_Body, np.ndarray]:
     """The cells as one kind; and for each cell of the file the first one that is the same."""
-    blocks = [k for k, block in enumerate(raw.blocks) if raw.dims[k] == dim and len(block.nodes)]
+    dims, starts = raw.dims, raw.starts
+    blocks = [k for k, block in enumerate(raw.blocks) if dims[k] == dim and len(block.nodes)]
     kinds = sorted({raw.blocks[k].kind for k in blocks})
-    first = np.arange(raw.starts[-1])
+    first = np.arange(starts[-1])
     cells = []
     for kind in kinds:
         of = [k for k in blocks if raw.blocks[k].kind == kind]
         nodes = np.concatenate([raw.blocks[k].nodes for k in of])
-        rows = np.concatenate([raw.starts[k] + np.arange(len(raw.blocks[k].nodes)) for k in of])
+        rows = np.concatenate([starts[k] + np.arange(len(raw.blocks[k].nodes)) for k in of])
         # Version 2 of Gmsh's format repeats the cells that are in several groups.
         corners = np.sort(nodes[:, : CORNERS[KINDS[kind].shape]], axis=1)
         _, kept, inverse = np.unique(corners, axis=0, return_index=True, return_inverse=True)
@@ -141,40 +142,39 @@ def _plane_axes(directions: np.ndarray, dim: int) -> np.ndarray:
 
 def _boundaries(raw: Raw, dim: int, cells: Cells, number: np.ndarray, notes: list[str]) -> dict[str, np.ndarray]:
     """Name -> sides of cells, or nodes of groups of points, and in space of curves."""
-    tables = _side_table(raw, dim, cells.shape, number)
     order = 1 if cells.nodes.shape[1] == CORNERS[cells.shape] else 2
     facets = facets_of(cells.shape, order, cells.nodes)
-    known = np.sort(facets[:, : CORNERS[elements.FACET_KIND[cells.shape]]], axis=1)
+    owner, sides = _sides(raw, dim, cells.shape, number)
+    place = find_rows(sides, np.sort(facets[:, : CORNERS[elements.FACET_KIND[cells.shape]]], axis=1))
     found: dict[str, np.ndarray] = {}
     for group in raw.groups:
-        rows = raw.rows(group, dim - 1)
-        if len(rows):
-            sides = np.unique(np.sort(np.concatenate([table[np.isin(of, rows)] for of, table in tables]), axis=1), axis=0)
-            place = find_rows(sides, known)
-            if np.any(place < 0):
-                strange = int(np.sum(place < 0))
-                notes.append(f"the group {group.name!r} is left out: {strange} of its {len(sides)} sides are of no cell")
-            else:
-                found[group.name] = facets[place]
+        inside = np.isin(owner, raw.rows(group, dim - 1))
+        if np.any(place[inside] < 0):
+            strange, count = int(np.sum(place[inside] < 0)), int(np.sum(inside))
+            notes.append(f"the group {group.name!r} is left out: {strange} of its {count} sides are of no cell")
+        elif np.any(inside):
+            found[group.name] = facets[np.unique(place[inside])]  # once, in whichever entities it is
+    dims = raw.dims
     for group in raw.groups:
-        nodes = [raw.blocks[k].nodes[rows].ravel() for k, rows in group.rows.items() if raw.dims[k] < dim - 1]
+        nodes = [raw.blocks[k].nodes[rows].ravel() for k, rows in group.rows.items() if dims[k] < dim - 1]
         _add_nodes(group, np.unique(np.concatenate([group.nodes, *nodes])), number, found, notes)
     return found
 
 
-def _side_table(raw: Raw, dim: int, shape: str, number: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For blocks of sides: numbers of the cells of the file, and the corners of the sides that they are."""
-    made = []
-    for k, block in enumerate(raw.blocks):
-        if raw.dims[k] != dim - 1 or not len(block.nodes):
+def _sides(raw: Raw, dim: int, shape: str, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the cells of the file that are sides, and their corners in ascending order, cut like the faces of cells."""
+    width = CORNERS[elements.FACET_KIND[shape]]
+    owner, sides = [np.zeros(0, int)], [np.zeros((0, width), int)]
+    for block, of, start in zip(raw.blocks, raw.dims, raw.starts):
+        if of != dim - 1 or not len(block.nodes):
             continue
         corners = block.nodes[:, : CORNERS[KINDS[block.kind].shape]]
-        rows = raw.starts[k] + np.arange(len(corners))
-        if elements.FACET_KIND[shape] == "triangle" and corners.shape[1] == 4:
+        rows = start + np.arange(len(corners))
+        if width == 3 and corners.shape[1] == 4:
             rows, corners = np.repeat(rows, 2), cut_quads(corners)
-        made.append((rows, number[corners]))
-    width = CORNERS[elements.FACET_KIND[shape]]
-    return [(rows, np.pad(table, [(0, 0), (0, width - table.shape[1])], constant_values=-1)) for rows, table in made]
+        owner.append(rows)
+        sides.append(np.pad(number[corners], [(0, 0), (0, width - corners.shape[1])], constant_values=-1))
+    return np.concatenate(owner), np.sort(np.concatenate(sides), axis=1)
 
 
 def _add_nodes(group: Group, nodes: np.ndarray, number: np.ndarray, found: dict[str, np.ndarray], notes: list[str]) -> None:

@@ -111,7 +111,8 @@ class Raw:
 
     def rows(self, group: Group, dim: int) -> np.ndarray:
         """Cells of a group of one dimension, counted over all blocks."""
-        found = [self.starts[k] + rows for k, rows in group.rows.items() if self.dims[k] == dim]
+        dims, starts = self.dims, self.starts
+        found = [starts[k] + rows for k, rows in group.rows.items() if dims[k] == dim]
         return np.concatenate([np.zeros(0, int), *found])
 
 
@@ -128,9 +129,12 @@ def places_of(labels: np.ndarray, wanted: np.ndarray, what: str) -> np.ndarray:
 
 
 def find_rows(rows: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """For each row of whole numbers its place in a table, the last if there are several; -1 where it is not in it."""
-    _, inverse = np.unique(np.concatenate([table, rows]), axis=0, return_inverse=True)
-    inverse = np.asarray(inverse).ravel()
-    place = np.full(inverse.max(initial=-1) + 1, -1)
-    place[inverse[: len(table)]] = np.arange(len(table))
-    return place[inverse[len(table) :]]
+    """For each row of whole numbers a place where it is in a table; -1 where it is not in it."""
+    both = np.concatenate([table, rows])
+    order = np.lexsort(both.T)  # several times faster than np.unique of rows
+    fresh = np.any(both[order][1:] != both[order][:-1], axis=1)
+    label = np.empty(len(both), int)
+    label[order] = np.cumsum(np.concatenate([np.zeros(min(len(both), 1), int), fresh]))
+    place = np.full(len(both), -1)
+    place[label[: len(table)]] = np.arange(len(table))
+    return place[label[len(table) :]]
