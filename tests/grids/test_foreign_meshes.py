@@ -387,6 +387,25 @@ Corners
 """
 
 
+def test_what_meshio_does_not_know_is_not_called_damaged(tmp_path):
+    """Complete quadrilaterals of order 2, which meshio's reader of MED has not: a file with its group called so."""
+    import h5py
+
+    meshio.Mesh(np.eye(4, 3), [("tetra", [[0, 1, 2, 3]])]).write(tmp_path / "a.med")
+    with h5py.File(tmp_path / "a.med", "a") as file:
+        cells = next(group for name, group in _walk(file) if name.endswith("/MAI"))
+        cells.move("TE4", "QU9")
+    with pytest.raises(BadInput, match="meshio does not know 'QU9' in it") as caught:
+        read(tmp_path / "a.med")
+    assert "damaged" not in str(caught.value)
+
+
+def _walk(file):
+    found = []
+    file.visititems(lambda name, group: found.append((name, group)))
+    return found
+
+
 def test_universal_files(tmp_path):
     (tmp_path / "Part.unv").write_text(UNIVERSAL)
     mesh = read(tmp_path / "Part.unv")

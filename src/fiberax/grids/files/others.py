@@ -43,7 +43,7 @@ def read(path: Path) -> Raw:
         reason = next((line.strip() for line in said.getvalue().splitlines() if line.strip()), "of unknown format")
         raise ValueError(reason) from error
     except KeyError as error:  # a kind of cell that its tables have not
-        raise ValueError(f"meshio does not know its {error}") from error
+        raise BadInput(f"meshio does not know {error} in it. Save it in another format, such as Gmsh's .msh") from error
     return of_meshio(mesh)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fiberax.core.errors import BadInput
 from fiberax.grids.files.raw import KINDS, Block, Group, Raw, places_of
 
 _NODES, _ELEMENTS = (781, 2411), (780, 2412)
@@ -30,7 +31,7 @@ _PLACES = {
 
 
 def read(path: Path) -> Raw:
-    """The mesh of a universal file. Raises `ValueError` where it is damaged."""
+    """The mesh of a universal file. Raises `ValueError` where it is damaged, `BadInput` for elements that I-DEAS has not."""
     labels, points = np.zeros(0, int), np.zeros((0, 3))
     found: dict[str, list[list[int]]] = {}
     members: dict[str, list[tuple[int, int]]] = {}
@@ -98,7 +99,10 @@ def _elements(lines: list[str], found: dict[str, list[list[int]]], left_out: dic
         if kind is None:
             left_out[which] = left_out.get(which, 0) + 1
         elif KINDS[kind].nodes != count:
-            raise ValueError(f"element {label} has {count} nodes, and its descriptor {which} stands for {KINDS[kind].nodes}")
+            raise BadInput(
+                f"element {label} has {count} nodes, and its descriptor {which} stands for {KINDS[kind].nodes}. Save it with "
+                "elements of I-DEAS (Mesh.SecondOrderIncomplete of Gmsh), or in another format, such as Gmsh's .msh"
+            )
         else:
             found.setdefault(kind, []).append([label, *nodes])
 
