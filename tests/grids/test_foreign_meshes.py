@@ -246,11 +246,15 @@ def test_med_files_have_the_groups_of_their_families(tmp_path):
     assert area(mesh, mesh.facets("Grip")) == pytest.approx(1.0) and mesh.boundaries["corner"].tolist() == [0]
 
 
-def test_med_files_without_groups_are_read(tmp_path):
+def test_med_files_with_fields_are_read(tmp_path):
+    """Converted by meshio from Gmsh: names of fields stand where those of groups stood, and numbers are left of the groups."""
     solid = fx.grids.tets(cells=(1, 1, 1))
-    field = {"two words": np.arange(8.0)}
-    meshio.Mesh(solid.points, [("tetra", solid.cells)], point_data=field).write(tmp_path / "Part.med")
-    assert volume(read(tmp_path / "Part.med")) == pytest.approx(1.0)
+    fields = {"two words": np.arange(8.0)}
+    tags = [np.array([3, 3, 3, 4, 4, 4])]
+    theirs = meshio.Mesh(solid.points, [("tetra", solid.cells)], point_data=fields, cell_data={"gmsh:physical": tags})
+    theirs.write(tmp_path / "Part.med")
+    mesh = read(tmp_path / "Part.med")
+    assert volume(mesh) == pytest.approx(1.0) and {name: len(rows) for name, rows in mesh.regions.items()} == {"3": 3, "4": 3}
 
 
 INPUT = """*Heading

@@ -70,12 +70,11 @@ def of_meshio(mesh: Any) -> Raw:
 
 def _tagged(mesh: Any, kept: list[int], of: Callable[[str], Group], families: dict) -> None:
     """Adds the groups that are numbers of cells; they are called by their names, else by the number."""
-    fields = {name: np.asarray(value) for name, value in (mesh.field_data or {}).items()}
-    # Gmsh's names; MED has words there.
+    # Gmsh's names have two numbers; MED has lists of words there.
     named = {
         (int(value[0]), int(value[1])): name
-        for name, value in fields.items()
-        if value.shape == (2,) and value.dtype.kind in "iuf"
+        for name, value in (mesh.field_data or {}).items()
+        if len(value) == 2 and all(np.ndim(v) == 0 and np.issubdtype(np.asarray(v).dtype, np.number) for v in value)
     }
     for key in _TAGS:
         for new, k in enumerate(kept):
