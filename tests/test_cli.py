@@ -256,3 +256,14 @@ def test_the_command_finds_itself_as_a_module(tmp_path):
     done = subprocess.run([sys.executable, "-m", "fiberax", "list"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and "homogenize" in done.stdout
     assert time.process_time() - begun < 5
+
+
+def test_plain_lines_begin_at_once_and_come_every_five_seconds(capsys):
+    from fiberax.cli.display import Lines
+
+    now = [0.0]
+    lines = Lines(lambda: now[0])
+    for second in (0.1, 1.0, 4.0, 5.2, 6.0):
+        now[0] = second
+        lines.show(1, 9, f"t = {second}", None)
+    assert [line.split("t = ")[1] for line in capsys.readouterr().err.splitlines()] == ["0.1", "5.2"]

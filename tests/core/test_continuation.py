@@ -1,5 +1,7 @@
 """Loads followed step by step: where the path ends, resumption, the monolithic driver, refusal of failing trials."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -132,3 +134,13 @@ def test_bad_input_is_named():
         follow(t1=1.0, dt=0.1, dt_min=0.2)
     with pytest.raises(fx.Mismatch, match="continuation needs a response"):
         follow(fx.Seamless(), t1=1.0, dt=0.1)
+
+
+def test_progress_begins_before_the_first_equilibrium_and_goes_on_within_steps():
+    """At least one report for every Newton step; loads and counts never fall, and the last one is the end."""
+    reports = []
+    sol = follow(t1=1.0, dt=0.25, progress=reports.append)
+    assert reports[0].step == 0 and reports[0].t == 0.0 and np.isnan(reports[0].eta)
+    assert len(reports) >= 1 + sum(sol.stats["newton"])
+    assert all(a.t <= b.t and a.step <= b.step <= b.steps for a, b in itertools.pairwise(reports))
+    assert (reports[-1].step, reports[-1].t) == (sol.stats["steps"], 1.0)

@@ -62,6 +62,7 @@ def saddle(n):
 NO_REST = {
     "exponential": (flow(lambda u, c: jnp.exp(-u)), Result.RUNAWAY),
     "algebraic": (flow(lambda u, c: 1.0 / (1.0 + u**2)), Result.RUNAWAY),
+    "algebraic from a singular start": (flow(lambda u, c: 1.0 / (1.0 + u**2), 0.0), Result.RUNAWAY),
     "energy": (energy(lambda u, c: jnp.exp(-u) + 0.0 * c, 1.0), Result.RUNAWAY),
     "monkey": (energy(lambda u, c: u[0] ** 3 - 3.0 * u[0] * u[1] ** 2 + 0.0 * c, np.zeros(2)), Result.UNSTABLE),
     "large saddle": (saddle(400), Result.UNSTABLE),
@@ -94,6 +95,15 @@ def test_what_has_no_rest_is_no_success(name):
 def test_check_fiber_finds_them(name):
     with pytest.raises(CheckFailed, match="equilibrium is found"):
         check_fiber(NO_REST[name][0], 0.3)
+
+
+def test_a_start_where_the_jacobian_is_singular():
+    """As it is at the point of symmetry of U = v³; an equation that no unknown enters stays a failure."""
+    found = fx.response(flow(lambda u, c: c - u**3, 0.0), 0.3)
+    assert int(found.result) == 0
+    np.testing.assert_allclose(found.value, 0.3 ** (1 / 3), rtol=1e-6)
+    nowhere = flow(lambda u, c: jnp.stack([c - u[0], 0.0 * u[1] + 1.0]), jnp.zeros(2))
+    assert int(fx.response(nowhere, 0.3).result) == Result.STALLED
 
 
 SPIRAL = fx.FlowFiber(

@@ -1,13 +1,15 @@
 """The commands `fiberax run`, `resume`, `check` and `plot`."""
 
+import contextlib
 import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fiberax.cases.base import Case, Problem, Steady, Table
+from fiberax.cases.base import Case, CaseWarning, Problem, Steady, Table
 from fiberax.cases.find import find_case, load_file, place_of
 from fiberax.cases.options import fields_of, from_json, to_json
 from fiberax.cli import display, platform
@@ -26,6 +28,7 @@ class Stopped(Exception):
 def run(case: Case, source: Path | None, name: str, place: Place, devices: Devices, settings: Settings) -> None:
     """Compute a case in a new folder. `source`: the Python file of a case of a user."""
     platform.start(devices)
+    _prepare(name, settings)
     problem = build(case)
     if settings.checkpoint_every is not None and isinstance(problem, Steady | Table):
         words = "a steady state has no checkpoints" if isinstance(problem, Steady) else "a table goes on after its last row"
@@ -55,6 +58,7 @@ def resume(directory: str, claim: Claim, devices: Devices, settings: Settings) -
     try:
         _refuse_finished(folder)
         case = from_json(_case_of(parameters, folder), parameters.options, folder)
+        _prepare(parameters.case, settings)
         problem = build(case)
     except BaseException:
         _release(folder)
@@ -78,7 +82,8 @@ def _refuse_finished(folder: Path) -> None:
 def build(case: Case) -> Problem:
     """The case's problem. An error in `build` is reported with its place."""
     try:
-        problem = case.build()
+        with _plain_warnings():
+            problem = case.build()
     except FiberaxError:
         raise
     except Exception as error:
@@ -87,6 +92,30 @@ def build(case: Case) -> Problem:
         kind = type(problem).__name__
         raise BadInput(f"{type(case).__name__}.build() must return an Evolve, Steady, Loading or Table; it returns {kind}.")
     return problem
+
+
+def _prepare(name: str, settings: Settings) -> None:
+    """Say that something happens: files are read and first things compiled before the run has a folder and a display."""
+    if platform.is_first_process() and not settings.quiet:
+        print(f"Preparing {name}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings of cases and of mesh files in one line each."""
+    from fiberax.grids import MeshFileWarning
+
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message, category, filename, lineno, file=None, line=None):
+            if issubclass(category, CaseWarning | MeshFileWarning):
+                print(f"Warning: {message}", file=sys.stderr, flush=True)
+            else:
+                usual(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 def _parameters(

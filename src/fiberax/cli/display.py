@@ -1,5 +1,6 @@
 """Display of a run: a progress bar on a terminal, plain lines elsewhere."""
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -38,11 +39,11 @@ class Silence:
 
 
 class Lines:
-    """Plain lines on stderr, at most one every five seconds, and the last."""
+    """Plain lines on stderr: the first, at most one every five seconds, and the last."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
-        self._last = clock()
+        self._last = -math.inf
 
     def show(self, done: int, total: int, text: str, left: float | None) -> None:
         """Print a line, if the last one is long enough ago."""

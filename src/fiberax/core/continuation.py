@@ -112,11 +112,14 @@ class _Path:
         self.t1, self.dt, self.dt_min = span
         self.records: list[Record] = []
         self.counts: list[int] = []
-        self.saved = 0
+        self.saved, self.reached, self.compiled = 0, 0.0, 0.0
 
     def run(self, t0: float, macro, section, watch: Watch, start: Snapshot | None, model) -> Solution:
         """From `t0`, or from a snapshot, to the end."""
         begun, stopped = time.perf_counter(), None
+        self.saved = 0 if start is None else start.saved
+        self._tell(t0 if start is None else start.t, 0, watch, t0, begun)  # before the first compilation, which takes long
+        self.newton.progress = lambda report: self._tell(self.reached, report.failed, watch, t0, begun)
         time0, step = jnp.asarray(float(t0)), jnp.asarray(float(self.dt))
         carry = _Carry(time0, macro, time0, macro, step, section)
         if start is not None:
@@ -125,11 +128,12 @@ class _Path:
                     f"continuation: the snapshot is at t = {start.t:.9g}, outside of this path from t0 = {t0:.9g} to t1 = "
                     f"{self.t1:.9g}. Hand in the t0 of its path, and a t1 beyond it."
                 )
-            carry, self.saved = restored(self.field.sites, carry, start), start.saved
+            carry = restored(self.field.sites, carry, start)
         else:
             carry, judged = self._equilibrium(carry, t0, macro)
             carry = carry._replace(t_before=carry.t, before=carry.macro)
             self._record(carry, judged, watch)
+            self.compiled = time.perf_counter() - begun  # most of it; not to be counted for every load to come
         with Interrupt() as interrupt:
             while stopped is None and float(carry.t) < self.t1 * (1.0 - 1e-14):
                 self._pause(carry, watch, interrupt.asked, t0, begun)
@@ -201,9 +205,16 @@ class _Path:
         if asked:
             raise KeyboardInterrupt
         if watch.progress is not None:
-            elapsed, share = time.perf_counter() - begun, (t - t0) / (self.t1 - t0)
-            total = count if t >= self.t1 else max(count + 1, round(count / max(share, 1e-3)))
-            eta = elapsed * (1.0 / share - 1.0) if share > 0.0 else float("nan")
             failed = int(np.sum(to_host(self.field.outcomes(carry.section).result) != 0))
-            sites = self.field.sites.count
-            watch.progress(Report(count, total, t, self.t1, elapsed, eta, failed, sites, None))
+            self._tell(t, failed, watch, t0, begun)
+
+    def _tell(self, t: float, failed: int, watch: Watch, t0: float, begun: float) -> None:
+        """Progress: the last load that was reached, also while Newton's method works on the next."""
+        self.reached, count = t, max(self.saved - 1, 0)
+        if watch.progress is None:
+            return
+        elapsed, share = time.perf_counter() - begun, (t - t0) / (self.t1 - t0)
+        planned = round(count / share) if share > 1e-3 else round((self.t1 - t0) / self.dt)
+        total = count if t >= self.t1 else max(count + 1, planned)
+        eta = (elapsed - self.compiled) * (1.0 / share - 1.0) if share > 0.0 else float("nan")
+        watch.progress(Report(count, total, t, self.t1, elapsed, eta, failed, self.field.sites.count, None))

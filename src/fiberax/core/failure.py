@@ -10,6 +10,7 @@ from fiberax.core.capabilities import AbstractMonitored
 from fiberax.core.errors import FiberaxError, FiberFailure, NonFiniteMacro, NotConverged, StabilityLost
 from fiberax.core.fiber import code_in_words
 from fiberax.core.field import Field
+from fiberax.core.platform import in_single
 from fiberax.core.sites import to_host
 from fiberax.core.stiffness import stiffness_of
 from fiberax.numerics.result import effort
@@ -45,7 +46,7 @@ def raise_failure(status: int, field: Field, carry: Any, t: float, dt: float, li
         raise NonFiniteMacro(f"The macrostate is not finite {where}. {_step_advice(field, begun, t, dt)}")
     raise NotConverged(
         f"Newton for the macro step did not converge {where}. Use a smaller dt, a looser tolerance of the stepper, "
-        "or a start closer to the solution."
+        f"or a start closer to the solution.{in_single()}"
     )
 
 

@@ -40,6 +40,16 @@ def _say_single() -> None:
     )
 
 
+def in_single() -> str:
+    """What to add to a message on a solve that did not converge: that double precision is off, or nothing."""
+    if jnp.zeros(()).dtype == jnp.float64:
+        return ""
+    return (
+        " Double precision is off, and in single precision a tight tolerance may be out of reach: call "
+        "jax.config.update('jax_enable_x64', True) before anything else."
+    )
+
+
 def need_double(what: str, tolerance: float) -> None:
     """Raise `BadInput` where a relative `tolerance` cannot be met in single precision."""
     if tolerance < SINGLE_LIMIT and jnp.zeros(()).dtype != jnp.float64:

@@ -18,6 +18,7 @@ from fiberax.core.failure import demand_stability, fiber_message
 from fiberax.core.field import Field
 from fiberax.core.macro import AbstractInertial, AtRest, Moving
 from fiberax.core.macro_solve import Accuracy, Iterate, Step, first_iterate, next_iterate, solve_macro
+from fiberax.core.platform import in_single
 from fiberax.core.recorder import Report
 from fiberax.core.schedule import schedule
 from fiberax.core.sites import Placement, to_host
@@ -184,7 +185,7 @@ class Newton:
         because = f", since {refused} fibers fail beyond" if refused else ""
         return (
             f"steady: Newton stopped after {int(at.steps)} steps with a residual of {float(at.norm):.3g}{because}. Start "
-            "closer to the solution, or go there by fx.continuation, or by fx.evolve with an implicit stepper."
+            f"closer to the solution, or go there by fx.continuation, or by fx.evolve with an implicit stepper.{in_single()}"
         )
 
     def _report(self, at: Iterate, t: float, done: bool, begun: float, failed: int) -> None:

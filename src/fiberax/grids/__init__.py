@@ -1,6 +1,7 @@
 """Discretisations of the macroscale space."""
 
 from fiberax.grids.box import Box
+from fiberax.grids.files.raw import MeshFileWarning
 from fiberax.grids.generators import hexes, holed, interval, notched, quads, tets, triangles
 from fiberax.grids.mesh import Mesh
 from fiberax.grids.nodal import NodalSpace
@@ -10,6 +11,7 @@ from fiberax.grids.shapes import carved, l_shape
 __all__ = [
     "Box",
     "Mesh",
+    "MeshFileWarning",
     "NodalSpace",
     "carved",
     "from_skfem",

@@ -248,12 +248,17 @@ def _check_facets(mesh: Mesh) -> None:
 
 def all_facets(mesh: Mesh) -> np.ndarray:
     """All nodes (F, k) of the sides of every cell, each side as often as there are cells at it."""
-    facet = elements.FACET_KIND[mesh.kind]
-    place = {tuple(sorted(of)): k for k, of in enumerate(elements.parents(mesh.kind, 2))}
+    return facets_of(mesh.kind, mesh.order, mesh.cells)
+
+
+def facets_of(kind: str, order: int, cells: np.ndarray) -> np.ndarray:
+    """`all_facets` of cells that are no mesh yet."""
+    facet = elements.FACET_KIND[kind]
+    place = {tuple(sorted(of)): k for k, of in enumerate(elements.parents(kind, 2))}
     rows = []
-    for corners in elements.FACETS[mesh.kind]:
-        locals_ = [place[tuple(sorted(corners[j] for j in of))] for of in elements.parents(facet, mesh.order)]
-        rows.append(mesh.cells[:, locals_])
+    for corners in elements.FACETS[kind]:
+        locals_ = [place[tuple(sorted(corners[j] for j in of))] for of in elements.parents(facet, order)]
+        rows.append(cells[:, locals_])
     return np.concatenate(rows)
 
 

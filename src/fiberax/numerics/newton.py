@@ -102,7 +102,8 @@ def newton(
     Converged when the correction J⁻¹ r is below `tolerance` relative to each entry of v (see the top of this module) and the
     norm of the residual is below `tolerance` times `reference`, or when a full Newton step as short as that has been taken.
     If no step down to 2^-24 of the Newton step descends, a small residual has reached its round-off (`SUCCESS`); a large one
-    has no root nearby (`STALLED`). A state that still moves when the steps are used up, while its residual has fallen, is a
+    has no root nearby (`STALLED`). Where the Jacobian is singular at the guess the first step goes along the residual, as the flow
+    would; later that is a failure. A state that still moves when the steps are used up, while its residual has fallen, is a
     `RUNAWAY`.
 
     Args:
@@ -122,8 +123,9 @@ def newton(
 
     def body(c: _Carry):
         at = linearise(c.value)
-        direction = jax.tree.map(jnp.negative, at.solve(c.residual))
+        direction, singular = _direction(at.solve(c.residual), c.residual, c.value, c.step == 0)
         terms = None if at.scale is None else at.scale(jax.tree.map(_weights, c.value, direction))
+        terms = jax.tree.map(lambda t: jnp.where(singular, 1.0, t), terms)
         factors = jax.tree.map(_inverse, terms)
 
         def merit(r):
@@ -132,7 +134,7 @@ def newton(
         before, norm = merit(c.residual), trees.norm(c.residual)
         length = relative(judged(direction), judged(c.value), c.size, tolerance)
         short = length <= tolerance
-        arrived = short & (norm <= tolerance * reference)
+        arrived = short & (norm <= tolerance * reference) & ~singular
         share = _share(judged(direction), c.size)
         tiny = share <= jnp.finfo(norm.dtype).eps ** 0.5
 
@@ -153,12 +155,15 @@ def newton(
         value, r = trees.where(accepted, (value, r), (c.value, c.residual))
         size = jax.tree.map(jnp.maximum, c.size, _largest(judged(value)))
         value, r, left = _simplified(
-            at, attempt_from, (value, r, after), length, size, judged, tolerance, accepted & (scale >= 1.0)
+            at, attempt_from, (value, r, after), length, size, judged, tolerance, accepted & (scale >= 1.0) & ~singular
         )
-        settled = accepted & ((left <= tolerance) & (trees.norm(r) <= tolerance * reference) | short & (scale >= 1.0))
+        settled = (
+            accepted & ~singular & ((left <= tolerance) & (trees.norm(r) <= tolerance * reference) | short & (scale >= 1.0))
+        )
         stuck = ~accepted & ~arrived
         small = tiny | ((share <= _NEAR) & (norm <= tolerance * reference))
         small |= _round_off(before, direction, None if terms is not None else jnp.maximum(reference, first_norm))
+        small &= ~singular
         code = jnp.where(arrived | settled | (stuck & small), jnp.int32(Result.SUCCESS), jnp.int32(-1))
         code = jnp.where(stuck & ~small, jnp.int32(Result.STALLED), code)
         # A direction that is not finite (singular Jacobian) is a failure, not round-off.
@@ -209,6 +214,17 @@ def _simplified(at, attempt_from, found, length, size, judged, tolerance, go):
     start = (jnp.zeros((), jnp.int32), found, length, go)
     _, (value, r, _), left, _ = jax.lax.while_loop(lambda carry: carry[-1] & (carry[0] < limit), body, start)
     return value, r, left
+
+
+def _direction(correction, residual, value, first) -> tuple[Any, jax.Array]:
+    """The Newton step −J⁻¹ r, and whether there is none; then, at the first step, r with the size of v, or with size one.
+
+    The guess is often a point of symmetry where J is singular, such as 0 for U − v³.
+    """
+    singular = first & ~trees.isfinite(correction)
+    largest = lambda tree: jnp.max(jnp.stack(jax.tree.leaves(_largest(tree))))
+    length = jnp.where(largest(value) > 0, largest(value), 1.0) / jnp.maximum(largest(residual), jnp.finfo(float).tiny)
+    return jax.tree.map(lambda d, r: jnp.where(singular, length * r, -d), correction, residual), singular
 
 
 def _share(change, size) -> jax.Array:

@@ -91,7 +91,7 @@ REFUSED = [
     (("steady", "--mesh", "named.msh", "--hot-sides", ","), "--hot-sides names no side. The mesh has the sides: inlet, outlet"),
     (("diffusion", "--mesh", "plain.vtu", "--cold-sides", "left"), "Its sides: none (in Gmsh, make physical groups"),
     (("diffusion", "--mesh", "block.vtu"), "is of dimension 3, and the image of the cell of dimension 2"),
-    (("diffusion", "--mesh", "layers.npy"), "has a format that meshio does not read"),
+    (("diffusion", "--mesh", "layers.npy"), "has a format that is not read here"),
     (("diffusion", "--mesh", "none.msh"), "none.msh does not exist"),
     (("diffusion", "--mesh", "plain.vtu", "--cells", "9"), "--cells 9 has no effect: it counts without --mesh only"),
     (("diffusion", "--mesh", "plain.vtu", "--shape", "l-shape"), "--shape l-shape has no effect"),

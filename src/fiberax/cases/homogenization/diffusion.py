@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from fiberax.cases.base import Evolve, listed
 from fiberax.cases.homogenization.options import LENGTH, TEMPERATURE, TIME
-from fiberax.cases.homogenization.shapes import ON_MESH, ShapeOptions, States, mesh_of, sides_of
+from fiberax.cases.homogenization.shapes import ON_MESH, ShapeOptions, States, mesh_of
+from fiberax.cases.mesh_files import sides_of
 from fiberax.cases.options import ABSENT, inherited, option, when
 
 

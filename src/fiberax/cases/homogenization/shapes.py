@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fiberax.cases.base import Evolve, Loading, Problem, Steady
 from fiberax.cases.homogenization.options import CompositeOptions
+from fiberax.cases.mesh_files import mesh_from
 from fiberax.cases.options import ABSENT, GIVEN, option, other_than, when
 from fiberax.core.errors import BadInput
 
@@ -56,13 +57,7 @@ def mesh_of(options: Any, dim: int) -> "Mesh | None":
     from fiberax import grids
 
     if options.mesh is not None:
-        mesh = grids.read(options.mesh)
-        if mesh.dim != dim:
-            raise BadInput(
-                f"--mesh {options.mesh} is of dimension {mesh.dim}, and the image of the cell of dimension {dim}. They must "
-                f"agree: give --image of dimension {mesh.dim}, or another mesh."
-            )
-        return mesh if options.order is None else mesh.of_order(options.order)
+        return mesh_from(options.mesh, dim, options.order, "the image of the cell", "--image")
     if options.shape is Shape.BOX:
         return None
     if dim == 1:
@@ -75,18 +70,6 @@ def mesh_of(options: Any, dim: int) -> "Mesh | None":
     sizes, counts = (size, size, size / 4)[:dim], (max(n // 2, 2), max(n // 2, 2), max(n // 4, 1))[:dim]
     plate = grids.holed(sizes, size / 8, counts, order=order, grading=1.5)
     return plate.mapped(lambda x: x + [size / 2, size / 2, 0.0][:dim])
-
-
-def sides_of(mesh: "Mesh", text: str, flag: str) -> list[str]:
-    """Names of boundaries, given with commas. Raises `BadInput` with those that the mesh has."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    known = ", ".join(sorted(mesh.boundaries)) or "none (in Gmsh, make physical groups of its sides and save them)"
-    if not names:
-        raise BadInput(f"{flag} names no side. The mesh has the sides: {known}.")
-    for name in names:
-        if name not in mesh.boundaries:
-            raise BadInput(f"{flag}: the mesh has no side {name!r}. Its sides: {known}.")
-    return names
 
 
 def with_shape(problem: Problem) -> Problem:

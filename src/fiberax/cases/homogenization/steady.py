@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from fiberax.cases.base import Steady, listed
 from fiberax.cases.homogenization.options import LENGTH, TEMPERATURE
-from fiberax.cases.homogenization.shapes import ON_MESH, ShapeOptions, mesh_of, sides_of
+from fiberax.cases.homogenization.shapes import ON_MESH, ShapeOptions, mesh_of
+from fiberax.cases.mesh_files import sides_of
 from fiberax.cases.options import ABSENT, option, when
 from fiberax.core.errors import BadInput
 

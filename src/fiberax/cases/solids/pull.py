@@ -2,11 +2,14 @@
 
 import enum
 from dataclasses import dataclass
+from pathlib import Path
 
 from fiberax.cases.base import Figure, Loading, Results, listed
+from fiberax.cases.mesh_files import mesh_from
 from fiberax.cases.options import ABSENT, GIVEN, inherited, option, other_than, when
 from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, Material, Structure, factor, stiffness_unit
 from fiberax.cases.solids.figures import curve_figure
+from fiberax.cases.solids.grips import Grips, grips_of
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
@@ -26,6 +29,21 @@ class Faces(enum.Enum):
     HELD = "held"
 
 
+class Axis(enum.Enum):
+    """Direction of the pull."""
+
+    X = "x"
+    Y = "y"
+    Z = "z"
+
+
+class Hold(enum.Enum):
+    """What the grips hold."""
+
+    SLIDING = "sliding"
+    CLAMPED = "clamped"
+
+
 class Driver(enum.Enum):
     """How displacement and shifts of the atoms are solved for."""
 
@@ -33,6 +51,7 @@ class Driver(enum.Enum):
     MONOLITHIC = "monolithic"
 
 
+MADE, READ = when(mesh=ABSENT), when(mesh=GIVEN)
 # Of bodies in space: a triangular lattice is plane.
 SOLID = when(potential=ABSENT, material=other_than(Material.LJ_PLANE)) | when(
     potential=GIVEN, structure=other_than(Structure.TRIANGULAR)
@@ -44,25 +63,38 @@ SOLID = when(potential=ABSENT, material=other_than(Material.LJ_PLANE)) | when(
 class Pull(CrystalOptions):
     """A block of crystal with a hole or a notch under tension, at rest at every load, until it loses ellipticity.
 
-    The sides at x = ±width/2 move apart, free to slide. At every quadrature point lives a crystal whose atoms relax; its stress
-    is the only constitutive law. The cube axes of the crystal are those of the block. Where a crystal is about to lose its
-    stability the load step is halved, and at last the path ends there.
+    The side at x = −width/2 is held along x and the one at x = width/2 is moved along x; both are free to slide. At every
+    quadrature point lives a crystal whose atoms relax; its stress is the only constitutive law. The cube axes of the crystal
+    are those of the block. Where a crystal is about to lose its stability the load step is halved, and at last the path ends
+    there. With --mesh the body is that of a file, and its sides that are held and pulled are chosen by name.
     """
 
     material: str | None = inherited(
         CrystalOptions, "material", help="crystal with a published potential; lj-triangular for a plane body"
     )
-    shape: Shape = option(Shape.HOLE, help="round hole in the middle, or smooth notch across the middle of the top")
-    width: float = option(80.0, help="length of the block along x, the direction of tension", unit=LENGTH, above=0)
-    height: float = option(80.0, help="side along y", unit=LENGTH, above=0)
-    depth: float = option(10.0, help="side along z, the axis of the hole", unit=LENGTH, above=0, applies=SOLID)
-    radius: float = option(16.0, help="radius of the hole, or depth of the notch", unit=LENGTH, above=0)
-    faces: Faces = option(
-        Faces.FREE, help="z = depth is free and z = 0 a plane of symmetry, or both are held in z", applies=SOLID
+    mesh: Path | None = option(None, help="mesh file of the body, in nm; its groups name the sides")
+    held_sides: str = option("left", help="names of the sides that are held, with commas", applies=READ)
+    pulled_sides: str = option("right", help="names of the sides that are moved, with commas", applies=READ)
+    mirror_sides: str | None = option(
+        None, help="names of sides that are planes of symmetry, across one of the axes, with commas", applies=READ
     )
-    cells: int = option(6, help="cells along a quarter of the hole, and from there to the side", low=1)
-    through: int = option(1, help="cells through the depth", low=1, applies=SOLID)
-    order: int = option(1, help="order of the elements", low=1, high=2)
+    along: Axis = option(Axis.X, help="direction of the pull", applies=READ)
+    hold: Hold = option(Hold.SLIDING, help="grips hold along the pull alone (sliding) or in all directions (clamped)")
+    shape: Shape = option(
+        Shape.HOLE, help="round hole in the middle, or smooth notch across the middle of the top", applies=MADE
+    )
+    width: float = option(
+        80.0, help="length of the block along x, the direction of tension", unit=LENGTH, above=0, applies=MADE
+    )
+    height: float = option(80.0, help="side along y", unit=LENGTH, above=0, applies=MADE)
+    depth: float = option(10.0, help="side along z, the axis of the hole", unit=LENGTH, above=0, applies=SOLID & MADE)
+    radius: float = option(16.0, help="radius of the hole, or depth of the notch", unit=LENGTH, above=0, applies=MADE)
+    faces: Faces = option(
+        Faces.FREE, help="z = depth is free and z = 0 a plane of symmetry, or both are held in z", applies=SOLID & MADE
+    )
+    cells: int = option(6, help="cells along a quarter of the hole, and from there to the side", low=1, applies=MADE)
+    through: int = option(1, help="cells through the depth", low=1, applies=SOLID & MADE)
+    order: int | None = option(None, help="order of the elements, 1 or 2; default that of the file, else 1", low=1, high=2)
     strain: float = option(0.4, help="strain at the end of the path, if the body is stable up to it", above=0)
     step: float = option(0.02, help="longest step in strain", above=0)
     driver: Driver = option(Driver.MONOLITHIC, help="nested solves the atoms at every trial; monolithic takes all together")
@@ -74,18 +106,17 @@ class Pull(CrystalOptions):
 
         plain, _ = self.choice.crystal()
         d = plain.lattice.shape[0]
-        mesh = self._mesh(d)
+        if self.step > self.strain:
+            raise BadInput(f"--step = {self.step:g} is longer than the whole path, --strain = {self.strain:g}.")
+        grips = self._grips(d)
         crystal = fx.solids.equilibrium(plain, full=self.structure is Structure.HCP).crystal
-        # The lower side is held, and the upper one moves: a function of the load, so that a step begins with the body at rest.
-        moved = lambda x, t: self.strain * self.width * t
-        fixed: dict = {"left": 0}
-        if d == 3:
-            fixed |= {name: 2 for name in (("front", "back") if self.faces is Faces.HELD else ("front",))}
-        macro = fx.solids.Elasticity(mesh, fixed=fixed, displacement={"right": {0: moved}}, order=self.order)
+        # A function of the load, so that a step begins with the body at rest.
+        moved = lambda x, t: self.strain * grips.length * t
+        displacement = {name: {grips.axis: moved} for name in grips.pulled}
+        macro = fx.solids.Elasticity(grips.mesh, fixed=grips.fixed, displacement=displacement)
         driver = fx.Monolithic() if self.driver is Driver.MONOLITHIC else fx.Quasistatic()
         scale, unit = factor(crystal)
         rest = -scale * float(crystal.energy(crystal.init(None, None), 0 * crystal.lattice))
-        block = self.width * self.height * (self.depth if d == 3 else 1.0)
         return Loading(
             bundle=fx.Bundle(macro, crystal),
             driver=driver,
@@ -107,24 +138,36 @@ class Pull(CrystalOptions):
                 factors={"response": scale, "energy": scale},
                 offsets={"energy": rest},
             ),
-            output=Output(body=Body(macro.mesh, LENGTH, block, 0, self.strain)),
+            output=Output(body=Body(macro.mesh, LENGTH, grips.block, grips.axis, self.strain)),
         )
 
     def figures(self, results: Results) -> list[Figure]:
         """The body under load, and the force on its grips."""
         body, *others = super().figures(results)
-        return [body, curve_figure(results), *others]
+        pulled = results.body is not None and results.body.block is not None
+        return [body, *([curve_figure(results)] if pulled else []), *others]
 
-    def _mesh(self, d: int):
+    def _grips(self, d: int) -> Grips:
+        """The mesh and how it is held: of a block that is made here, or of a file."""
+        clamped = self.hold is Hold.CLAMPED
+        if self.mesh is not None:
+            mesh = mesh_from(self.mesh, d, self.order, "the crystal", "--material or --potential")
+            axis = list(Axis).index(self.along)
+            return grips_of(mesh, self.held_sides, self.pulled_sides, self.mirror_sides, axis, clamped)
+        block = self.width * self.height * (self.depth if d == 3 else 1.0)
+        fixed = {"left": list(range(d)), "right": list(range(1, d))} if clamped else {"left": [0]}
+        if d == 3:
+            fixed |= {name: [2] for name in (("front", "back") if self.faces is Faces.HELD else ("front",))}
+        return Grips(self._block(d), fixed, ["right"], 0, self.width, block)
+
+    def _block(self, d: int):
         from fiberax.grids.generators import holed, notched
 
-        sizes = (self.width, self.height, self.depth)[:d]
-        if self.step > self.strain:
-            raise BadInput(f"--step = {self.step:g} is longer than the whole path, --strain = {self.strain:g}.")
+        sizes, order = (self.width, self.height, self.depth)[:d], self.order or 1
         if self.shape is Shape.HOLE:
             if 2 * self.radius >= min(self.width, self.height):
                 raise BadInput(f"--radius = {self.radius:g} nm: the hole must be smaller than the block.")
-            return holed(sizes, self.radius, (self.cells, self.cells, self.through)[:d], order=self.order, grading=1.5)
+            return holed(sizes, self.radius, (self.cells, self.cells, self.through)[:d], order=order, grading=1.5)
         if self.radius >= self.height or 3 * self.radius > self.width:
             raise BadInput(
                 f"--radius = {self.radius:g} nm: a notch that deep and three times as wide does not fit into the block."
@@ -132,4 +175,4 @@ class Pull(CrystalOptions):
         counts = (4 * self.cells, 2 * self.cells, self.through)[:d]
         upper = (self.width / 2, self.height / 2, self.depth)[:d]
         lower = (-self.width / 2, -self.height / 2, 0.0)[:d]
-        return notched(lower, upper, counts, self.radius, 3 * self.radius, order=self.order)
+        return notched(lower, upper, counts, self.radius, 3 * self.radius, order=order)

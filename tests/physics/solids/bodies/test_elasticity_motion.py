@@ -87,3 +87,25 @@ def test_the_step_limit_is_that_of_the_highest_frequency():
     # Lumped linear elements have ω = 2c/h sin(kh/2), and k ≤ 7π between ends that are held; the eigenvalues are ±iω.
     assert abs(limit.eigenvalue) == pytest.approx(2 * SPEED * 8 * np.sin(7 * np.pi / 16), rel=1e-3)
     assert limit.step == pytest.approx(2 / abs(limit.eigenvalue))
+
+
+@pytest.mark.filterwarnings("ignore:jax computes in single precision")
+@pytest.mark.parametrize("stepper", [None, fx.Newmark(max_steps=1)])
+def test_solves_that_fail_in_single_precision_say_that_it_is_on(stepper):
+    """A large load in one Newton step: refused in both precisions, with a word on single precision there alone."""
+
+    def words():
+        mesh = fx.grids.quads((0.0, 0.0), (2.0, 1.0), cells=(4, 2))
+        body = fx.solids.Elasticity(mesh, fixed={"left": True}, traction={"right": (0.0, 0.1)})
+        bundle, driver = fx.Bundle(body, NeoHooke()), fx.Quasistatic(1e-5)
+        with pytest.raises(fx.NotConverged) as caught:
+            if stepper is None:
+                fx.steady(bundle, driver, body.start(), max_steps=1)
+            else:
+                fx.evolve(bundle, driver, body.start(), t1=2.0, dt=1.0, stepper=stepper)
+        return str(caught.value)
+
+    hint = "Double precision is off, and in single precision a tight tolerance may be out of reach"
+    assert hint not in words()
+    with jax.enable_x64(False):
+        assert hint in words()
