@@ -18,8 +18,8 @@ _CHUNK = 64  # small fibers at a time on a CPU
 def trailing(kernel: Callable, size: int = 1) -> Callable:
     """`kernel(parameters, arrays)` with any trailing batch axes in every array, as a function to be mapped.
 
-    `parameters` and `arrays` are trees of arrays. A batch of parameters is mapped in the ordinary way. `size`: how much larger one
-    fiber is than a small one; chunks are shorter by that.
+    `parameters` and `arrays` are trees of arrays. A batch of parameters is mapped in the ordinary way. `size`: how much larger
+    a fiber is than a small one; chunks are shorter by that.
     """
     chunk = max(1, _CHUNK // size)
 
@@ -46,7 +46,7 @@ def _last(x, batched: bool, size: int):
 
 def _in_chunks(function: Callable, arrays: Any, size: int, chunk: int) -> Any:
     """`function` over the trailing axis of `arrays`, in chunks on a CPU; the result has the axis in front."""
-    if size <= 2 * chunk or jax.default_backend() != "cpu":
+    if size <= max(1, 2 * chunk - 1) or jax.default_backend() != "cpu":
         return jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), function(arrays))
     count = -(-size // chunk)
     length = -(-size // count)

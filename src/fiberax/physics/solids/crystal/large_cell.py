@@ -5,8 +5,9 @@ With D_b = R_b + ξ_j − ξ_i, r_b = F D_b, and g_b = ∂E_i/∂r_b, the slope 
     ∂W/∂F = Σ_b g_b ⊗ D_b / V,        ∂W/∂ξ_k = Fᵀ Σ_{b from k} (g_reverse(b) − g_b) / V
 
 All atoms of one species are treated at once, by moments (moments.py) or by the derivative of the potential's own site energy.
-Products with the second derivatives go over the bonds again, so that cost and memory grow with their number. Equations are solved
-by conjugate gradients in the shifts of all atoms, where translations have no component; then atom 0 is taken back to its place.
+Products with the second derivatives go over the bonds again, so that cost and memory grow with their number. Equations are
+solved by conjugate gradients in the shifts of all atoms, where translations have no component; then atom 0 goes back to its
+place.
 
 Bonds come first in these arrays, components then, sites and any batch of fibers last.
 """
@@ -28,12 +29,14 @@ _AWAY = 1.5  # cutoffs: the length of an absent bond
 _STEPS = 1000  # of conjugate gradients
 _MODULI = 1e-11  # relative residual of the shifts that follow a deformation
 _FEWEST = 6  # products with the second derivatives that look for a direction in which the energy falls
+_ROUND_OFF = 10.0  # times eps, of the forces of the bonds: what their sum is certain to
 _FLAT = 1e-9  # of the largest curvature met: less than that is none
 
 
-def _sites(cell: UnitCell, near: bool) -> tuple[Sites, ...]:
+def _sites(cell: UnitCell, near: bool) -> tuple[tuple[Sites, ...], float]:
+    """The short or the long lists, and the cutoff."""
     assert cell.neighbours is not None
-    return cell.neighbours.near if near else cell.neighbours.far
+    return cell.neighbours.near if near else cell.neighbours.far, cell.neighbours.cutoff
 
 
 def _reference(sites: Sites, moved):
@@ -54,7 +57,7 @@ def _turned(F, D):
 
 
 def _deformed(sites: Sites, F, D, cutoff: float):
-    """r (m, d, c, *batch); an absent bond is longer than the cutoff."""
+    """Bonds r = F D (m, d, c, *batch); an absent one is longer than the cutoff."""
     r = _turned(F, D)
     away = np.zeros((1, D.shape[1]) + (1,) * (r.ndim - 2))
     away[0, 0] = _AWAY * cutoff
@@ -71,8 +74,9 @@ def energy(cell: UnitCell, A, shifts, near: bool) -> Float[Array, "*b"]:
     """W, by operations that can be differentiated."""
     F, moved = gradient_of(A), all_shifts(shifts)
     total = jnp.zeros(A.shape[2:], A.dtype)
-    for sites in _sites(cell, near):
-        r = jnp.swapaxes(_deformed(sites, F, _reference(sites, moved), cell.potential.cutoff), 0, 1)
+    listed, cutoff = _sites(cell, near)
+    for sites in listed:
+        r = jnp.swapaxes(_deformed(sites, F, _reference(sites, moved), cutoff), 0, 1)
         total = total + jnp.sum(cell.potential.site_energy(sites.name, sites.names, r), axis=0)
     return total / cell.volume
 
@@ -83,19 +87,21 @@ class _Site(NamedTuple):
     sites: Sites
     D: Any
     g: Any
-    along: Callable
+    along: Callable | None
 
     def changes(self, dr):
         """Change of g for changes of the bonds, both (m, d, c, *batch)."""
+        assert self.along is not None
         return self.along(_flat(dr)).reshape(dr.shape)
 
 
 def _look(cell: UnitCell, F, moved, near: bool, order: int) -> tuple[Any, list[_Site]]:
     """Energy of the cell (*batch) and its sites; `order` 2 for changes of the slopes."""
     potential, found, value = cell.potential, [], jnp.zeros(F.shape[2:], F.dtype)
-    for sites in _sites(cell, near):
+    listed, cutoff = _sites(cell, near)
+    for sites in listed:
         D = _reference(sites, moved)
-        r = _deformed(sites, F, D, potential.cutoff)
+        r = _deformed(sites, F, D, cutoff)
         kind = _moment_sites if isinstance(potential, AbstractMomentPotential) else _plain_sites
         # Sites and fibers in one axis: loops over a short last axis are slow.
         energies, g, along = kind(potential, sites, _flat(r), order)
@@ -116,7 +122,11 @@ def _moment_sites(potential, sites: Sites, r, order: int):
     rows = _by_species(sites.names)
     looked = moments.sites(potential, sites.name, [(name, r[where]) for name, where in rows], order)
     joined = lambda parts: parts[0] if len(parts) == 1 else jnp.concatenate(parts)
-    along = None if looked.along is None else lambda dr: joined(looked.along([dr[where] for _, where in rows]))
+
+    def along(dr):
+        assert looked.along is not None
+        return joined(looked.along([dr[where] for _, where in rows]))
+
     return looked.energy, joined(looked.slopes), along
 
 
@@ -147,6 +157,12 @@ def _pulled(cell: UnitCell, F, found: list[_Site], slopes: list):
     return jnp.swapaxes(by_shift, 0, 1) / cell.volume
 
 
+def _noise(F, slopes: list, volume):
+    """Size of the round-off of `_pulled`, squared and summed over all atoms (*batch)."""
+    size = sum(jnp.sum(g**2, axis=(0, 1, 2)) for g in slopes) * jnp.sum(F**2, axis=(0, 1))
+    return (_ROUND_OFF * jnp.finfo(size.dtype).eps / volume) ** 2 * size
+
+
 def _dyads(x, y):
     """Σ x_i y_j over bonds and sites (d, d, *batch)."""
     return jnp.sum(x[:, :, None] * y[:, None], axis=(0, 3))
@@ -169,21 +185,26 @@ class _Equations(NamedTuple):
     F: Any
     found: list[_Site]
     slope: Any
+    noise: Any  # of the slope, see `_noise`
 
     @staticmethod
     def at(cell: UnitCell, A, shifts, near: bool) -> "_Equations":
         """At A and shifts."""
         F = gradient_of(A)
         _, found = _look(cell, F, all_shifts(shifts), near, 2)
-        return _Equations(cell, F, found, _pulled(cell, F, found, [site.g for site in found]))
+        slopes = [site.g for site in found]
+        return _Equations(cell, F, found, _pulled(cell, F, found, slopes), _noise(F, slopes, cell.volume))
 
     def by_shifts(self, moved):
         """Change of the slope for shifts of all atoms."""
-        return self._pull([_turned(self.F, _between(site.sites, moved)) for site in self.found])
+        changes = [site.changes(_turned(self.F, _between(site.sites, moved))) for site in self.found]
+        return _pulled(self.cell, self.F, self.found, changes)
 
     def by_gradient(self, turn):
-        """The same for a change of F (d, d, *batch)."""
-        return self._pull([_turned(turn, site.D) for site in self.found]) + self._pull_by(turn)
+        """The same for a change of F (d, d, *batch), and its noise."""
+        changes = [site.changes(_turned(turn, site.D)) for site in self.found]
+        turned = _pulled(self.cell, turn, self.found, [site.g for site in self.found])
+        return _pulled(self.cell, self.F, self.found, changes) + turned, _noise(self.F, changes, self.cell.volume)
 
     def stress(self, turn, moved):
         """Change of ∂W/∂F for changes of both."""
@@ -194,13 +215,6 @@ class _Equations(NamedTuple):
             total = total + _dyads(changed, site.D) + _dyads(site.g, between)
         return total / self.cell.volume
 
-    def _pull(self, changes: list):
-        moved = [site.changes(dr) for site, dr in zip(self.found, changes, strict=True)]
-        return _pulled(self.cell, self.F, self.found, moved)
-
-    def _pull_by(self, turn):
-        return _pulled(self.cell, turn, self.found, [site.g for site in self.found])
-
 
 def hessian(cell: UnitCell, A, shifts, near: bool):
     """∂²W over A and shifts together (q, q, *batch), column by column. Memory grows with the square of the atoms."""
@@ -210,7 +224,7 @@ def hessian(cell: UnitCell, A, shifts, near: bool):
     def column(row):
         direction = jnp.broadcast_to(row.reshape(-1, *(1,) * len(batch)), (row.size, *batch))
         turn, moved = direction[: d * d].reshape(A.shape), all_shifts(direction[d * d :].reshape(shifts.shape))
-        slope = equations.by_gradient(turn) + equations.by_shifts(moved)
+        slope = equations.by_gradient(turn)[0] + equations.by_shifts(moved)
         return jnp.concatenate([equations.stress(turn, moved).reshape(-1, *batch), slope[1:].reshape(-1, *batch)])
 
     return jax.lax.map(column, jnp.eye(d * d + shifts.shape[0] * d, dtype=A.dtype))
@@ -220,12 +234,12 @@ def _dot(x, y):
     return jnp.sum(x * y, axis=(0, 1))
 
 
-def _solve(apply: Callable, rhs, tolerance, steps: int):
-    """Conjugate gradients for apply(x) = rhs, every fiber of the batch for itself.
+def _solve(apply: Callable, rhs, noise, tolerance, steps: Any):
+    """Conjugate gradients for apply(x) = rhs, every fiber of the batch for itself; x = 0 where |rhs|² is below `noise`.
 
     Returns:
-        x (n, d, *batch), whether all curvatures met were positive (*batch), and the number of products. At the first curvature that
-        is not positive the iteration of its fiber ends; if that is the very first, x goes along the right-hand side.
+        x (n, d, *batch), whether all curvatures met were positive (*batch), and the number of products. At the first curvature
+        that is not positive the iteration of its fiber ends; if that is the very first, x goes along the right-hand side.
     """
 
     def body(carry):
@@ -243,8 +257,9 @@ def _solve(apply: Callable, rhs, tolerance, steps: int):
         running = running & ~flat & (new > tolerance**2 * scale)
         return k + 1, x, r, p, new, running, definite & ~flat, largest
 
+    rhs = rhs - jnp.mean(rhs, axis=0)  # what round-off has left of a translation, that nothing resists
     scale = _dot(rhs, rhs)
-    running = scale > 0.0
+    running = scale > noise
     start = (0, jnp.zeros_like(rhs), rhs, rhs, scale, running, jnp.ones(scale.shape, bool), jnp.zeros_like(scale))
     end = jax.lax.while_loop(lambda c: jnp.any(c[5]) & (c[0] < steps), body, start)
     return end[1], end[6], end[0]
@@ -254,11 +269,11 @@ def newton_direction(cell: UnitCell, A, shifts, tolerance, near: bool):
     """The Newton step of the shifts (n − 1, d, *batch), to a relative residual `tolerance` (*batch).
 
     Returns:
-        The step; whether all curvatures of W that the solve met were positive (*batch), `is_minimum` looks at others; and the number
-        of products with the second derivatives.
+        The step; whether all curvatures of W that the solve met were positive (*batch), `is_minimum` looks at others; and the
+        number of products with the second derivatives.
     """
     equations = _Equations.at(cell, A, shifts, near)
-    move, definite, products = _solve(equations.by_shifts, -equations.slope, tolerance, _STEPS)
+    move, definite, products = _solve(equations.by_shifts, -equations.slope, equations.noise, tolerance, _STEPS)
     return move[1:] - move[0], definite, products
 
 
@@ -271,7 +286,7 @@ def is_minimum(cell: UnitCell, A, shifts, used, near: bool):
     shape = equations.slope.shape
     random = np.random.default_rng(0).standard_normal(shape[:2])
     random = jnp.asarray(random - random.mean(axis=0), A.dtype).reshape(*shape[:2], *(1,) * (len(shape) - 2))
-    return _solve(equations.by_shifts, jnp.broadcast_to(random, shape), 1e-3, jnp.maximum(_FEWEST, used // 10))[1]
+    return _solve(equations.by_shifts, jnp.broadcast_to(random, shape), 0.0, 1e-3, jnp.maximum(_FEWEST, used // 10))[1]
 
 
 def relaxed_moduli(cell: UnitCell, A, shifts, near: bool):
@@ -281,7 +296,7 @@ def relaxed_moduli(cell: UnitCell, A, shifts, near: bool):
 
     def column(direction):
         turn = jnp.broadcast_to(direction.reshape((d, d) + (1,) * len(batch)), A.shape)
-        followed, *_ = _solve(equations.by_shifts, equations.by_gradient(turn), _MODULI, _STEPS)
+        followed, *_ = _solve(equations.by_shifts, *equations.by_gradient(turn), _MODULI, _STEPS)
         return equations.stress(turn, -followed)
 
     columns = jax.vmap(column)(jnp.eye(d * d, dtype=A.dtype))

@@ -1,8 +1,8 @@
 """Neighbours of the atoms of large cells, as index arrays of one shape for each species: compilation does not grow with them.
 
-As in `shells` the lists are those of the reference crystal, with every bond that the deformed one can need, and a check. Each bond
-is in the list of both its ends. Short rows are filled up with bonds that are absent, and every bond knows where the same bond seen
-from its other end is, so that forces are gathered, never scattered.
+As in `shells` the lists are those of the reference crystal, with every bond that the deformed one can need, and a check. Each
+bond is in the list of both its ends. Short rows are filled up with bonds that are absent, and every bond knows where the same
+bond seen from its other end is, so that forces are gathered, never scattered.
 """
 
 from typing import NamedTuple
@@ -136,7 +136,7 @@ def _sites(bonds: _Bonds, species: np.ndarray, kept: np.ndarray) -> tuple[Sites,
     return tuple(_filled(bonds, place, *block) for block in blocks)
 
 
-def _filled(bonds: _Bonds, place, name, names, atoms, shape, where, chosen, begin) -> Sites:
+def _filled(bonds: _Bonds, place, name: str, names, atoms, shape, where, chosen, begin) -> Sites:
     """The arrays of one species; an absent bond is its own reverse, so that it cancels."""
     neighbour, present = np.broadcast_to(atoms, shape).copy(), np.zeros(shape, bool)
     vectors, reverse = np.zeros((bonds.R.shape[1], *shape)), begin + np.arange(shape[0] * shape[1]).reshape(shape)
@@ -144,8 +144,8 @@ def _filled(bonds: _Bonds, place, name, names, atoms, shape, where, chosen, begi
     vectors[:, *where] = bonds.R[chosen].T
     reverse[where] = place[bonds.reverse[chosen]]
     kind = jnp.result_type(float)
-    arrays = (jnp.asarray(x, jnp.int32) for x in (atoms, neighbour))
-    return Sites(name, names, *arrays, jnp.asarray(vectors, kind), jnp.asarray(present), jnp.asarray(reverse, jnp.int32))
+    atoms, neighbour, reverse = (jnp.asarray(x, jnp.int32) for x in (atoms, neighbour, reverse))
+    return Sites(name, names, atoms, neighbour, jnp.asarray(vectors, kind), jnp.asarray(present), reverse)
 
 
 def neighbours(lattice, basis, species, cutoff: float, stretch: float, shift: float, nearest: float) -> Neighbours:

@@ -6,7 +6,7 @@ deformation is applied in parts from the undeformed crystal on. Near a solution 
 cells are solved by iteration, to a residual that falls with the steps.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ class Step(NamedTuple):
     products: Array | int
 
 
-def newton_step(cell: UnitCell, A, shifts, near, tolerance=_LOOSE) -> Step:
+def newton_step(cell: UnitCell, A, shifts, near, tolerance: Any = _LOOSE) -> Step:
     """One bounded Newton step for ∂W/∂ξ = 0; `tolerance`: relative residual of its equations where they are iterated upon."""
     if cell.neighbours is not None:
         direction = lambda cell, A, shifts, near: large_cell.newton_direction(cell, A, shifts, tolerance, near)

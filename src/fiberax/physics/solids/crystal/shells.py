@@ -123,7 +123,8 @@ def _halved(bonds: np.ndarray) -> np.ndarray:
 def shells(lattice, basis, species, cutoff: float, stretch: float, shift: float, nearest: float, pairwise: bool) -> Shells:
     """The bonds of a crystal (lattice rows, fractional basis, species), good for σ ≥ `stretch` and shifts up to `shift`.
 
-    `shift`: a length, bounding |ξ_j − ξ_i|. `nearest`: distance of the closest two atoms. `pairwise`: each pair of atoms once, counted twice.
+    `shift`: a length, bounding |ξ_j − ξ_i|. `nearest`: distance of the closest two atoms. `pairwise`: each pair
+    of atoms once, counted twice.
     """
     lattice, basis = np.asarray(lattice, float), np.asarray(basis, float)
     within, between = (list_lengths(cutoff, stretch, x, nearest) for x in (0.0, shift))

@@ -38,8 +38,8 @@ def all_shifts(shifts):
 class UnitCell(eqx.Module):
     """Atoms of one cell, their potential and the lists of their neighbours; the arguments are those of `Crystal`.
 
-    `nearest`: distance of the closest two atoms. One of three is not None. `shells`: neighbours within the cutoff, of few atoms,
-    whose sums are written out bond group by bond group; `neighbours`: those of more than `FEW` atoms; `cells`: points of the
+    `nearest`: distance of the closest two atoms. One of three is not None. `shells`: neighbours within the cutoff, of few
+    atoms, whose sums are written out group by group; `neighbours`: those of more than `FEW` atoms; `cells`: points of the
     lattice sums of a potential without cutoff.
 
     Raises:
@@ -99,8 +99,8 @@ class UnitCell(eqx.Module):
 
     @property
     def share(self) -> int:
-        """How many cells of two atoms would be as large, at least one."""
-        return max(1, len(self.species) // 2) if self.neighbours is not None else 1
+        """How many small cells would be as large, at least one."""
+        return 4 * len(self.species) if self.neighbours is not None else 1
 
     @property
     def bonds(self) -> Shells | Neighbours | None:
