@@ -102,8 +102,8 @@ def newton(
     Converged when the correction J⁻¹ r is below `tolerance` relative to each entry of v (see the top of this module) and the
     norm of the residual is below `tolerance` times `reference`, or when a full Newton step as short as that has been taken.
     If no step down to 2^-24 of the Newton step descends, a small residual has reached its round-off (`SUCCESS`); a large one
-    has no root nearby (`STALLED`). Where the Jacobian is singular at the guess the first step goes along the residual, as the flow
-    would; later that is a failure. A state that still moves when the steps are used up, while its residual has fallen, is a
+    has no root nearby (`STALLED`). Where the Jacobian is singular at the guess the first step goes along the residual;
+    later that is a failure. A state that still moves when the steps are used up, while its residual has fallen, is a
     `RUNAWAY`.
 
     Args:

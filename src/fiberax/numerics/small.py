@@ -60,3 +60,19 @@ def solve_symmetric(matrix: Float[Array, "n n *b"], rhs: Array):
         found.append(value)
     smallest = jnp.min(jnp.stack(pivots), axis=0)
     return jnp.stack(found[::-1]), smallest[0] if several else smallest
+
+
+_WRITTEN_OUT = 15  # rows up to which elimination is written out
+
+
+def solve_positive(matrix: Float[Array, "n n *b"], rhs: Array):
+    """As `solve_symmetric`, and by LAPACK for many rows; then the second result is the smallest eigenvalue, not a pivot."""
+    n = matrix.shape[0]
+    if n <= _WRITTEN_OUT:
+        return solve_symmetric(matrix, rhs)
+    front = lambda x, k: jnp.moveaxis(x, range(k), range(-k, 0))
+    several = rhs.ndim == matrix.ndim
+    square = front(matrix, 2)
+    found = jnp.linalg.solve(square, front(rhs, 2) if several else front(rhs, 1)[..., None])
+    found = jnp.moveaxis(found, (-2, -1), (0, 1)) if several else jnp.moveaxis(found[..., 0], -1, 0)
+    return found, jnp.linalg.eigvalsh(square)[..., 0]

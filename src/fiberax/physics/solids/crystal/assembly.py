@@ -7,7 +7,7 @@ All arrays carry the batch of fibers in trailing axes. With D_b = R_b + ξ_j −
 For a potential in moment form only scalar functions of the squared distance are differentiated, twice; the rest are sums
 over bonds with the constant weights 1, R_b and R_b ⊗ R_b, plus Ψ'' of the moments, see `moment` in potentials/base.py. Where
 only distances enter, central.py computes W and the gradient in a shorter way. Other potentials are differentiated as they are,
-in as many directions as are needed.
+in as many directions as are needed. Cells of many atoms have sums of their own (large_cell.py).
 """
 
 import jax
@@ -15,7 +15,8 @@ import jax.numpy as jnp
 
 from fiberax.core.bundle import describe_shapes
 from fiberax.core.errors import Mismatch
-from fiberax.numerics.small import solve_symmetric
+from fiberax.numerics.small import solve_positive
+from fiberax.physics.solids.crystal import large_cell
 from fiberax.physics.solids.crystal.central import central_gradient
 from fiberax.physics.solids.crystal.moments import moment_sums
 from fiberax.physics.solids.crystal.unit_cell import UnitCell, all_shifts, gradient_of
@@ -60,6 +61,8 @@ def _bonds(cell: UnitCell, F, shifts, centre: int, near: bool):
 
 def energy(cell: UnitCell, A, shifts, near: bool):
     """W (*batch)."""
+    if cell.neighbours is not None:
+        return large_cell.energy(cell, A, shifts, near)
     F, moved = gradient_of(A), all_shifts(shifts)
     if cell.shells is None:
         return _by_lattice_sum(cell, F, moved)
@@ -94,6 +97,8 @@ def _parted(q, d: int):
 
 def gradient(cell: UnitCell, A, shifts, near: bool):
     """W (*batch) and its gradient (q, *batch)."""
+    if cell.neighbours is not None:
+        return large_cell.gradient(cell, A, shifts, near)
     if _central(cell):
         value, by_F, by_shifts = central_gradient(cell, gradient_of(A), all_shifts(shifts), near)
         return value, _joined(by_F, by_shifts[1:])
@@ -133,6 +138,8 @@ def shift_hessian(cell: UnitCell, A, shifts, near: bool):
 
 def hessian(cell: UnitCell, A, shifts, near: bool):
     """∂²W over A and shifts together (q, q, *batch)."""
+    if cell.neighbours is not None:
+        return large_cell.hessian(cell, A, shifts, near)
     if _assembled(cell):
         return _by_moments(cell, A, shifts, near, 2).hessian
     return _hessian_columns(cell, A, shifts, near, 0)[1]
@@ -144,8 +151,15 @@ def relaxed_moduli(hessian, A):
     k = d * d
     moduli, coupling, inner = hessian[:k, :k], hessian[k:, :k], hessian[k:, k:]
     if hessian.shape[0] > k:
-        moduli = moduli - jnp.einsum("mp...,mq...->pq...", coupling, solve_symmetric(inner, coupling)[0])
+        moduli = moduli - jnp.einsum("mp...,mq...->pq...", coupling, solve_positive(inner, coupling)[0])
     return moduli.reshape(d, d, d, d, *batch)
+
+
+def moduli(cell: UnitCell, A, shifts, near: bool):
+    """dP/dA with shifts that follow (d, d, d, d, *batch)."""
+    if cell.neighbours is not None:
+        return large_cell.relaxed_moduli(cell, A, shifts, near)
+    return relaxed_moduli(hessian(cell, A, shifts, near), A)
 
 
 def _by_moments(cell: UnitCell, A, shifts, near: bool, order: int):

@@ -12,27 +12,29 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
-_CHUNK = 64  # fibers at a time on a CPU
+_CHUNK = 64  # small fibers at a time on a CPU
 
 
-def trailing(kernel: Callable) -> Callable:
+def trailing(kernel: Callable, size: int = 1) -> Callable:
     """`kernel(parameters, arrays)` with any trailing batch axes in every array, as a function to be mapped.
 
-    `parameters` and `arrays` are trees of arrays. A batch of parameters is mapped in the ordinary way.
+    `parameters` and `arrays` are trees of arrays. A batch of parameters is mapped in the ordinary way. `size`: how much larger
+    a fiber is than a small one; chunks are shorter by that.
     """
+    chunk = max(1, _CHUNK // size)
 
     @custom_vmap
     def call(parameters, arrays):
         return kernel(parameters, arrays)
 
     @call.def_vmap
-    def rule(size, batched, parameters, arrays):
+    def rule(count, batched, parameters, arrays):
         if any(jax.tree.leaves(batched[0])):
             axes = jax.tree.map(lambda b: 0 if b else None, batched)
-            out = jax.vmap(kernel, in_axes=axes, axis_size=size)(parameters, arrays)
+            out = jax.vmap(kernel, in_axes=axes, axis_size=count)(parameters, arrays)
         else:
-            moved = jax.tree.map(lambda x, b: _last(x, b, size), arrays, batched[1])
-            out = _in_chunks(lambda arrays: call(parameters, arrays), moved, size)
+            moved = jax.tree.map(lambda x, b: _last(x, b, count), arrays, batched[1])
+            out = _in_chunks(lambda arrays: call(parameters, arrays), moved, count, chunk)
         return out, jax.tree.map(lambda _: True, out)
 
     return call
@@ -42,11 +44,11 @@ def _last(x, batched: bool, size: int):
     return jnp.moveaxis(x, 0, -1) if batched else jnp.broadcast_to(x[..., None], (*x.shape, size))
 
 
-def _in_chunks(function: Callable, arrays: Any, size: int) -> Any:
+def _in_chunks(function: Callable, arrays: Any, size: int, chunk: int) -> Any:
     """`function` over the trailing axis of `arrays`, in chunks on a CPU; the result has the axis in front."""
-    if size <= 2 * _CHUNK or jax.default_backend() != "cpu":
+    if size <= max(1, 2 * chunk - 1) or jax.default_backend() != "cpu":
         return jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), function(arrays))
-    count = -(-size // _CHUNK)
+    count = -(-size // chunk)
     length = -(-size // count)
     rows = jnp.minimum(jnp.arange(count * length), size - 1).reshape(count, length)
     out = jax.lax.map(lambda row: function(jax.tree.map(lambda x: x[..., row], arrays)), rows)

@@ -157,7 +157,7 @@ def _run(crystal: Crystal, kernel: Callable, arrays, *settings):
     def whole(parameters, arrays):
         return kernel(eqx.combine(parameters, rest), *arrays, *settings)
 
-    return trailing(whole)(parameters, arrays)
+    return trailing(whole, crystal.unit_cell.share)(parameters, arrays)
 
 
 def _where_valid(crystal, A, shifts, value):
@@ -185,8 +185,7 @@ def _stresses(crystal, A, shifts):
 
 
 def _moduli(crystal, A, shifts):
-    matrix = crystal.unit_cell.shortlisted(assembly.hessian, A, shifts, None)
-    return _where_valid(crystal, A, shifts, assembly.relaxed_moduli(matrix, A))
+    return _where_valid(crystal, A, shifts, crystal.unit_cell.shortlisted(assembly.moduli, A, shifts, None))
 
 
 def _relax(crystal, A, shifts, tolerance):

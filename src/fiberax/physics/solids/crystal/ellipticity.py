@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from fiberax.core.errors import BadInput
 from fiberax.core.solvers import solver_of
 from fiberax.numerics.result import Result, text_of
-from fiberax.numerics.small import smallest_eigenvalue, solve_symmetric
+from fiberax.numerics.small import smallest_eigenvalue, solve_positive
 from fiberax.physics.solids.crystal import assembly
 from fiberax.physics.solids.crystal.base import AbstractCrystal
 from fiberax.physics.solids.crystal.batching import trailing
@@ -120,7 +120,7 @@ def stability_margin(cell: UnitCell, A, shifts):
     result = acoustic_margin(assembly.relaxed_moduli(matrix, A))
     inner = matrix[d * d :, d * d :]
     if inner.shape[0]:
-        _, pivot = solve_symmetric(inner, inner[:, 0])
+        _, pivot = solve_positive(inner, inner[:, 0])
         result = jnp.minimum(result, pivot / jnp.max(jnp.abs(inner), axis=(0, 1)))
         # Where W_ξξ is singular, as where no bond is left, the rule does not hold.
         result = jnp.where(jnp.isnan(result) & jnp.isfinite(jnp.sum(matrix, axis=(0, 1))), 0.0, result)
@@ -146,7 +146,7 @@ def eigenvalues(
     NaN where the crystal is not defined.
     """
     parameters, rest = eqx.partition(cell, eqx.is_array)
-    whole = trailing(lambda parameters, arrays: _eigenvalues(eqx.combine(parameters, rest), *arrays))
+    whole = trailing(lambda parameters, arrays: _eigenvalues(eqx.combine(parameters, rest), *arrays), cell.share)
     return jax.vmap(lambda A, state: whole(parameters, (A, state)))(A, states)
 
 

@@ -138,6 +138,73 @@ def _weighed(weights, values):
     return (weights @ values.reshape(values.shape[0], -1)).reshape(weights.shape[0], *values.shape[1:])
 
 
+class Sites(NamedTuple):
+    """Energy of sites of one species (*batch), its slopes by the bond vectors, and the product with the second derivatives."""
+
+    energy: Any
+    slopes: list
+    along: Callable | None
+
+
+def sites(potential: AbstractMomentPotential, centre: str, bonds: list, order: int) -> Sites:
+    """The energies of sites by their bonds, for cells of many atoms.
+
+    Args:
+        potential: In moment form.
+        centre: Species of the sites.
+        bonds: Species of the neighbours and bond vectors (m, d, *batch), group by group. The batch holds the sites, and fibers.
+        order: 1, or 2 for the product.
+
+    Returns:
+        Energy; slopes (m, d, *batch) by group; and along(dr), which gives the change of the slopes for changes of the bonds.
+    """
+    ranks, groups = potential.ranks, []
+    for name, r in bonds:
+        h = _radial(potential, centre, name, jnp.sum(r**2, axis=1), order)
+        r, h = jax.lax.optimization_barrier((r, h))
+        groups.append(_Group(0, None, r, *h))
+    moments = _moments(groups, ranks)
+
+    def slope(moments):
+        site, pull = jax.vjp(lambda S: potential.embed(centre, S), moments)
+        return pull(jnp.ones_like(site))[0], site
+
+    a, site = slope(moments)
+    polynomials = lambda a, g: [_polynomial(x, rank, g.r) for x, rank in zip(a, ranks, strict=True)]
+    parts = [polynomials(a, g) for g in groups]
+    forces = [_force(g, X) for g, X in zip(groups, parts, strict=True)]
+    if order == 1:
+        return Sites(site, forces, None)
+    stiff = [_stiffness(g, X) for g, X in zip(groups, parts, strict=True)]
+
+    def along(changes: list) -> list:
+        S = _moment_changes(groups, ranks, changes)
+        bent = jax.jvp(lambda S: slope(S)[0], (moments,), (S,))[1]
+        own = [jnp.sum(K * dr[:, None], axis=2) for K, dr in zip(stiff, changes, strict=True)]
+        return [x + _force(g, polynomials(bent, g)) for x, g in zip(own, groups, strict=True)]
+
+    return Sites(site, forces, along)
+
+
+def _moment_changes(groups: list[_Group], ranks, changes: list) -> tuple:
+    """Changes of S_k for changes dr (n, d, *batch) of the bonds, summed over all groups."""
+    found = []
+    along = [2.0 * jnp.sum(g.r * dr, axis=1) for g, dr in zip(groups, changes, strict=True)]
+    for k, rank in enumerate(ranks):
+        terms = []
+        for g, dr, ds in zip(groups, changes, along, strict=True):
+            steep = g.h1[k] * ds
+            if rank == 0:
+                terms.append(steep)
+            elif rank == 1:
+                terms.append(steep[:, None] * g.r + g.h[k][:, None] * dr)
+            else:
+                half = _outer(0.5 * steep[:, None] * g.r + g.h[k][:, None] * dr, g.r)
+                terms.append(half + jnp.swapaxes(half, 1, 2))
+        found.append(sum(jnp.sum(x, axis=0) for x in terms))
+    return tuple(found)
+
+
 class _Blocks:
     """A vector or matrix under construction in blocks: 0 for A (d² rows), then one of d rows for every shift."""
 

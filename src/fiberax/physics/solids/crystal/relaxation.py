@@ -2,52 +2,55 @@
 
 Plain Newton from the carried shifts, its steps bounded, finds the branch in four or five steps; where it does not converge, the
 deformation is applied in parts from the undeformed crystal on. Near a solution the error after a step is about the square of it
-(in nearest distances): the iteration ends with a step of the square root of what the tolerance asks for.
+(in nearest distances): the iteration ends with a step of the square root of what the tolerance asks for. The equations of large
+cells are solved by iteration, to a residual that falls with the steps.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from fiberax.numerics.result import Result
-from fiberax.numerics.small import solve_symmetric
-from fiberax.physics.solids.crystal import assembly
+from fiberax.numerics.small import solve_positive
+from fiberax.physics.solids.crystal import assembly, large_cell
 from fiberax.physics.solids.crystal.unit_cell import UnitCell
 
 _PARTS = 8
 _TRIES = 20  # Newton steps for one part of the deformation
 _BOUND = 0.1  # of the nearest distance: longest Newton step
-_UNROLLED = 15
+_LOOSE = 0.03  # relative residual of the first steps of large cells, that are solved by iteration
 
 
 class Step(NamedTuple):
     """One Newton step: new shifts (n, d, *batch), its length in nearest distances, whether W_pp was positive definite.
 
-    `singular`: whether no step exists, as where no bond is left within the cutoff.
+    `singular`: whether no step exists, as where no bond is left within the cutoff. `products`: with W_pp, where it is not made.
     """
 
     shifts: Array
     length: Array
     definite: Array
     singular: Array
+    products: Array | int
 
 
-def newton_step(cell: UnitCell, A, shifts, near) -> Step:
-    """One bounded Newton step for ∂W/∂ξ = 0."""
-    slope, matrix = cell.shortlisted(assembly.shift_hessian, A, shifts, near)
-    if slope.shape[0] <= _UNROLLED:
-        move, pivot = solve_symmetric(matrix, slope)
+def newton_step(cell: UnitCell, A, shifts, near, tolerance: Any = _LOOSE) -> Step:
+    """One bounded Newton step for ∂W/∂ξ = 0; `tolerance`: relative residual of its equations where they are iterated upon."""
+    if cell.neighbours is not None:
+        direction = lambda cell, A, shifts, near: large_cell.newton_direction(cell, A, shifts, tolerance, near)
+        move, definite, products = cell.shortlisted(direction, A, shifts, near)
+        finite = True
     else:
-        front = lambda x, n: jnp.moveaxis(x, range(n), range(-n, 0))
-        move = jnp.linalg.solve(front(matrix, 2), front(slope, 1)[..., None])[..., 0]
-        pivot = jnp.linalg.eigvalsh(front(matrix, 2))[..., 0]
-        move = jnp.moveaxis(move, -1, 0)
-    move = -move.reshape(shifts.shape)
+        slope, matrix = cell.shortlisted(assembly.shift_hessian, A, shifts, near)
+        move, pivot = solve_positive(matrix, slope)
+        move, definite = -move.reshape(shifts.shape), pivot > 0.0
+        finite, products = jnp.isfinite(jnp.sum(matrix, axis=(0, 1))), 0
     length = jnp.sqrt(jnp.max(jnp.sum(move**2, axis=1), axis=0)) / cell.nearest
-    singular = ~jnp.isfinite(length) & jnp.isfinite(jnp.sum(matrix, axis=(0, 1)))
-    return Step(shifts + move * jnp.minimum(1.0, _BOUND / jnp.where(length > 0.0, length, 1.0)), length, pivot > 0.0, singular)
+    singular = ~jnp.isfinite(length) & finite
+    bounded = move * jnp.minimum(1.0, _BOUND / jnp.where(length > 0.0, length, 1.0))
+    return Step(shifts + bounded, length, definite, singular, products)
 
 
 class _Carry(NamedTuple):
@@ -58,6 +61,7 @@ class _Carry(NamedTuple):
     length: Array
     definite: Array
     torn: Array  # W_pp was singular once
+    products: Array  # with W_pp, by the whole batch
     result: Array  # -1 while running
 
 
@@ -68,9 +72,12 @@ def relax(cell: UnitCell, A, shifts, tolerance: float, allow_unstable: bool):
 
     def body(c: _Carry):
         load = A * (c.part / _PARTS)
-        step = newton_step(cell, load, c.shifts, None)
+        loose = jnp.where(c.steps == 0, _LOOSE, jnp.clip(c.length, 0.1 * tolerance / small, _LOOSE))
+        step = newton_step(cell, load, c.shifts, None, loose)
         finite = jnp.isfinite(step.length)
         there = finite & (step.length <= small)
+        if cell.neighbours is not None:
+            there &= loose * step.length <= tolerance
         done = there & (c.part == _PARTS)
         lost = ~there & ((c.tries >= _TRIES) | ~finite)
         restart = lost & (c.part == _PARTS) & (c.steps == c.tries)  # the first attempt, with the whole deformation at once
@@ -81,9 +88,10 @@ def relax(cell: UnitCell, A, shifts, tolerance: float, allow_unstable: bool):
         part = jnp.where(restart, 1, jnp.where(there & ~done, c.part + 1, c.part))
         shifts = jnp.where(restart, 0.0, jnp.where(finite, step.shifts, c.shifts))
         tries = jnp.where(restart | there, 0, c.tries + 1)
-        new = _Carry(shifts, part, tries, c.steps + 1, step.length, step.definite, torn, code)
+        new = _Carry(shifts, part, tries, c.steps + 1, step.length, step.definite, torn, c.products, code)
         running = c.result < 0
-        return jax.tree.map(lambda a, b: jnp.where(running, a, b), new, c)
+        new = jax.tree.map(lambda a, b: jnp.where(running, a, b), new, c)
+        return new._replace(products=c.products + step.products)
 
     whole = jnp.zeros(batch, jnp.int32)
     valid = cell.valid(A, jnp.zeros_like(shifts))
@@ -95,11 +103,15 @@ def relax(cell: UnitCell, A, shifts, tolerance: float, allow_unstable: bool):
         jnp.zeros(batch, A.dtype),
         jnp.zeros(batch, bool),
         jnp.zeros(batch, bool),
+        jnp.zeros((), jnp.int32),
         jnp.where(valid == 0, jnp.int32(-1), valid),
     )
     end = jax.lax.while_loop(lambda c: jnp.any(c.result < 0), body, start)
     valid = cell.valid(A, end.shifts)
     code = jnp.where(valid != 0, valid, end.result)
+    if not allow_unstable and cell.neighbours is not None:
+        look = lambda cell, A, shifts, near: large_cell.is_minimum(cell, A, shifts, end.products, near)
+        end = end._replace(definite=end.definite & cell.shortlisted(look, A, end.shifts, None))
     if not allow_unstable:
         code = jnp.where((code == 0) & ~end.definite, jnp.int32(Result.UNSTABLE), code)
     return end.shifts, code, end.steps, end.length**2

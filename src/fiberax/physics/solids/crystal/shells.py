@@ -42,6 +42,11 @@ class Shells(eqx.Module):
     bonds: tuple[Float[Array, "d _"], ...]
     outside: Float[Array, "2 g"]
 
+    @property
+    def differ(self) -> bool:
+        """Whether the short list is shorter than the long one."""
+        return any(g.near != g.count for g in self.groups)
+
     def of(self, centre: int) -> list[tuple[int, Group]]:
         """Numbers and groups of the bonds that begin at `centre`."""
         return [(k, g) for k, g in enumerate(self.groups) if g.centre == centre]
@@ -52,9 +57,7 @@ class Shells(eqx.Module):
 
     def holds(self, F: Float[Array, "d d *b"], shifts: Float[Array, "n d *b"], near: bool):
         """True where no neighbour of the deformed crystal is missing from the list; `shifts` of all atoms."""
-        square = jnp.sum(F[:, :, None] * F[:, None, :], axis=0)
-        # The closed form of an eigenvalue is good to half the digits: hence the margin.
-        stretch = jnp.sqrt(jnp.maximum(smallest_eigenvalue(square), 0.0)) * (1.0 - 1e-6)
+        stretch = smallest_stretch(F)
         good = jnp.ones(stretch.shape, bool)
         row = self.outside[0 if near else 1]
         for k, group in enumerate(self.groups):
@@ -65,20 +68,31 @@ class Shells(eqx.Module):
         return good
 
 
-def nearest_distance(lattice: np.ndarray, basis: np.ndarray) -> float:
-    """Distance of the closest two atoms of the crystal."""
-    reach = float(np.min(np.linalg.norm(lattice, axis=1)))
-    lengths = [np.linalg.norm(_all_bonds(lattice, b - a, 1.0001 * reach), axis=1) for a in basis for b in basis]
-    return float(min(x[x > 0.0].min(initial=np.inf) for x in lengths))
+def smallest_stretch(F: Float[Array, "d d *b"]) -> Float[Array, "*b"]:
+    """Smallest singular value of F, or a little less."""
+    square = jnp.sum(F[:, :, None] * F[:, None, :], axis=0)
+    # The closed form of an eigenvalue is good to half the digits: hence the margin.
+    return jnp.sqrt(jnp.maximum(smallest_eigenvalue(square), 0.0)) * (1.0 - 1e-6)
 
 
-def _all_bonds(lattice, offset, radius) -> np.ndarray:
-    """All vectors (offset + n) · lattice, n whole numbers, not longer than `radius`, zero left out, shortest first."""
-    if np.pi * radius**2 * (4 / 3 * radius if len(lattice) == 3 else 1.0) / abs(np.linalg.det(lattice)) > _LIMIT:
+def list_lengths(cutoff: float, stretch: float, shift: float, nearest: float) -> tuple[float, float]:
+    """Length up to which bonds belong to the long and to the short list; `shift`: a length."""
+    return cutoff / stretch + shift, cutoff / max(stretch, _NEAR_STRETCH) + min(shift, _NEAR_SHIFT * nearest)
+
+
+def check_density(lattice: np.ndarray, atoms: int, radius: float) -> None:
+    """Raise `BadInput` where an atom has far too many neighbours within `radius`, which units of length cause as a rule."""
+    ball = np.pi * radius**2 * (4 / 3 * radius if len(lattice) == 3 else 1.0)
+    if atoms * ball / abs(np.linalg.det(lattice)) > _LIMIT:
         raise BadInput(
             f"An atom would have more than {_LIMIT} neighbours within {radius:.4g}. Check that lattice and potential "
             "have the same unit of length, or use a shorter cutoff or a larger stretch."
         )
+
+
+def _all_bonds(lattice, offset, radius) -> np.ndarray:
+    """All vectors (offset + n) · lattice, n whole numbers, not longer than `radius`, zero left out, shortest first."""
+    check_density(lattice, 1, radius)
     reach = radius * np.linalg.norm(np.linalg.inv(lattice), axis=0)
     axes = [np.arange(np.floor(-r - o), np.ceil(r - o) + 1) for r, o in zip(reach, offset, strict=True)]
     cells = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(lattice))
@@ -106,14 +120,14 @@ def _halved(bonds: np.ndarray) -> np.ndarray:
     return bonds[digits[np.arange(len(digits)), lead] > 0.0]
 
 
-def shells(lattice, basis, species, cutoff: float, stretch: float, shift: float, pairwise: bool) -> Shells:
+def shells(lattice, basis, species, cutoff: float, stretch: float, shift: float, nearest: float, pairwise: bool) -> Shells:
     """The bonds of a crystal (lattice rows, fractional basis, species), good for σ ≥ `stretch` and shifts up to `shift`.
 
-    `shift`: a length, bounding |ξ_j − ξ_i|. `pairwise`: each pair of atoms once, counted twice.
+    `shift`: a length, bounding |ξ_j − ξ_i|. `nearest`: distance of the closest two atoms. `pairwise`: each pair
+    of atoms once, counted twice.
     """
     lattice, basis = np.asarray(lattice, float), np.asarray(basis, float)
-    near_shift = min(shift, _NEAR_SHIFT * nearest_distance(lattice, basis)) if len(basis) > 1 else 0.0
-    shift = shift if len(basis) > 1 else 0.0
+    within, between = (list_lengths(cutoff, stretch, x, nearest) for x in (0.0, shift))
     longest = float(np.linalg.norm(lattice, axis=1).max())
     if pairwise:
         centres = tuple((i, 2.0) for i in range(len(basis)))
@@ -125,9 +139,7 @@ def shells(lattice, basis, species, cutoff: float, stretch: float, shift: float,
     for i, _ in centres:
         for j in range(i if pairwise else 0, len(basis)):
             same = i == j
-            far, near = (
-                cutoff / s + (0.0 if same else x) for s, x in ((stretch, shift), (max(stretch, _NEAR_STRETCH), near_shift))
-            )
+            far, near = within if same else between
             found = _all_bonds(lattice, basis[j] - basis[i], far + 2.0 * longest)
             lengths = np.linalg.norm(found, axis=1)
             long, long_out = _tier(lengths, far)

@@ -16,9 +16,12 @@ from jaxtyping import Array, Float
 from fiberax.core.errors import BadInput
 from fiberax.numerics.result import Result
 from fiberax.numerics.small import determinant, smallest_eigenvalue
-from fiberax.physics.solids.crystal.shells import Shells, nearest_distance, shells
+from fiberax.physics.solids.crystal.neighbours import Neighbours, nearest_distance, neighbours
+from fiberax.physics.solids.crystal.shells import Shells, shells
 from fiberax.physics.solids.potentials.base import AbstractPotential
 from fiberax.physics.solids.potentials.lattice_sum import Cells, cells_for
+
+FEW = 4  # atoms; the programs of larger cells are the same for any number of them
 
 
 def gradient_of(A):
@@ -35,8 +38,9 @@ def all_shifts(shifts):
 class UnitCell(eqx.Module):
     """Atoms of one cell, their potential and the lists of their neighbours; the arguments are those of `Crystal`.
 
-    `nearest`: distance of the closest two atoms. `shells`: neighbours within the cutoff; `cells`: points of the lattice sums
-    of a potential without cutoff. One of the two is None.
+    `nearest`: distance of the closest two atoms. One of three is not None. `shells`: neighbours within the cutoff, of few
+    atoms, whose sums are written out group by group; `neighbours`: those of more than `FEW` atoms; `cells`: points of the
+    lattice sums of a potential without cutoff.
 
     Raises:
         BadInput: Shapes and values that make no crystal, species that the potential does not know.
@@ -50,6 +54,7 @@ class UnitCell(eqx.Module):
     shift: float = eqx.field(static=True)
     nearest: float = eqx.field(static=True)
     shells: Shells | None
+    neighbours: Neighbours | None
     cells: Cells | None
 
     def __init__(self, lattice, basis, species: Sequence[str], potential: AbstractPotential, stretch: float, shift: float):
@@ -60,15 +65,18 @@ class UnitCell(eqx.Module):
         self.lattice, self.basis = jnp.asarray(lattice), jnp.asarray(basis)
         self.species, self.potential = species, potential
         self.stretch, self.shift = float(stretch), float(shift)
-        self.shells = self.cells = None
+        self.shells = self.neighbours = self.cells = None
         length = shift * self.nearest
         if potential.cutoff is None:
             self.cells = cells_for(lattice, basis, stretch, length)
             # Only to hear now from a potential that has no lattice sums.
             jax.eval_shape(lambda: potential.lattice_energy(self.lattice, self.basis @ self.lattice, species, self.cells))
+            return
+        lists = (lattice, basis, species, float(potential.cutoff), stretch, length, self.nearest)
+        if len(basis) > FEW:
+            self.neighbours = neighbours(*lists)
         else:
-            pairwise = potential.pairwise
-            self.shells = shells(lattice, basis, species, float(potential.cutoff), stretch, length, pairwise)
+            self.shells = shells(*lists, potential.pairwise)
 
     @property
     def volume(self) -> Float[Array, ""]:
@@ -79,8 +87,8 @@ class UnitCell(eqx.Module):
         """Result code of condition and shifts (batch last): SUCCESS, NONFINITE where det F ≤ 0, or OUT_OF_RANGE."""
         F = gradient_of(A)
         moved = all_shifts(shifts)
-        if self.shells is not None:
-            good = self.shells.holds(F, moved, False)
+        if self.bonds is not None:
+            good = self.bonds.holds(F, moved, False)
         else:
             square = jnp.sum(F[:, :, None] * F[:, None, :], axis=0)
             low, high = smallest_eigenvalue(square), -smallest_eigenvalue(-square)
@@ -89,11 +97,21 @@ class UnitCell(eqx.Module):
         code = jnp.where(good, jnp.int32(Result.SUCCESS), jnp.int32(Result.OUT_OF_RANGE))
         return jnp.where(determinant(F) > 0.0, code, jnp.int32(Result.NONFINITE))
 
+    @property
+    def share(self) -> int:
+        """How many small cells would be as large, at least one."""
+        return 4 * len(self.species) if self.neighbours is not None else 1
+
+    @property
+    def bonds(self) -> Shells | Neighbours | None:
+        """The lists of bonds, in one form or the other; None for lattice sums."""
+        return self.neighbours if self.shells is None else self.shells
+
     def shortlisted(self, function: Callable, A, shifts, near):
         """`function(cell, A, shifts, near)` with the short lists where they hold for the whole batch."""
-        if near is not None or self.shells is None or all(g.near == g.count for g in self.shells.groups):
+        if near is not None or self.bonds is None or not self.bonds.differ:
             return function(self, A, shifts, bool(near))
-        enough = jnp.all(self.shells.holds(gradient_of(A), all_shifts(shifts), True))
+        enough = jnp.all(self.bonds.holds(gradient_of(A), all_shifts(shifts), True))
         return jax.lax.cond(enough, lambda: function(self, A, shifts, True), lambda: function(self, A, shifts, False))
 
 
