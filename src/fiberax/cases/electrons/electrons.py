@@ -94,6 +94,9 @@ class Electrons(Case):
     cutoff: float | None = option(
         None, help="of plane waves, default by the crystal", unit=HARTREE, low=0.5, high=200, applies=ORBITALS
     )
+    pseudopotential: str | None = option(
+        None, help="file of the pseudopotential, UPF or CP2K's GTH, in place of the one by symbol", applies=ORBITALS
+    )
     points: int | None = option(None, help="points k along each axis, default by the crystal", low=1, high=16, applies=ORBITALS)
     width: float | None = option(None, help="kT of the electrons of metals", unit=HARTREE, low=1e-4, high=0.2, applies=ORBITALS)
     basis: Basis = option(
@@ -173,6 +176,7 @@ class Electrons(Case):
             return fx.solids.KohnSham(
                 lattice,
                 [(known.symbol, place) for place in basis],
+                pseudopotentials=self.pseudopotential or "gth-lda",
                 cutoff=self.cutoff or known.cutoff,
                 kgrid=self.points or known.points,
                 smearing=None if width is None else ("fermi", width),

@@ -20,7 +20,7 @@ WAVES = (0.3, 1.7, 6.0)  # |G| in 1/bohr
 
 
 def test_the_table_is_whole():
-    assert len(ELEMENTS) == 30 and set(gth._table()) == set(ELEMENTS)
+    assert len(ELEMENTS) == 37 and set(gth._table()) == set(ELEMENTS)
 
 
 @pytest.mark.parametrize("element", ELEMENTS)
@@ -37,6 +37,7 @@ def test_every_digit_is_the_published_one(element):
 def test_symbols_without_valence():
     """The valence that is meant where an element has several, by the number of its electrons."""
     usual = {"H": 1, "Li": 3, "Be": 4, "C": 4, "Na": 9, "Mg": 10, "Al": 3, "Si": 4, "Cu": 11, "Zn": 12, "Ga": 13, "As": 5}
+    usual |= {"Ti": 12, "Fe": 16, "Ag": 11}
     assert {symbol: fx.solids.ions.parameters(symbol).valence for symbol in usual} == usual
 
 
@@ -95,8 +96,9 @@ RATIOS = {
     (0, 0, 2): 0.5 * (5 / 21) ** 0.5,
     (0, 1, 2): -0.5 * (100 / 63) ** 0.5,
     (1, 0, 1): -0.5 * (5 / 7) ** 0.5,
+    (2, 0, 1): -0.5 * (7 / 9) ** 0.5,
 }
-TWICE = ("Cu-q19", "Zn-q20", "Ga-q13")  # fitted with twice the ratio
+TWICE = ("Cu-q19", "Zn-q20", "Ga-q13", "Ag-q19")  # fitted with twice the ratio
 FREE = {("Ga-q13", (0, 0, 1))}  # fitted for itself
 
 
