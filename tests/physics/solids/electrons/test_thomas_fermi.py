@@ -8,6 +8,7 @@ import pytest
 
 import fiberax as fx
 from fiberax.core import lagrangian
+from fiberax.core.platform import _say_single
 from fiberax.physics.solids.electrons import ewald, fourier
 from fiberax.testing import check_fiber
 
@@ -314,3 +315,18 @@ def test_bad_input_is_named(arguments, message):
         fx.solids.ions.Gaussian(3.0, 0.0)
     with pytest.raises(fx.Mismatch, match="this is a DiatomicChain"):
         fx.solids.chemical_potential(fx.solids.DiatomicChain(lambda r: r**2), jnp.zeros((3, 3)))
+
+
+def test_single_precision_is_said():
+    """Where a state is given, in a warning; where one has to be found, what it cannot do."""
+    with jax.enable_x64(False):
+        fiber = fcc(6)
+        A, state = jnp.zeros((3, 3)), jnp.ones((6, 6, 6))
+        for name in ("density", "chemical_potential"):
+            call = getattr(fx.solids, name)
+            _say_single.cache_clear()
+            with pytest.warns(fx.SinglePrecisionWarning, match="jax_enable_x64"):
+                call(fiber, state, A) if name == "density" else call(fiber, A, state)
+        with pytest.raises(fx.BadInput, match="chemical_potential without a state: .*needs double precision"):
+            fx.solids.chemical_potential(fiber, A)
+    _say_single.cache_clear()

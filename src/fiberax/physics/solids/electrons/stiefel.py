@@ -136,7 +136,5 @@ def _turned(share, psi, moved, t, root) -> tuple[Any, Any]:
 def _inverse_root(small):
     """(1 + S)^{−1/2} for Hermitian S below 1, by Newton's iteration: other methods do not pay off for such small matrices."""
     eye = jnp.eye(small.shape[-1])
-    found = jnp.broadcast_to(eye, small.shape).astype(small.dtype)
-    for _ in range(6):
-        found = 0.5 * found @ (3.0 * eye - (eye + small) @ found @ found)
-    return found
+    start = jnp.broadcast_to(eye, small.shape).astype(small.dtype)
+    return jax.lax.fori_loop(0, 6, lambda _, x: 0.5 * x @ (3.0 * eye - (eye + small) @ x @ x), start)
