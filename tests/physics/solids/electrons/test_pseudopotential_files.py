@@ -100,7 +100,7 @@ def version_2(symbol, functional="SLA PW NOGX NOGC", flags="", core="F"):
 
 def version_1(symbol, kind="NC", functional="SLA  PW   NOGX NOGC   PW"):
     charge, r, slope, local, betas, D = tables(symbol)
-    size = 1500
+    size = 1600
     rows = [
         f"<PP_BETA>\n    {k + 1}    {l}             Beta   L\n   {size}\n{numbers(b[:size], 'D')}\n  {size}\n</PP_BETA>\n"
         for k, (l, b) in enumerate(betas)
@@ -170,7 +170,7 @@ def test_a_crystal_of_tables_is_that_of_the_formulas(written):
 
 def test_core_electrons_are_seen_by_exchange_and_correlation(written):
     """A Gaussian shell of 1.3 electrons, summed over neighbours in space; its share of P is the slope of that sum."""
-    width, many, r = 0.9, 1.3, tables("Al")[1]
+    width, many, r = 1.6, 1.3, tables("Al")[1]
     shell = many * (np.pi * width**2) ** -1.5 * np.exp(-((r / width) ** 2))
     text = version_2("Al", core="T").replace("</UPF>", f"<PP_NLCC>\n{numbers(shell)}\n</PP_NLCC>\n</UPF>")
     options = {"cutoff": 4.0, "kgrid": 1, "smearing": ("fermi", 0.02)}
