@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
+from fiberax.core import equilibrium
 from fiberax.core.macro import Moving
 from fiberax.physics.solids.electrons import hamiltonian as h
 from fiberax.physics.solids.electrons.rest import Relaxed
@@ -72,11 +73,30 @@ def test_stress_is_the_slope_of_the_energy(silicon_at_rest):
     np.testing.assert_allclose(np.sum(P[4] * D), slope(W), rtol=2e-8)
 
 
-@pytest.mark.slow
 def test_moduli_are_the_slope_of_the_stress(silicon_at_rest):
     fiber, state, _, P = silicon_at_rest
     at = fx.response(fiber, A, tangent=True, state=state, tolerance=1e-9)
     np.testing.assert_allclose(np.tensordot(at.tangent, D, axes=2), slope(P), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_moduli_of_a_cell_whose_atoms_relax():
+    """Against stresses at rest, of atoms at general places."""
+    free = silicon(kgrid=(1, 1, 1), relax_positions=True)
+    found = fx.response(free, A, tangent=True, tolerance=1e-9)
+    _, out, _, P = solved(free, along([0]), 1e-9)
+    assert found.result == 0 and not np.any(out.result)
+    np.testing.assert_allclose(np.tensordot(found.tangent, D, axes=2), slope(P), rtol=2e-5, atol=2e-7)
+    np.testing.assert_allclose(found.value, P[4], atol=1e-9)
+
+
+@pytest.mark.slow
+def test_moduli_by_perturbation_are_those_of_automatic_derivatives(silicon_at_rest):
+    """The implicit function theorem, whose derivatives are automatic."""
+    fiber, state, _, _ = silicon_at_rest
+    mine = fx.response(fiber, A, tangent=True, state=state, tolerance=1e-9)
+    general = eqx.filter_jit(lambda A, s: jax.jacfwd(lambda A: fiber.link(equilibrium.following(fiber, s, A), A))(A))(A, mine.state)
+    np.testing.assert_allclose(mine.tangent, general, rtol=1e-6, atol=1e-9)
 
 
 def test_rotations_change_no_energy(silicon_at_rest):

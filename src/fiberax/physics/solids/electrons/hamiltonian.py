@@ -70,6 +70,12 @@ def potential(s: Setting, density: Float[Array, "n1 n2 n3"]) -> Float[Array, "n1
     return cells.of_ions(s.cell, s.points.shape) + cells.hartree(s.cell, s.points.shape, density) + exchange(s, density)
 
 
+def answer(s: Setting, density: Float[Array, "n1 n2 n3"], change: Float[Array, "n1 n2 n3"]) -> Float[Array, "n1 n2 n3"]:
+    """The change of the potential that belongs to a change of the density."""
+    coulomb = cells.hartree(s.cell, s.points.shape, change)
+    return coulomb + jax.jvp(lambda rho: exchange(s, rho), (density,), (change,))[1]
+
+
 def of_density(s: Setting, density: Float[Array, "n1 n2 n3"]) -> Float[Array, ""]:
     """Energy per cell of a density: in the ions' potential, Hartree, exchange and correlation; without kinetic energy."""
     found = cells.electrostatic(s.cell, s.points.shape, density)

@@ -28,7 +28,7 @@ from fiberax.core.capabilities import AbstractAssembled
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.solvers import Minimise
 from fiberax.core.strategies import AbstractManifold, Forbidden
-from fiberax.physics.solids.electrons import bloch, fourier, lda
+from fiberax.physics.solids.electrons import bloch, fourier, lda, moduli
 from fiberax.physics.solids.electrons import cell as cells
 from fiberax.physics.solids.electrons import hamiltonian as h
 from fiberax.physics.solids.electrons.ions import Ion, check_reach, of_atoms, placed
@@ -223,10 +223,12 @@ class KohnSham(AbstractAssembled):
 
     @property
     def highest_order(self):
-        """The tangent of metals is found by differences; that of insulators follows from the implicit function theorem."""
-        return 1 if self.smearing is None else 2
+        """With the plane waves of each cell's own cutoff, tangents of insulators follow from the implicit function theorem."""
+        return 1 if self.smearing is None and self.basis == "cutoff" else 2
 
     def assemble(self, state, condition, order):
+        if order == 2 and self.smearing is None:
+            return self._moduli(state, condition)
         found = self._energy_and_link(state, condition)
         return found if order == 1 else (*found, self._differences(state, condition))
 
@@ -248,6 +250,20 @@ class KohnSham(AbstractAssembled):
     def link(self, state, condition):
         """P at fixed coefficients and occupations."""
         return self._energy_and_link(state, condition)[1]
+
+    def _moduli(self, state, condition):
+        """W, P and C of an insulator."""
+
+        def energy(c, parameters):
+            electrons, A = self.stored(c), parameters[:9].reshape(3, 3)
+            moved = Relaxed(electrons, parameters[9:].reshape(-1, 3)) if self.relax_positions else electrons
+            return self.energy(moved, A)
+
+        shifts = state.shifts.reshape(-1) if self.relax_positions else jnp.zeros(0)
+        share, c = self._share(electrons_of(state)), h.orthonormal(self.coefficients(state))
+        s, at = self._setting(condition, state), jnp.concatenate([condition.reshape(-1), shifts])
+        W, slope, second = moduli.second_derivatives(energy, s, share, c, at, 1.0 / self.volume)
+        return W, slope[:9].reshape(3, 3), moduli.eliminated(second, 9).reshape(3, 3, 3, 3)
 
     def _differences(self, state, condition):
         """dP/dA by central differences of P, each solved anew."""
