@@ -49,8 +49,9 @@ class Basis(enum.Enum):
 class Known(NamedTuple):
     """A crystal: structure, symbol of the pseudopotential, defaults of the Kohn-Sham model, and of the orbital-free one.
 
-    `fine`: points k along each axis, shifted by half a step, and kT for elastic constants of metals. They are within 5 % of those
-    of more points; with `points` and `width`, which serve for energies and stresses, a shear modulus may have the wrong sign.
+    `fine`: points k along each axis, shifted by half a step, and kT for elastic constants of metals. They are within 5 % of
+    those of more points. With `points` and `width`, which serve for energies and stresses, a shear modulus may have the wrong
+    sign.
     """
 
     structure: Structure

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
-from fiberax.core import lagrangian
+from fiberax.core import equilibrium, lagrangian
 from fiberax.core.platform import _say_single
 from fiberax.physics.solids.electrons import ewald, fourier
 from fiberax.testing import check_fiber
@@ -78,6 +78,27 @@ def test_stress_is_the_derivative_of_the_discrete_energy(xc):
         across = lambda E: (solved(fiber, SHEARED + E, 1e-12)[2] - solved(fiber, SHEARED - E, 1e-12)[2]) / (2 * step)
         slope = (4.0 * across(E) - across(2.0 * E) / 2.0) / 3.0
         np.testing.assert_allclose(P[i, j], slope, atol=2e-12)
+
+
+@pytest.mark.parametrize("convention", ["standard", pytest.param("paper", marks=pytest.mark.slow)])
+def test_moduli_are_the_slope_of_the_stress(convention):
+    """Along a direction without symmetry, against stresses of densities solved anew; even grid, with xc."""
+    fiber = fcc(8, xc="lda_pw", convention=convention, weizsaecker=0.4)
+    direction, step = jnp.asarray([[0.3, -0.5, 0.2], [0.7, 0.1, -0.4], [-0.2, 0.6, 0.5]]), 1e-3
+    found = fx.response(fiber, SHEARED, tangent=True, tolerance=1e-11)
+    P = [solved(fiber, SHEARED + k * step * direction, 1e-12)[3] for k in (-2, -1, 1, 2)]
+    slope = np.tensordot(np.array([1.0, -8.0, 8.0, -1.0]) / (12.0 * step), np.array(P), axes=1)
+    np.testing.assert_allclose(np.tensordot(found.tangent, direction, axes=2), slope, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_moduli_are_those_of_automatic_derivatives():
+    """With a second ion that relaxes: the implicit function theorem gives the same."""
+    ions = [(ION, (0, 0, 0)), (ION, (0.52, 0.5, 0.47))]
+    fiber = fx.solids.ThomasFermi(5.0 * np.eye(3), ions, 6, grid=(9,) * 3, relax_positions=True)
+    mine = fx.response(fiber, SHEARED, tangent=True, tolerance=1e-10)
+    at = lambda A: fiber.link(equilibrium.following(fiber, mine.state, A), A)
+    np.testing.assert_allclose(mine.tangent, eqx.filter_jit(jax.jacfwd(at))(SHEARED), rtol=1e-5, atol=1e-8)
 
 
 def test_constraint_in_space_gives_the_same_stress():
@@ -327,6 +348,6 @@ def test_single_precision_is_said():
             _say_single.cache_clear()
             with pytest.warns(fx.SinglePrecisionWarning, match="jax_enable_x64"):
                 call(fiber, state, A) if name == "density" else call(fiber, A, state)
-        with pytest.raises(fx.BadInput, match="chemical_potential without a state: .*needs double precision"):
+        with pytest.raises(fx.BadInput, match=r"chemical_potential without a state: .*needs double precision"):
             fx.solids.chemical_potential(fiber, A)
     _say_single.cache_clear()

@@ -226,6 +226,10 @@ class KohnSham(AbstractAssembled):
         """With the plane waves of each cell's own cutoff, tangents of insulators follow from the implicit function theorem."""
         return 1 if self.smearing is None and self.basis == "cutoff" else 2
 
+    @property
+    def tangent_is_cheap(self):
+        return False
+
     def assemble(self, state, condition, order):
         if order == 2 and self.smearing is None:
             return self._moduli(state, condition)
@@ -254,16 +258,17 @@ class KohnSham(AbstractAssembled):
     def _moduli(self, state, condition):
         """W, P and C of an insulator."""
 
-        def energy(c, parameters):
-            electrons, A = self.stored(c), parameters[:9].reshape(3, 3)
+        def energy(parts, parameters):
+            electrons, A = self.stored(parts[0] + 1j * parts[1]), parameters[:9].reshape(3, 3)
             moved = Relaxed(electrons, parameters[9:].reshape(-1, 3)) if self.relax_positions else electrons
             return self.energy(moved, A)
 
         shifts = state.shifts.reshape(-1) if self.relax_positions else jnp.zeros(0)
         share, c = self._share(electrons_of(state)), h.orthonormal(self.coefficients(state))
         s, at = self._setting(condition, state), jnp.concatenate([condition.reshape(-1), shifts])
-        W, slope, second = moduli.second_derivatives(energy, s, share, c, at, 1.0 / self.volume)
-        return W, slope[:9].reshape(3, 3), moduli.eliminated(second, 9).reshape(3, 3, 3, 3)
+        follow = moduli.orbitals_follow(s, share, c, 1.0 / self.volume)
+        W, slope, second = moduli.second_derivatives(energy, jnp.stack([c.real, c.imag]), follow, at)
+        return W, slope[:9].reshape(3, 3), moduli.tensor(second)
 
     def _differences(self, state, condition):
         """dP/dA by central differences of P, each solved anew."""

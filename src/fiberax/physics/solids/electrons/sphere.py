@@ -118,6 +118,25 @@ def ground_state(problem: Sphere, guess: Float[Array, "n1 n2 n3"], tolerance: fl
     return point.u, outcome(result, carry.step, point.norm)
 
 
+def curvature(problem: Sphere, u: Float[Array, "n1 n2 n3"]) -> Callable:
+    """The map p -> (H − μ) p + δV u without its part along u: second derivatives on the sphere."""
+    point = _at(problem, u, problem.laplace(u), problem.repel(problem.density * u * u))
+    level = _dot(u, point.bent + point.potential * u)
+
+    def apply(p):
+        bent = problem.laplace(p)
+        applied = fourier.within(_bent(problem, point, p, bent) - level * p)
+        return applied - _dot(u, applied) * u
+
+    return apply
+
+
+def _bent(problem: Sphere, point: _Point, p, bent_p):
+    """H p + δV u for a change p of u."""
+    change = 2.0 * problem.density * point.u * p
+    return bent_p + point.potential * p + (problem.repel(change) + problem.bend(point.u, change)) * point.u
+
+
 def _verdict(point: _Point, step, shorter, tolerance):
     """A result code, or −1 to go on."""
     return descent.verdict(point.norm, point.energy, step, shorter, tolerance, _MOST, _SHORTEST)
@@ -138,10 +157,7 @@ def _iteration(problem: Sphere, c: _Carry, tolerance, careful) -> _Carry:
     p, bent_p = way / length, bent_way / length
 
     slope = _dot(residual, p)
-    change = 2.0 * problem.density * u * p
-    repelled = problem.repel(change)
-    applied = bent_p + potential * p + (repelled + problem.bend(u, change)) * u
-    curve = _dot(p, applied) - _dot(u, bent + potential * u)
+    curve = _dot(p, _bent(problem, c.point, p, bent_p)) - _dot(u, bent + potential * u)
     angle = descent.length(slope, curve, careful * _WIDEST, c.shorter)
 
     cos, sin = jnp.cos(angle), jnp.sin(angle)

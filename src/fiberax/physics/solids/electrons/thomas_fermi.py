@@ -31,7 +31,7 @@ from fiberax.core.errors import BadInput
 from fiberax.core.solvers import Minimise
 from fiberax.numerics import trees
 from fiberax.physics.solids.electrons import cell as cells
-from fiberax.physics.solids.electrons import fourier, lda
+from fiberax.physics.solids.electrons import fourier, lda, moduli
 from fiberax.physics.solids.electrons.ions import Ion, check_reach, placed
 from fiberax.physics.solids.electrons.rest import Relaxed, electrons_of, places, stiffness, together, twice, with_electrons
 from fiberax.physics.solids.electrons.sphere import Normalised, Sphere, ground_state
@@ -144,11 +144,22 @@ class ThomasFermi(AbstractAssembled):
         return (kinetic + local + cells.electrostatic(cell, self.grid, density) + points) / self.volume
 
     @property
-    def highest_order(self):
-        return 1
+    def tangent_is_cheap(self):
+        return False
 
     def assemble(self, state, condition, order):
-        return jax.value_and_grad(lambda A: self.energy(state, A))(condition)
+        if order == 1:
+            return jax.value_and_grad(lambda A: self.energy(state, A))(condition)
+
+        def energy(u, parameters):
+            moved = Relaxed(u, parameters[9:].reshape(-1, 3)) if self.relax_positions else u
+            return self.energy(moved, parameters[:9].reshape(3, 3))
+
+        shifts = state.shifts.reshape(-1) if self.relax_positions else jnp.zeros(0)
+        u, at = electrons_of(state), jnp.concatenate([condition.reshape(-1), shifts])
+        follow = moduli.density_follows(self._sphere(condition, state), u, self._per_volume)
+        W, slope, second = moduli.second_derivatives(energy, u, follow, at)
+        return W, slope[:9].reshape(3, 3), moduli.tensor(second)
 
     @property
     def solver(self):
