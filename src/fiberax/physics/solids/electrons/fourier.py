@@ -111,7 +111,8 @@ def odd(shape: tuple[int, int, int]) -> bool:
 
 def within(field: Float[Array, "n1 n2 n3"]) -> Float[Array, "n1 n2 n3"]:
     """The field without its Nyquist waves."""
-    shape = field.shape
+    n1, n2, n3 = field.shape
+    shape = (n1, n2, n3)
     return field if odd(shape) else backward(shape, jnp.where(kept(shape), forward(field), 0.0))
 
 

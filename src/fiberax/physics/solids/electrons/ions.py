@@ -262,7 +262,7 @@ def of_atoms(who: str, atoms: Any, pseudopotentials: Any) -> list:
 
     @functools.cache
     def known(symbol: str) -> Ion:
-        source = pseudopotentials[symbol] if own else pseudopotentials
+        source = pseudopotentials[symbol] if isinstance(pseudopotentials, Mapping) else pseudopotentials
         if isinstance(source, Ion):
             return source
         return GTH(symbol) if source == "gth-lda" else from_file(source, symbol)

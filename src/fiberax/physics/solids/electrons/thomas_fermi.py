@@ -172,7 +172,7 @@ class ThomasFermi(AbstractAssembled):
     def metric(self, state):
         """The share of the cell that a grid point has; 1 for shifts."""
         share = 1.0 / np.prod(self.grid)
-        return Relaxed(share, 1.0) if self.relax_positions else share
+        return Relaxed(share, jnp.ones((len(self.ions) - 1, 3))) if self.relax_positions else share
 
     @property
     def manifold(self):

@@ -214,10 +214,12 @@ def _version_2(text: str) -> tuple[Content, str]:
         end = int(given.get("cutoff_radius_index", "0"))
         betas.append((int(given["angular_momentum"]), _numbers(values)[: end or None]))
     strength = _numbers(_section(text, "PP_DIJ")[1]).reshape(len(betas), len(betas)) if betas else np.zeros((0, 0))
-    tables = (_numbers(_section(text, part)[1]) for part in ("PP_R", "PP_RAB", "PP_LOCAL"))
+    r, spacing, local = (_numbers(_section(text, part)[1]) for part in ("PP_R", "PP_RAB", "PP_LOCAL"))
     core = _numbers(_section(text, "PP_NLCC")[1]) if yes("core_correction") else None
     charge = _number(header["z_valence"])
-    content = Content(header["element"].strip(), charge, header.get("functional", "").strip(), *tables, betas, strength, core)
+    content = Content(
+        header["element"].strip(), charge, header.get("functional", "").strip(), r, spacing, local, betas, strength, core
+    )
     return content, next((words for words, true in kinds if true), "")
 
 
@@ -239,9 +241,9 @@ def _version_1(text: str) -> tuple[Content, str]:
         for row in _section(text, "PP_DIJ")[1].strip().splitlines()[1:]:
             i, j, value = row.split()[:3]
             strength[int(i) - 1, int(j) - 1] = strength[int(j) - 1, int(i) - 1] = _number(value)
-    tables = (_numbers(_section(text, part)[1]) for part in ("PP_R", "PP_RAB", "PP_LOCAL"))
+    r, spacing, local = (_numbers(_section(text, part)[1]) for part in ("PP_R", "PP_RAB", "PP_LOCAL"))
     core = _numbers(_section(text, "PP_NLCC")[1]) if lines[3][0].strip(".").upper().startswith("T") else None
-    content = Content(lines[1][0], _number(lines[5][0]), " ".join(words[:4]), *tables, betas, strength, core)
+    content = Content(lines[1][0], _number(lines[5][0]), " ".join(words[:4]), r, spacing, local, betas, strength, core)
     return content, next((words for words, true in kinds if true), "")
 
 
