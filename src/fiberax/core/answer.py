@@ -84,36 +84,49 @@ def at_once(field: Field) -> bool:
 
 
 class _Both(AbstractDirect):
-    """The response, and W with it, in the units of the fiber as it stands, wrapped or not."""
+    """The response, and W and perhaps the tangent with it, in the units of the fiber as it stands, wrapped or not."""
+
+    order: int = eqx.field(static=True)
 
     def __call__(self, fiber, state, condition):
         assert isinstance(fiber, AbstractAssembled)
-        return fiber.assemble(state, condition, 1)[::-1]
+        energy, response, *tangent = fiber.assemble(state, condition, self.order)
+        return response, (energy, *tangent)
 
 
-def settled(field: Field, step, conditions, section: Section, dt, ids=None, tangent: bool = False) -> tuple[Section, Answer]:
-    """`section` (padded rows) advanced under `conditions`, and the answer there; histories stay as they were."""
+def settled(
+    field: Field, step, conditions, section: Section, dt, ids=None, tangent: bool = False, once: bool = False
+) -> tuple[Section, Answer]:
+    """`section` (padded rows) advanced under `conditions`, and the answer there; histories stay as they were.
+
+    With `once` the tangent comes from the same call of the fiber as the response where that is possible, which spares a copy of
+    it in the program; it is NaN where a fiber fails.
+    """
     section = section._replace(outcome=jax.tree.map(jnp.zeros_like, section.outcome))
+    energy, slope = None, None
     if at_once(field):
-        pair = eqx.tree_at(lambda f: f.bundle.link, field, _Both(), is_leaf=lambda x: x is None)
-        before = section._replace(response=(section.response, jnp.full(section.own.shape, jnp.nan)))
-        new = pair.advance(step, conditions, before, dt, ids=ids)
-        response, energy = new.response
+        link = _Both(2 if tangent and once and field.fiber.highest_order == 2 else 1)
+        pair = eqx.tree_at(lambda f: f.bundle.link, field, link, is_leaf=lambda x: x is None)
+        one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), (section.state, conditions))
+        with_it = jax.eval_shape(lambda state, condition: link(field.fiber, state, condition)[1], *one)
+        nothing = jax.tree.map(lambda x: jnp.full((*section.own.shape, *x.shape), jnp.nan), with_it)
+        new = pair.advance(step, conditions, section._replace(response=(section.response, nothing)), dt, ids=ids)
+        response, found = new.response
         new = new._replace(response=response)
-        energy = field.sites.trim(energy)
+        energy, *slopes = field.sites.trim(found)
+        slope = slopes[0] if slopes else None
     else:
         new = field.advance(step, conditions, section, dt, ids=ids)
-        energy = None
     if not field.retry and not field.driver.slaved:
         response = field.response(conditions, new)
         new = new._replace(response=field.sites.pad(response), own=jnp.ones_like(new.own))
-    return new, answer_at(field, conditions, new, energy, tangent)
+    return new, answer_at(field, conditions, new, energy, tangent, slope)
 
 
-def answer_at(field: Field, conditions, section: Section, energy=None, tangent: bool = False) -> Answer:
-    """The answer of a section that has been advanced under `conditions`."""
+def answer_at(field: Field, conditions, section: Section, energy=None, tangent: bool = False, slope=None) -> Answer:
+    """The answer of a section that has been advanced under `conditions`; `slope` is its tangent where it is known already."""
     out = field.outcomes(section)
-    slope = field.tangents(conditions, section) if tangent else None
+    slope = field.tangents(conditions, section) if tangent and slope is None else slope
     energy = field.energy(conditions, section) if energy is None else energy
     value, error = field.sites.trim(section.response), field.stderr(conditions, section)
     return Answer(value, slope, out.result, energy, error, out.steps, out.residual)

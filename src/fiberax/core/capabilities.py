@@ -60,6 +60,11 @@ class AbstractAssembled(AbstractCapability, AbstractEnergy):
         """The highest `order` of `assemble`: 1 for W and P, 2 for the tangent as well."""
         return 2
 
+    @property
+    def tangent_is_cheap(self) -> bool:
+        """Whether a tangent costs about as much as a response. Runs look at their step limit only where it does."""
+        return True
+
     @abc.abstractmethod
     def assemble(self, state: State, condition: Condition, order: int) -> tuple[Any, ...]:
         """Energy, response and, at order 2, the tangent.

@@ -96,7 +96,8 @@ def _cheap(field: Field, section: Any) -> bool:
         return False
     if isinstance(fiber, AbstractStationary | AbstractTangent):
         return True
-    if isinstance(fiber, AbstractAssembled) and fiber.highest_order == 2 and trees.size(section.state) < 10**6:
+    own = isinstance(fiber, AbstractAssembled) and fiber.highest_order == 2 and fiber.tangent_is_cheap
+    if own and trees.size(section.state) < 10**6:
         return True
     return trees.size(section.state) // field.sites.padded <= DENSE_LIMIT
 

@@ -99,6 +99,10 @@ class _AssembledPart(AbstractMapped, can.AbstractAssembled):
     def highest_order(self):
         return self.inner.highest_order
 
+    @property
+    def tangent_is_cheap(self):
+        return self.inner.tangent_is_cheap
+
     def assemble(self, state, condition, order):
         energy, response, *tangent = self.inner.assemble(state, self.inside(condition), order)
         found = (self.outside_energy(energy), self.outside(response))

@@ -7,7 +7,8 @@ import pytest
 
 from fiberax import cli
 from fiberax.cases.electrons.electron_wave import ElectronWave
-from fiberax.cases.electrons.electrons import Basis, Crystal_, Electrons, Model, path_of
+from fiberax.cases.electrons.electrons import Basis, Crystal_, Electrons, Model, _elastic, path_of
+from fiberax.cases.electrons.units import GPA
 from fiberax.core.errors import BadInput
 from fiberax.io.microstates import read_microstates
 from fiberax.io.results import read_table
@@ -50,6 +51,35 @@ def test_silicon_in_orbitals(tmp_path):
     centre = dict((name, place) for place, name in marks)["Γ"]
     assert len(bands) == len(points) and np.ptp(bands[centre, 1:4]) < 1e-6
     assert {p.name for p in (tmp_path / "run/figures").iterdir()} == {"bands.png", "density.png", "stress-strain.png"}
+
+
+def test_elastic_constants_of_metals_have_points_of_their_own():
+    """Unless points or a width are given; those of sodium without orbitals have none."""
+    case = Electrons(crystal=Crystal_.ALUMINIUM)
+    fine, coarse = case.fiber(moduli=True)[0], case.fiber()[0]
+    assert fine.kgrid == (8, 8, 8) and fine.shift == (0.5,) * 3 and fine.smearing.width == 0.02
+    assert coarse.kgrid == (4, 4, 4) and coarse.shift == (0.0,) * 3
+    assert Electrons(crystal=Crystal_.ALUMINIUM, moduli=True).fiber()[0].kgrid == (8, 8, 8)
+    assert Electrons(crystal=Crystal_.ALUMINIUM, points=3).fiber(moduli=True)[0].kgrid == (3, 3, 3)
+    assert Electrons().fiber(moduli=True)[0].kgrid == (3, 3, 3)
+    assert case._with_what(fine) == ", with 8³ points k and kT = 0.02 hartree"
+
+
+@pytest.mark.slow
+def test_elastic_constants_of_aluminium():
+    """Within 5 % of those of 12³ shifted points: 116.3, 59.1 and 34.6 GPa."""
+    C = _elastic(Electrons(crystal=Crystal_.ALUMINIUM).fiber(moduli=True)[0], 1e-7, 1) * GPA
+    np.testing.assert_allclose([C[0, 0], C[0, 1], C[3, 3]], [116.3, 59.1, 34.6], rtol=0.05)
+
+
+def test_a_pseudopotential_from_a_file(tmp_path, capsys):
+    """One that is not there is named before anything is computed."""
+    file = tmp_path / "GTH_POTENTIALS"
+    file.write_text("Si GTH-PADE-q4\n 2 2\n 0.44 1 -7.33610297\n 2\n 0.42273813 1 5.90692831\n 0.48427842 1 2.72701346\n")
+    fiber = Electrons(pseudopotential=str(file)).fiber()[0]
+    assert fiber.ions[0].projectors[0].strength == ((5.90692831,),)
+    assert cli.main(["run", "electrons", "--pseudopotential", str(tmp_path / "none.upf"), "--plain"]) != 0
+    assert "none.upf" in "".join(capsys.readouterr())
 
 
 def test_stresses_of_abinit_stand_beside_the_usual_options():

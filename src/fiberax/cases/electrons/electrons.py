@@ -47,7 +47,12 @@ class Basis(enum.Enum):
 
 
 class Known(NamedTuple):
-    """A crystal: structure, symbol of the pseudopotential, defaults of the Kohn-Sham model, and of the orbital-free one."""
+    """A crystal: structure, symbol of the pseudopotential, defaults of the Kohn-Sham model, and of the orbital-free one.
+
+    `fine`: points k along each axis, shifted by half a step, and kT for elastic constants of metals. They are within 5 % of
+    those of more points. With `points` and `width`, which serve for energies and stresses, a shear modulus may have the wrong
+    sign.
+    """
 
     structure: Structure
     symbol: str
@@ -55,14 +60,15 @@ class Known(NamedTuple):
     cutoff: float
     points: int
     width: float | None
+    fine: tuple[int, float] | None
     gaussian: tuple[float, float, float] | None  # charge, exponent and lattice constant of an ion
 
 
 # Ions of the orbital-free model are Gaussian charges; their width gives equilibrium at the measured lattice constant.
 KNOWN = {
-    Crystal_.SILICON: Known(Structure.DIAMOND, "Si", 10.23, 15.0, 3, None, None),
-    Crystal_.ALUMINIUM: Known(Structure.FCC, "Al", 7.54, 12.0, 4, 0.01, (3.0, 0.4754907726, 7.653)),
-    Crystal_.SODIUM: Known(Structure.BCC, "Na-q1", 7.67, 8.0, 4, 0.01, (1.0, 0.1668225136, 8.107)),
+    Crystal_.SILICON: Known(Structure.DIAMOND, "Si", 10.23, 15.0, 3, None, None, None),
+    Crystal_.ALUMINIUM: Known(Structure.FCC, "Al", 7.54, 12.0, 4, 0.01, (8, 0.02), (3.0, 0.4754907726, 7.653)),
+    Crystal_.SODIUM: Known(Structure.BCC, "Na-q1", 7.67, 8.0, 4, 0.01, (8, 0.02), (1.0, 0.1668225136, 8.107)),
 }
 # Corners of the Brillouin zones in the order of a path, in fractions of the reciprocal lattice vectors of `cell`.
 _FCC = (
@@ -84,7 +90,8 @@ class Electrons(Case):
 
     At F = I + s D, s from the lowest to the highest amplitude, the electrons are brought to their ground state: orbitals in
     plane waves (ks: local density approximation, separable pseudopotentials), or the density alone (tfw). Elastic constants
-    dP/dA come from stresses at six small strains about s = 0; atoms within the cell relax. Lengths in bohr, stresses in GPa.
+    dP/dA come from stresses at small strains about s = 0, those of metals with many points k; atoms within the cell relax.
+    Lengths in bohr, stresses in GPa.
     """
 
     crystal: Crystal_ = option(Crystal_.SILICON, help="crystal")
@@ -93,6 +100,9 @@ class Electrons(Case):
     rest: bool = option(False, help="begin from the lattice constant without pressure, found from the one given")
     cutoff: float | None = option(
         None, help="of plane waves, default by the crystal", unit=HARTREE, low=0.5, high=200, applies=ORBITALS
+    )
+    pseudopotential: str | None = option(
+        None, help="file of the pseudopotential, UPF or CP2K's GTH, in place of the one by symbol", applies=ORBITALS
     )
     points: int | None = option(None, help="points k along each axis, default by the crystal", low=1, high=16, applies=ORBITALS)
     width: float | None = option(None, help="kT of the electrons of metals", unit=HARTREE, low=1e-4, high=0.2, applies=ORBITALS)
@@ -159,8 +169,8 @@ class Electrons(Case):
         """Energy and stress along the path, the density in a plane, and bands where there are some."""
         return [path_figure(results), *density_figure(results, _PLANE), *bands_figure(results)]
 
-    def fiber(self) -> tuple[Any, float]:
-        """The fiber and its lattice constant (bohr). Raises `BadInput` for options that do not fit together."""
+    def fiber(self, moduli: bool = False) -> tuple[Any, float]:
+        """The fiber and its lattice constant (bohr), that of elastic constants if asked for. Raises `BadInput` for misfits."""
         import fiberax as fx
 
         known = KNOWN[self.crystal]
@@ -169,12 +179,16 @@ class Electrons(Case):
             lattice, basis = cell(known.structure, constant)
             if self.width is not None and known.width is None:
                 raise BadInput(f"--width = {self.width:g} is for metals; {self.crystal.value} has a gap.")
-            width = self.width or known.width
+            width, points, shift = self.width or known.width, self.points or known.points, 0.0
+            if (moduli or self.moduli) and known.fine and self.points is None and self.width is None:
+                (points, width), shift = known.fine, 0.5
             return fx.solids.KohnSham(
                 lattice,
                 [(known.symbol, place) for place in basis],
+                pseudopotentials=self.pseudopotential or "gth-lda",
                 cutoff=self.cutoff or known.cutoff,
-                kgrid=self.points or known.points,
+                kgrid=points,
+                shift=(shift,) * 3,
                 smearing=None if width is None else ("fermi", width),
                 basis=self.basis.value,
                 relax_positions=self.relax and len(basis) > 1,
@@ -224,14 +238,15 @@ class Electrons(Case):
         return found
 
     def _summary(self, fiber, constant: float, values, arrays) -> Summary:
-        C = _elastic(fiber, self.tolerance, self.batch) * GPA
+        fine, _ = dataclasses.replace(self, lattice_constant=constant).fiber(moduli=True)
+        C = _elastic(fine, self.tolerance, self.batch) * GPA
         nearest = int(np.argmin(np.abs(values)))
         words = f"{self.crystal.value}, {self.model.value}, lattice constant {constant:.5g} bohr"
         per_cell = float(arrays["energy"][nearest]) / GPA * float(fiber.volume)
         pressure = -np.trace(arrays["response"][nearest]) / 3.0
         lines = [
             f"{words}: {per_cell:.8f} hartree per cell at s = {values[nearest]:g}, pressure {pressure:.3g} GPa",
-            f"C11 = {C[0, 0]:.4g}, C12 = {C[0, 1]:.4g}, C44 = {C[3, 3]:.4g} GPa at s = 0",
+            f"C11 = {C[0, 0]:.4g}, C12 = {C[0, 1]:.4g}, C44 = {C[3, 3]:.4g} GPa at s = 0{self._with_what(fine)}",
         ]
         content = {
             "crystal": words,
@@ -243,6 +258,12 @@ class Electrons(Case):
         if self.model is Model.KS:
             content["corners"] = path_of(self.crystal)[1]
         return Summary(content, tuple(lines))
+
+    def _with_what(self, fiber) -> str:
+        """Points and width of the elastic constants of a metal, in words."""
+        if self.model is not Model.KS or fiber.smearing is None:
+            return ""
+        return f", with {fiber.kgrid[0]}³ points k and kT = {fiber.smearing.width:g} hartree"
 
     def _published(self) -> list[list[float]]:
         """Strains and stresses P_xx, P_yy (GPa) of ABINIT for the same options, where there are some."""
@@ -289,14 +310,17 @@ def _stresses(fiber, gradients: Any, tolerance: float, batch: int) -> np.ndarray
 
 
 def _elastic(fiber, tolerance: float, batch: int) -> np.ndarray:
-    """Elastic constants dP/dA at A = 0 (6, 6), hartree/bohr³, by central differences."""
-    pairs = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+    """Elastic constants dP/dA of a cubic crystal at A = 0 (6, 6), hartree/bohr³, by central differences along xx and yz."""
     strains = []
-    for i, j in pairs:
+    for i, j in ((0, 0), (1, 2)):
         strain = np.zeros((3, 3))
         strain[i, j] += 0.5 * _STEP
         strain[j, i] += 0.5 * _STEP
         strains += [strain, -strain]
     P = _stresses(fiber, strains, min(tolerance, 1e-7), batch)
-    slopes = (P[0::2] - P[1::2]) / (2.0 * _STEP)
-    return np.array([[0.5 * (slope[i, j] + slope[j, i]) for slope in slopes] for i, j in pairs])
+    stretch, shear = (P[0::2] - P[1::2]) / (2.0 * _STEP)
+    C = np.zeros((6, 6))
+    C[:3, :3] = 0.5 * (stretch[1, 1] + stretch[2, 2])
+    C[[0, 1, 2], [0, 1, 2]] = stretch[0, 0]
+    C[[3, 4, 5], [3, 4, 5]] = 0.5 * (shear[1, 2] + shear[2, 1])
+    return C

@@ -32,7 +32,7 @@ def test_a_wave_over_orbitals_in_motion():
 
     ground, drift = run(fx.Bundle(macro, fiber), fx.Quasistatic(1e-10), 0.2 * step)
     size = np.ptp(ground)
-    moving = fx.relax(fiber, mass=2.0 * (0.05 * step) ** 2, friction=0.0)
+    moving = fx.relax(fiber, mass=4.0 / helium().volume * 2.0 * (0.05 * step) ** 2, friction=0.0)
     drifts = []
     for substeps, dt in ((20, 0.2 * step), (10, 0.1 * step)):
         carried, lost = run(fx.Bundle(macro, moving), fx.Seamless(substeps=substeps, separation=math.inf), dt)

@@ -20,7 +20,7 @@ WAVES = (0.3, 1.7, 6.0)  # |G| in 1/bohr
 
 
 def test_the_table_is_whole():
-    assert len(ELEMENTS) == 30 and set(gth._table()) == set(ELEMENTS)
+    assert len(ELEMENTS) == 37 and set(gth._table()) == set(ELEMENTS)
 
 
 @pytest.mark.parametrize("element", ELEMENTS)
@@ -37,6 +37,7 @@ def test_every_digit_is_the_published_one(element):
 def test_symbols_without_valence():
     """The valence that is meant where an element has several, by the number of its electrons."""
     usual = {"H": 1, "Li": 3, "Be": 4, "C": 4, "Na": 9, "Mg": 10, "Al": 3, "Si": 4, "Cu": 11, "Zn": 12, "Ga": 13, "As": 5}
+    usual |= {"Ti": 12, "Fe": 16, "Ag": 11}
     assert {symbol: fx.solids.ions.parameters(symbol).valence for symbol in usual} == usual
 
 
@@ -76,7 +77,7 @@ def test_separable_part(element):
     point = bloch.Table(np.zeros((1, 3)), np.ones(1), np.zeros((1, 1, 3), int), np.ones((1, 1), bool), None, None, None, None)
     for size in WAVES:
         q = size * np.array([0.48, -0.6, 0.64])
-        expected = 0.0
+        expected, digits = 0.0, 0.0
         for l, (s, h) in enumerate(published):
             parts = []
             for n in range(len(h)):
@@ -85,9 +86,10 @@ def test_separable_part(element):
                 product = lambda r, l=l, n=n, s=s, q=size: r**2 * spherical_jn(l, q * r) * radial(l, n, s, r)
                 parts.append(4.0 * np.pi * quad(product, 0.0, 15.0 * s, epsabs=1e-12, limit=200)[0])
             expected += (2 * l + 1) / (4.0 * np.pi) * np.array(parts) @ h @ np.array(parts) if parts else 0.0
+            digits += ROUNDED * (2 * l + 1) / (4.0 * np.pi) * sum(np.abs(parts)) ** 2  # what rounding of h may do
         rows, matrix = bloch.projectors(point, jnp.asarray(q)[None, None], 1.0, [separable], [np.zeros(3)])
         mine = np.asarray(rows)[0, :, 0]
-        np.testing.assert_allclose(np.real(mine.conj() @ matrix @ mine), expected, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(np.real(mine.conj() @ matrix @ mine), expected, rtol=1e-6, atol=1e-7 + digits)
 
 
 RATIOS = {
@@ -95,8 +97,9 @@ RATIOS = {
     (0, 0, 2): 0.5 * (5 / 21) ** 0.5,
     (0, 1, 2): -0.5 * (100 / 63) ** 0.5,
     (1, 0, 1): -0.5 * (5 / 7) ** 0.5,
+    (2, 0, 1): -0.5 * (7 / 9) ** 0.5,
 }
-TWICE = ("Cu-q19", "Zn-q20", "Ga-q13")  # fitted with twice the ratio
+TWICE = ("Cu-q19", "Zn-q20", "Ga-q13", "Ag-q19")  # fitted with twice the ratio
 FREE = {("Ga-q13", (0, 0, 1))}  # fitted for itself
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
+from fiberax.core import equilibrium
 from fiberax.core.macro import Moving
 from fiberax.physics.solids.electrons import hamiltonian as h
 from fiberax.physics.solids.electrons.rest import Relaxed
@@ -72,11 +73,30 @@ def test_stress_is_the_slope_of_the_energy(silicon_at_rest):
     np.testing.assert_allclose(np.sum(P[4] * D), slope(W), rtol=2e-8)
 
 
-@pytest.mark.slow
 def test_moduli_are_the_slope_of_the_stress(silicon_at_rest):
     fiber, state, _, P = silicon_at_rest
     at = fx.response(fiber, A, tangent=True, state=state, tolerance=1e-9)
     np.testing.assert_allclose(np.tensordot(at.tangent, D, axes=2), slope(P), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_moduli_of_a_cell_whose_atoms_relax():
+    """Against stresses at rest, of atoms at general places."""
+    free = silicon(kgrid=(1, 1, 1), relax_positions=True)
+    found = fx.response(free, A, tangent=True, tolerance=1e-9)
+    _, out, _, P = solved(free, along([0]), 1e-9)
+    assert found.result == 0 and not np.any(out.result)
+    np.testing.assert_allclose(np.tensordot(found.tangent, D, axes=2), slope(P), rtol=2e-5, atol=2e-7)
+    np.testing.assert_allclose(found.value, P[4], atol=1e-9)
+
+
+@pytest.mark.slow
+def test_moduli_by_perturbation_are_those_of_automatic_derivatives(silicon_at_rest):
+    """The implicit function theorem, whose derivatives are automatic."""
+    fiber, state, _, _ = silicon_at_rest
+    mine = fx.response(fiber, A, tangent=True, state=state, tolerance=1e-9)
+    at = lambda A: fiber.link(equilibrium.following(fiber, mine.state, A), A)
+    np.testing.assert_allclose(mine.tangent, eqx.filter_jit(jax.jacfwd(at))(A), rtol=1e-6, atol=1e-9)
 
 
 def test_rotations_change_no_energy(silicon_at_rest):
@@ -174,7 +194,8 @@ def test_orbitals_in_motion(silicon_at_rest):
         last = jax.lax.fori_loop(0, steps, step, first)
         return moving.total_energy(first, A), moving.total_energy(last, A), h.inner(*(fiber.coefficients(last.position),) * 2)
 
-    free = fx.relax(fiber, mass=1.0, friction=0.0)
+    whole = 4.0 / fiber.volume  # δW/δc over H c
+    free = fx.relax(fiber, mass=whole, friction=0.0)
     errors = []
     for dt, steps in ((0.2, 20), (0.1, 40)):
         begin, end, off = run(free, steps, dt)
@@ -182,7 +203,7 @@ def test_orbitals_in_motion(silicon_at_rest):
         np.testing.assert_allclose(off, np.broadcast_to(np.eye(4), off.shape), atol=1e-12)
         assert begin - W[4] > 100.0 * errors[-1]
     assert errors[1] < 0.35 * errors[0]
-    begin, end, _ = run(fx.relax(fiber, mass=1.0, friction=1.0), 300, 0.2)
+    begin, end, _ = run(fx.relax(fiber, mass=whole, friction=whole), 300, 0.2)
     np.testing.assert_allclose(end, W[4], atol=1e-7 * (begin - W[4]))
     assert "phases" in fiber.mixing.refusal
 

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import fiberax as fx
+from fiberax.core import equilibrium, lagrangian
+from fiberax.core.platform import _say_single
 from fiberax.physics.solids.electrons import ewald, fourier
 from fiberax.testing import check_fiber
 
@@ -78,6 +80,27 @@ def test_stress_is_the_derivative_of_the_discrete_energy(xc):
         np.testing.assert_allclose(P[i, j], slope, atol=2e-12)
 
 
+@pytest.mark.parametrize("convention", ["standard", pytest.param("paper", marks=pytest.mark.slow)])
+def test_moduli_are_the_slope_of_the_stress(convention):
+    """Along a direction without symmetry, against stresses of densities solved anew; even grid, with xc."""
+    fiber = fcc(8, xc="lda_pw", convention=convention, weizsaecker=0.4)
+    direction, step = jnp.asarray([[0.3, -0.5, 0.2], [0.7, 0.1, -0.4], [-0.2, 0.6, 0.5]]), 1e-3
+    found = fx.response(fiber, SHEARED, tangent=True, tolerance=1e-11)
+    P = [solved(fiber, SHEARED + k * step * direction, 1e-12)[3] for k in (-2, -1, 1, 2)]
+    slope = np.tensordot(np.array([1.0, -8.0, 8.0, -1.0]) / (12.0 * step), np.array(P), axes=1)
+    np.testing.assert_allclose(np.tensordot(found.tangent, direction, axes=2), slope, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_moduli_are_those_of_automatic_derivatives():
+    """With a second ion that relaxes: the implicit function theorem gives the same."""
+    ions = [(ION, (0, 0, 0)), (ION, (0.52, 0.5, 0.47))]
+    fiber = fx.solids.ThomasFermi(5.0 * np.eye(3), ions, 6, grid=(9,) * 3, relax_positions=True)
+    mine = fx.response(fiber, SHEARED, tangent=True, tolerance=1e-10)
+    at = lambda A: fiber.link(equilibrium.following(fiber, mine.state, A), A)
+    np.testing.assert_allclose(mine.tangent, eqx.filter_jit(jax.jacfwd(at))(SHEARED), rtol=1e-5, atol=1e-8)
+
+
 def test_constraint_in_space_gives_the_same_stress():
     """(4.6), (4.7): with ρ held at points of the reference cell, ∂W − λ∂g, ∂g = n (I+A)^{−T}/J; λ of W per J/Ω₀."""
     fiber = fcc(12)
@@ -137,16 +160,19 @@ def test_paper_units():
     np.testing.assert_allclose(solved(fiber, jnp.zeros((3, 3)))[2], (3.0 / 128.0) ** (5 / 3), rtol=1e-12)
 
 
+@pytest.mark.parametrize("n", [8, 9])
 @pytest.mark.parametrize("mass", [0.0, 40.0])
-def test_waves_of_the_gas_decay_as_they_should(mass):
-    """Case e: m s² + η s + κ = 0."""
+def test_waves_of_the_gas_decay_as_they_should(mass, n):
+    """Case e: m s² + η s + (2n/Ω₀)κ = 0; what a state has of Nyquist waves takes no part."""
     wide, G = fx.solids.ions.Gaussian(3.0, 1e-3), np.sqrt(3.0) * np.pi / 4.0
-    fiber = fx.solids.ThomasFermi(FCC, wide, 3, grid=(9, 9, 9), convention="paper", weizsaecker=0.2)
+    fiber = fx.solids.ThomasFermi(FCC, wide, 3, grid=(n, n, n), convention="paper", weizsaecker=0.2)
     rho = 3.0 / fiber.volume
     kappa = 0.1 * G**2 + 2 * rho * (10 / 9 * C_TF * rho ** (-1 / 3) + 4 * np.pi / G**2)
-    y = np.arange(9) / 9
-    wave = 1e-5 * np.cos(2 * np.pi * y)[:, None, None] * np.ones((9, 9, 9))
-    moving = fx.relax(fiber, mass=mass, friction=2.0, scheme=fx.Explicit())
+    y = np.arange(n) / n
+    wave = 1e-5 * np.cos(2 * np.pi * y)[:, None, None] * np.ones((n, n, n))
+    wave = wave + (0.01 * np.cos(np.pi * n * y)[:, None, None] if n % 2 == 0 else 0.0)
+    whole = 2.0 * 3.0 / fiber.volume  # δW/δu over H u
+    moving = fx.relax(fiber, mass=whole * mass, friction=whole * 2.0, scheme=fx.Explicit())
     state = 1.0 + jnp.asarray(wave)
     if mass:
         state = fx.Moving(state, jnp.zeros_like(state))
@@ -162,6 +188,65 @@ def test_waves_of_the_gas_decay_as_they_should(mass):
     )
     found = (end[0, 0, 0] - 1.0) / 1e-5
     np.testing.assert_allclose(found, np.real(exact), rtol=2e-4)
+
+
+SODIUM = 7.98 * 0.5 * np.array([[-1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])
+
+
+def sodium(n):
+    return fx.solids.ThomasFermi(SODIUM, fx.solids.ions.GTHLocal("Na-q1"), electrons=1, grid=(n,) * 3, xc="lda_pw")
+
+
+@pytest.mark.parametrize("n", [20, 21, 24, *(pytest.param(n, marks=pytest.mark.slow) for n in (22, 23, 25, 26, 27))])
+def test_even_grids_have_the_energy_of_odd_ones(n):
+    """Sodium on 25³ points, which have no Nyquist waves; spectral accuracy leaves no difference to see."""
+    fiber = sodium(n)
+    found = fx.response(fiber, jnp.zeros((3, 3)), tolerance=1e-10)
+    assert found.result == 0 and found.state.min() > 0.0
+    np.testing.assert_allclose(found.energy * fiber.volume, -0.4474627646, atol=2e-10 if n > 20 else 2e-9)
+
+
+@pytest.mark.parametrize("n", [6, (6, 5, 6)])
+def test_even_grids_have_no_modes_of_their_own(n):
+    """Curvatures at rest are those of the waves that have a derivative, and one number more, neither first nor last."""
+    shape = (n,) * 3 if isinstance(n, int) else n
+    fiber = fx.solids.ThomasFermi(SODIUM, fx.solids.ions.Gaussian(1.0, 0.3), 1, grid=shape)
+    A = 0.5 * SHEARED
+    state, out, _, _ = solved(fiber, A, 1e-12)
+    assert out.result == 0
+    np.testing.assert_allclose(fourier.within(state), state, atol=1e-14)
+    values = lagrangian.curvatures(fiber, state, A)
+    kept = np.asarray(fourier.weights(shape)).sum()
+    lost = round(np.prod(shape) - kept)
+    spare = float(fiber._per_volume * fiber._spare() - 2.0 * lagrangian.multipliers(fiber, state, A)[0])
+    held = np.abs(values - spare) < 1e-9 * spare
+    assert lost > 0 and held.sum() >= lost
+    physical = values[~held]
+    assert physical[0] > 0.0 and physical[0] < spare < physical[-1]
+    low, high = fiber.stiffness_range(A)
+    assert 0.3 * low < physical[0] < 1.5 * low and high < 1.5 * physical[-1]
+
+
+def test_nyquist_waves_of_a_state_are_dropped():
+    """In a start, in motion and in the density: from an older run, or from a mean of other states."""
+    fiber = fcc(8)
+    A = jnp.zeros((3, 3))
+    clean = solved(fiber, A)[0]
+    y = jnp.arange(8) / 8
+    spoilt = clean + 0.3 * jnp.cos(8 * jnp.pi * y)[:, None, None]
+    again, out = eqx.filter_jit(lambda s: fiber.solver.solve(fiber, s, A, 1e-10))(spoilt)
+    assert out.result == 0
+    np.testing.assert_allclose(again, clean, atol=1e-8)
+    np.testing.assert_allclose(fx.solids.density(fiber, spoilt, A), fx.solids.density(fiber, clean, A), rtol=1e-12)
+    np.testing.assert_allclose(fiber.assemble(spoilt, A, 1)[1], fiber.assemble(clean, A, 1)[1], atol=1e-15)
+    start = fx.Moving(spoilt, spoilt - clean)
+    moving = fx.relax(fiber, mass=1.0, friction=0.0)
+    end = eqx.filter_jit(lambda s: moving.step(s, A, 0.1, None))(start)
+    for part in (end.position, end.velocity):
+        np.testing.assert_allclose(fourier.within(part), part, atol=1e-13)
+    np.testing.assert_allclose(fiber.constraint(end.position, A), 0.0, atol=1e-14)
+    level = fx.solids.chemical_potential(fiber, A, spoilt)
+    np.testing.assert_allclose(level, fx.solids.chemical_potential(fiber, A, clean), rtol=1e-12)
 
 
 @pytest.mark.slow
@@ -251,3 +336,18 @@ def test_bad_input_is_named(arguments, message):
         fx.solids.ions.Gaussian(3.0, 0.0)
     with pytest.raises(fx.Mismatch, match="this is a DiatomicChain"):
         fx.solids.chemical_potential(fx.solids.DiatomicChain(lambda r: r**2), jnp.zeros((3, 3)))
+
+
+def test_single_precision_is_said():
+    """Where a state is given, in a warning; where one has to be found, what it cannot do."""
+    with jax.enable_x64(False):
+        fiber = fcc(6)
+        A, state = jnp.zeros((3, 3)), jnp.ones((6, 6, 6))
+        for name in ("density", "chemical_potential"):
+            call = getattr(fx.solids, name)
+            _say_single.cache_clear()
+            with pytest.warns(fx.SinglePrecisionWarning, match="jax_enable_x64"):
+                call(fiber, state, A) if name == "density" else call(fiber, A, state)
+        with pytest.raises(fx.BadInput, match=r"chemical_potential without a state: .*needs double precision"):
+            fx.solids.chemical_potential(fiber, A)
+    _say_single.cache_clear()

@@ -8,8 +8,9 @@ An external potential v is fixed to the chain: it is a function of y and moves w
 ions would. The response dW/dA comes from the library's Hellmann-Feynman link (4.6); it has no formula here. At
 equilibrium it is (1/(1 + A)) ∫ {−|ψ_z|² + V(ψ²) + v ψ² − λψ²} dz, with v = 0 the constant integrand itself.
 
-Relaxation: δW/δϕ is twice the right-hand side of (4.15), so `fx.relax(chain, mass, friction)` takes twice the paper's m and η,
-and small deviations from a constant ϕ decay as e^{st}, m s² + η s + 2κ_k = 0, κ_k = (2πk/(1+A))² + 2 V''(s)s at s = 1/(1+A).
+Relaxation: `fx.relax(chain, mass, friction)` is (4.1), m ϕ_tt + η ϕ_t = −δW/δϕ + λϕ, δW = ∫δW/δϕ δϕ dy, as for every fiber.
+(4.15) has half of δW/δϕ, so its m and η are half of these. Small deviations from a constant ϕ decay as e^{st},
+m s² + η s + 2κ_k = 0, κ_k = (2πk/(1+A))² + 2 V''(s)s at s = 1/(1+A).
 """
 
 import functools

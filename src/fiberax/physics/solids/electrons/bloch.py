@@ -2,10 +2,6 @@
 
 ψ_k(y) = Ω^{−1/2} Σ_m c_m e^{2πi (k + m)·y} in reference coordinates y: orthonormal orbitals have orthonormal coefficients in
 every deformed cell, the kinetic energy is ½|q|², q = 2π F^{−T} L^{−1}(k + m), and nΩ = Σ_k w_k Σ_b f_b |ψ|² does not contain A.
-Separable pseudopotentials have the projectors of S. Goedecker, M. Teter, J. Hutter, Phys. Rev. B 54 (1996) 1703 and C.
-Hartwigsen, S. Goedecker, J. Hutter, Phys. Rev. B 58 (1998) 3641, transformed by
-
-    ∫ r^{l+2n+2} j_l(qr) e^{−r²/2s²} dr = (π/2)^{1/2} 2ⁿ n! s^{2l+2n+3} q^l L_n^{l+1/2}(q²s²/2) e^{−q²s²/2}.
 """
 
 import itertools
@@ -19,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from fiberax.core.errors import BadInput
-from fiberax.physics.solids.electrons.ions import Projectors
+from fiberax.physics.solids.electrons.ion import AbstractChannel, kinds
 
 Coefficients = Complex[Array, "k bands g"]
 
@@ -150,34 +146,31 @@ def count(points: Table, psi: Complex[Array, "k bands n"], share: Float[Array, "
 
 
 def projectors(
-    points: Table, q: Float[Array, "k g 3"], volume, separable: Sequence[Projectors], positions
+    points: Table, q: Float[Array, "k g 3"], volume, separable: Sequence[tuple[AbstractChannel, ...]], positions
 ) -> tuple[Complex[Array, "k p g"], np.ndarray]:
-    """Projectors of all ions, and the matrix h (p, p) between them; hartree."""
+    """Projectors of all ions, and the matrix h (p, p) between them; hartree. Ions of one kind are computed together."""
     square, rows, blocks = jnp.sum(q**2, axis=-1), [], []
-    for potential, position in zip(separable, positions):
-        phase = jnp.exp(-2j * jnp.pi * (points.m @ position)) * points.there / jnp.sqrt(volume)
-        for l, (radius, h) in enumerate(potential):
-            radial = [_radial(l, n, radius, square) for n in range(len(h))]
-            for harmonic in _harmonics(l, q):
-                rows += [phase * harmonic * part for part in radial]
-                blocks.append(h)
+    for group in kinds(separable):
+        channels = separable[group[0]]
+        if not channels:
+            continue
+        parts = []
+        for channel in channels:
+            waves = jnp.stack(_harmonics(channel.l, q))[:, None] * channel.radial(square)
+            parts.append(waves.reshape(-1, *square.shape))
+            blocks.append(np.kron(np.eye(2 * channel.l + 1), np.asarray(channel.strength)))
+        blocks += blocks[-len(channels) :] * (len(group) - 1)
+        where = jnp.stack([jnp.asarray(positions[k]) for k in group])
+        phase = jnp.exp(-2j * jnp.pi * jnp.einsum("kgi,ai->akg", points.m, where)) * (points.there / jnp.sqrt(volume))
+        made = phase[:, None] * jnp.concatenate(parts)
+        rows.append(jnp.moveaxis(made.reshape(-1, *square.shape), 0, 1))
     if not rows:
         return jnp.zeros((len(points.k), 0, points.m.shape[1]), complex), np.zeros((0, 0))
-    size, matrix, begin = sum(map(len, blocks)), np.zeros((len(rows),) * 2), 0
-    assert size == len(rows)
+    matrix, begin = np.zeros((sum(map(len, blocks)),) * 2), 0
     for block in blocks:
         matrix[begin : begin + len(block), begin : begin + len(block)] = block
         begin += len(block)
-    return jnp.stack(rows, axis=1), matrix
-
-
-def _radial(l: int, n: int, s: float, square):
-    """4π ∫ r² j_l(qr) p(r) dr / q^l for the normalised p(r) ~ r^{l+2n} e^{−r²/2s²}."""
-    x, a = 0.5 * square * s**2, l + 0.5
-    laguerre = (1.0, 1.0 + a - x, 0.5 * (a + 1.0) * (a + 2.0) - (a + 2.0) * x + 0.5 * x**2)[n]
-    norm = math.sqrt(2.0) / (s ** (a + 2.0 * n + 1.0) * math.sqrt(math.gamma(a + 2.0 * n + 1.0)))
-    integral = math.sqrt(0.5 * math.pi) * 2.0**n * math.factorial(n) * s ** (2.0 * l + 2.0 * n + 3.0)
-    return 4.0 * math.pi * norm * integral * laguerre * jnp.exp(-x)
+    return jnp.concatenate(rows, axis=1), matrix
 
 
 def _harmonics(l: int, q) -> list:

@@ -8,17 +8,21 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fiberax.physics.solids.electrons import ewald, fourier
-from fiberax.physics.solids.electrons.ions import Ion
+from fiberax.physics.solids.electrons.ion import Ion, kinds
 
 
 class Cell(NamedTuple):
-    """What depends on A and the ions: volume, |G|², 4π/|G|², waves of the ions' charge density, mean of their potential."""
+    """What depends on A and the ions: volume, |G|², 4π/|G|², waves of the ions' charge density, mean of their potential.
+
+    `core`: waves of the density of core electrons that exchange and correlation see as well; None for none.
+    """
 
     volume: Any
     g2: Any
     coulomb: Any
     ions: Any
     mean: Any
+    core: Any = None
 
 
 def deformed(lattice: np.ndarray, shape: tuple[int, int, int], ions: Sequence[Ion], positions: Any, condition: Any) -> Cell:
@@ -26,11 +30,17 @@ def deformed(lattice: np.ndarray, shape: tuple[int, int, int], ions: Sequence[Io
     F, J = fourier.deformation(condition)
     volume = float(abs(np.linalg.det(lattice))) * J
     g2 = fourier.squares(shape, fourier.metric(lattice, F))
-    charge, mean = 0.0, 0.0
-    for ion, position in zip(ions, positions):
-        charge = charge + ion.density(g2) * fourier.phases(shape, position)
-        mean = mean + ion.at_zero / volume
-    return Cell(volume, g2, fourier.coulomb(shape, g2), charge / volume, mean)
+    charge, mean, core = 0.0, 0.0, None
+    places = jnp.asarray(positions)
+    for group in kinds(ions):
+        ion = ions[group[0]]
+        phases = fourier.phases(shape, places[np.array(group)])
+        charge = charge + ion.density(g2) * phases
+        mean = mean + len(group) * ion.at_zero / volume
+        shell = ion.core(g2)
+        if shell is not None:
+            core = shell * phases / volume + (0.0 if core is None else core)
+    return Cell(volume, g2, fourier.coulomb(shape, g2), charge / volume, mean, core)
 
 
 def electrostatic(cell: Cell, shape: tuple[int, int, int], density: Float[Array, "n1 n2 n3"]) -> Float[Array, ""]:

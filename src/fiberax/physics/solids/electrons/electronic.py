@@ -11,8 +11,9 @@ from jaxtyping import Array, Complex, Float
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractFiber
 from fiberax.core.link import AbstractWrapper
+from fiberax.core.platform import check_platform, need_double
 from fiberax.drivers.respond import response
-from fiberax.physics.solids.electrons import bloch
+from fiberax.physics.solids.electrons import bloch, fourier
 from fiberax.physics.solids.electrons import hamiltonian as h
 from fiberax.physics.solids.electrons.kohn_sham import KohnSham
 from fiberax.physics.solids.electrons.occupations import occupied
@@ -50,9 +51,12 @@ def _bare(who: str, fiber: AbstractFiber, kinds: tuple[type, ...]) -> Any:
     return fiber
 
 
-def _solved(fiber: Any, A: Any, state: Any) -> tuple[Array, Any]:
+def _solved(who: str, fiber: Any, A: Any, state: Any) -> tuple[Array, Any]:
     A = jnp.asarray(A, float)
-    return A, response(fiber, A, tolerance=_TOLERANCE).state if state is None else jax.tree.map(jnp.asarray, state)
+    if state is not None:
+        return A, jax.tree.map(jnp.asarray, state)
+    need_double(f"{who} without a state", _TOLERANCE)
+    return A, response(fiber, A, tolerance=_TOLERANCE).state
 
 
 def density(fiber: AbstractFiber, state: Any, A: Float[ArrayLike, "3 3"]) -> Float[Array, "n1 n2 n3"]:
@@ -69,6 +73,7 @@ def density(fiber: AbstractFiber, state: Any, A: Float[ArrayLike, "3 3"]) -> Flo
     Raises:
         Mismatch: The fiber has no electrons.
     """
+    check_platform()
     state, A = jax.tree.map(jnp.asarray, state), jnp.asarray(A, float)
     return _bare("density", fiber, (ThomasFermi, KohnSham)).density(state, A)
 
@@ -87,11 +92,12 @@ def chemical_potential(fiber: AbstractFiber, A: Float[ArrayLike, "3 3"], state: 
     Raises:
         Mismatch: The fiber has no electrons.
     """
+    check_platform()
     bare = _bare("chemical_potential", fiber, (ThomasFermi, KohnSham))
     if isinstance(bare, KohnSham):
         return levels(bare, A, state).chemical_potential
-    A, state = _solved(bare, A, state)
-    u, problem = electrons_of(state), bare._sphere(A, state)
+    A, state = _solved("chemical_potential", bare, A, state)
+    u, problem = fourier.within(electrons_of(state)), bare._sphere(A, state)
     applied = problem.laplace(u) + problem.local(u, problem.repel(problem.density * u**2))[0] * u
     return jnp.mean(u * applied)
 
@@ -115,8 +121,9 @@ def levels(fiber: AbstractFiber, A: Float[ArrayLike, "3 3"], state: Any = None) 
     Raises:
         Mismatch: The fiber has no orbitals.
     """
+    check_platform()
     bare = _bare("levels", fiber, (KohnSham,))
-    A, state = _solved(bare, A, state)
+    A, state = _solved("levels", bare, A, state)
     s, potential = _potential(bare, A, state)
     c, weights = bare.coefficients(state), jnp.asarray(s.points.weights)
     applied = h.without_potential(s, c) + h.local_part(s, bloch.to_grid(s.points, c), potential)
@@ -149,11 +156,12 @@ def bands(
     """
     import scipy.linalg
 
+    check_platform()
     bare = _bare("bands", fiber, (KohnSham,))
     points = np.asarray(path, float)
     if points.ndim != 2 or points.shape[1] != 3 or not np.all(np.isfinite(points)):
         raise BadInput(f"bands: path must be points (n, 3) in fractions of the reciprocal lattice; they are {points.shape}.")
-    A, state = _solved(bare, A, state)
+    A, state = _solved("bands", bare, A, state)
     _, potential = _potential(bare, A, state)
     usual = int(np.ceil(0.5 * bare.electrons)) + 4
     found = []
@@ -184,6 +192,7 @@ def wannier(fiber: AbstractFiber, state: Any) -> Complex[Array, "bands n1 n2 n3"
         BadInput: Points k that are no full grid.
         Mismatch: The fiber has no orbitals.
     """
+    check_platform()
     bare = _bare("wannier", fiber, (KohnSham,))
     if any(bare.shift):
         raise BadInput(f"wannier: orbitals of a k-grid shifted by {bare.shift} are not periodic. Use shift=(0, 0, 0).")

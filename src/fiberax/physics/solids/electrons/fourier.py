@@ -2,7 +2,8 @@
 
 A field has its values at y = j/n in [0, 1)³, at z = Lᵀy of the reference cell (rows of L: lattice vectors), and its waves
 are e^{2πi m·y} with the integers m of a fixed table. The deformed cell has the wave vectors G = 2π F^{−T} L^{−1} m. Fields are
-real, so that half of the table suffices; the Nyquist waves of even grids, which have no derivative, are left out of it.
+real, so that half of the table suffices; the Nyquist waves of even grids, which have no derivative, are left out of it. They
+must be left out of the unknowns as well (`within`): an unknown without kinetic and Coulomb energy lowers any energy.
 """
 
 import jax.numpy as jnp
@@ -63,9 +64,20 @@ def kept(shape: tuple[int, int, int]) -> np.ndarray:
 
 def weights(shape: tuple[int, int, int]) -> np.ndarray:
     """How often each wave of the half table is in the whole one, 0 for Nyquist waves: mean(a b) = Σ w Re(a* b)."""
-    twice = np.full((1, 1, shape[2] // 2 + 1), 2.0)
-    twice[..., 0] = 1.0
-    return np.where(kept(shape), twice, 0.0)
+    return np.where(kept(shape), _counts(shape), 0.0)
+
+
+def lost_weights(shape: tuple[int, int, int]) -> np.ndarray:
+    """How often each Nyquist wave of the half table is in the whole one, 0 for the others."""
+    return np.where(kept(shape), 0.0, _counts(shape))
+
+
+def _counts(shape: tuple[int, int, int]) -> np.ndarray:
+    found = np.full((1, 1, shape[2] // 2 + 1), 2.0)
+    found[..., 0] = 1.0
+    if shape[2] % 2 == 0:
+        found[..., -1] = 1.0
+    return found
 
 
 def squares(shape: tuple[int, int, int], M: Float[Array, "3 3"]) -> Float[Array, "n1 n2 k"]:
@@ -92,7 +104,21 @@ def backward(shape: tuple[int, int, int], waves: Complex[Array, "n1 n2 k"]) -> F
     return jnp.fft.irfftn(waves, s=shape, norm="forward")
 
 
-def phases(shape: tuple[int, int, int], position: Float[Array, "3"]) -> Complex[Array, "n1 n2 k"]:
-    """e^{−2πi m·s} of an ion at the fractional position s."""
-    a, b, c = (jnp.exp(-2j * jnp.pi * m * position[k]) for k, m in enumerate(integers(shape)))
-    return a * b * c
+def odd(shape: tuple[int, int, int]) -> bool:
+    """Whether a grid has no Nyquist waves."""
+    return all(n % 2 for n in shape)
+
+
+def within(field: Float[Array, "n1 n2 n3"]) -> Float[Array, "n1 n2 n3"]:
+    """The field without its Nyquist waves."""
+    n1, n2, n3 = field.shape
+    shape = (n1, n2, n3)
+    return field if odd(shape) else backward(shape, jnp.where(kept(shape), forward(field), 0.0))
+
+
+def phases(shape: tuple[int, int, int], positions: Float[Array, "ions 3"]) -> Complex[Array, "n1 n2 k"]:
+    """Σ_s e^{−2πi m·s} of ions at fractional positions s."""
+    a, b, c = (jnp.exp(-2j * jnp.pi * positions[:, k, None] * m.reshape(-1)) for k, m in enumerate(integers(shape)))
+    if len(positions) == 1:
+        return a[0][:, None, None] * b[0][:, None] * c[0]
+    return jnp.einsum("ai,aj,ak->ijk", a, b, c)

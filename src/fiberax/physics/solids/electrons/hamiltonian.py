@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fiberax.physics.solids.electrons import bloch, lda
+from fiberax.physics.solids.electrons import bloch, fourier, lda
 from fiberax.physics.solids.electrons import cell as cells
 from fiberax.physics.solids.electrons.bloch import Coefficients, Table
 
@@ -57,7 +57,12 @@ def exchange(s: Setting, density: Float[Array, "n1 n2 n3"]) -> Float[Array, "n1 
     if s.xc is None:
         return jnp.zeros_like(density)
     functional = s.xc
-    return jax.grad(lambda rho: jnp.sum(rho * lda.energy(rho, functional)))(density)
+    return jax.grad(lambda rho: jnp.sum(rho * lda.energy(rho, functional)))(_with_core(s, density))
+
+
+def _with_core(s: Setting, density):
+    """The density that exchange and correlation see."""
+    return density if s.cell.core is None else density + fourier.backward(s.points.shape, s.cell.core)
 
 
 def potential(s: Setting, density: Float[Array, "n1 n2 n3"]) -> Float[Array, "n1 n2 n3"]:
@@ -65,11 +70,18 @@ def potential(s: Setting, density: Float[Array, "n1 n2 n3"]) -> Float[Array, "n1
     return cells.of_ions(s.cell, s.points.shape) + cells.hartree(s.cell, s.points.shape, density) + exchange(s, density)
 
 
+def answer(s: Setting, density: Float[Array, "n1 n2 n3"], change: Float[Array, "n1 n2 n3"]) -> Float[Array, "n1 n2 n3"]:
+    """The change of the potential that belongs to a change of the density."""
+    coulomb = cells.hartree(s.cell, s.points.shape, change)
+    return coulomb + jax.jvp(lambda rho: exchange(s, rho), (density,), (change,))[1]
+
+
 def of_density(s: Setting, density: Float[Array, "n1 n2 n3"]) -> Float[Array, ""]:
     """Energy per cell of a density: in the ions' potential, Hartree, exchange and correlation; without kinetic energy."""
     found = cells.electrostatic(s.cell, s.points.shape, density)
     if s.xc is not None:
-        found = found + s.cell.volume * jnp.mean(density * lda.energy(density, s.xc))
+        whole = _with_core(s, density)
+        found = found + s.cell.volume * jnp.mean(whole * lda.energy(whole, s.xc))
     return found
 
 

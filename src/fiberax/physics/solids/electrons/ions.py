@@ -1,47 +1,33 @@
-"""Ions as local charges that attract electrons: m^a of (3.11), never deformed.
+"""Ions as local charges that attract electrons: m^a of (3.11), never deformed. Those of `KohnSham` may have projectors.
 
-An ion is given by the Fourier transform m(|G|) of its charge density, m(0) = Z; the potential of one electron in it is
-v(|G|) = −4π m(|G|)/|G|². What is left of v at G = 0 without the Coulomb tail, lim (v + 4πZ/|G|²), is `at_zero`.
+Pseudopotentials of Goedecker, Teter and Hutter have the projectors of S. Goedecker, M. Teter, J. Hutter, Phys. Rev. B 54 (1996)
+1703 and C. Hartwigsen, S. Goedecker, J. Hutter, Phys. Rev. B 58 (1998) 3641, transformed by
+
+    ∫ r^{l+2n+2} j_l(qr) e^{−r²/2s²} dr = (π/2)^{1/2} 2ⁿ n! s^{2l+2n+3} q^l L_n^{l+1/2}(q²s²/2) e^{−q²s²/2}.
 """
 
-import abc
+import functools
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
-from fiberax.physics.solids.electrons.gth import Parameters, parameters
+from fiberax.physics.solids.electrons import fourier
+from fiberax.physics.solids.electrons.gth import Parameters, parameters, read_cp2k
+from fiberax.physics.solids.electrons.ion import AbstractChannel, Ion, Matrix
+from fiberax.physics.solids.electrons.upf import UPF, is_upf
 
-Projectors = tuple[tuple[float, tuple[tuple[float, ...], ...]], ...]
+__all__ = ["GTH", "UPF", "GTHLocal", "Gaussian", "Ion", "Parameters", "Tabulated", "from_file", "parameters", "placed"]
 
-
-class Ion(eqx.Module):
-    """A local ion of charge `charge` (electrons)."""
-
-    charge: eqx.AbstractVar[float]
-
-    @abc.abstractmethod
-    def density(self, g2: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Fourier transform of its charge density at |G|² (1/bohr²), positive as it attracts electrons."""
-
-    @property
-    @abc.abstractmethod
-    def at_zero(self) -> float:
-        """Limit of v(G) + 4πZ/|G|² for G to 0, in hartree bohr³."""
-
-    @property
-    def farthest(self) -> float:
-        """Largest |G| (1/bohr) at which the density is known."""
-        return float("inf")
-
-    @property
-    def projectors(self) -> Projectors:
-        """For l = 0, 1, ... a radius and the matrix h of a separable potential; none for a charge."""
-        return ()
+_LDA = ("PADE", "LDA")
+_WIDEST = 1.25  # stretch of the wave vectors for which a tabulated ion must be known
 
 
 class Gaussian(Ion):
@@ -103,6 +89,25 @@ class GTHLocal(Ion):
         return float(2.0 * np.pi * self.charge * r**2 + (2.0 * np.pi) ** 1.5 * r**3 * moments)
 
 
+class Gaussians(AbstractChannel):
+    """Projectors p(r) ~ r^{l+2n} e^{−r²/2s²}, n = 0, 1, 2, normalised."""
+
+    l: int = eqx.field(static=True)
+    strength: Matrix = eqx.field(static=True)
+    radius: float = eqx.field(static=True)
+
+    def radial(self, square):
+        return jnp.stack([self._radial(n, square) for n in range(len(self.strength))])
+
+    def _radial(self, n: int, square):
+        l, s = self.l, self.radius
+        x, a = 0.5 * square * s**2, l + 0.5
+        laguerre = (1.0, 1.0 + a - x, 0.5 * (a + 1.0) * (a + 2.0) - (a + 2.0) * x + 0.5 * x**2)[n]
+        norm = math.sqrt(2.0) / (s ** (a + 2.0 * n + 1.0) * math.sqrt(math.gamma(a + 2.0 * n + 1.0)))
+        integral = math.sqrt(0.5 * math.pi) * 2.0**n * math.factorial(n) * s ** (2.0 * l + 2.0 * n + 3.0)
+        return 4.0 * math.pi * norm * integral * laguerre * jnp.exp(-x)
+
+
 class GTH(GTHLocal):
     """The whole pseudopotential, with its separable part, for `fx.solids.KohnSham`.
 
@@ -110,12 +115,13 @@ class GTH(GTHLocal):
         symbol: As for `GTHLocal`.
     """
 
-    separable: Projectors = eqx.field(static=True)
+    separable: tuple[Gaussians, ...]
 
     def __init__(self, symbol: str | Parameters):
         super().__init__(symbol)
         found = parameters(symbol) if isinstance(symbol, str) else symbol
-        self.separable = tuple((float(r), tuple(map(tuple, np.asarray(h, float).tolist()))) for r, h in found.projectors)
+        rows = [(l, float(r), tuple(map(tuple, np.asarray(h, float).tolist()))) for l, (r, h) in enumerate(found.projectors)]
+        self.separable = tuple(Gaussians(l, h, r) for l, r, h in rows if h)
 
     @property
     def projectors(self):
@@ -160,6 +166,37 @@ class Tabulated(Ion):
     @property
     def farthest(self):
         return float(self.knots[-1])
+
+
+def from_file(file: str | Path, symbol: str, any_functional: bool = False) -> Ion:
+    """A pseudopotential from a file: UPF (version 1 or 2, norm-conserving), or the data base of CP2K (GTH).
+
+    Args:
+        file: The file. One of CP2K's may hold many pseudopotentials.
+        symbol: The element ("Si"), with its valence electrons ("Ti-q12") or the name in the file ("GTH-PADE-q12") where the
+            file holds several of it.
+        any_functional: Whether a pseudopotential made for another functional than the local density approximation is taken.
+
+    Returns:
+        The ion: a `UPF` or a `GTH`.
+
+    Raises:
+        BadInput: The file is missing or damaged, does not have the element, or has a kind or functional that is not supported.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise BadInput(f"There is no file {path} with a pseudopotential for {symbol}.")
+    text = path.read_text(encoding="latin-1")
+    if is_upf(text):
+        return UPF(path, symbol.split("-")[0], any_functional)
+    name, found = read_cp2k(text, str(path), symbol)
+    kind = name.upper().split("-")
+    if not any_functional and not any(word in kind for word in _LDA):
+        raise BadInput(
+            f"{path}: {name} of {symbol} is made for another functional than the local density approximation, which KohnSham "
+            "has. Take one whose name has PADE or LDA, or any_functional=True if you accept the mismatch."
+        )
+    return GTH(found)
 
 
 def _checked(who: str, found: Any) -> Parameters:
@@ -212,3 +249,43 @@ def placed(who: str, ions: Any) -> list[tuple[Ion, np.ndarray]]:
                 raise BadInput(f"{who}: ions[{other}] and ions[{k}] are at the same place {row[1]!r}.")
         found.append((row[0], position))
     return found
+
+
+def of_atoms(who: str, atoms: Any, pseudopotentials: Any) -> list:
+    """Pairs (ion, position), symbols looked up, each once."""
+    own = isinstance(pseudopotentials, Mapping)
+    if not own and pseudopotentials != "gth-lda" and not Path(str(pseudopotentials)).is_file():
+        raise BadInput(
+            f"{who}: pseudopotentials={pseudopotentials!r} is not 'gth-lda', nor a file that is there, nor ions or files by "
+            "symbol, {'Si': ion}."
+        )
+
+    @functools.cache
+    def known(symbol: str) -> Ion:
+        source = pseudopotentials[symbol] if isinstance(pseudopotentials, Mapping) else pseudopotentials
+        if isinstance(source, Ion):
+            return source
+        return GTH(symbol) if source == "gth-lda" else from_file(source, symbol)
+
+    pairs = [atoms] if isinstance(atoms, tuple) else list(atoms)
+    found = []
+    for k, pair in enumerate(pairs):
+        if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str | Ion)):
+            raise BadInput(f"{who}: atoms[{k}] must be a pair (symbol or ion, fractional position); it is {pair!r}.")
+        symbol, position = pair
+        if isinstance(symbol, str) and own and symbol not in pseudopotentials:
+            raise BadInput(f"{who}: atoms[{k}] is {symbol!r}; pseudopotentials has only {', '.join(pseudopotentials)}.")
+        found.append((known(symbol) if isinstance(symbol, str) else symbol, position))
+    return found
+
+
+def check_reach(who: str, name: str, ions: tuple[Ion, ...], rows: np.ndarray, shape: tuple[int, int, int]) -> None:
+    """Raise `BadInput` where the table of an ion ends before the waves of the grid do."""
+    with jax.ensure_compile_time_eval():  # fibers are made inside of jit, too, with ions to differentiate by
+        farthest = _WIDEST * float(np.sqrt(np.max(fourier.squares(shape, fourier.metric(rows, jnp.eye(3))))))
+    for k, ion in enumerate(ions):
+        if ion.farthest < farthest:
+            raise BadInput(
+                f"{who}: {name}[{k}] is known up to |G| = {ion.farthest:.4g}/bohr; this grid needs {farthest:.4g}, with room "
+                "for strain. Give a longer table, or a coarser grid or lower cutoff."
+            )

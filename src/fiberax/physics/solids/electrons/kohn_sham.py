@@ -7,13 +7,15 @@ Per cell, in hartree and bohr,
 in the convention of electronic-structure codes. A enters through wave vectors alone (see `bloch.py`), so that
 with the fixed basis P = ∂W/∂A at fixed coefficients and occupations is the exact derivative of the discrete W at its minimum.
 
-W of insulators is that of the orbitals' span, whose gradient Hc − cΛ needs no multipliers. In motion they are held orthonormal:
-`fx.relax(fiber, mass, friction)` solves m c'' + η c' = −(Hc − cΛ), Λ = c†Hc − m c'†c', the equations of R. Car and
-M. Parrinello (Phys. Rev. Lett. 55 (1985) 2471) with the half gradient per orbital, by their iteration.
+W of insulators is that of the orbitals' span, whose gradient (4/Ω₀)(Hc − cΛ) needs no multipliers. In motion they are held
+orthonormal: `fx.relax(fiber, mass, friction)` solves (4.1), m c'' + η c' = −(4/Ω₀)(Hc − cΛ), (4/Ω₀)Λ = (4/Ω₀)c†Hc − m c'†c',
+the equations of R. Car and M. Parrinello (Phys. Rev. Lett. 55 (1985) 2471), by their iteration. 4 is 2 electrons in an orbital
+times 2 of a derivative by real and imaginary parts.
 """
 
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import equinox as eqx
@@ -26,10 +28,10 @@ from fiberax.core.capabilities import AbstractAssembled
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.solvers import Minimise
 from fiberax.core.strategies import AbstractManifold, Forbidden
-from fiberax.physics.solids.electrons import bloch, fourier, lda
+from fiberax.physics.solids.electrons import bloch, fourier, lda, moduli
 from fiberax.physics.solids.electrons import cell as cells
 from fiberax.physics.solids.electrons import hamiltonian as h
-from fiberax.physics.solids.electrons.ions import GTH, Ion, placed
+from fiberax.physics.solids.electrons.ions import Ion, check_reach, of_atoms, placed
 from fiberax.physics.solids.electrons.occupations import Smearing, checked_smearing
 from fiberax.physics.solids.electrons.rest import Relaxed, electrons_of, places, stiffness, together, twice, with_electrons
 from fiberax.physics.solids.electrons.scf import Occupied, self_consistent
@@ -49,7 +51,7 @@ class KohnSham(AbstractAssembled):
         lattice: Rows are lattice vectors, bohr.
         atoms: List of (symbol or ion, fractional position).
         pseudopotentials: "gth-lda": symbols mean `fx.solids.ions.GTH(symbol)`, the separable ones of Goedecker, Teter and
-            Hutter; or ions of your own by symbol.
+            Hutter; or a file with all of them (UPF, or CP2K's GTH_POTENTIALS); or ions or files by symbol.
         cutoff: ½|q|² (hartree) up to which plane waves of the undeformed cell are in the basis.
         kgrid: Points along the three reciprocal vectors; those that differ by time reversal are one.
         xc: "lda_pw", "lda_pz", "lda_vwn" or None.
@@ -87,7 +89,7 @@ class KohnSham(AbstractAssembled):
         self,
         lattice: Any,
         atoms: Any,
-        pseudopotentials: Literal["gth-lda"] | Mapping[str, Ion] = "gth-lda",
+        pseudopotentials: str | Path | Mapping[str, Ion | str | Path] = "gth-lda",
         cutoff: float = 15.0,
         kgrid: Any = (4, 4, 4),
         xc: lda.Functional | None = "lda_pw",
@@ -100,7 +102,7 @@ class KohnSham(AbstractAssembled):
         who = "KohnSham"
         rows = fourier.checked_lattice(who, lattice)
         self.lattice = tuple(map(tuple, rows.tolist()))
-        found = placed(who, _ions(who, atoms, pseudopotentials))
+        found = placed(who, of_atoms(who, atoms, pseudopotentials))
         self.ions, self.positions = tuple(i for i, _ in found), tuple(tuple(p.tolist()) for _, p in found)
         if relax_positions and len(found) < 2:
             raise BadInput(f"{who}: relax_positions needs two atoms or more; there is one, which fixes the origin.")
@@ -115,6 +117,7 @@ class KohnSham(AbstractAssembled):
         if basis not in get_args(Basis):
             raise BadInput(f"{who}: basis={basis!r} is not one of 'fixed', 'cutoff'.")
         self.xc, self.basis = xc, basis
+        check_reach(who, "atoms", self.ions, rows, self._table.shape)
         self.smearing = checked_smearing(who, smearing)
         self.bands = self._checked_bands(who, bands)
 
@@ -220,10 +223,16 @@ class KohnSham(AbstractAssembled):
 
     @property
     def highest_order(self):
-        """The tangent of metals is found by differences; that of insulators follows from the implicit function theorem."""
-        return 1 if self.smearing is None else 2
+        """With the plane waves of each cell's own cutoff, tangents of insulators follow from the implicit function theorem."""
+        return 1 if self.smearing is None and self.basis == "cutoff" else 2
+
+    @property
+    def tangent_is_cheap(self):
+        return False
 
     def assemble(self, state, condition, order):
+        if order == 2 and self.smearing is None:
+            return self._moduli(state, condition)
         found = self._energy_and_link(state, condition)
         return found if order == 1 else (*found, self._differences(state, condition))
 
@@ -231,8 +240,8 @@ class KohnSham(AbstractAssembled):
         return jax.value_and_grad(lambda A: self.energy(state, A))(condition)
 
     def metric(self, state):
-        """4/Ω₀: δW/δc is the half gradient H c per orbital; shifts count likewise."""
-        return 4.0 / self.volume
+        """1: Σ|c|² is the mean of |ψ|² over the cell."""
+        return 1.0
 
     @property
     def solver(self):
@@ -246,6 +255,21 @@ class KohnSham(AbstractAssembled):
         """P at fixed coefficients and occupations."""
         return self._energy_and_link(state, condition)[1]
 
+    def _moduli(self, state, condition):
+        """W, P and C of an insulator."""
+
+        def energy(parts, parameters):
+            electrons, A = self.stored(parts[0] + 1j * parts[1]), parameters[:9].reshape(3, 3)
+            moved = Relaxed(electrons, parameters[9:].reshape(-1, 3)) if self.relax_positions else electrons
+            return self.energy(moved, A)
+
+        shifts = state.shifts.reshape(-1) if self.relax_positions else jnp.zeros(0)
+        share, c = self._share(electrons_of(state)), h.orthonormal(self.coefficients(state))
+        s, at = self._setting(condition, state), jnp.concatenate([condition.reshape(-1), shifts])
+        follow = moduli.orbitals_follow(s, share, c, 1.0 / self.volume)
+        W, slope, second = moduli.second_derivatives(energy, jnp.stack([c.real, c.imag]), follow, at)
+        return W, slope[:9].reshape(3, 3), moduli.tensor(second)
+
     def _differences(self, state, condition):
         """dP/dA by central differences of P, each solved anew."""
 
@@ -253,19 +277,20 @@ class KohnSham(AbstractAssembled):
             return self.link(self.relaxed(state, A, _FINE)[0], A)
 
         steps = _STEP * jnp.eye(9).reshape(9, 3, 3)
-        slopes = jax.lax.map(lambda d: (stress(condition + d) - stress(condition - d)) / (2.0 * _STEP), steps)
+        there = jax.lax.map(lambda d: stress(condition + d), jnp.concatenate([steps, -steps]))
+        slopes = (there[:9] - there[9:]) / (2.0 * _STEP)
         return jnp.moveaxis(slopes, 0, -1).reshape(3, 3, 3, 3)
 
     def approximate_inverse(self, residual, condition, shift):
-        """−1/(kinetic energy of the plane wave + depth + shift) on orbitals; see `AbstractSolver.approximate_inverse`."""
+        """−1/((4/Ω₀)(kinetic energy of the wave + depth) + shift) on orbitals; see `AbstractSolver.approximate_inverse`."""
         electrons, s = electrons_of(residual), self._setting(condition, residual)
         if isinstance(electrons, Occupied):
             return jax.tree.map(lambda r: r * jnp.nan, residual)
         kinetic = jnp.nan_to_num(s.kinetic)
-        found = -electrons / (kinetic[:, None, :, None] + h.DEEP + shift)
+        found = -electrons / (4.0 / self.volume * (kinetic[:, None, :, None] + h.DEEP) + shift)
         if not self.relax_positions:
             return found
-        return Relaxed(found, -residual.shifts / (0.25 * self._stiffness(s) + shift))
+        return Relaxed(found, -residual.shifts / (self._stiffness(s) / self.volume + shift))
 
     def _stiffness(self, s: h.Setting):
         return stiffness(self.electrons, len(self.ions), s.cell.volume)
@@ -341,24 +366,6 @@ class Orthonormal(AbstractManifold):
 @functools.lru_cache(maxsize=64)
 def _tables(lattice: tuple, k: tuple, weights: tuple, cutoff: float) -> bloch.Table:
     return bloch.table(np.asarray(lattice), np.asarray(k), np.asarray(weights), cutoff)
-
-
-def _ions(who: str, atoms: Any, pseudopotentials: Any) -> list:
-    """Pairs (ion, position), symbols looked up."""
-    own = isinstance(pseudopotentials, Mapping)
-    if not own and pseudopotentials != "gth-lda":
-        raise BadInput(f"{who}: pseudopotentials={pseudopotentials!r} is not 'gth-lda', nor ions by symbol, {{'Si': ion}}.")
-    pairs = [atoms] if isinstance(atoms, tuple) else list(atoms)
-    found = []
-    for k, pair in enumerate(pairs):
-        if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str | Ion)):
-            raise BadInput(f"{who}: atoms[{k}] must be a pair (symbol or ion, fractional position); it is {pair!r}.")
-        symbol, position = pair
-        if isinstance(symbol, str) and own and symbol not in pseudopotentials:
-            raise BadInput(f"{who}: atoms[{k}] is {symbol!r}; pseudopotentials has only {', '.join(pseudopotentials)}.")
-        ion = (pseudopotentials[symbol] if own else GTH(symbol)) if isinstance(symbol, str) else symbol
-        found.append((ion, position))
-    return found
 
 
 def _refuse_motion(state) -> None:

@@ -103,8 +103,9 @@ def _lowest(s: Setting, potential, x: _Carry) -> tuple[Frame, Frame, Any]:
 
     frame = of(x.frame.c, x.frame.bare, x.psi)
     before = of(x.before.c, x.before.bare, bloch.to_grid(s.points, x.before.c))
-    levels = jnp.einsum("kbg,kbg->kb", frame.c.conj(), frame.full).real
-    for _ in range(_INNER):
+
+    def improved(_, found):
+        frame, before, _ = found
         residual = frame.full - h.mix(frame.c, h.inner(frame.c, frame.full))
         z = h.softened(s, residual)
         z = z - h.mix(frame.c, h.inner(frame.c, z))
@@ -115,8 +116,9 @@ def _lowest(s: Setting, potential, x: _Carry) -> tuple[Frame, Frame, Any]:
         frame = Frame(*(h.mix(part, chosen) for part in space))
         aside = Frame(*(h.mix(part[:, bands:], chosen[:, bands:]) for part in space))
         length = jnp.maximum(jnp.linalg.norm(aside.c, axis=-1, keepdims=True), 1e-200)
-        before = Frame(*(part / length for part in aside))
-    return frame, before, levels
+        return frame, Frame(*(part / length for part in aside)), levels
+
+    return jax.lax.fori_loop(0, _INNER, improved, (frame, before, jnp.zeros(frame.c.shape[:2])))
 
 
 def _ritz(overlap, energy, bands: int):

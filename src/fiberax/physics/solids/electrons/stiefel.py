@@ -5,6 +5,7 @@ Matrix Anal. Appl. 20 (1998) 303. The step along a direction comes from the exac
 the grid are updated as well, so that an iteration costs two transforms of each. A step that raises the energy is taken back.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -75,24 +76,24 @@ def _verdict(point: _Point, step, shorter, tolerance):
     return descent.verdict(point.norm, point.energy, step, shorter, tolerance, _MOST, _SHORTEST)
 
 
-def _tangent(c, d):
+def horizontal(c: Coefficients, d: Coefficients) -> Coefficients:
+    """Directions without their part in the span of c."""
     return d - h.mix(c, h.inner(c, d))
 
 
 def _iteration(s: Setting, share, x: _Carry, tolerance, careful) -> _Carry:
     p = x.point
     weighed = lambda a, b: jnp.einsum("kb,kbg,kbg->", share, a.conj(), b).real
-    down = -_tangent(p.c, h.softened(s, p.residual))
+    down = -horizontal(p.c, h.softened(s, p.residual))
     product = -weighed(p.residual, down)
     more = descent.share_of_the_last(weighed(down, p.residual - x.before), x.product, x.step, x.shorter, careful)
-    way = down + more * _tangent(p.c, x.way)
+    way = down + more * horizontal(p.c, x.way)
     slope = 2.0 * weighed(way, p.residual)
     way, slope = jnp.where(slope < 0.0, way, down), jnp.where(slope < 0.0, slope, -2.0 * product)
 
     bare = h.without_potential(s, way)
     moved, change, second = _moved(s, share, way, p.psi)
-    answer = h.cells.hartree(s.cell, s.points.shape, change)
-    answer = answer + jax.jvp(lambda rho: h.exchange(s, rho), (p.density,), (change,))[1]
+    answer = h.answer(s, p.density, change)
     turning = jnp.einsum("kb,kab,kab->", share, p.lagrange.conj(), h.inner(way, way)).real
     curve = 2.0 * (weighed(way, bare) + jnp.mean(p.potential * second) - turning)
     curve = curve + s.cell.volume * jnp.mean(change * answer)
@@ -105,6 +106,21 @@ def _iteration(s: Setting, share, x: _Carry, tolerance, careful) -> _Carry:
     point, shorter = descent.kept(new, p, -slope * t, x.shorter)
     step = x.step + 1
     return _Carry(point, way, p.residual, product, shorter, step, _verdict(point, step, shorter, tolerance))
+
+
+def curvature(s: Setting, share: Float[Array, "k bands"], c: Coefficients) -> Callable[[Coefficients], Coefficients]:
+    """The map d -> H d − d Λ + δV c without its part in the span of c: second derivatives of the energy over 2 `share`."""
+    psi = bloch.to_grid(s.points, c)
+    point = _at(s, share, c, psi, h.without_potential(s, c), bloch.count(s.points, psi, share))
+
+    def apply(d):
+        moved, change, _ = _moved(s, share, d, psi)
+        answer = h.answer(s, point.density, change)
+        bent = bloch.from_grid(s.points, moved * point.potential.reshape(-1) + psi * answer.reshape(-1))
+        found = h.without_potential(s, d) + jnp.where(s.there[:, None], bent, 0.0) - h.mix(d, point.lagrange)
+        return horizontal(c, found)
+
+    return apply
 
 
 def _moved(s: Setting, share, way, psi) -> tuple[Any, Any, Any]:
@@ -136,7 +152,5 @@ def _turned(share, psi, moved, t, root) -> tuple[Any, Any]:
 def _inverse_root(small):
     """(1 + S)^{−1/2} for Hermitian S below 1, by Newton's iteration: other methods do not pay off for such small matrices."""
     eye = jnp.eye(small.shape[-1])
-    found = jnp.broadcast_to(eye, small.shape).astype(small.dtype)
-    for _ in range(6):
-        found = 0.5 * found @ (3.0 * eye - (eye + small) @ found @ found)
-    return found
+    start = jnp.broadcast_to(eye, small.shape).astype(small.dtype)
+    return jax.lax.fori_loop(0, 6, lambda _, x: 0.5 * x @ (3.0 * eye - (eye + small) @ x @ x), start)

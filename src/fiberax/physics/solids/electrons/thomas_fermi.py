@@ -10,9 +10,12 @@ Coulomb being ½∬(ρ−m)G(ρ−m) in the convention "paper" (3.11), and Hartr
 at G = 0 in the convention "standard" of electronic-structure codes: E_paper = E_standard − E_Ewald − n V₀ + ½∬mGm and
 μ_paper = μ_standard − V₀, where V₀ is the mean of the ions' potential without its Coulomb tail.
 
-Its metric makes δW/δu the half gradient per electron, H u with H = −½λ_W∇² + ∂(..)/∂ρ: `fx.relax(fiber, mass, friction)` is
-m u'' + η u' = −(H − μ) u, and waves of a homogeneous gas decay by m s² + η s + κ = 0,
+`fx.relax(fiber, mass, friction)` is (4.1), m u'' + η u' = −δW/δu + λu, δW = mean(δW/δu δu): δW/δu = (2n/Ω₀) H u with
+H = −½λ_W∇² + ∂(..)/∂ρ. Waves of a homogeneous gas decay by m s² + η s + (2n/Ω₀) κ = 0,
 κ(G) = λ_W G²/2 + 2ρ ((10/9) C_TF ρ^{−1/3} + 4π/G²).
+
+The Nyquist waves of even grids are no part of the space: the energy is that of u without them, and a spring of middle stiffness
+holds them at zero.
 """
 
 from typing import Any, Literal, get_args
@@ -28,16 +31,15 @@ from fiberax.core.errors import BadInput
 from fiberax.core.solvers import Minimise
 from fiberax.numerics import trees
 from fiberax.physics.solids.electrons import cell as cells
-from fiberax.physics.solids.electrons import fourier, lda
-from fiberax.physics.solids.electrons.ions import Ion, placed
+from fiberax.physics.solids.electrons import fourier, lda, moduli
+from fiberax.physics.solids.electrons.ions import Ion, check_reach, placed
 from fiberax.physics.solids.electrons.rest import Relaxed, electrons_of, places, stiffness, together, twice, with_electrons
-from fiberax.physics.solids.electrons.sphere import Sphere, ground_state
+from fiberax.physics.solids.electrons.sphere import Normalised, Sphere, ground_state
 
 Convention = Literal["standard", "paper"]
 Units = Literal["atomic", "paper"]
 
 _C_TF = 0.3 * (3.0 * np.pi**2) ** (2.0 / 3.0)
-_WIDEST = 1.25  # stretch of the wave vectors for which a tabulated ion must be known
 
 
 class ThomasFermi(AbstractAssembled):
@@ -47,7 +49,8 @@ class ThomasFermi(AbstractAssembled):
         lattice: Rows are lattice vectors, bohr.
         ions: One ion at the origin, or a list of (ion, fractional position); see `fx.solids.ions`.
         electrons: n per cell; neutral cells have the sum of the ions' charges.
-        grid: Points along the three lattice vectors. Odd numbers use every mode; fields are spectrally accurate.
+        grid: Points along the three lattice vectors; fields are spectrally accurate. Odd numbers use every mode, even ones
+            leave out the waves at the Nyquist frequency, which have no derivative.
         weizsaecker: λ_W, 1 or 1/5 or 1/9.
         xc: Exchange and correlation of the local density approximation, or None.
         convention: Of the Coulomb energy, see above; the "paper" one is meaningful for neutral cells only.
@@ -102,14 +105,12 @@ class ThomasFermi(AbstractAssembled):
             raise BadInput(f"{who}: xc={xc!r} is a functional in atomic units. Leave it out, or take units='atomic'.")
         if relax_positions and len(found) < 2:
             raise BadInput(f"{who}: relax_positions needs two ions or more; there is one, which fixes the origin.")
-        with jax.ensure_compile_time_eval():  # fibers are made inside of jit, too, with ions to differentiate by
-            farthest = _WIDEST * float(np.sqrt(np.max(fourier.squares(self.grid, fourier.metric(rows, jnp.eye(3))))))
         for k, ion in enumerate(self.ions):
-            if ion.farthest < farthest:
+            if ion.core(jnp.zeros(1)) is not None:
                 raise BadInput(
-                    f"{who}: ions[{k}] is known up to |G| = {ion.farthest:.4g}/bohr; this grid needs {farthest:.4g}, with "
-                    f"room for strain. Give a longer table or a coarser grid."
+                    f"{who}: ions[{k}] has a nonlinear core correction, which only KohnSham knows. Take one without."
                 )
+        check_reach(who, "ions", self.ions, rows, self.grid)
         self.electrons, self.weizsaecker = jnp.asarray(electrons, float), jnp.asarray(weizsaecker, float)
         self.xc, self.convention, self.units, self.relax_positions = xc, convention, units, relax_positions
 
@@ -123,9 +124,14 @@ class ThomasFermi(AbstractAssembled):
         return Relaxed(u, jnp.zeros((len(self.ions) - 1, 3))) if self.relax_positions else u
 
     def energy(self, state, condition):
-        u = electrons_of(state)
         cell, c_tf, c_w = self._cell(condition, state), *self._constants()
-        kinetic = self.electrons * c_w * jnp.sum(fourier.weights(self.grid) * cell.g2 * jnp.abs(fourier.forward(u)) ** 2)
+        waves = fourier.forward(electrons_of(state))
+        squares = waves.real**2 + waves.imag**2
+        kinetic = self.electrons * c_w * jnp.sum(fourier.weights(self.grid) * cell.g2 * squares)
+        u = electrons_of(state)
+        if not fourier.odd(self.grid):
+            u = fourier.backward(self.grid, jnp.where(fourier.kept(self.grid), waves, 0.0))
+            kinetic = kinetic + self.electrons * self._spare() * jnp.sum(fourier.lost_weights(self.grid) * squares)
         density = self.electrons / cell.volume * u**2
         local = cell.volume * jnp.mean(c_tf * density ** (5.0 / 3.0) + density * self._exchange(density))
         if self.convention == "paper":
@@ -138,11 +144,22 @@ class ThomasFermi(AbstractAssembled):
         return (kinetic + local + cells.electrostatic(cell, self.grid, density) + points) / self.volume
 
     @property
-    def highest_order(self):
-        return 1
+    def tangent_is_cheap(self):
+        return False
 
     def assemble(self, state, condition, order):
-        return jax.value_and_grad(lambda A: self.energy(state, A))(condition)
+        if order == 1:
+            return jax.value_and_grad(lambda A: self.energy(state, A))(condition)
+
+        def energy(u, parameters):
+            moved = Relaxed(u, parameters[9:].reshape(-1, 3)) if self.relax_positions else u
+            return self.energy(moved, parameters[:9].reshape(3, 3))
+
+        shifts = state.shifts.reshape(-1) if self.relax_positions else jnp.zeros(0)
+        u, at = electrons_of(state), jnp.concatenate([condition.reshape(-1), shifts])
+        follow = moduli.density_follows(self._sphere(condition, state), u, self._per_volume)
+        W, slope, second = moduli.second_derivatives(energy, u, follow, at)
+        return W, slope[:9].reshape(3, 3), moduli.tensor(second)
 
     @property
     def solver(self):
@@ -153,19 +170,27 @@ class ThomasFermi(AbstractAssembled):
         return jnp.mean(electrons_of(state) ** 2, keepdims=True).reshape(1) - 1.0
 
     def metric(self, state):
-        """Makes the gradient of W the half gradient per electron; shifts count likewise."""
-        share = 2.0 * jnp.max(self.electrons) / self.volume
-        mass = share / np.prod(self.grid)
-        return Relaxed(mass, share) if self.relax_positions else mass
+        """The share of the cell that a grid point has; 1 for shifts."""
+        share = 1.0 / np.prod(self.grid)
+        return Relaxed(share, jnp.ones((len(self.ions) - 1, 3))) if self.relax_positions else share
+
+    @property
+    def manifold(self):
+        return Normalised()
 
     def approximate_inverse(self, residual, condition, shift):
         """By κ(G) of the homogeneous gas, wave by wave."""
         cell = self._cell(condition, residual)
-        kappa = self._kappa(cell) + shift
+        kappa = self._per_volume * self._kappa(cell.volume, cell.g2) + shift
         found = -fourier.backward(self.grid, fourier.forward(electrons_of(residual)) / kappa)
         if not self.relax_positions:
             return found
-        return Relaxed(found, -residual.shifts / (0.5 * self._stiffness(cell.volume) / self.electrons + shift))
+        return Relaxed(found, -residual.shifts / (self._stiffness(cell.volume) / self.volume + shift))
+
+    @property
+    def _per_volume(self):
+        """2n/Ω₀: δW/δu over H u."""
+        return 2.0 * self.electrons / self.volume
 
     def _stiffness(self, volume):
         return stiffness(self.electrons, len(self.ions), volume)
@@ -194,14 +219,14 @@ class ThomasFermi(AbstractAssembled):
         return with_electrons(state, u), out
 
     def stiffness_range(self, condition: Float[Array, "3 3"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Smallest and largest κ(G) of the homogeneous gas (hartree): m and κ give the frequencies in motion, (κ/m)^½."""
-        kappa = self._kappa(self._cell(condition, None))
-        present = fourier.kept(self.grid) & (fourier.squares(self.grid, jnp.eye(3)) > 0.0)
-        return jnp.min(jnp.where(present, kappa, jnp.inf)), jnp.max(jnp.where(present, kappa, 0.0))
+        """Smallest and largest (2n/Ω₀)κ(G) of the homogeneous gas (hartree/bohr³), k: frequencies in motion are (k/m)^½."""
+        F, J = fourier.deformation(condition)
+        low, high = self._ends(self.volume * J, fourier.squares(self.grid, fourier.metric(np.asarray(self.lattice), F)))
+        return self._per_volume * low, self._per_volume * high
 
     def density(self, state: Any, condition: Float[Array, "3 3"]) -> Float[Array, "n1 n2 n3"]:
         """ρ (electrons per bohr³ of the deformed cell) at the grid points."""
-        return self.electrons / (self.volume * fourier.deformation(condition)[1]) * electrons_of(state) ** 2
+        return self.electrons / (self.volume * fourier.deformation(condition)[1]) * fourier.within(electrons_of(state)) ** 2
 
     def _cell(self, condition, state) -> cells.Cell:
         return cells.deformed(np.asarray(self.lattice), self.grid, self.ions, places(self.positions, state), condition)
@@ -216,20 +241,34 @@ class ThomasFermi(AbstractAssembled):
             return jnp.zeros_like(density)
         return lda.energy(density, self.xc)
 
-    def _kappa(self, cell: cells.Cell):
+    def _gas(self, volume, g2):
         """κ(G) of the homogeneous gas; without Coulomb energy at G = 0, where the norm is held."""
-        rho = self.electrons / cell.volume
-        return self._bend(cell) + 2.0 * rho * ((10.0 / 9.0) * self._constants()[0] * rho ** (-1.0 / 3.0) + cell.coulomb)
+        rho, (c_tf, c_w) = self.electrons / volume, self._constants()
+        return c_w * g2 + 2.0 * rho * ((10.0 / 9.0) * c_tf * rho ** (-1.0 / 3.0) + fourier.coulomb(self.grid, g2))
 
-    def _bend(self, cell: cells.Cell):
-        """½λ_W|G|², without Nyquist waves."""
-        return jnp.where(fourier.kept(self.grid), self._constants()[1] * cell.g2, 0.0)
+    def _ends(self, volume, g2):
+        """Smallest and largest κ(G) of the waves that are there."""
+        there, kappa = fourier.kept(self.grid).copy(), self._gas(volume, g2)
+        there[0, 0, 0] = False
+        return jnp.min(jnp.where(there, kappa, jnp.inf)), jnp.max(jnp.where(there, kappa, 0.0))
+
+    def _spare(self):
+        """κ of the spring that holds Nyquist waves: neither the slowest nor the fastest, and the same in every cell."""
+        low, high = self._ends(self.volume, fourier.squares(self.grid, fourier.metric(np.asarray(self.lattice), jnp.eye(3))))
+        return 0.5 * (low + high)
+
+    def _kappa(self, volume, g2):
+        """κ(G), and that of the spring for Nyquist waves."""
+        kappa = self._gas(volume, g2)
+        return kappa if fourier.odd(self.grid) else jnp.where(fourier.kept(self.grid), kappa, self._spare())
 
     def _sphere(self, condition, state) -> Sphere:
         cell, grid = self._cell(condition, state), self.grid
         mean_density, outer = self.electrons / cell.volume, cells.of_ions(cell, grid)
         outer = outer if self.convention == "standard" else outer - cell.mean
-        bend, inverse = self._bend(cell), 1.0 / self._kappa(cell)
+        kept = fourier.kept(grid)
+        bend = jnp.where(kept, self._constants()[1] * cell.g2, 0.0)
+        inverse = jnp.where(kept, 1.0 / self._gas(cell.volume, cell.g2), 0.0)
         power = (5.0 / 3.0) * self._constants()[0] * mean_density ** (2.0 / 3.0)
         exchange = jax.grad(lambda rho: jnp.sum(rho * self._exchange(rho)))
 
@@ -238,8 +277,8 @@ class ThomasFermi(AbstractAssembled):
             per_electron, back = jax.vjp(self._exchange, rho)
             return per_electron + back(rho)[0], per_electron
 
-        def precondition(w):
-            wave = inverse * fourier.forward(w)
+        def precondition(waves):
+            wave = inverse * waves
             return fourier.backward(grid, wave), fourier.backward(grid, bend * wave)
 
         def local(u, hartree):
