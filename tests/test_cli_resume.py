@@ -16,7 +16,7 @@ from fiberax.io.checkpoint import newest_checkpoint
 from fiberax.io.results import read_table
 
 RING = str(Path(__file__).with_name("ring_case.py"))
-STEPS, RECORDS = 200_000, 16
+STEPS, RECORDS = 100_000, 16
 CASE = [RING, "--cells", "16", "--steps", str(STEPS), "--records", str(RECORDS), "--no-figures", "--plain"]
 
 
@@ -70,7 +70,7 @@ def test_kill_at_any_moment_and_a_damaged_checkpoint_lose_no_digit(tmp_path, who
     assert_same(folder, whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_ends_the_run_after_a_checkpoint(tmp_path, whole, capsys, number):
     folder = tmp_path / "run"
     process = begin(folder)
@@ -97,6 +97,7 @@ def test_a_run_without_a_checkpoint_begins_anew(tmp_path, whole):
     assert_same(folder, whole)
 
 
+@pytest.mark.slow
 def test_another_number_of_devices_changes_the_twelfth_digit_at_most(tmp_path, whole):
     folder = tmp_path / "run"
     process = begin(folder, "--devices", "2")

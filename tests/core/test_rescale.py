@@ -97,7 +97,7 @@ def test_time_must_be_positive():
         fx.rescale(CubicFlow(), time=0.0)
 
 
-@pytest.mark.parametrize("factors", [(2.0, 3.0), (C, R), (2.0, 2.0), (-2.0, -3.0)])
+@pytest.mark.parametrize("factors", [(2.0, 3.0), (C, R), pytest.param((2.0, 2.0), marks=pytest.mark.slow), (-2.0, -3.0)])
 @pytest.mark.parametrize("fiber", [Spring(), LOAD], ids=["spring", "load"])
 def test_the_response_is_the_derivative_of_the_energy(fiber, factors):
     """`rescale(Spring, 2, 3)` had the value 1.868 and dE/dc = 1.246."""

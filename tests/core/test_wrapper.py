@@ -24,7 +24,9 @@ def relax_outside(fiber, *factors):
 
 
 @pytest.mark.parametrize("fiber", [CubicFlow(), LOAD], ids=["flow", "energy"])
-@pytest.mark.parametrize("driver", [SEAMLESS, fx.Quasistatic(1e-11)], ids=["seamless", "quasistatic"])
+@pytest.mark.parametrize(
+    "driver", [SEAMLESS, pytest.param(fx.Quasistatic(1e-11), marks=pytest.mark.slow)], ids=["seamless", "quasistatic"]
+)
 def test_orders_of_wrappers(fiber, driver):
     """The same digits for unit factors, whichever is outside; other factors agree to round-off."""
     go = lambda f: fx.evolve(fx.Bundle(Decay(2), f), driver, START, t1=0.1, dt=0.05)

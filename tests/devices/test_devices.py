@@ -83,6 +83,7 @@ def test_two_processes_killed_go_on_as_one(tmp_path):
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_diffusion_on_a_mesh_with_its_sparse_solves_is_the_same_on_devices_and_processes(tmp_path):
     np.save(tmp_path / "layers.npy", np.repeat([[0, 1]], 4, axis=0).repeat(2, axis=1))
     options = ("--shape", "l-shape", "--cells", "4", "--image", str(tmp_path / "layers.npy"), "--t1", "0.1", "--records", "2")

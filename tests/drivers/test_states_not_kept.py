@@ -17,8 +17,16 @@ START = 3.0 + jnp.cos(3.0 * jnp.arange(20.0)).reshape(5, 4)
 KEPT, ANEW = fx.Quasistatic(1e-9), fx.Quasistatic(1e-9, keep_states=False)
 
 
-@pytest.mark.parametrize("stepper", [fx.Heun(), fx.SDIRK2(tolerance=1e-8)], ids=lambda s: type(s).__name__)
-@pytest.mark.parametrize("chunk", [None, 3])
+@pytest.mark.parametrize(
+    ("stepper", "chunk"),
+    [
+        (fx.Heun(), 3),
+        (fx.SDIRK2(tolerance=1e-8), None),
+        pytest.param(fx.Heun(), None, marks=pytest.mark.slow),
+        pytest.param(fx.SDIRK2(tolerance=1e-8), 3, marks=pytest.mark.slow),
+    ],
+    ids=lambda x: type(x).__name__,
+)
 def test_runs_are_the_same(stepper, chunk):
     go = lambda driver: fx.evolve(BUNDLE, driver, START, t1=2e-3, dt=1e-3, stepper=stepper, placement=fx.Placement(chunk=chunk))
     kept, anew = go(KEPT), go(ANEW)

@@ -10,18 +10,26 @@ registry = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(registry)
 
 
+def _rows(metafunc, entries: dict, named: bool = False) -> list:
+    """An argument for each entry; those that registry.SLOW holds for this test are marked."""
+    slow = registry.SLOW.get(metafunc.function.__name__, ())
+    marks = lambda name: pytest.mark.slow if name in slow else ()
+    return [
+        pytest.param(*((name, entry) if named else (entry,)), marks=marks(name), id=name) for name, entry in entries.items()
+    ]
+
+
 def pytest_generate_tests(metafunc):
     """Tests that ask for a `model`, for its `name` as well, for a `random` fiber or for any `entry` get all of them."""
     if "random" in metafunc.fixturenames:
-        metafunc.parametrize("random", registry.RANDOM.values(), ids=list(registry.RANDOM))
-    names = list(registry.MODELS)
+        metafunc.parametrize("random", _rows(metafunc, registry.RANDOM))
     if "name" in metafunc.fixturenames:
-        metafunc.parametrize("name, model", registry.MODELS.items(), ids=names)
+        metafunc.parametrize("name, model", _rows(metafunc, registry.MODELS, named=True))
     elif "model" in metafunc.fixturenames:
-        metafunc.parametrize("model", registry.MODELS.values(), ids=names)
+        metafunc.parametrize("model", _rows(metafunc, registry.MODELS))
     if "entry" in metafunc.fixturenames:
         every = {**registry.MODELS, **registry.RANDOM, **registry.STEPPED, **registry.MEMORIES}
-        metafunc.parametrize("entry", every.values(), ids=list(every))
+        metafunc.parametrize("entry", _rows(metafunc, every))
 
 
 @pytest.fixture

@@ -203,6 +203,16 @@ MODELS = {
     "rod-density": Model(fx.fluids.RodDensity(fx.fluids.MaierSaupe(2.0), degree=4), _gradients(3), 3.0, carried=False),
 }
 
+# Rows that take long to compile and whose relatives obey the same law in the gate; they run with the slow tests.
+_CELLS = ("cell-2d", "cell-held", "cell-pores")
+SLOW = {
+    "test_fiber_keeps_its_promises": ("kohn-sham", "cell-held"),
+    "test_without_maps_the_program_is_the_same": ("kohn-sham",),
+    "test_factors_of_one_change_nothing_but_round_off": ("kohn-sham", "cell-held", "cell-2d"),
+    "test_chunks_restarts_and_constraints": (*_CELLS, "crystal", "diatomic"),
+    "test_seamless_becomes_quasistatic": (*_CELLS, "quantum-chain"),
+}
+
 RANDOM = {
     "dumbbell": Random(fx.fluids.Dumbbell(members=20), jnp.zeros((2, 2)), np.eye(2)),
     "chain": Random(fx.fluids.Chain(springs=2, members=20), jnp.zeros((2, 2)), 2.0 * np.eye(2)),

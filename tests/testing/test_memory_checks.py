@@ -12,7 +12,9 @@ from fiberax.testing import CheckFailed, Damped, ElasticPlastic, Maxwell, Spring
 from fiberax.testing.memories import Flowed, MaxwellStep
 
 
-@pytest.mark.parametrize("condition", [0.3, 2.0, -1.0, 0.0])
+@pytest.mark.parametrize(
+    "condition", [0.3, pytest.param(2.0, marks=pytest.mark.slow), pytest.param(-1.0, marks=pytest.mark.slow), 0.0]
+)
 @pytest.mark.parametrize("fiber", [ElasticPlastic(), Maxwell(), fx.rescale(Maxwell(), 0.5, 2.0, 3.0), Damped(Spring(), 0.4)])
 def test_good_memories_pass(fiber, condition):
     found = check_fiber(fiber, condition)

@@ -141,7 +141,12 @@ DEGENERATE = {  # the law, and dQ/dG at G = 0 along and across the layers
 
 
 @pytest.mark.parametrize(
-    "name, discretisation", [(name, Spectral()) for name in DEGENERATE] + [("cubic", FiniteElement())], ids=str
+    "name, discretisation",
+    [
+        *(pytest.param(name, Spectral(), marks=() if name in ("cubic", "kink") else pytest.mark.slow) for name in DEGENERATE),
+        ("cubic", FiniteElement()),
+    ],
+    ids=str,
 )
 def test_laws_without_a_derivative_at_zero(name, discretisation):
     law, slope = DEGENERATE[name]

@@ -41,6 +41,7 @@ def test_a_wave_over_orbitals_in_motion():
     assert max(drifts) < 1e-6 and abs(drift) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_body_pulled_over_densities_has_the_stress_of_its_cell():
     """One element between free sides: the cell without lateral stress."""
     fcc = 7.653 * 0.5 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
