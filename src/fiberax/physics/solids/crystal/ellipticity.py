@@ -17,7 +17,7 @@ from fiberax.core.errors import BadInput
 from fiberax.core.solvers import solver_of
 from fiberax.numerics.result import Result, text_of
 from fiberax.numerics.small import smallest_eigenvalue, solve_positive
-from fiberax.physics.solids.crystal import assembly
+from fiberax.physics.solids.crystal import assembly, large_cell
 from fiberax.physics.solids.crystal.base import AbstractCrystal
 from fiberax.physics.solids.crystal.batching import trailing
 from fiberax.physics.solids.crystal.unit_cell import UnitCell
@@ -114,7 +114,13 @@ def acoustic_margin(moduli: Float[Array, "d d d d *batch"]) -> Float[Array, "*ba
 
 
 def stability_margin(cell: UnitCell, A, shifts):
-    """The smaller of the smallest pivot of W_ξξ and the smallest acoustic eigenvalue, each over the largest entry; (*batch)."""
+    """The smaller of the smallest pivot of W_ξξ and the smallest acoustic eigenvalue, each over the largest entry; (*batch).
+
+    For cells of many atoms the smallest eigenvalue over the largest one, in place of the pivot.
+    """
+    if cell.neighbours is not None:
+        moduli, softest = (cell.shortlisted(f, A, shifts, None) for f in (assembly.moduli, large_cell.softest))
+        return jnp.where(cell.valid(A, shifts) == 0, jnp.minimum(acoustic_margin(moduli), softest), jnp.nan)
     d = A.shape[0]
     matrix = cell.shortlisted(assembly.hessian, A, shifts, None)
     result = acoustic_margin(assembly.relaxed_moduli(matrix, A))

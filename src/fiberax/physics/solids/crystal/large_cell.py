@@ -29,6 +29,7 @@ _AWAY = 1.5  # cutoffs: the length of an absent bond
 _STEPS = 1000  # of conjugate gradients
 _MODULI = 1e-11  # relative residual of the shifts that follow a deformation
 _FEWEST = 6  # products with the second derivatives that look for a direction in which the energy falls
+_LANCZOS = 60  # products for the smallest eigenvalue
 _ROUND_OFF = 10.0  # times eps, of the forces of the bonds: what their sum is certain to
 _FLAT = 1e-9  # of the largest curvature met: less than that is none
 
@@ -283,10 +284,46 @@ def is_minimum(cell: UnitCell, A, shifts, used, near: bool):
     They take a tenth of the products that the solve has `used`, and not fewer than a few.
     """
     equations = _Equations.at(cell, A, shifts, near)
-    shape = equations.slope.shape
-    random = np.random.default_rng(0).standard_normal(shape[:2])
-    random = jnp.asarray(random - random.mean(axis=0), A.dtype).reshape(*shape[:2], *(1,) * (len(shape) - 2))
-    return _solve(equations.by_shifts, jnp.broadcast_to(random, shape), 0.0, 1e-3, jnp.maximum(_FEWEST, used // 10))[1]
+    random = _random_shifts(equations.slope)
+    return _solve(equations.by_shifts, random, 0.0, 1e-3, jnp.maximum(_FEWEST, used // 10))[1]
+
+
+def softest(cell: UnitCell, A, shifts, near: bool):
+    """Smallest over largest eigenvalue of ∂²W/∂ξ² without translations (*batch), by Lanczos' method from fixed random shifts.
+
+    Both are bounds from within, so that the quotient is never too small by more than round-off.
+    """
+    equations = _Equations.at(cell, A, shifts, near)
+    atoms, d = equations.slope.shape[:2]
+    count = min(_LANCZOS, (atoms - 1) * d)
+    first = _random_shifts(equations.slope)
+
+    def step(carry, _):
+        before, v, beta = carry
+        w = equations.by_shifts(v)
+        w = w - jnp.mean(w, axis=0)
+        alpha = _dot(v, w)
+        w = w - alpha * v - beta * before
+        norm = jnp.sqrt(_dot(w, w))
+        # A space that is exhausted goes on with round-off, which is as good as another start.
+        after = jnp.where(norm > 0.0, w / jnp.where(norm > 0.0, norm, 1.0), v)
+        return (v, after, norm), (alpha, norm)
+
+    start = (jnp.zeros_like(first), first / jnp.sqrt(_dot(first, first)), jnp.zeros(A.shape[2:], A.dtype))
+    _, (alphas, betas) = jax.lax.scan(step, start, length=count)
+    places = jnp.arange(count)
+    matrix = jnp.zeros((*A.shape[2:], count, count), A.dtype)
+    matrix = matrix.at[..., places, places].set(jnp.moveaxis(alphas, 0, -1))
+    matrix = matrix.at[..., places[:-1], places[1:]].set(jnp.moveaxis(betas[:-1], 0, -1))
+    values = jnp.linalg.eigvalsh(matrix, UPLO="U", symmetrize_input=False)
+    return values[..., 0] / values[..., -1]
+
+
+def _random_shifts(like):
+    """The same for every fiber of a batch, and no translation."""
+    random = np.random.default_rng(0).standard_normal(like.shape[:2])
+    random = jnp.asarray(random - random.mean(axis=0), like.dtype).reshape(*like.shape[:2], *(1,) * (like.ndim - 2))
+    return jnp.broadcast_to(random, like.shape)
 
 
 def relaxed_moduli(cell: UnitCell, A, shifts, near: bool):
