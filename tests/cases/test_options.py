@@ -79,6 +79,7 @@ IDLE = [
     ("pull", "", "--mirror-sides left", "with --mesh"),
     ("pull", "", "--along y", "with --mesh"),
     ("electrons", "--model tfw", "--cutoff 9", "with --model ks"),
+    ("electrons", "--model tfw", "--pseudopotential Na.upf", "with --model ks"),
     ("electrons", "--model tfw", "--points 3", "with --model ks"),
     ("electrons", "--model tfw", "--width 0.01", "with --model ks"),
     ("electrons", "--model tfw", "--basis cutoff", "with --model ks"),
