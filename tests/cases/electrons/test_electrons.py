@@ -110,6 +110,7 @@ def test_refusals(options, message):
         ElectronWave(crystal=Crystal_.SILICON).build()
 
 
+@pytest.mark.slow
 def test_a_pulse_in_a_bar_keeps_its_energy(tmp_path):
     """The total energy, the electrons' own included, is kept; the pulse runs apart with the speed of sound."""
     options = ["--crystal", "sodium", "--cells", "8", "--grid", "6", "--width", "0.15", "--records", "8"]

@@ -109,6 +109,7 @@ def test_rotations_change_no_energy(silicon_at_rest):
     np.testing.assert_allclose(turned, W[4], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_two_cells_hold_twice_the_energy():
     """Two cells at one point are one cell at two: without xc the discrete problems are the same."""
     ion = fx.solids.ions.Gaussian(2.0, 0.7)
@@ -133,6 +134,7 @@ def test_metals_have_a_free_energy(kind):
     np.testing.assert_allclose(np.einsum("k,nkb->n", fiber._table.weights, state.occupations), 3.0, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_cold_metals_are_insulators(silicon_at_rest):
     """Silicon by self-consistency with empty bands and by direct minimisation."""
     _, _, W, P = silicon_at_rest
@@ -181,6 +183,7 @@ def test_energies_of_metals_and_insulators_have_one_gradient(silicon_at_rest):
     np.testing.assert_allclose(along, jnp.swapaxes(along.conj(), 1, 2), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_orbitals_in_motion(silicon_at_rest):
     """Energy kept without friction, to second order in the step; with friction the ground state is where motion ends."""
     fiber, state, W, _ = silicon_at_rest

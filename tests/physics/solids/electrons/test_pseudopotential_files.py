@@ -131,8 +131,14 @@ def written(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("version", [version_1, version_2])
-@pytest.mark.parametrize("symbol", ["Al", "Ga-q13"])
+@pytest.mark.parametrize(
+    ("symbol", "version"),
+    [
+        ("Al", version_1),
+        ("Ga-q13", version_2),
+        *(pytest.param(*row, marks=pytest.mark.slow) for row in (("Al", version_2), ("Ga-q13", version_1))),
+    ],
+)
 def test_tables_of_gaussians_give_their_closed_form(written, symbol, version):
     """Local charge, its limit, and projectors of every l, at q from 0 to 30/bohr."""
     exact, found = ions.GTH(symbol), ions.UPF(written(version(symbol)))
@@ -149,6 +155,7 @@ def test_tables_of_gaussians_give_their_closed_form(written, symbol, version):
     assert np.all(np.isnan(found.density(jnp.asarray([81.0**2]))))
 
 
+@pytest.mark.slow
 def test_a_crystal_of_tables_is_that_of_the_formulas(written):
     """W, P of two atoms of one kind beside one of another, through the command's path: files by symbol."""
     atoms = [("Al", (0.0, 0.0, 0.0)), ("Si", (0.26, 0.25, 0.24)), ("Al", (0.5, 0.45, 0.5))]

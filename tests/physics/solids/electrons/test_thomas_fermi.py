@@ -50,6 +50,7 @@ def test_numbers_of_an_independent_program():
                 np.testing.assert_allclose(P, sheared, atol=6e-11)
 
 
+@pytest.mark.slow
 def test_conventions_differ_by_what_they_should():
     """E_paper = E_standard − E_Ewald − n V₀ + ½∬mGm, and stresses by the derivative of that."""
     standard, paper = fcc(), fcc(convention="paper")
@@ -101,6 +102,7 @@ def test_moduli_are_those_of_automatic_derivatives():
     np.testing.assert_allclose(mine.tangent, eqx.filter_jit(jax.jacfwd(at))(SHEARED), rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_constraint_in_space_gives_the_same_stress():
     """(4.6), (4.7): with ρ held at points of the reference cell, ∂W − λ∂g, ∂g = n (I+A)^{−T}/J; λ of W per J/Ω₀."""
     fiber = fcc(12)
@@ -206,7 +208,7 @@ def test_even_grids_have_the_energy_of_odd_ones(n):
     np.testing.assert_allclose(found.energy * fiber.volume, -0.4474627646, atol=2e-10 if n > 20 else 2e-9)
 
 
-@pytest.mark.parametrize("n", [6, (6, 5, 6)])
+@pytest.mark.parametrize("n", [6, pytest.param((6, 5, 6), marks=pytest.mark.slow)])
 def test_even_grids_have_no_modes_of_their_own(n):
     """Curvatures at rest are those of the waves that have a derivative, and one number more, neither first nor last."""
     shape = (n,) * 3 if isinstance(n, int) else n
@@ -227,6 +229,7 @@ def test_even_grids_have_no_modes_of_their_own(n):
     assert 0.3 * low < physical[0] < 1.5 * low and high < 1.5 * physical[-1]
 
 
+@pytest.mark.slow
 def test_nyquist_waves_of_a_state_are_dropped():
     """In a start, in motion and in the density: from an older run, or from a mean of other states."""
     fiber = fcc(8)
