@@ -129,6 +129,21 @@ def test_a_start_that_is_far_away_does_not_count():
     assert float(found.stderr) < 1e-3
 
 
+def test_no_noise_is_drawn_twice():
+    """Neither by warm-up and measurement, nor by replicas, nor by a run that is doubled up to its most steps."""
+    seen = []
+
+    def step(u, c, dt, key):
+        jax.debug.callback(lambda data: seen.append(data.tobytes()), jax.random.key_data(key))
+        return jax.random.normal(key)
+
+    fiber = fx.StochasticFiber(step, lambda c, key: jnp.zeros(()), lambda u, c: u)
+    fx.sample(fiber, 0.0, steps=128, replicas=2, dt=0.1, stderr=1e-9, max_steps=512)
+    jax.effects_barrier()
+    assert len(set(seen)) == len(seen)
+    assert 2 * 512 <= len(seen) < 2 * 2 * 512  # an error that is out of reach ends at the most steps
+
+
 def test_goes_on_from_a_state(fiber):
     first = fx.sample(fiber, U, steps=500, replicas=3, dt=DT)
     more = fx.sample(fiber, U, steps=500, replicas=3, dt=DT, state=first.state, key=jax.random.key(5))
