@@ -91,6 +91,7 @@ def _points() -> dict[str, Any]:
 
 
 OF_FILE = when(potential=GIVEN)
+_STRUCTURES = tuple(structure.value for structure in Structure)
 
 
 @dataclass(frozen=True)
@@ -160,31 +161,47 @@ class Choice:
             potential = potentials.StillingerWeber(path, wanted)
         else:
             potential = potentials.Tersoff(path)
-        structure = self.structure or self._structure_of(potential, kind)
         known: tuple[str, ...] = potential.elements or ("X",)
+        chosen = known[0] if wanted is None else wanted[0]
+        constant, written = _record(potential, chosen)
+        structure = self.structure or self._structure_of(written, kind)
         if wanted is None and len(known) > 1 and structure is not Structure.ZINCBLENDE:
             raise BadInput(f"{path} holds {', '.join(known)}: choose with --species, such as --species {known[0]}.")
         wanted = wanted or known
-        constant = self.lattice_constant or self._constant_of(potential, kind, wanted)
         count = 2 if structure is Structure.ZINCBLENDE else 1
         if len(wanted) != count:
             raise BadInput(f"--species {','.join(wanted)}: the structure {structure.value} takes {count}.")
+        constant = self.lattice_constant or self._constant_for(structure, constant, written)
         return Known(structure, constant, wanted if count == 2 else wanted * len(cell(structure, constant)[1]), potential)
 
-    def _structure_of(self, potential: Any, kind: Kind) -> Structure:
+    def _structure_of(self, written: str, kind: Kind) -> Structure:
         if kind is not Kind.EAM:
             return Structure.DIAMOND
-        written = potential.lattices[0][1].lower()
-        if written in (s.value for s in Structure):
+        if written in _STRUCTURES:
             return Structure(written)
         raise BadInput(f"{self.potential} names the structure {written!r}: say --structure (fcc, bcc, sc, hcp, diamond).")
 
-    def _constant_of(self, potential: Any, kind: Kind, wanted: tuple[str, ...]) -> float:
-        if kind is Kind.EAM and wanted[0] in potential.elements:
-            constant = potential.lattices[potential.elements.index(wanted[0])][0]
-            if constant > 0.0:
-                return constant
+    def _constant_for(self, structure: Structure, constant: float, written: str) -> float:
+        """Where to begin in `structure`, from a constant of the structure `written`: with the same volume per atom."""
+        if constant > 0.0 and written in _STRUCTURES:
+            return constant * (_volume_per_atom(Structure(written)) / _volume_per_atom(structure)) ** (1 / 3)
         raise BadInput(f"{self.potential} does not say where to begin: give --lattice-constant, within 10 % or so.")
+
+
+def _record(potential: Any, element: str) -> tuple[float, str]:
+    """Lattice constant and structure of one element of a table; 0 and "" where the file does not say."""
+    from fiberax.physics.solids.potentials.embedded import EAM
+
+    if not isinstance(potential, EAM) or element not in potential.species:
+        return 0.0, ""
+    constant, written = potential.lattices[potential.species.index(element)]
+    return constant, written.lower()
+
+
+def _volume_per_atom(structure: Structure) -> float:
+    """Of the lattice constant 1."""
+    lattice, basis = cell(structure, 1.0)
+    return abs(float(np.linalg.det(lattice))) / len(basis)
 
 
 def cell(structure: Structure, a: float) -> tuple[np.ndarray, np.ndarray]:
