@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fiberax.cases.solids.atoms import Choice, Material, Structure, density
+from fiberax.cases.solids.atoms import Structure, density
 from fiberax.cases.solids.crystal import CrystalCase
 from fiberax.cases.solids.pull import Pull
 

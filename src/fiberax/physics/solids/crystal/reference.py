@@ -14,6 +14,7 @@ from fiberax.numerics import trees
 from fiberax.numerics.result import Result, text_of
 from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
 from fiberax.physics.solids.crystal.crystal import Crystal, positions
+from fiberax.physics.solids.crystal.elastic import ElasticConstants, elastic_constants, voigt
 from fiberax.physics.solids.crystal.ellipticity import check_crystal
 
 _STEPS = 60
@@ -54,17 +55,17 @@ class Equilibrium(eqx.Module):
         """Constants at fixed shifts, in the same order."""
         return voigt(self.elastic_unrelaxed)
 
+    @property
+    def constants(self) -> ElasticConstants:
+        """Symmetry, independent constants, averages and stability, from the relaxed constants."""
+        # Those of a calculator are finite differences.
+        return elastic_constants(self.elastic, 1e-3 if isinstance(self.crystal, CalculatorCrystal) else 1e-4)
+
     def __repr__(self) -> str:
         traced = any(trees.is_tracer(leaf) for leaf in jax.tree.leaves(self))
         return super().__repr__() if traced else _in_words(self)
 
     __str__ = __repr__
-
-
-def voigt(moduli) -> np.ndarray:
-    """(d, d, d, d) as a (6, 6) or (3, 3) matrix."""
-    pairs = [(0, 0), (1, 1), (0, 1)] if len(moduli) == 2 else [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
-    return np.asarray([[moduli[i][j][k][n] for k, n in pairs] for i, j in pairs])
 
 
 def _in_words(found: Equilibrium) -> str:
