@@ -26,6 +26,7 @@ _NAMES: dict[str, str] = {
     "wannier": "electrons.electronic",
     "DiatomicChain": "chains.diatomic",
     "QuantumChain": "chains.quantum_chain",
+    "under_stress": "crystal.under_stress",
     "uniaxial": "bodies.uniaxial",
     "Wave": "bodies.wave",
 }
