@@ -35,7 +35,7 @@ def alloy(tmp_path):
 )
 def test_everything_of_an_element_comes_from_its_record(alloy, element, volume, neighbours, mass):
     for case in (CrystalCase, Pull):
-        crystal, _ = case(potential=alloy, species=element).choice.crystal()
+        crystal = case(potential=alloy, species=element).choice.found().crystal
         assert crystal.species == (element,)
         assert float(crystal.volume) == pytest.approx(volume, rel=1e-12)
         places = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -46,6 +46,6 @@ def test_everything_of_an_element_comes_from_its_record(alloy, element, volume, 
 
 
 def test_another_structure_begins_with_the_volume_of_the_record(alloy):
-    crystal, constant = chosen(alloy, species="Fe", structure=Structure.FCC).crystal()
-    assert constant == pytest.approx(2.8665 * 2 ** (1 / 3), rel=1e-12)
+    crystal, lattice, _ = chosen(alloy, species="Fe", structure=Structure.FCC).found()
+    assert lattice[0, 0] == pytest.approx(2.8665 * 2 ** (1 / 3), rel=1e-12)
     assert float(crystal.volume) == pytest.approx(2.8665**3 / 2, rel=1e-12)

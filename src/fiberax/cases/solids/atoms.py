@@ -1,4 +1,4 @@
-"""What the cases of solids share: crystals by a name, or from the file of a potential, of a structure or from a file of atoms."""
+"""What the cases of solids share: crystals by a name, or from the file of a potential and a structure or a file of atoms."""
 
 import enum
 from dataclasses import dataclass

@@ -37,8 +37,8 @@ def orientation(axis: str, lateral: str | None, conventional: np.ndarray) -> Ori
         if abs(x @ y) > 1e-3:
             angle = np.degrees(np.arccos(np.clip(abs(x @ y), 0.0, 1.0)))
             raise BadInput(
-                f"--lateral {lateral} is at {angle:.4g} degrees to --axis {axis}; it must be across it. Give another direction, "
-                "or leave --lateral out."
+                f"--lateral {lateral} is at {angle:.4g} degrees to --axis {axis}; it must be across it. Give another "
+                "direction, or leave --lateral out."
             )
         y = _unit(y - (x @ y) * x)
     return Orientation(np.array([x, y, np.cross(x, y)]), f"x along {_bracketed(axis)}{words}")

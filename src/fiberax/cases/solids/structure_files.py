@@ -51,8 +51,8 @@ def _check_periodic(path: Path, atoms: Any) -> None:
         raise BadInput(f"--atoms {path}: the file holds no atoms.")
     if atoms.cell.rank < 3:
         raise BadInput(
-            f"--atoms {path}: the file has {atoms.cell.rank} lattice vectors, and a crystal has three. In extended XYZ they are "
-            'in the second line, Lattice="ax ay az bx by bz cx cy cz".'
+            f"--atoms {path}: the file has {atoms.cell.rank} lattice vectors, and a crystal has three. In extended XYZ they "
+            'are in the second line, Lattice="ax ay az bx by bz cx cy cz".'
         )
     if not all(atoms.pbc):
         raise BadInput(

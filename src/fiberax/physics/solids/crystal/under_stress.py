@@ -78,20 +78,22 @@ def under_stress(
     for place, value in held.items():
         A[place] = value
     rows, columns = (list(axis) for axis in zip(*free, strict=True)) if free else ([], [])
+    found = False
     for _ in range(_STEPS):
         state, code, P, C = jax.tree.map(np.asarray, look(crystal, jnp.asarray(A), jnp.asarray(state), inner))
         if code not in (Result.SUCCESS, Result.UNSTABLE):
             raise NotConverged(f"under_stress: {text_of(int(code))}, at A = {np.round(A, 6).tolist()}.")
         sigma, slope = _cauchy(A, P, C)
+        if found:
+            return Loaded(A, state, P, sigma)
         left = (sigma - target)[rows, columns]
         try:
             move = np.linalg.solve(slope[rows, columns][:, rows, columns], -left)
         except np.linalg.LinAlgError:
             break
         length = float(np.linalg.norm(move))
-        if length <= tolerance:
-            return Loaded(A, state, P, sigma)
-        A[rows, columns] += move * min(1.0, _LONGEST / length)
+        found = length <= tolerance  # the step is taken, and the stress looked at once more
+        A[rows, columns] += move * min(1.0, _LONGEST / max(length, 1e-300))
         if not np.all(np.isfinite(A)):
             break
     raise NotConverged(f"under_stress: no deformation with that stress is found from the start, at {_in_words(held, target)}.")
