@@ -61,11 +61,11 @@ class CrystalCase(CrystalOptions):
 
         chosen = self.choice
         plain = chosen.found()
-        pressed = self.path is Course.PRESSURE and self.direction is None
-        if not pressed:  # hear of wrong ones before the long work
-            self._strains(plain.crystal)
-        rest = chosen.at_rest(plain)
-        course, crystal = self._course(rest)
+        # Lists of neighbours that reach along the whole path, from the start on: programs are compiled once.
+        strains = self._strains(len(plain.crystal.lattice))
+        rest = chosen.at_rest(plain._replace(crystal=_reaching(plain.crystal, self._stretch(strains))))
+        crystal = rest.turned
+        course = self._course(rest) if strains is None else strains
         scale, unit = factor(crystal)
         found = rest.equilibrium
 
@@ -121,28 +121,23 @@ class CrystalCase(CrystalOptions):
         # A row at rest is at 0, not at 1e-17.
         return np.round(np.linspace(low, high, self.rows), 14) + 0.0
 
-    def _strains(self, crystal) -> StrainPath | tuple[np.ndarray, float]:
-        """The path of strains; of stresses its amplitudes, and the stretch that lists of neighbours have to cover."""
-        direction = direction_of(self.path, self.direction, len(crystal.lattice))
-        values = self._values(*STRAINS)
-        if self.direction is not None or self.path not in OF_STRESS:
-            return strain_path(direction, values)
-        return values, stretch_of(self.path, values)
+    def _strains(self, d: int) -> StrainPath | None:
+        """The path, where deformations are given; None for stresses."""
+        if self.direction is None and self.path in OF_STRESS:
+            return None
+        return strain_path(direction_of(self.path, self.direction, d), self._values(*STRAINS))
 
-    def _course(self, rest: AtRest):
-        """The path, and the crystal with lists of neighbours for it."""
+    def _stretch(self, strains: StrainPath | None) -> float:
+        if strains is not None:
+            return strains.stretch
+        return stretch_of(self.path, np.zeros(1) if self.path is Course.PRESSURE else self._values(*STRAINS))
+
+    def _course(self, rest: AtRest) -> StressPath:
+        """States under stress, found one from the next."""
         scale, _ = factor(rest.turned)
         bulk = scale * rest.equilibrium.constants.bulk.hill
-        if self.path is Course.PRESSURE and self.direction is None:
-            values = self._values(0.0, float(f"{_SQUEEZED * bulk:.2g}"))
-            wanted = values, stretch_of(self.path, values)
-        else:
-            wanted = self._strains(rest.turned)
-        if isinstance(wanted, StrainPath):
-            return wanted, _reaching(rest.turned, wanted.stretch)
-        values, stretch = wanted
-        crystal = _reaching(rest.turned, stretch)
-        return stress_path(crystal, self.path, values, scale, bulk), crystal
+        ends = (0.0, float(f"{_SQUEEZED * bulk:.2g}")) if self.path is Course.PRESSURE else STRAINS
+        return stress_path(rest.turned, self.path, self._values(*ends), scale, bulk)
 
     def _axis(self, unit: str, rest: AtRest) -> Quantity:
         """Name and words of the amplitude."""

@@ -61,7 +61,7 @@ _STRUCTURES = {
     Structure.DIAMOND: _Made(_FACES, _QUARTER, _CUBE, (0, 0)),
     Structure.ZINCBLENDE: _Made(_FACES, _QUARTER, _CUBE, (0, 1)),
     # The second species at u = 3/8 of c above the first, where all four bonds are alike.
-    Structure.WURTZITE: _Made(_HEXAGONAL, _THIRDS + [[0, 0, 0.375], [1 / 3, 2 / 3, 0.875]], _HEXAGONAL, (0, 0, 1, 1)),
+    Structure.WURTZITE: _Made(_HEXAGONAL, [*_THIRDS, [0, 0, 0.375], [1 / 3, 2 / 3, 0.875]], _HEXAGONAL, (0, 0, 1, 1)),
     Structure.B1: _Made(_FACES, [[0, 0, 0], [0.5, 0.5, 0.5]], _CUBE, (0, 1)),
     Structure.B2: _Made(_CUBE, [[0, 0, 0], [0.5, 0.5, 0.5]], _CUBE, (0, 1)),
     # A3B: the first species on the faces, the second at the corners.

@@ -1,6 +1,5 @@
 """The stress-free reference of a crystal, and its elastic constants there."""
 
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -100,14 +99,9 @@ def _in_words(found: Equilibrium) -> str:
 
 @eqx.filter_jit
 def look(crystal: Crystal | CalculatorCrystal, A, shifts, tolerance: float):
-    """Relaxed shifts, result code, P and relaxed moduli at A."""
+    """Relaxed shifts, result code, energy density, P and relaxed moduli at A."""
     state, out = solver_of(crystal).solve(crystal, shifts, A, tolerance)
-    return state, out.result, *crystal.assemble(state, A, 2)[1:]
-
-
-@eqx.filter_jit
-def _constants(crystal: Crystal | CalculatorCrystal, A, state) -> tuple[Any, ...]:
-    return crystal.assemble(state, A, 2)
+    return state, out.result, *crystal.assemble(state, A, 2)
 
 
 def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolerance: float | None = None) -> Equilibrium:
@@ -138,7 +132,7 @@ def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolera
     A, state = np.zeros((d, d)), crystal.init(None, jax.random.key(0))
     basis = _directions(d) if full else np.eye(d)[None] / np.sqrt(d)
     for _ in range(_STEPS):
-        state, code, P, C = jax.tree.map(np.asarray, look(current, jnp.asarray(A), jnp.asarray(state), inner))
+        state, code, _, P, C = jax.tree.map(np.asarray, look(current, jnp.asarray(A), jnp.asarray(state), inner))
         if code not in (Result.SUCCESS, Result.UNSTABLE):
             raise NotConverged(f"equilibrium: {text_of(int(code))}, at the strain {A.tolist()} of the given lattice.")
         residual = np.einsum("aij,ij->a", basis, P)
@@ -160,7 +154,8 @@ def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolera
     state = np.asarray(look(current, jnp.asarray(A), jnp.asarray(state), inner)[0])
     found, whole = _rebuilt(current, A, state), (np.eye(d) + A) @ whole
     A, state = jnp.zeros((d, d)), jnp.zeros(state.shape)
-    energy_density, P, C = _constants(found, A, state)[:3]
+    # The same program as above; the shifts are at rest and stay so.
+    _, _, energy_density, P, C = look(found, A, state, inner)
     fixed = jnp.asarray(found.second_derivatives(state, A)[0][: d * d, : d * d].reshape(d, d, d, d))
     energy = float(energy_density * found.volume)
     scale = float(np.linalg.det(whole) ** (1.0 / d))

@@ -56,7 +56,8 @@ def under_stress(
         crystal: A `Crystal` or `CalculatorCrystal`. Where shifts may be a saddle, made with `allow_unstable=True`.
         held: Components of A by their places (i, j), i ≤ j.
         stress: σ (d, d), symmetric, in the crystal's unit; its components where A is held do not count. Zero by default.
-        start: The answer for a load nearby, where the search begins; else the undeformed crystal. Load in steps of a few percent.
+        start: The answer for a load nearby, where the search begins; else the undeformed crystal. Load in steps of a few
+            percent.
         tolerance: Largest strain by which the answer may be off, by default 1e-10, and 1e-8 for ASE calculators.
 
     Returns:
@@ -80,7 +81,7 @@ def under_stress(
     rows, columns = (list(axis) for axis in zip(*free, strict=True)) if free else ([], [])
     found = False
     for _ in range(_STEPS):
-        state, code, P, C = jax.tree.map(np.asarray, look(crystal, jnp.asarray(A), jnp.asarray(state), inner))
+        state, code, _, P, C = jax.tree.map(np.asarray, look(crystal, jnp.asarray(A), jnp.asarray(state), inner))
         if code not in (Result.SUCCESS, Result.UNSTABLE):
             raise NotConverged(f"under_stress: {text_of(int(code))}, at A = {np.round(A, 6).tolist()}.")
         sigma, slope = _cauchy(A, P, C)
