@@ -152,3 +152,18 @@ def test_wurtzite_relaxes_its_internal_parameter():
     assert content["cell"]["u"] == pytest.approx(0.375, abs=1e-8)
     assert content["energy per atom"] == pytest.approx(-4.3366, abs=1e-4)
     assert "c/a = 1.63299, u = 0.375" in lines[0] and content["symmetry"] == "hexagonal"
+
+
+def test_a_turned_crystal_enters_bodies_and_waves():
+    """The speed of a longitudinal wave along [110] of a cubic crystal is √((C11 + C12 + 2 C44)/2ϱ)."""
+    from fiberax.cases.solids.pull import Pull
+    from fiberax.cases.solids.wave import WaveCase
+
+    rest = CrystalCase(material="lj").choice
+    C = rest.at_rest(rest.found()).equilibrium.constants.independent
+    along = fx.response(WaveCase(material="lj", axis="110").build().bundle.fiber, 0.0, tangent=True).tangent
+    assert float(along) == pytest.approx((C["C11"] + C["C12"] + 2 * C["C44"]) / 2, rel=1e-6)
+    fiber = Pull(material="lj", axis="110", lateral="001", cells=1).build().bundle.fiber
+    moduli = fx.response(fiber, np.zeros((3, 3)), tangent=True).tangent
+    assert float(moduli[0, 0, 0, 0]) == pytest.approx(float(along), rel=1e-9)
+    assert float(moduli[1, 1, 1, 1]) == pytest.approx(C["C11"], rel=1e-6)

@@ -4,7 +4,7 @@ The condition is the displacement gradient A (d, d), the state the shifts ξ (n 
 the reference frame: atom j sits at F (x_j + ξ_j), F = I + A, so that a uniform deformation leaves the shifts zero. The
 response is P = ∂W/∂A, the first Piola-Kirchhoff stress, W the energy per reference volume, minimal in the shifts.
 
-More than five methods: a fiber's own solver, link, moduli and stability margin come on top of its definition, and a turned copy.
+More than five methods: a fiber's own solver, link, moduli, stability margin and turned copies come on top of its definition.
 """
 
 from collections.abc import Callable, Sequence

@@ -49,8 +49,8 @@ def under_stress(
 ) -> Loaded:
     """The deformation with some components held and the Cauchy stress given in all others, atoms relaxed.
 
-    Uniaxial stress: `held={(0, 0): 0.05}`. Equal stretch in a plane, free across it: `{(0, 0): s, (1, 1): s, (0, 1): 0.0}`. Shear
-    stress: `{(0, 1): s}`. Pressure p: `{}` with `stress=-p * np.eye(3)`.
+    Uniaxial stress: `held={(0, 0): 0.05}`. Equal stretch in a plane, free across it: `{(0, 0): s, (1, 1): s, (0, 1): 0.0}`.
+    Shear stress: `{(0, 1): s}`. Pressure p: `{}` with `stress=-p * np.eye(3)`.
 
     Args:
         crystal: A `Crystal` or `CalculatorCrystal`. Where shifts may be a saddle, made with `allow_unstable=True`.
