@@ -98,9 +98,9 @@ def neighbours(lattice, basis, centre):
 
 
 def test_two_species_are_asked_for_with_a_lattice_constant(alloy):
-    with pytest.raises(BadInput, match=r"b2 takes 2|does not say where to begin: give --lattice-constant"):
+    with pytest.raises(BadInput, match="does not say where to begin: give --lattice-constant"):
         chosen(alloy, structure=Structure.B2, species="Cu,Fe").found()
-    with pytest.raises(BadInput, match="--species Cu: the structure b2 takes 2"):
+    with pytest.raises(BadInput, match=r"--species Cu: the structure b2 takes 2"):
         chosen(alloy, structure=Structure.B2, species="Cu").found()
     with pytest.raises(
         BadInput, match=r"holds Cu, Fe, and the structure fcc takes 1: choose with --species, such as --species Cu"

@@ -92,7 +92,7 @@ def test_loads_that_are_too_large_or_make_no_sense(silicon):
         fx.solids.under_stress(silicon.crystal, {(0, 0): np.nan})
     with pytest.raises(BadInput, match="must be a symmetric matrix"):
         fx.solids.under_stress(silicon.crystal, {}, np.triu(np.ones((3, 3))))
-    with pytest.raises(BadInput, match="under_stress: a fx.solids.Crystal"):
+    with pytest.raises(BadInput, match=r"under_stress: a fx\.solids\.Crystal"):
         fx.solids.under_stress(fx.solids.DiatomicChain(lambda r: r**2), {})
 
 

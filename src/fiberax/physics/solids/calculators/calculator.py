@@ -4,7 +4,8 @@ Energies, forces and stress come from the calculator, exact for it; second deriv
 stress. Both are registered with JAX, so that responses, steady states and relaxation work as for every energy fiber; a third
 derivative is refused. Geometry and sources: `calculator_worker.py`.
 
-More than five methods: a fiber's own solver, moduli and stability margin come on top of its definition, turned copies, and workers to end.
+More than five methods: a fiber's own solver, moduli, stability margin and turned copies come on top of its definition, and
+workers to end.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,5 @@
 """The stress-free reference of a crystal, and its elastic constants there."""
 
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
