@@ -95,7 +95,7 @@ def test_homogenize_writes_the_table_of_a_formula_and_resumes_it(tmp_path):
     np.testing.assert_allclose(table.arrays["A"][:, 0, 0], exact, rtol=1e-9)
     np.testing.assert_allclose(table.arrays["dA"][:, 0, 0], (2 + table.values) / exact, rtol=1e-8)
     lines = _reopened(folder, keep=3)
-    assert lines[0] == "U,A_xx,result,dA_xx,tortuosity_x" and len(lines) == 6
+    assert lines[0] == "U [K],A_xx [mm^2/s],result,dA_xx [mm^2/(s K)],tortuosity_x" and len(lines) == 6
     again = read_table(folder)
     for name, array in table.arrays.items():
         assert again.arrays[name].tobytes() == array.tobytes()

@@ -165,9 +165,9 @@ def test_a_package_brings_a_potential_by_name(package, capsys):
     from fiberax.cases.solids.atoms import Choice, Material
     from fiberax.cases.solids.crystal import CrystalCase
 
-    named, constant = CrystalCase(material="argon").choice.crystal()
-    own, _ = CrystalCase(material=Material.LJ).choice.crystal()
-    assert constant == 1.56 and float(named.energy(named.init(None, None), 0 * named.lattice)) == float(
+    named, lattice, _ = CrystalCase(material="argon").choice.found()
+    own = CrystalCase(material=Material.LJ).choice.found().crystal
+    assert lattice[0, 0] == 1.56 and float(named.energy(named.init(None, None), 0 * named.lattice)) == float(
         own.energy(own.init(None, None), 0 * own.lattice)
     )
     assert cli.main(["run", "pull", "--material", "neon"]) == 2
@@ -175,13 +175,13 @@ def test_a_package_brings_a_potential_by_name(package, capsys):
     with pytest.raises(BadInput, match=r"--material = neon: there are si-sw, .*, argon, nothing"):
         CrystalCase(material="neon")
     with pytest.raises(BadInput, match=r"--material nothing: glacier\.potential:nothing gives no crystal"):
-        Choice("nothing", None, None, None, None, None).crystal()
+        Choice("nothing", None, None, None, None, None).found()
 
 
 def test_species_of_a_potential_are_one_element_or_one_for_each_atom(package):
     from fiberax.cases.solids.atoms import Choice
 
-    species = lambda name: tuple(Choice(name, None, None, None, None, None).crystal()[0].species)
+    species = lambda name: tuple(Choice(name, None, None, None, None, None).found().crystal.species)
     assert species("text") == ("Ar",)
     assert species("once") == ("Ar", "Ar")
     with pytest.raises(BadInput, match=r"--material three: glacier\.potential:three gives no crystal.*'Kr'.* each of 2 atoms"):

@@ -18,6 +18,8 @@ from fiberax.core.errors import BadInput
 from fiberax.io.atomic import replacing, write_file, write_text
 
 SCHEMA = "schema.json"
+# Of the largest component; differences of numbers of that size are no smaller.
+NOISE = 1e-12
 TENSOR_DIMS = "ijklmnopqrs"
 
 
@@ -222,17 +224,34 @@ def component_names(variable: Variable, skip: int = 0) -> list[tuple[str, tuple[
 
 
 def write_csv(folder: Path, table: Table) -> Path:
-    """Write a table of responses to `folder/table.csv`: one line a row, one column a component. Raises `SaveFailed`."""
-    columns = {table.schema.axis.name: table.values}
+    """Write a table of responses to `folder/table.csv`: one line a row, one column a component, with units.
+
+    Components of tensors and energies below round-off of the largest one are written as zero. Raises `SaveFailed`.
+    """
+    columns = {_headed(table.schema.axis): table.values}
     for variable in table.schema.variables:
-        for suffix, index in component_names(variable):
-            name = f"{variable.quantity.name}_{suffix}" if suffix else variable.quantity.name
-            columns[name] = table.arrays[variable.quantity.name][(slice(None), *index)]
+        values = table.arrays[variable.quantity.name]
+        parts = component_names(variable)
+        if len(parts) > 1 or variable.key == "energy":
+            values = _without_noise(values)
+        for suffix, index in parts:
+            columns[_headed(variable.quantity, suffix)] = values[(slice(None), *index)]
     lines = [",".join(columns)]
     lines += [",".join(repr(value.item()) for value in row) for row in zip(*columns.values(), strict=True)]
     path = folder / "table.csv"
     write_text(path, "\n".join(lines) + "\n")
     return path
+
+
+def _headed(quantity: Quantity, suffix: str = "") -> str:
+    """Name and unit of a column."""
+    name = f"{quantity.name}_{suffix}" if suffix else quantity.name
+    return name if quantity.unit in ("", "1") else f"{name} [{quantity.unit}]"
+
+
+def _without_noise(values: np.ndarray) -> np.ndarray:
+    size = np.abs(values[np.isfinite(values)]).max(initial=0.0)
+    return np.where(np.abs(values) < NOISE * size, 0, values).astype(values.dtype)
 
 
 def _record_path(folder: Path, index: int) -> Path:

@@ -64,7 +64,9 @@ def write_body(folder: Path, table: Table, body: Body) -> None:
         series.write(float(load), points, flat)
     if body.block is not None:
         rows = zip(body.strain * table.values, body.nominal(stress), strict=True)
-        lines = ["strain,stress", *(f"{strain!r},{value!r}" for strain, value in ((float(a), float(b)) for a, b in rows))]
+        unit = next(v.quantity.unit for v in table.schema.variables if v.key == "response")
+        head = "strain,stress" if unit in ("", "1") else f"strain,stress [{unit}]"
+        lines = [head, *(f"{strain!r},{value!r}" for strain, value in ((float(a), float(b)) for a, b in rows))]
         write_text(folder / "curve.csv", "\n".join(lines) + "\n")
 
 

@@ -48,7 +48,7 @@ def test_the_energy_of_a_moving_body_is_kept_and_named(plate):
 
 @pytest.mark.slow
 def test_margins_are_those_of_stability():
-    crystal = fx.solids.equilibrium(Choice(Material.SI_SW, None, None, None, None, None).crystal()[0]).crystal
+    crystal = fx.solids.equilibrium(Choice(Material.SI_SW, None, None, None, None, None).found().crystal).crystal
     A = 0.1 * np.random.default_rng(1).standard_normal((3, 3, 3))
     states = jax.vmap(lambda A: crystal.solver.solve(crystal, crystal.init(A, None), A, 1e-10)[0])(A)
     internal, acoustic = eigenvalues(crystal.unit_cell, A, states)

@@ -56,7 +56,7 @@ def test_constants_and_limit_of_a_crystal_are_said(path):
     crystal = fx.solids.Crystal(said["lattice"], said["basis"], said["species"], _lennard_jones())
     assert abs(fx.solids.stability(crystal, limit * np.eye(3)).acoustic) < 1e-3
     assert (path / "figures" / "path.png").stat().st_size > 10_000
-    assert (path / "table.csv").read_text().startswith("strain,P_xx,P_xy")
+    assert (path / "table.csv").read_text().startswith("strain,P_xx [eps/sigma^3],P_xy [eps/sigma^3],")
 
 
 def _lennard_jones():
@@ -66,11 +66,11 @@ def _lennard_jones():
 def test_a_file_gives_the_crystal_that_the_name_gives(tmp_path):
     file = tmp_path / "mine.sw"
     file.write_text(SILICON)
-    named, _ = Choice(Material.SI_SW, None, None, None, None, None).crystal()
-    read, constant = Choice(Material.LJ, file, None, None, 5.431, None).crystal()
+    named = Choice(Material.SI_SW, None, None, None, None, None).found().crystal
+    read, lattice, _ = Choice(Material.LJ, file, None, None, 5.431, None).found()
     A = np.diag([0.03, 0.0, -0.01])
     zero = np.zeros((1, 3))
-    assert constant == 5.431 and read.species == ("Si", "Si")
+    assert lattice[0, 0] == 5.431 and read.species == ("Si", "Si")
     np.testing.assert_allclose(read.energy(zero, A), named.energy(zero, A), rtol=1e-14)
 
 
@@ -125,9 +125,9 @@ def test_files_that_leave_things_open_ask_for_them(tmp_path):
     file = tmp_path / "mine.sw"
     file.write_text(SILICON)
     with pytest.raises(BadInput, match="--lattice-constant"):
-        Choice(Material.LJ, file, None, None, None, None).crystal()
+        Choice(Material.LJ, file, None, None, None, None).found()
     with pytest.raises(BadInput, match="no entry for Si Si C; it knows Si"):
-        Choice(Material.LJ, file, Kind.SW, None, 5.4, "Si,C").crystal()
+        Choice(Material.LJ, file, Kind.SW, None, 5.4, "Si,C").found()
 
 
 PLATE = ["pull", "--material", "lj-triangular", "--cells", "2", "--strain", "0.2", "--step", "0.01", "--plain"]

@@ -12,7 +12,7 @@ from fiberax.cases.electrons.figures import Plane, bands_figure, density_figure,
 from fiberax.cases.electrons.units import BOHR, GPA, HARTREE
 from fiberax.cases.options import ABSENT, option, other_than, when
 from fiberax.cases.solids.atoms import Structure, cell
-from fiberax.cases.solids.crystal import Path_, axis_words, direction_of
+from fiberax.cases.solids.paths import Path_, axis_words, direction_of
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity

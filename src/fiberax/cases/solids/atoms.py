@@ -1,4 +1,4 @@
-"""What the cases of solids share: crystals by a name, or from the file of a potential."""
+"""What the cases of solids share: crystals by a name, or from the file of a potential and a structure or a file of atoms."""
 
 import enum
 from dataclasses import dataclass
@@ -9,10 +9,22 @@ import numpy as np
 
 from fiberax.cases.base import Case
 from fiberax.cases.options import ABSENT, GIVEN, option, when
+from fiberax.cases.solids.axes import Orientation, orientation
+from fiberax.cases.solids.structures import (
+    NAMES,
+    Structure,
+    cell,
+    conventional,
+    count_species,
+    named,
+    species_of,
+    volume_per_atom,
+)
 from fiberax.core.errors import BadInput
 
 if TYPE_CHECKING:
     from fiberax.physics.solids.crystal.crystal import Crystal
+    from fiberax.physics.solids.crystal.reference import Equilibrium
 
 GPA = 160.21766208  # of one eV/Å³, CODATA 2014, as ASE and LAMMPS users know it
 
@@ -49,18 +61,6 @@ class Material(enum.StrEnum):
     LJ_PLANE = "lj-triangular"
 
 
-class Structure(enum.Enum):
-    """Crystal structures."""
-
-    FCC = "fcc"
-    BCC = "bcc"
-    SC = "sc"
-    HCP = "hcp"
-    DIAMOND = "diamond"
-    ZINCBLENDE = "zincblende"
-    TRIANGULAR = "triangular"
-
-
 class Kind(enum.Enum):
     """Formats of the files of potentials."""
 
@@ -78,6 +78,27 @@ class Known(NamedTuple):
     potential: Any
 
 
+class Found(NamedTuple):
+    """A crystal, not yet at rest: `conventional` (d, d) are the lattice vectors of Miller indices and lattice constants.
+
+    `structure`: None for a file of atoms.
+    """
+
+    crystal: "Crystal"
+    conventional: np.ndarray
+    structure: Structure | None
+
+
+class AtRest(NamedTuple):
+    """A crystal at rest, `turned` so that x, y, z are those of the run; all else is in the frame of the crystal itself."""
+
+    equilibrium: "Equilibrium"
+    turned: "Crystal"
+    conventional: np.ndarray
+    structure: Structure | None
+    orientation: Orientation | None
+
+
 def materials() -> tuple[str, ...]:
     """The names that --material may be."""
     return tuple(dict.fromkeys([*(material.value for material in Material), *sorted(_points())]))
@@ -91,6 +112,7 @@ def _points() -> dict[str, Any]:
 
 
 OF_FILE = when(potential=GIVEN)
+OF_NAME = when(potential=GIVEN, atoms=ABSENT)
 
 
 @dataclass(frozen=True)
@@ -105,19 +127,27 @@ class CrystalOptions(Case):
     )
     potential: Path | None = option(None, help="file of a potential (setfl, funcfl, LAMMPS .sw or .tersoff)")
     kind: Kind | None = option(None, help="format of that file; default by its name, .sw, .tersoff, else eam", applies=OF_FILE)
+    atoms: Path | None = option(None, help="file of the atoms of one cell (CIF, POSCAR, extended XYZ, ...), read by ASE")
     structure: Structure | None = option(
-        None, help="structure of the crystal of that potential; default what the file says", applies=OF_FILE
+        None,
+        help="structure of the crystal of that potential; default what the file says (b1: rock salt, b2: CsCl, l12: A3B)",
+        applies=OF_NAME,
     )
-    lattice_constant: float | None = option(None, help="where to begin with that potential", unit="A", above=0, applies=OF_FILE)
+    lattice_constant: float | None = option(None, help="where to begin with that potential", unit="A", above=0, applies=OF_NAME)
     species: str | None = option(
-        None, help="element of that potential, or two with a comma between for zincblende", applies=OF_FILE
+        None, help="element of that potential, or two with a comma between: Si,C of zincblende, Ni,Al of Ni3Al", applies=OF_NAME
+    )
+    axis: str | None = option(None, help="direction of the crystal that becomes x: 110, 1,-1,0, or 11-20 of hexagonal ones")
+    lateral: str | None = option(
+        None, help="direction of the crystal that becomes y; default the shortest across --axis", applies=when(axis=GIVEN)
     )
 
     @property
     def choice(self) -> "Choice":
         """These options."""
         material = Material.SI_SW if self.material is None else self.material
-        return Choice(material, self.potential, self.kind, self.structure, self.lattice_constant, self.species)
+        named_by = (self.kind, self.structure, self.lattice_constant, self.species)
+        return Choice(material, self.potential, *named_by, self.atoms, self.axis, self.lateral)
 
 
 @dataclass(frozen=True)
@@ -130,79 +160,105 @@ class Choice:
     structure: Structure | None
     lattice_constant: float | None
     species: str | None
+    atoms: Path | None = None
+    axis: str | None = None
+    lateral: str | None = None
 
-    def crystal(self) -> tuple["Crystal", float]:
-        """The crystal, not yet at rest, and its lattice constant. Raises `BadInput` for options that describe none."""
+    def found(self) -> Found:
+        """The crystal, not yet at rest, in its own frame. Raises `BadInput` for options that describe none."""
         from fiberax.physics.solids.crystal.crystal import Crystal
 
-        if self.potential is None:
-            structure, constant, species, potential = _named(self.material)
-        else:
-            structure, constant, species, potential = self._from_file(self.potential)
+        if self.atoms is not None:
+            from fiberax.cases.solids.structure_files import read_atoms
+
+            potential = _named(self.material).potential if self.potential is None else self._potential(self.potential)
+            lattice, basis, species = read_atoms(self.atoms)
+            return Found(Crystal(lattice, basis, species, potential), lattice, None)
+        structure, constant, species, potential = (
+            _named(self.material) if self.potential is None else self._from_file(self.potential)
+        )
         lattice, basis = cell(structure, constant)
-        return Crystal(lattice, basis, species, potential), constant
+        return Found(Crystal(lattice, basis, species, potential), conventional(structure, constant), structure)
+
+    def at_rest(self, found: Found) -> AtRest:
+        """The crystal of `found` at rest, its cell relaxed in all lengths and angles. Raises `BadInput` or `NotConverged`."""
+        import fiberax as fx
+
+        plain, lattice, structure = found
+        if self.axis is not None:  # hear of a wrong one before the long work
+            orientation(self.axis, self.lateral, lattice)
+        rest = fx.solids.equilibrium(plain, full=True)
+        lattice = lattice @ np.asarray(rest.deformation).T
+        if self.axis is None:
+            return AtRest(rest, rest.crystal, lattice, structure, None)
+        turn = orientation(self.axis, self.lateral, lattice)
+        return AtRest(rest, rest.crystal.rotated(turn.rotation), lattice, structure, turn)
 
     @property
     def label(self) -> str:
         """What the body is made of, in words."""
-        return str(self.material) if self.potential is None else self.potential.name
+        potential = str(self.material) if self.potential is None else self.potential.name
+        return potential if self.atoms is None else f"{self.atoms.name} with {potential}"
 
-    def _from_file(self, path: Path) -> Known:
+    def _kind(self, path: Path) -> Kind:
+        return self.kind or {".sw": Kind.SW, ".tersoff": Kind.TERSOFF}.get(path.suffix, Kind.EAM)
+
+    @property
+    def _wanted(self) -> tuple[str, ...] | None:
+        return None if self.species is None else tuple(name.strip() for name in self.species.split(","))
+
+    def _potential(self, path: Path) -> Any:
         from fiberax.physics.solids import potentials
 
         if not path.is_file():
             raise BadInput(f"--potential {path}: there is no such file.")
-        kind = self.kind or {".sw": Kind.SW, ".tersoff": Kind.TERSOFF}.get(path.suffix, Kind.EAM)
-        wanted = None if self.species is None else tuple(name.strip() for name in self.species.split(","))
+        kind = self._kind(path)
         if kind is Kind.EAM:
-            potential: Any = potentials.EAM(path)
-        elif kind is Kind.SW:
-            potential = potentials.StillingerWeber(path, wanted)
-        else:
-            potential = potentials.Tersoff(path)
-        structure = self.structure or self._structure_of(potential, kind)
+            return potentials.EAM(path)
+        return potentials.StillingerWeber(path, self._wanted) if kind is Kind.SW else potentials.Tersoff(path)
+
+    def _from_file(self, path: Path) -> Known:
+        potential, wanted = self._potential(path), self._wanted
         known: tuple[str, ...] = potential.elements or ("X",)
-        if wanted is None and len(known) > 1 and structure is not Structure.ZINCBLENDE:
-            raise BadInput(f"{path} holds {', '.join(known)}: choose with --species, such as --species {known[0]}.")
+        constant, written = _record(potential, known[0] if wanted is None else wanted[0])
+        structure = self.structure or self._structure_of(written, self._kind(path))
+        count = count_species(structure)
+        if wanted is None and len(known) != count:
+            few = ",".join(known[:count]) if len(known) > count else "A,B"
+            raise BadInput(
+                f"{path} holds {', '.join(known)}, and the structure {structure.value} takes {count}: choose with --species, "
+                f"such as --species {few}."
+            )
         wanted = wanted or known
-        constant = self.lattice_constant or self._constant_of(potential, kind, wanted)
-        count = 2 if structure is Structure.ZINCBLENDE else 1
         if len(wanted) != count:
             raise BadInput(f"--species {','.join(wanted)}: the structure {structure.value} takes {count}.")
-        return Known(structure, constant, wanted if count == 2 else wanted * len(cell(structure, constant)[1]), potential)
+        constant = self.lattice_constant or self._constant_for(structure, constant, written)
+        return Known(structure, constant, species_of(structure, wanted), potential)
 
-    def _structure_of(self, potential: Any, kind: Kind) -> Structure:
+    def _structure_of(self, written: str, kind: Kind) -> Structure:
         if kind is not Kind.EAM:
             return Structure.DIAMOND
-        written = potential.lattices[0][1].lower()
-        if written in (s.value for s in Structure):
-            return Structure(written)
-        raise BadInput(f"{self.potential} names the structure {written!r}: say --structure (fcc, bcc, sc, hcp, diamond).")
+        structure = named(written)
+        if structure is None:
+            said = f"names the structure {written!r}" if written else "names no structure"
+            raise BadInput(f"{self.potential} {said}: say --structure ({', '.join(NAMES[:5])}, ...).")
+        return structure
 
-    def _constant_of(self, potential: Any, kind: Kind, wanted: tuple[str, ...]) -> float:
-        if kind is Kind.EAM and wanted[0] in potential.elements:
-            constant = potential.lattices[potential.elements.index(wanted[0])][0]
-            if constant > 0.0:
-                return constant
+    def _constant_for(self, structure: Structure, constant: float, written: str) -> float:
+        """Where to begin in `structure`, from a constant of the structure `written`: with the same volume per atom."""
+        origin = named(written)
+        if constant > 0.0 and origin is not None and count_species(structure) == 1:
+            return constant * (volume_per_atom(origin) / volume_per_atom(structure)) ** (1 / 3)
         raise BadInput(f"{self.potential} does not say where to begin: give --lattice-constant, within 10 % or so.")
 
 
-def cell(structure: Structure, a: float) -> tuple[np.ndarray, np.ndarray]:
-    """Lattice vectors and basis of the primitive cell; of hcp with the ideal c/a = √(8/3)."""
-    fcc = 0.5 * a * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
-    single = np.zeros((1, 3))
-    if structure is Structure.FCC:
-        return fcc, single
-    if structure is Structure.BCC:
-        return 0.5 * a * np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]]), single
-    if structure is Structure.SC:
-        return a * np.eye(3), single
-    if structure is Structure.TRIANGULAR:
-        return a * np.array([[1, 0], [0.5, np.sqrt(3) / 2]]), np.zeros((1, 2))
-    if structure is Structure.HCP:
-        lattice = a * np.array([[1, 0, 0], [-0.5, np.sqrt(3) / 2, 0], [0, 0, np.sqrt(8 / 3)]])
-        return lattice, np.array([[0, 0, 0], [1 / 3, 2 / 3, 1 / 2]])
-    return fcc, np.array([[0, 0, 0], [0.25, 0.25, 0.25]])
+def _record(potential: Any, element: str) -> tuple[float, str]:
+    """Lattice constant and structure of one element of a table; 0 and "" where the file does not say."""
+    from fiberax.physics.solids.potentials.embedded import EAM
+
+    if not isinstance(potential, EAM) or element not in potential.species:
+        return 0.0, ""
+    return potential.lattices[potential.species.index(element)]
 
 
 def factor(crystal: "Crystal") -> tuple[float, str]:

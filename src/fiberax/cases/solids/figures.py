@@ -43,24 +43,7 @@ def _draw_path(plt, results: Results, margins: list[str]) -> Any:
     figure, axes = plt.subplots(rows, 1, figsize=(6.6, 1.0 + 2.0 * rows), layout="constrained", sharex=True)
     axes[0].plot(results.values, results("energy"), color="black")
     axes[0].set_ylabel(broken(results.words("energy")))
-    stress = results("response")
-    size = np.nanmax(np.abs(stress))
-    shown = [(name, index) for name, index in component_labels(results.variables["response"], stress, 0)
-             if np.nanmax(np.abs(stress[(..., *index)])) > 1e-6 * size]  # fmt: skip
-    drawn: list[tuple[list[str], np.ndarray]] = []
-    for name, index in shown:
-        values = stress[(..., *index)]
-        twin = next((names for names, other in drawn if np.allclose(values, other, rtol=0, atol=1e-6 * size)), None)
-        if twin is None:
-            drawn.append(([name], values))
-        else:
-            twin.append(name)
-    for names, values in drawn:
-        axes[1].plot(results.values, values, label=", ".join(names))
-    axes[1].axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
-    axes[1].set_ylabel(broken(results.words("response")))
-    if len(drawn) > 1 or stress.ndim > 1:
-        axes[1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _draw_stresses(axes[1], results)
     for panel, key in zip(axes[2:], margins, strict=True):
         values = results(key)
         panel.plot(results.values, values, color="tab:green")
@@ -77,3 +60,31 @@ def _draw_path(plt, results: Results, margins: list[str]) -> Any:
         axes[0].annotate("limit of stability", (mark, 1.0), color="tab:red", fontsize=8, **place)
     axes[-1].set_xlabel(results.words())
     return figure
+
+
+def _draw_stresses(panel, results: Results) -> None:
+    """Components of the stress that are not zero, those that are alike as one line; dashed the Cauchy stress, if any."""
+    stress, true = results("response"), results("cauchy")
+    size = np.nanmax(np.abs(stress))
+    shown = [(name, index) for name, index in component_labels(results.variables["response"], stress, 0)
+             if np.nanmax(np.abs(stress[(..., *index)])) > 1e-6 * size]  # fmt: skip
+    drawn: list[tuple[list[str], np.ndarray, tuple[int, ...]]] = []
+    for name, index in shown:
+        values = stress[(..., *index)]
+        twin = next((names for names, other, _ in drawn if np.allclose(values, other, rtol=0, atol=1e-6 * size)), None)
+        if twin is None:
+            drawn.append(([name], values, index))
+        else:
+            twin.append(name)
+    for names, values, index in drawn:
+        (line,) = panel.plot(results.values, values, label=", ".join(names))
+        if true is not None:
+            symbols = ", ".join(name.replace("$P", r"$\sigma") for name in names) + " (Cauchy)"
+            panel.plot(
+                results.values, true[(..., *index)], color=line.get_color(), linestyle="--", linewidth=1.0, label=symbols
+            )
+    panel.axhline(0.0, color="0.8", linewidth=0.8, zorder=0)
+    quantity = results.variables["response"].quantity
+    panel.set_ylabel(broken(words_of(quantity if true is None else dataclasses.replace(quantity, label="stress"))))
+    if len(drawn) > 1 or stress.ndim > 1:
+        panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -7,9 +7,10 @@ from pathlib import Path
 from fiberax.cases.base import Figure, Loading, Results, listed
 from fiberax.cases.mesh_files import mesh_from
 from fiberax.cases.options import ABSENT, GIVEN, inherited, option, other_than, when
-from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, Material, Structure, factor, stiffness_unit
+from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, Material, factor, stiffness_unit
 from fiberax.cases.solids.figures import curve_figure
 from fiberax.cases.solids.grips import Grips, grips_of
+from fiberax.cases.solids.structures import Structure
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
@@ -65,8 +66,9 @@ class Pull(CrystalOptions):
 
     The side at x = −width/2 is held along x and the one at x = width/2 is moved along x; both are free to slide. At every
     quadrature point lives a crystal whose atoms relax; its stress is the only constitutive law. The cube axes of the crystal
-    are those of the block. Where a crystal is about to lose its stability the load step is halved, and at last the path ends
-    there. With --mesh the body is that of a file, and its sides that are held and pulled are chosen by name.
+    are those of the block, or it is turned by --axis and --lateral. Where a crystal is about to lose its stability the load
+    step is halved, and at last the path ends there. With --mesh the body is that of a file, and its sides that are held and
+    pulled are chosen by name.
     """
 
     material: str | None = inherited(
@@ -104,19 +106,20 @@ class Pull(CrystalOptions):
         import fiberax as fx
         from fiberax.io.body import Body
 
-        plain, _ = self.choice.crystal()
-        d = plain.lattice.shape[0]
+        plain = self.choice.found()
+        d = len(plain.crystal.lattice)
         if self.step > self.strain:
             raise BadInput(f"--step = {self.step:g} is longer than the whole path, --strain = {self.strain:g}.")
         grips = self._grips(d)
-        crystal = fx.solids.equilibrium(plain, full=self.structure is Structure.HCP).crystal
+        still = self.choice.at_rest(plain)
+        crystal = still.turned
         # A function of the load, so that a step begins with the body at rest.
         moved = lambda x, t: self.strain * grips.length * t
         displacement = {name: {grips.axis: moved} for name in grips.pulled}
         macro = fx.solids.Elasticity(grips.mesh, fixed=grips.fixed, displacement=displacement)
         driver = fx.Monolithic() if self.driver is Driver.MONOLITHIC else fx.Quasistatic()
         scale, unit = factor(crystal)
-        rest = -scale * float(crystal.energy(crystal.init(None, None), 0 * crystal.lattice))
+        rest = -scale * still.equilibrium.energy / float(crystal.volume)
         return Loading(
             bundle=fx.Bundle(macro, crystal),
             driver=driver,

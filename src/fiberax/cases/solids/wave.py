@@ -9,13 +9,14 @@ import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fiberax.cases.base import Evolve, listed
-from fiberax.cases.options import ABSENT, inherited, option, when
-from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, Structure, density, factor
+from fiberax.cases.options import ABSENT, GIVEN, inherited, option, when
+from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, density, factor
 from fiberax.cases.solids.chain import ChainOptions, Model, chain_names, chain_pictures
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
@@ -32,6 +33,7 @@ class Method(enum.Enum):
 
 
 CHAIN = when(material=ABSENT, potential=ABSENT)  # else it is a crystal
+CRYSTAL = when(material=GIVEN) | when(potential=GIVEN)
 
 
 @listed("wave", "a pulse of strain that runs through a chain of atoms or electrons, with relaxing or relaxed fibers")
@@ -41,8 +43,8 @@ class WaveCase(CrystalOptions, ChainOptions):
 
     The chain is at rest at first, stretched or pressed together within the pulse. Its fibers are in equilibrium at all times
     (quasistatic), or they relax with a mass and a friction of their own (seamless): then waves disperse and lose energy.
-    With --material or --potential it is a plane longitudinal wave along the cube axis x of a crystal, in nm, ps and GPa
-    (potentials without units: in theirs), the atoms in equilibrium.
+    With --material or --potential it is a plane longitudinal wave along the cube axis x of a crystal, or along --axis, in nm,
+    ps and GPa (potentials without units: in theirs), the atoms in equilibrium.
     """
 
     model: Model = inherited(ChainOptions, "model", applies=CHAIN)
@@ -56,6 +58,8 @@ class WaveCase(CrystalOptions, ChainOptions):
     material: str | None = inherited(
         CrystalOptions, "material", None, help="crystal with a published potential, in place of a chain"
     )
+    atoms: Path | None = inherited(CrystalOptions, "atoms", applies=CRYSTAL)
+    axis: str | None = inherited(CrystalOptions, "axis", applies=CRYSTAL)
     cells: int = option(128, help="macro cells", low=8)
     length: float = option(1.0, help="length of the interval, of a crystal in nm", above=0)
     strain: float = option(0.0, help="strain around the pulse", above=-1)
@@ -119,8 +123,7 @@ class WaveCase(CrystalOptions, ChainOptions):
             return chain, self.density or 1.0, names, chain_pictures(chain)
         if self.method is Method.SEAMLESS:
             raise BadInput("--method seamless is for chains: the atoms of a crystal are in equilibrium at every step.")
-        found = fx.solids.equilibrium(self.choice.crystal()[0], full=self.structure is Structure.HCP)
-        crystal = found.crystal
+        crystal = self.choice.at_rest(self.choice.found()).turned
         mass = density(crystal) if self.density is None else self.density
         # In nm and ps a density in g/cm³ goes with GPa; the fiber's stress is in eV/Å³.
         mass /= factor(crystal)[0]

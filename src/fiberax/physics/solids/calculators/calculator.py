@@ -4,7 +4,8 @@ Energies, forces and stress come from the calculator, exact for it; second deriv
 stress. Both are registered with JAX, so that responses, steady states and relaxation work as for every energy fiber; a third
 derivative is refused. Geometry and sources: `calculator_worker.py`.
 
-More than five methods: a fiber's own solver, moduli and stability margin come on top of its definition, and workers to end.
+More than five methods: a fiber's own solver, moduli, stability margin and turned copies come on top of its definition, and
+workers to end.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from fiberax.numerics.result import outcome
 from fiberax.physics.solids.calculators.calculator_pool import Evaluator
 from fiberax.physics.solids.calculators.calculator_worker import FREE, Recipe
 from fiberax.physics.solids.crystal.assembly import check_gradient
-from fiberax.physics.solids.crystal.base import AbstractCrystal
+from fiberax.physics.solids.crystal.base import AbstractCrystal, rotation_of
 from fiberax.physics.solids.crystal.ellipticity import acoustic_margin, stability
 
 
@@ -135,6 +136,12 @@ class CalculatorCrystal(AbstractAssembled, AbstractMonitored, AbstractCrystal):
         atoms.set_cell(lattice)
         atoms.positions = positions
         return CalculatorCrystal(atoms, recipe.calculator, self.evaluator.executor, recipe.step, recipe.allow_unstable)
+
+    def rotated(self, rotation) -> "CalculatorCrystal":
+        """The same crystal turned in space, v ↦ R v for a proper rotation R (3, 3). Raises `BadInput` for another matrix."""
+        R = rotation_of("CalculatorCrystal.rotated", rotation, 3)
+        atoms = self.evaluator.recipe.atoms
+        return self.moved(atoms.cell.array @ R.T, atoms.positions @ R.T)
 
     def close(self) -> None:
         """End the worker processes that the fiber started; an executor of the caller keeps running."""

@@ -6,6 +6,8 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
+from fiberax.core.errors import BadInput
+
 
 class AbstractCrystal(eqx.Module):
     """A periodic arrangement of atoms, for `stability` and `equilibrium`, which ask a fiber for this besides its energy.
@@ -22,3 +24,16 @@ class AbstractCrystal(eqx.Module):
     @abc.abstractmethod
     def second_derivatives(self, state, condition) -> tuple[np.ndarray, np.ndarray]:
         """∂²W over (A, shifts) flattened, a symmetric (q, q), and the relaxed moduli (d, d, d, d)."""
+
+
+def rotation_of(what: str, given, d: int) -> np.ndarray:
+    """`given` as a proper rotation (d, d), to round-off. Raises `BadInput` for a matrix that is none to six digits."""
+    R = np.asarray(given, float)
+    if R.shape != (d, d) or not np.all(np.isfinite(R)):
+        raise BadInput(f"{what}: rotation must be a matrix ({d}, {d}) of finite numbers; its shape is {R.shape}.")
+    off = float(np.abs(R @ R.T - np.eye(d)).max())
+    if off > 1e-6 or np.linalg.det(R) < 0.0:
+        fault = f"R Rᵀ is off the unit matrix by {off:.2g}" if off > 1e-6 else "it mirrors, det R = -1"
+        raise BadInput(f"{what}: {R.tolist()} is no rotation: {fault}.")
+    left, _, right = np.linalg.svd(R)
+    return left @ right

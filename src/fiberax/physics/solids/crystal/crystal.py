@@ -4,7 +4,7 @@ The condition is the displacement gradient A (d, d), the state the shifts ξ (n 
 the reference frame: atom j sits at F (x_j + ξ_j), F = I + A, so that a uniform deformation leaves the shifts zero. The
 response is P = ∂W/∂A, the first Piola-Kirchhoff stress, W the energy per reference volume, minimal in the shifts.
 
-More than five methods: a fiber's own solver, link, moduli and stability margin come on top of its definition.
+More than five methods: a fiber's own solver, link, moduli, stability margin and turned copies come on top of its definition.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,13 +13,15 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from fiberax.core.capabilities import AbstractAssembled, AbstractMonitored
 from fiberax.core.solvers import Minimise
 from fiberax.numerics.result import Outcome, Result, outcome
 from fiberax.physics.solids.crystal import assembly, ellipticity
-from fiberax.physics.solids.crystal.base import AbstractCrystal
+from fiberax.physics.solids.crystal.base import AbstractCrystal, rotation_of
 from fiberax.physics.solids.crystal.batching import trailing
 from fiberax.physics.solids.crystal.ellipticity import second_derivatives, stability
 from fiberax.physics.solids.crystal.relaxation import newton_step, relax
@@ -89,6 +91,22 @@ class Crystal(AbstractAssembled, AbstractMonitored, AbstractCrystal):
     def volume(self) -> Float[Array, ""]:
         """Volume of the reference cell (an area in two dimensions)."""
         return self.unit_cell.volume
+
+    def rotated(self, rotation: Float[ArrayLike, "d d"]) -> "Crystal":
+        """The same crystal turned in space: lattice vectors and atoms v become R v.
+
+        Args:
+            rotation: R (d, d), a proper rotation. Its rows are the directions of the crystal that become x, y, z.
+
+        Returns:
+            The crystal, with the same potential and bounds.
+
+        Raises:
+            BadInput: R is no rotation.
+        """
+        turned = np.asarray(self.lattice) @ rotation_of("Crystal.rotated", rotation, len(self.lattice)).T
+        cell = self.unit_cell
+        return Crystal(turned, cell.basis, cell.species, cell.potential, cell.stretch, cell.shift, self.allow_unstable)
 
     def init(self, condition, key) -> Float[Array, "m d"]:
         """No shifts: the undeformed state. Raises `Mismatch` for a condition of another shape than (d, d)."""

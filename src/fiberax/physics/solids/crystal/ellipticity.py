@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
+from fiberax.core.platform import need_double
 from fiberax.core.solvers import solver_of
 from fiberax.numerics.result import Result, text_of
 from fiberax.numerics.small import smallest_eigenvalue, solve_positive
@@ -25,6 +26,7 @@ from fiberax.physics.solids.crystal.unit_cell import UnitCell
 _COARSE = {2: 24, 3: 96}
 _FINE = {2: 360, 3: 2000}
 _ROUNDS = 4
+_RELAXED = 1e-10  # tolerance of the shifts
 
 
 class Stability(NamedTuple):
@@ -207,9 +209,10 @@ def stability(crystal: Any, A: Float[ArrayLike, "d d"], state: Array | None = No
         the accuracy is that of its finite differences.
 
     Raises:
-        BadInput: The crystal has no state at A, or the fiber is no crystal.
+        BadInput: The crystal has no state at A, the fiber is no crystal, or double precision is off.
     """
     check_crystal("stability", crystal)
+    need_double("fx.solids.stability", _RELAXED)
     A = jnp.asarray(A, float)
     if A.shape != crystal.lattice.shape:
         raise BadInput(f"stability: A must be {crystal.lattice.shape}; its shape is {A.shape}.")
@@ -217,7 +220,7 @@ def stability(crystal: Any, A: Float[ArrayLike, "d d"], state: Array | None = No
         shifts = jnp.asarray(state, float)
     else:
         begin = crystal.init(A, jax.random.key(0))
-        shifts, out = solver_of(crystal).solve(crystal, begin, A, 1e-10)
+        shifts, out = solver_of(crystal).solve(crystal, begin, A, _RELAXED)
         code = int(out.result)
         if code not in (Result.SUCCESS, Result.UNSTABLE):
             raise BadInput(f"stability: the crystal has no relaxed state at A = {np.asarray(A).tolist()}: {text_of(code)}.")

@@ -1,7 +1,5 @@
 """The stress-free reference of a crystal, and its elastic constants there."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,15 +7,18 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import NotConverged
+from fiberax.core.platform import SINGLE_LIMIT, check_platform, need_double
 from fiberax.core.solvers import solver_of
 from fiberax.numerics import trees
 from fiberax.numerics.result import Result, text_of
 from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
 from fiberax.physics.solids.crystal.crystal import Crystal, positions
+from fiberax.physics.solids.crystal.elastic import ElasticConstants, elastic_constants, voigt
 from fiberax.physics.solids.crystal.ellipticity import check_crystal
 
 _STEPS = 60
 _LONGEST = 0.05  # longest step in strain
+INNER = 1e-12  # tolerance of the shifts, in nearest distances
 _RANGE = 0.15  # of strain before the neighbour lists are made again
 
 
@@ -54,17 +55,17 @@ class Equilibrium(eqx.Module):
         """Constants at fixed shifts, in the same order."""
         return voigt(self.elastic_unrelaxed)
 
+    @property
+    def constants(self) -> ElasticConstants:
+        """Symmetry, independent constants, averages and stability, from the relaxed constants."""
+        # Those of a calculator are finite differences.
+        return elastic_constants(self.elastic, 1e-3 if isinstance(self.crystal, CalculatorCrystal) else 1e-4)
+
     def __repr__(self) -> str:
         traced = any(trees.is_tracer(leaf) for leaf in jax.tree.leaves(self))
         return super().__repr__() if traced else _in_words(self)
 
     __str__ = __repr__
-
-
-def voigt(moduli) -> np.ndarray:
-    """(d, d, d, d) as a (6, 6) or (3, 3) matrix."""
-    pairs = [(0, 0), (1, 1), (0, 1)] if len(moduli) == 2 else [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
-    return np.asarray([[moduli[i][j][k][n] for k, n in pairs] for i, j in pairs])
 
 
 def _in_words(found: Equilibrium) -> str:
@@ -96,14 +97,10 @@ def _in_words(found: Equilibrium) -> str:
 
 
 @eqx.filter_jit
-def _look(crystal: Crystal | CalculatorCrystal, A, shifts, tolerance: float):
+def look(crystal: Crystal | CalculatorCrystal, A, shifts, tolerance: float):
+    """Relaxed shifts, result code, energy density, P and relaxed moduli at A."""
     state, out = solver_of(crystal).solve(crystal, shifts, A, tolerance)
-    return state, out.result, *crystal.assemble(state, A, 2)[1:]
-
-
-@eqx.filter_jit
-def _constants(crystal: Crystal | CalculatorCrystal, A, state) -> tuple[Any, ...]:
-    return crystal.assemble(state, A, 2)
+    return state, out.result, *crystal.assemble(state, A, 2)
 
 
 def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolerance: float | None = None) -> Equilibrium:
@@ -113,7 +110,7 @@ def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolera
         crystal: The fiber, near its equilibrium.
         full: Relax the lattice until all stress vanishes, not the mean alone.
         tolerance: Largest strain by which the answer may be off, by default 1e-11, and 1e-8 for ASE calculators (one in single
-            precision needs 1e-4).
+            precision needs 1e-4). From 1e-5 on it bounds the shifts too, which else are relaxed to round-off.
 
     Returns:
         An `Equilibrium`. Elastic constants of a calculator, relaxed and unrelaxed, are finite differences of its stress and
@@ -121,18 +118,20 @@ def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolera
 
     Raises:
         NotConverged: No such lattice is found.
-        BadInput: The fiber is no crystal.
+        BadInput: The fiber is no crystal, or double precision is off and the tolerance is below 1e-5.
     """
     check_crystal("equilibrium", crystal)
+    check_platform()
     foreign = isinstance(crystal, CalculatorCrystal)
     tolerance = (1e-8 if foreign else 1e-11) if tolerance is None else tolerance
-    inner = tolerance if foreign else 1e-12  # of the shifts
+    need_double("fx.solids.equilibrium", tolerance)
+    inner = tolerance if foreign or tolerance >= SINGLE_LIMIT else INNER
     whole, current = np.eye(crystal.lattice.shape[0]), crystal
     d = len(whole)
     A, state = np.zeros((d, d)), crystal.init(None, jax.random.key(0))
     basis = _directions(d) if full else np.eye(d)[None] / np.sqrt(d)
     for _ in range(_STEPS):
-        state, code, P, C = jax.tree.map(np.asarray, _look(current, jnp.asarray(A), jnp.asarray(state), inner))
+        state, code, _, P, C = jax.tree.map(np.asarray, look(current, jnp.asarray(A), jnp.asarray(state), inner))
         if code not in (Result.SUCCESS, Result.UNSTABLE):
             raise NotConverged(f"equilibrium: {text_of(int(code))}, at the strain {A.tolist()} of the given lattice.")
         residual = np.einsum("aij,ij->a", basis, P)
@@ -151,10 +150,11 @@ def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolera
             A, state = np.zeros((d, d)), np.zeros(state.shape)
     else:
         raise NotConverged(f"equilibrium: no stress-free lattice within {_STEPS} steps; the last strain step was {length:.2g}.")
-    state = np.asarray(_look(current, jnp.asarray(A), jnp.asarray(state), inner)[0])
+    state = np.asarray(look(current, jnp.asarray(A), jnp.asarray(state), inner)[0])
     found, whole = _rebuilt(current, A, state), (np.eye(d) + A) @ whole
     A, state = jnp.zeros((d, d)), jnp.zeros(state.shape)
-    energy_density, P, C = _constants(found, A, state)[:3]
+    # The same program as above; the shifts are at rest and stay so.
+    _, _, energy_density, P, C = look(found, A, state, inner)
     fixed = jnp.asarray(found.second_derivatives(state, A)[0][: d * d, : d * d].reshape(d, d, d, d))
     energy = float(energy_density * found.volume)
     scale = float(np.linalg.det(whole) ** (1.0 / d))
