@@ -23,7 +23,7 @@ class EAM(AbstractMomentPotential):
 
     Interpolated as LAMMPS does: the cubic Hermite spline of `tables.py` through F(ρ), ρ(r) and r φ(r) (of `funcfl`:
     27.2·0.529 Z²). Exactly zero from the cutoff of the file on, even if the table is longer. Where the table is shorter,
-    the last value is used up to the cutoff. F is extrapolated linearly above the table, and by its first cubic below zero.
+    its last value, zero but for the last grid step, is used up to the cutoff. F is extrapolated linearly above the table, and by its first cubic below zero.
     LAMMPS puts a `funcfl` table on a grid of its own, which is that of the file less its last point: the slopes within the last
     steps, where a table is zero as a rule, differ.
 

@@ -2,8 +2,8 @@
 
 Formats: pages pair_sw, pair_tersoff and pair_eam of the LAMMPS manual; Daw, Foiles, Baskes, Mater. Sci. Rep. 9, 251 (1993).
 As in LAMMPS # begins a comment, and words after the numbers of a line, or after the last table, are passed over.
-Any fault of a file gives one `BadInput` with its name, the line, what was expected and what was found; a file of another kind is
-called by it (`kinds.py`).
+Any fault of a file gives one `BadInput` with its name, the line, what was expected and what was found. Files of other kinds are
+called by their kind (`kinds.py`).
 """
 
 import os
@@ -167,8 +167,8 @@ def _check_kind(text: Text, kind: str) -> None:
         elif len(sizes) == 1 and not any(abs(min(sizes) - len(keys)) == 1 for keys in (SW, TERSOFF)):
             # One number more or less is a slip rather than another kind.
             raise BadInput(
-                f"{text.path}: every entry has three elements and {min(sizes)} numbers; a Stillinger-Weber file has {len(SW)} and "
-                f"a Tersoff file {len(TERSOFF)}. It is of a kind that is not read here; use LAMMPS as calculator."
+                f"{text.path}: every entry has three elements and {min(sizes)} numbers; a Stillinger-Weber file has {len(SW)} "
+                f"and a Tersoff file {len(TERSOFF)}. It is of a kind that is not read here; use LAMMPS as calculator."
             )
     if reader and reader.replace("StillingerWeber", "Stillinger-Weber") != (kind or "EAM"):
         raise BadInput(f"{text.path}: this is {other}. Read it with fx.solids.potentials.{reader}(path).")

@@ -51,6 +51,7 @@ _BY_NAME = (
 )
 # Asked only where a file does not read: tables of any kind have such names.
 _BY_NAME_LATE = ((r"table", "tabulated pair (pair_style table)"), (r"\.?readme(\.\w+)?", "text"))
+_MEAM = re.compile(r"\s*(erose_form|augt1|ialloy|(rho0|re|lattce)\([\d,]+\))\s*=")  # settings of its parameter files
 # Force fields have their kind in front: ffield.reax.cho, lib.comb3.
 _FORCE_FIELD = re.compile(r"(ffield|lib)\.(?P<kind>(ci-)?\w+)")
 
@@ -69,9 +70,7 @@ def check_content(path: Path, lines: list[str]) -> None:
     kind = _named(path.name, _BY_NAME_LATE)
     if words and words[0][0].startswith("<"):
         kind = "QUIP (XML)" if any("_params" in line for line in lines[:5]) else "XML"
-    elif words and words[0][0][0] in "'\"" and len(words[0]) >= 5:
-        kind = "MEAM"
-    elif any(re.match(r"\s*(erose_form|augt1|ialloy|rho0\(\d+\)|re\(\d+,\d+\)|lattce\(\d+,\d+\))\s*=", x) for x in lines):
+    elif (words and words[0][0][0] in "'\"" and len(words[0]) >= 5) or any(_MEAM.match(line) for line in lines):
         kind = "MEAM"
     if kind:
         raise BadInput(_words(path, kind))
