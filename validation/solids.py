@@ -14,6 +14,7 @@ if __name__ == "__main__":
 import crystals
 import elasticity
 import jax
+import potential_files
 from table import run
 
 jax.config.update("jax_enable_x64", True)
@@ -23,6 +24,7 @@ CASES = (
     crystals.bonds_lammps,
     crystals.tables_lammps,
     crystals.sutton_chen_lammps,
+    potential_files.files_lammps,
     crystals.matscipy,
     crystals.elastic_constants,
     elasticity.atoms_2d,

@@ -117,10 +117,10 @@ def test_triples_and_pairs_that_are_switched_off():
         for centre in "AB" if changes is pair else "A":
             want = alloy_by_loops(changed, centre, names, r)
             assert abs(want - full[centre]) > 1e-3
-            value, slope = jax.value_and_grad(lambda r, c=centre: potential.site_energy(c, names, r))(jnp.asarray(r))
+            value, slope = jax.value_and_grad(lambda r, c=centre, V=potential: V.site_energy(c, names, r))(jnp.asarray(r))
             np.testing.assert_allclose(value, want, rtol=1e-12)
             assert np.all(np.isfinite(slope))
-    with pytest.raises(BadInput, match="epsilon=-1.0 must be finite and not negative in the entry A A A"):
+    with pytest.raises(BadInput, match=r"epsilon=-1\.0 must be finite and not negative in the entry A A A"):
         P.StillingerWeber(entries | {("A", "A", "A"): entries["A", "A", "A"]._replace(epsilon=-1.0)})
     with pytest.raises(BadInput, match="at least one must be positive"):
         P.StillingerWeber(NAMED["Si"][1]._replace(sigma=0.0))
@@ -182,7 +182,7 @@ def one_sided(*triple, **changed):
     ("make", "words"),
     [
         (lambda: P.StillingerWeber(3.0), "a name, a file, Parameters or a dict"),
-        (lambda: P.StillingerWeber(NAMED["Si"][1]._replace(sigma=-1.0)), "sigma=-1.0 must be positive"),
+        (lambda: P.StillingerWeber(NAMED["Si"][1]._replace(sigma=-1.0)), "sigma=-1.0 must be finite and not negative"),
         (lambda: P.StillingerWeber("nothing.sw"), "nothing.sw"),
         (lambda: P.StillingerWeber(NAMED["Si"][1], species=("A", "B")), "those of one species"),
         (lambda: P.StillingerWeber({("A", "A", "A"): NAMED["Si"][1], ("B", "B", "B"): NAMED["Ge"][1]}), "no entry for A A B"),
