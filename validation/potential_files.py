@@ -21,11 +21,15 @@ SUPPORTED = (
     (".tersoff", P.Tersoff, "tersoff"),
 )
 SKIPPED = (".gitignore",)
+# Of the entries C Si Si and Si C C, whose A and D were rounded differently, LAMMPS takes one or the other, we half of each.
+ROUNDED = {"SiC_1989.tersoff": 1e-6, "SiC_1994.tersoff": 1e-4}
 
 
 def files_lammps(out):
     """W of one crystal of every element and pair of elements, at random A."""
-    table = Table("files_lammps", f"W: largest relative difference to LAMMPS, {COUNT} A up to {SIZE:g}", ("file", "crystal", ""))
+    table = Table(
+        "files_lammps", f"W: largest relative difference to LAMMPS, {COUNT} A up to {SIZE:g}", ("file", "crystal", "")
+    )
     for path in sorted(folder().iterdir()):
         found = next(((kind, style) for end, kind, style in SUPPORTED if path.name.endswith(end)), None)
         if found is None:
@@ -39,7 +43,8 @@ def files_lammps(out):
         pairs = itertools.combinations_with_replacement(names, 2) if kind is P.EAM else [(a, b) for a in names for b in names]
         for chosen in pairs:
             if kind is P.EAM or all(_known(potential, kind, chosen)):
-                table.below(_error(potential, kind, path, style, chosen), TABLE, path.name, "".join(dict.fromkeys(chosen)), "W")
+                bound = ROUNDED.get(path.name, TABLE) if len(set(chosen)) > 1 else TABLE
+                table.below(_error(potential, kind, path, style, chosen), bound, path.name, "".join(dict.fromkeys(chosen)), "W")
     return table.close(out)
 
 

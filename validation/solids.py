@@ -13,6 +13,7 @@ if __name__ == "__main__":
 
 import crystals
 import elasticity
+import ionic
 import jax
 import potential_files
 from table import run
@@ -21,6 +22,7 @@ jax.config.update("jax_enable_x64", True)
 
 CASES = (
     crystals.pairs_lammps,
+    ionic.ionic_lammps,
     crystals.bonds_lammps,
     crystals.tables_lammps,
     crystals.sutton_chen_lammps,

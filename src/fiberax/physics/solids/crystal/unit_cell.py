@@ -130,12 +130,15 @@ class UnitCell(eqx.Module):
         )
 
     def shortlisted(self, function: Callable, A, shifts, near):
-        """`function(cell, A, shifts, near)` with the short lists where they hold for the whole batch."""
-        bonds = [cell.bonds for cell in self.lists or (self,) if cell.bonds is not None and cell.bonds.differ]
-        if near is not None or not bonds:
+        """`function(cell, A, shifts, near)` with the short lists where they hold for the whole batch.
+
+        A cell of several parts leaves the choice to them: then `near` stays None.
+        """
+        if self.lists:
+            return function(self, A, shifts, near)
+        if near is not None or self.bonds is None or not self.bonds.differ:
             return function(self, A, shifts, bool(near))
-        F, moved = gradient_of(A), all_shifts(shifts)
-        enough = jnp.all(jnp.stack([jnp.all(found.holds(F, moved, True)) for found in bonds]))
+        enough = jnp.all(self.bonds.holds(gradient_of(A), all_shifts(shifts), True))
         return jax.lax.cond(enough, lambda: function(self, A, shifts, True), lambda: function(self, A, shifts, False))
 
 

@@ -90,17 +90,15 @@ def _sum(lattice, positions, cells: Cells, power: int, weights):
     """Σ w_i w_j/|r_j − r_i + L|ᵖ without the wave of length zero."""
     d, count, t = lattice.shape[0], positions.shape[0], cells.division
     half, order = power / 2, (power - d) / 2
-    total = jnp.sum(weights**2)
-    vectors = cells.real @ lattice
-    itself = jnp.all(cells.real == 0.0, axis=1)
-    square = jnp.where(itself, 1.0, jnp.sum(vectors**2, axis=-1))
-    near = total * (jnp.sum(jnp.where(itself, 0.0, _upper(half, t * square) / square**half)) - t**half / half)
-    if count > 1:
-        first, second = np.triu_indices(count, 1)
-        between = (positions[second] - positions[first])[:, None] + vectors
-        square = jnp.sum(between**2, axis=-1)
-        terms = jnp.sum(_upper(half, t * square) / square**half, axis=1)
-        near = near + 2.0 * jnp.sum(weights[first] * weights[second] * terms)
+    first, second = np.triu_indices(count, 1)
+    # Row 0: an atom and its own images, which are alike for all atoms; then every two atoms once.
+    strength = jnp.concatenate([jnp.sum(weights**2)[None], 2.0 * weights[first] * weights[second]])
+    between = jnp.concatenate([jnp.zeros((1, d), positions.dtype), positions[second] - positions[first]])
+    square = jnp.sum((between[:, None] + cells.real @ lattice) ** 2, axis=-1)
+    itself = (np.arange(len(between)) == 0)[:, None] & jnp.all(cells.real == 0.0, axis=1)
+    square = jnp.where(itself, 1.0, square)
+    near = strength @ jnp.sum(jnp.where(itself, 0.0, _upper(half, t * square) / square**half), axis=1)
+    near = near - strength[0] * t**half / half
     waves = 2.0 * jnp.pi * cells.reciprocal @ jnp.linalg.inv(lattice).T
     quarter = jnp.sum(waves**2, axis=1) / 4.0
     phase = positions @ waves.T

@@ -34,7 +34,9 @@ class Pairs(AbstractMomentPotential):
             if a != b and (b, a) in table:
                 raise BadInput(f"Pairs: {a}-{b} is there twice, as ({a!r}, {b!r}) and as ({b!r}, {a!r}). Give it once.")
             if entry is not None and not isinstance(entry, AbstractPair):
-                raise BadInput(f"Pairs: the entry {a}-{b} must be a pair potential, or None for no interaction; it is {entry!r}.")
+                raise BadInput(
+                    f"Pairs: the entry {a}-{b} must be a pair potential, or None for no interaction; it is {entry!r}."
+                )
             if entry is not None and entry.cutoff is None:
                 raise BadInput(f"Pairs: the entry {a}-{b} has no cutoff. Give it one.")
         found = {(min(key), max(key)): entry for key, entry in table.items()}
