@@ -22,7 +22,7 @@ def library_path():
 
 
 class Peer:
-    """One LAMMPS instance with a pair style; `types`: species in the order of the LAMMPS types; `charges` by species, or None."""
+    """One LAMMPS instance with a pair style; `types`: species in the order of the types of LAMMPS; `charges`: by species."""
 
     def __init__(self, commands, types, units="metal", charges=None):
         try:

@@ -1,4 +1,4 @@
-"""Every potential file that LAMMPS ships: those of a kind that is read agree with LAMMPS, the others are called by their kind."""
+"""Every potential file that LAMMPS ships: those that are read agree with LAMMPS, the others are called by their kind."""
 
 import itertools
 

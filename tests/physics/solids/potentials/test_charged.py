@@ -139,7 +139,7 @@ def test_what_they_refuse():
         make(CHARGES, 4.2 * np.eye(2), 2)
     with pytest.raises(BadInput, match="species 'Mg' is unknown to Charged, which knows O"):
         make({"O": -2.0})
-    with pytest.raises(BadInput, match="LennardJones has units 'reduced' .* or give coulomb="):
+    with pytest.raises(BadInput, match=r"LennardJones has units 'reduced' .* or give coulomb="):
         P.Charged(P.LennardJones(), CHARGES)
     with pytest.raises(BadInput, match="has charges already"):
         P.Charged(P.Charged(SHORT, CHARGES), CHARGES)

@@ -84,8 +84,8 @@ class Charged(AbstractPotential):
         coulomb: k of k q q'/r, by default 14.3996454784 eV Å. A `short` in units "reduced" needs it: its unit of energy and of
             length are unknown.
 
-    For crystals in three dimensions whose charges add up to zero. Every pair of atoms in a cell is a sum of some thousand terms,
-    so cost grows with the square of the atoms: cells of up to 8 or so.
+    For crystals in three dimensions whose charges add up to zero. Every two atoms of a cell are a sum of some thousand terms, so
+    that cost grows with the square of the atoms: cells of up to 8 or so.
     """
 
     short: AbstractPotential
@@ -100,8 +100,8 @@ class Charged(AbstractPotential):
             raise BadInput("Charged: the potential of short range has charges already. Give all charges at once.")
         if short.units == "reduced" and coulomb is None:
             raise BadInput(
-                f"Charged: {type(short).__name__} has units 'reduced' ({UNITS['reduced']}), in which the strength of charges is "
-                "unknown. Give it units='metal', or give coulomb= (14.3996454784 for eV and Å)."
+                f"Charged: {type(short).__name__} has units 'reduced' ({UNITS['reduced']}), in which the strength of charges "
+                "is unknown. Give it units='metal', or give coulomb= (14.3996454784 for eV and Å)."
             )
         self.short, self.far = short, Coulomb(charges, coulomb, short.units)
         self.cutoff, self.units = short.cutoff, short.units

@@ -1,4 +1,4 @@
-"""Sums of inverse powers and of charges over a whole crystal, with no cutoff (B. R. A. Nijboer and F. W. de Wette, Physica 23 (1957) 309).
+"""Sums of inverse powers and of charges over a whole crystal (B. R. A. Nijboer and F. W. de Wette, Physica 23 (1957) 309).
 
 1/rⁿ = ∫₀^∞ t^{n/2−1} exp(−t r²) dt / Γ(n/2), divided at t₀: the upper part is summed over the lattice, the lower one, by
 Poisson's formula, over the reciprocal lattice. Both are incomplete gamma functions and converge like Gaussians.
