@@ -11,6 +11,9 @@ in as many directions as are needed. Cells of many atoms have sums of their own 
 parts, these are added, each with its short lists or its long ones.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -62,8 +65,8 @@ def _bonds(cell: UnitCell, F, shifts, centre: int, near: bool):
 
 def energy(cell: UnitCell, A, shifts, near: bool):
     """W (*batch)."""
-    if cell.parts:
-        return sum(part.shortlisted(energy, A, shifts, near) for part in cell.parts)
+    if cell.lists:
+        return _over_parts(energy, cell, A, shifts, near)
     if cell.neighbours is not None:
         return large_cell.energy(cell, A, shifts, near)
     F, moved = gradient_of(A), all_shifts(shifts)
@@ -100,8 +103,8 @@ def _parted(q, d: int):
 
 def gradient(cell: UnitCell, A, shifts, near: bool):
     """W (*batch) and its gradient (q, *batch)."""
-    if cell.parts:
-        return _added([part.shortlisted(gradient, A, shifts, near) for part in cell.parts])
+    if cell.lists:
+        return _over_parts(gradient, cell, A, shifts, near)
     if cell.neighbours is not None:
         return large_cell.gradient(cell, A, shifts, near)
     if _central(cell):
@@ -120,9 +123,10 @@ def gradient(cell: UnitCell, A, shifts, near: bool):
     return value, slope
 
 
-def _added(found: list[tuple]) -> tuple:
-    """Sums of what the parts of a potential give."""
-    return tuple(sum(values) for values in zip(*found, strict=True))
+def _over_parts(function: Callable, cell: UnitCell, A, shifts, near) -> Any:
+    """Sum of `function` over the parts of the potential."""
+    found = [part.shortlisted(function, A, shifts, near) for part in cell.parts]
+    return jax.tree.map(lambda *values: sum(values), *found)
 
 
 def _hessian_columns(cell: UnitCell, A, shifts, near, first: int):
@@ -138,8 +142,8 @@ def _hessian_columns(cell: UnitCell, A, shifts, near, first: int):
 
 def shift_hessian(cell: UnitCell, A, shifts, near: bool):
     """∂W/∂ξ (m, *batch) and ∂²W/∂ξ² (m, m, *batch), shifts in one row."""
-    if cell.parts:
-        return _added([part.shortlisted(shift_hessian, A, shifts, near) for part in cell.parts])
+    if cell.lists:
+        return _over_parts(shift_hessian, cell, A, shifts, near)
     if cell.neighbours is not None:  # a part of a sum; by itself a large cell is never asked for this matrix
         first = A.shape[0] ** 2
         return gradient(cell, A, shifts, near)[1][first:], hessian(cell, A, shifts, near)[first:, first:]
@@ -153,8 +157,8 @@ def shift_hessian(cell: UnitCell, A, shifts, near: bool):
 
 def hessian(cell: UnitCell, A, shifts, near: bool):
     """∂²W over A and shifts together (q, q, *batch)."""
-    if cell.parts:
-        return sum(part.shortlisted(hessian, A, shifts, near) for part in cell.parts)
+    if cell.lists:
+        return _over_parts(hessian, cell, A, shifts, near)
     if cell.neighbours is not None:
         return large_cell.hessian(cell, A, shifts, near)
     if _assembled(cell):

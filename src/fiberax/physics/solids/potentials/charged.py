@@ -84,8 +84,8 @@ class Charged(AbstractPotential):
         coulomb: k of k q q'/r, by default 14.3996454784 eV Å. A `short` in units "reduced" needs it: its unit of energy and of
             length are unknown.
 
-    For crystals in three dimensions whose charges add up to zero. Every two atoms of a cell are a sum of some thousand terms, so
-    that cost grows with the square of the atoms: cells of up to 8 or so.
+    For crystals in three dimensions whose charges add up to zero. Every two atoms of a cell are a sum of some thousand terms:
+    cost grows with the square of the atoms: cells of up to 8 or so.
     """
 
     short: AbstractPotential
