@@ -17,7 +17,7 @@ BUCKINGHAM = (1428.5, 0.2945, 3.0)
 MORSE = (0.3, 1.4, 3.1)
 # Three species, three cutoffs, one pair that does not interact.
 TABLE = {
-    ("Mg", "O"): P.Buckingham(*BUCKINGHAM, cutoff=4.1, units="metal"),
+    ("Mg", "O"): P.Buckingham(*BUCKINGHAM, cutoff=5.0, units="metal"),
     ("O", "O"): P.Morse(*MORSE, cutoff=3.4, scheme="energy-shifted", units="metal"),
     ("Mg", "Mg"): None,
 }
@@ -29,7 +29,7 @@ def phi(a, b, r):
     D, alpha, r0 = MORSE
     morse = lambda r: D * (np.exp(-2 * alpha * (r - r0)) - 2 * np.exp(-alpha * (r - r0)))
     if {a, b} == {"Mg", "O"}:
-        return np.where(r < 4.1, A * np.exp(-r / rho) - C / r**6, 0.0)
+        return np.where(r < 5.0, A * np.exp(-r / rho) - C / r**6, 0.0)
     return np.where(r < 3.4, morse(r) - morse(3.4), 0.0) if a == b == "O" else np.zeros_like(r)
 
 
@@ -80,8 +80,9 @@ def test_one_potential_for_all_pairs_is_that_potential():
 def test_parameters_can_be_differentiated():
     crystal = fx.solids.Crystal(4.2 * FCC, [[0.0] * 3, [0.5] * 3], ["Mg", "O"], P.Pairs(TABLE))
     slope = eqx.filter_grad(lambda c: c.energy(jnp.zeros((1, 3)), jnp.zeros((3, 3))))(crystal).unit_cell.potential.entries[0].A
-    # Six neighbours at 2.1, the six or eight others are beyond 4.1: 3 φ per atom of two; 8 at 3.64.
-    want = (6 * np.exp(-2.1 / 0.2945) + 8 * np.exp(-2.1 * 3**0.5 / 0.2945)) / (4.2**3 / 4)
+    # Three shells of the other species: 6, 8 and 24 neighbours at 1, √3 and √5 of half a lattice constant.
+    shells = ((6, 1.0), (8, 3**0.5), (24, 5**0.5))
+    want = sum(count * np.exp(-2.1 * x / 0.2945) for count, x in shells) / (4.2**3 / 4)
     np.testing.assert_allclose(slope, want, rtol=1e-10)
 
 
