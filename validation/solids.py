@@ -13,16 +13,20 @@ if __name__ == "__main__":
 
 import crystals
 import elasticity
+import ionic
 import jax
+import potential_files
 from table import run
 
 jax.config.update("jax_enable_x64", True)
 
 CASES = (
     crystals.pairs_lammps,
+    ionic.ionic_lammps,
     crystals.bonds_lammps,
     crystals.tables_lammps,
     crystals.sutton_chen_lammps,
+    potential_files.files_lammps,
     crystals.matscipy,
     crystals.elastic_constants,
     elasticity.atoms_2d,

@@ -160,6 +160,25 @@ def test_beyond_the_tables():
     assert np.isfinite(interpolate(rows, jnp.array(-0.5))[0])
 
 
+def _with(folder, text):
+    path = folder / "other.eam.alloy"
+    path.write_text(text)
+    return path
+
+
+def test_a_table_that_ends_before_the_cutoff_is_zero_beyond(tmp_path):
+    _, weighted, density, embedding = functions()
+    path = setfl(tmp_path / "Cu.eam.alloy", ["Cu"], 201, [density], [weighted], [embedding])
+    text = path.read_text()
+    short, long = (EAM(_with(tmp_path, text.replace(f" {CUTOFF!r}\n", f" {cutoff}\n"))) for cutoff in (5.3, 6.5))
+    assert (short.cutoff, long.cutoff) == (5.3, 6.5)
+    r = site_vectors() * 1.1
+    value, slope = jax.value_and_grad(lambda r: long.site_energy("Cu", ("Cu",) * 18, r))(r)
+    np.testing.assert_allclose(value, short.site_energy("Cu", ("Cu",) * 18, r), rtol=1e-13)
+    assert np.all(np.isfinite(slope)) and np.all(slope[:, np.linalg.norm(r, axis=0) > 5.31] == 0.0)
+    assert np.sum(np.linalg.norm(r, axis=0) > 5.31) > 3
+
+
 def test_nothing_beyond_the_cutoff_and_finite_derivatives(tmp_path):
     exact, weighted, density, embedding = functions()
     table = EAM(setfl(tmp_path / "Cu.eam.alloy", ["Cu"], 201, [density], [weighted], [embedding]))

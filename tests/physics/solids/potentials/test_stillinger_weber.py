@@ -102,6 +102,30 @@ def test_two_species(centre, tmp_path):
     )
 
 
+def test_triples_and_pairs_that_are_switched_off():
+    """As files do: epsilon = 0 in a triple, and no reach at all in a pair."""
+    rng = np.random.default_rng(8)
+    entries, names = alloy(rng), tuple("ABBABAAB")
+    r = rng.standard_normal((3, 8))
+    r *= rng.uniform(2.0, 3.9, 8) / np.linalg.norm(r, axis=0)
+    off = {("A", "A", "B"): dict(epsilon=0.0), ("A", "B", "A"): dict(epsilon=0.0, costheta0=0.9)}
+    pair = {("B", "B", "B"): dict(sigma=0.0), ("A", "B", "B"): dict(epsilon=0.0), ("B", "A", "A"): dict(epsilon=0.0, A=1.0)}
+    full = {centre: alloy_by_loops(entries, centre, names, r) for centre in "AB"}
+    for changes in (off, pair):
+        changed = entries | {triple: entries[triple]._replace(**change) for triple, change in changes.items()}
+        potential = P.StillingerWeber(changed)
+        for centre in "AB" if changes is pair else "A":
+            want = alloy_by_loops(changed, centre, names, r)
+            assert abs(want - full[centre]) > 1e-3
+            value, slope = jax.value_and_grad(lambda r, c=centre, V=potential: V.site_energy(c, names, r))(jnp.asarray(r))
+            np.testing.assert_allclose(value, want, rtol=1e-12)
+            assert np.all(np.isfinite(slope))
+    with pytest.raises(BadInput, match=r"epsilon=-1\.0 must be finite and not negative in the entry A A A"):
+        P.StillingerWeber(entries | {("A", "A", "A"): entries["A", "A", "A"]._replace(epsilon=-1.0)})
+    with pytest.raises(BadInput, match="at least one must be positive"):
+        P.StillingerWeber(NAMED["Si"][1]._replace(sigma=0.0))
+
+
 def test_the_stress_of_a_compound_is_the_slope_of_its_energy():
     rng = np.random.default_rng(1)
     crystal = fx.solids.Crystal(5.43 * FCC, [[0, 0, 0], [0.25] * 3], ["A", "B"], P.StillingerWeber(alloy(rng)), stretch=0.9)
@@ -158,7 +182,7 @@ def one_sided(*triple, **changed):
     ("make", "words"),
     [
         (lambda: P.StillingerWeber(3.0), "a name, a file, Parameters or a dict"),
-        (lambda: P.StillingerWeber(NAMED["Si"][1]._replace(sigma=-1.0)), "sigma=-1.0 must be positive"),
+        (lambda: P.StillingerWeber(NAMED["Si"][1]._replace(sigma=-1.0)), "sigma=-1.0 must be finite and not negative"),
         (lambda: P.StillingerWeber("nothing.sw"), "nothing.sw"),
         (lambda: P.StillingerWeber(NAMED["Si"][1], species=("A", "B")), "those of one species"),
         (lambda: P.StillingerWeber({("A", "A", "A"): NAMED["Si"][1], ("B", "B", "B"): NAMED["Ge"][1]}), "no entry for A A B"),

@@ -66,6 +66,19 @@ def test_is_the_published_formula(name):
     np.testing.assert_allclose(energy, by_loops(entries, species[0], names, r), rtol=1e-11)
 
 
+def test_a_triple_that_is_switched_off():
+    """All zeros, as in files: that neighbour screens nothing."""
+    rng, entries = np.random.default_rng(3), tersoff_set("SiC")
+    names, r = ("C", "Si", "C", "Si"), neighbours(rng, 4, 1.9, 2.2)
+    zeros = dict.fromkeys(entries["Si", "Si", "Si"], 0.0)
+    off = entries | {("Si", "C", "Si"): zeros}
+    harmless = zeros | {"m": 3, "d": 1.0, "n": 1.0, "R": 1e-3, "D": 1e-4}
+    want = by_loops(entries | {("Si", "C", "Si"): harmless}, "Si", names, r)
+    assert abs(want - by_loops(entries, "Si", names, r)) > 1e-3
+    np.testing.assert_allclose(site_energy(Tersoff(off), "Si", names, jnp.asarray(r)), want, rtol=1e-11)
+    assert np.all(np.isfinite(jax.grad(lambda r: Tersoff(off).site_energy("Si", names, r))(jnp.asarray(r))))
+
+
 def test_one_power_for_every_entry():
     rng = np.random.default_rng(5)
     entries = {t: e | {"m": 1 if t[2] == "C" else 3, "lambda3": 0.7, "gamma": 0.6} for t, e in tersoff_set("SiC").items()}

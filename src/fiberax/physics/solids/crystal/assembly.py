@@ -7,8 +7,12 @@ All arrays carry the batch of fibers in trailing axes. With D_b = R_b + ξ_j −
 For a potential in moment form only scalar functions of the squared distance are differentiated, twice; the rest are sums
 over bonds with the constant weights 1, R_b and R_b ⊗ R_b, plus Ψ'' of the moments, see `moment` in potentials/base.py. Where
 only distances enter, central.py computes W and the gradient in a shorter way. Other potentials are differentiated as they are,
-in as many directions as are needed. Cells of many atoms have sums of their own (large_cell.py).
+in as many directions as are needed. Cells of many atoms have sums of their own (large_cell.py). Where a potential has several
+parts, these are added, each with its short lists or its long ones.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,6 +65,8 @@ def _bonds(cell: UnitCell, F, shifts, centre: int, near: bool):
 
 def energy(cell: UnitCell, A, shifts, near: bool):
     """W (*batch)."""
+    if cell.lists:
+        return _over_parts(energy, cell, A, shifts, near)
     if cell.neighbours is not None:
         return large_cell.energy(cell, A, shifts, near)
     F, moved = gradient_of(A), all_shifts(shifts)
@@ -97,6 +103,8 @@ def _parted(q, d: int):
 
 def gradient(cell: UnitCell, A, shifts, near: bool):
     """W (*batch) and its gradient (q, *batch)."""
+    if cell.lists:
+        return _over_parts(gradient, cell, A, shifts, near)
     if cell.neighbours is not None:
         return large_cell.gradient(cell, A, shifts, near)
     if _central(cell):
@@ -115,6 +123,12 @@ def gradient(cell: UnitCell, A, shifts, near: bool):
     return value, slope
 
 
+def _over_parts(function: Callable, cell: UnitCell, A, shifts, near) -> Any:
+    """Sum of `function` over the parts of the potential."""
+    found = [part.shortlisted(function, A, shifts, near) for part in cell.parts]
+    return jax.tree.map(lambda *values: sum(values), *found)
+
+
 def _hessian_columns(cell: UnitCell, A, shifts, near, first: int):
     d, q = A.shape[0], _joined(A, shifts)
     slope = jax.grad(lambda q: jnp.sum(energy(cell, *_parted(q, d), near)))
@@ -128,6 +142,11 @@ def _hessian_columns(cell: UnitCell, A, shifts, near, first: int):
 
 def shift_hessian(cell: UnitCell, A, shifts, near: bool):
     """∂W/∂ξ (m, *batch) and ∂²W/∂ξ² (m, m, *batch), shifts in one row."""
+    if cell.lists:
+        return _over_parts(shift_hessian, cell, A, shifts, near)
+    if cell.neighbours is not None:  # a part of a sum; by itself a large cell is never asked for this matrix
+        first = A.shape[0] ** 2
+        return gradient(cell, A, shifts, near)[1][first:], hessian(cell, A, shifts, near)[first:, first:]
     if _assembled(cell):
         sums = _by_moments(cell, A, shifts, near, 0)
         return sums.gradient, sums.hessian
@@ -138,6 +157,8 @@ def shift_hessian(cell: UnitCell, A, shifts, near: bool):
 
 def hessian(cell: UnitCell, A, shifts, near: bool):
     """∂²W over A and shifts together (q, q, *batch)."""
+    if cell.lists:
+        return _over_parts(hessian, cell, A, shifts, near)
     if cell.neighbours is not None:
         return large_cell.hessian(cell, A, shifts, near)
     if _assembled(cell):

@@ -5,6 +5,7 @@ and stability (`ellipticity`) are functions of a cell, and `Crystal` is the fibe
 and shifts (n − 1, d, *batch) carry a batch of fibers in trailing axes.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 
 import equinox as eqx
@@ -40,7 +41,7 @@ class UnitCell(eqx.Module):
 
     `nearest`: distance of the closest two atoms. One of three is not None. `shells`: neighbours within the cutoff, of few
     atoms, whose sums are written out group by group; `neighbours`: those of more than `FEW` atoms; `cells`: points of the
-    lattice sums of a potential without cutoff.
+    lattice sums of a potential without cutoff. A potential of several parts has these in one cell for each, see `parts`.
 
     Raises:
         BadInput: Shapes and values that make no crystal, species that the potential does not know.
@@ -56,6 +57,7 @@ class UnitCell(eqx.Module):
     shells: Shells | None
     neighbours: Neighbours | None
     cells: Cells | None
+    lists: tuple["UnitCell", ...]
 
     def __init__(self, lattice, basis, species: Sequence[str], potential: AbstractPotential, stretch: float, shift: float):
         lattice, basis, species = _checked(lattice, basis, species, potential)
@@ -66,6 +68,10 @@ class UnitCell(eqx.Module):
         self.species, self.potential = species, potential
         self.stretch, self.shift = float(stretch), float(shift)
         self.shells = self.neighbours = self.cells = None
+        parts = potential.parts if len(potential.parts) > 1 else ()
+        self.lists = tuple(UnitCell(lattice, basis, species, part, stretch, shift) for part in parts)
+        if parts:
+            return
         length = shift * self.nearest
         if potential.cutoff is None:
             self.cells = cells_for(lattice, basis, stretch, length)
@@ -85,6 +91,9 @@ class UnitCell(eqx.Module):
 
     def valid(self, A, shifts):
         """Result code of condition and shifts (batch last): SUCCESS, NONFINITE where det F ≤ 0, or OUT_OF_RANGE."""
+        if self.lists:
+            codes = [part.valid(A, shifts) for part in self.lists]
+            return functools.reduce(lambda a, b: jnp.where(a == 0, b, a), codes)
         F = gradient_of(A)
         moved = all_shifts(shifts)
         if self.bonds is not None:
@@ -100,6 +109,10 @@ class UnitCell(eqx.Module):
     @property
     def share(self) -> int:
         """How many small cells would be as large, at least one."""
+        if self.lists:
+            return max(part.share for part in self.lists)
+        if self.cells is not None:
+            return len(self.species) ** 2
         return 4 * len(self.species) if self.neighbours is not None else 1
 
     @property
@@ -107,8 +120,22 @@ class UnitCell(eqx.Module):
         """The lists of bonds, in one form or the other; None for lattice sums."""
         return self.neighbours if self.shells is None else self.shells
 
+    @property
+    def parts(self) -> tuple["UnitCell", ...]:
+        """The same cell with each part of the potential alone, of whose energies its own is the sum; empty where it is one."""
+        own = lambda cell: (cell.lattice, cell.basis, cell.potential)
+        return tuple(
+            eqx.tree_at(own, cell, (self.lattice, self.basis, part))
+            for cell, part in zip(self.lists, self.potential.parts if self.lists else (), strict=True)
+        )
+
     def shortlisted(self, function: Callable, A, shifts, near):
-        """`function(cell, A, shifts, near)` with the short lists where they hold for the whole batch."""
+        """`function(cell, A, shifts, near)` with the short lists where they hold for the whole batch.
+
+        A cell of several parts leaves the choice to them: then `near` stays None.
+        """
+        if self.lists:
+            return function(self, A, shifts, near)
         if near is not None or self.bonds is None or not self.bonds.differ:
             return function(self, A, shifts, bool(near))
         enough = jnp.all(self.bonds.holds(gradient_of(A), all_shifts(shifts), True))

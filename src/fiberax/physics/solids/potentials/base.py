@@ -36,6 +36,11 @@ class AbstractPotential(eqx.Module):
         return None
 
     @property
+    def parts(self) -> tuple["AbstractPotential", ...]:
+        """Potentials that add up to this one; a crystal sums each over its own bonds, or by its lattice sums."""
+        return (self,)
+
+    @property
     def pairwise(self) -> bool:
         """True for a pair potential in moment form: one moment of rank 0, the same seen from both ends, and Ψ = ½ S."""
         return False

@@ -22,10 +22,10 @@ class EAM(AbstractMomentPotential):
     """Embedded-atom potential from a DYNAMO table, units "metal" (M. S. Daw, M. I. Baskes, Phys. Rev. B 29, 6443 (1984)).
 
     Interpolated as LAMMPS does: the cubic Hermite spline of `tables.py` through F(ρ), ρ(r) and r φ(r) (of `funcfl`:
-    27.2·0.529 Z²). Exactly zero from the cutoff of the file on, even if the table is longer. Where the table is shorter,
-    the last value is used up to the cutoff. F is extrapolated linearly above the table, and by its first cubic below zero.
-    LAMMPS puts a `funcfl` table on a grid of its own, which is that of the file less its last point: the slopes within the last
-    steps, where a table is zero as a rule, differ.
+    27.2·0.529 Z²). Exactly zero from the cutoff of the file on, even if the table is longer. Where the table is shorter, its
+    last value is used up to the cutoff; by more than a grid step it must be zero. F is extrapolated linearly above the table,
+    and by its first cubic below zero. LAMMPS puts a `funcfl` table on a grid of its own, which is that of the file less its
+    last point: the slopes within the last steps, where a table is zero as a rule, differ.
 
     Args:
         path: A `setfl` (`eam.alloy`), `eam.fs` or `funcfl` file.

@@ -1,4 +1,4 @@
-"""Sums of inverse powers over a whole crystal, with no cutoff (B. R. A. Nijboer and F. W. de Wette, Physica 23 (1957) 309).
+"""Sums of inverse powers and of charges over a whole crystal (B. R. A. Nijboer and F. W. de Wette, Physica 23 (1957) 309).
 
 1/rⁿ = ∫₀^∞ t^{n/2−1} exp(−t r²) dt / Γ(n/2), divided at t₀: the upper part is summed over the lattice, the lower one, by
 Poisson's formula, over the reciprocal lattice. Both are incomplete gamma functions and converge like Gaussians.
@@ -68,19 +68,40 @@ def _upper(a: float, x):
 
 def power_sum(lattice: Float[Array, "d d"], positions: Float[Array, "n d"], cells: Cells, power: int) -> Float[Array, ""]:
     """Σ 1/|r_j − r_i + L|ᵖ over ordered pairs of basis atoms and all lattice vectors L, self terms left out; p > d."""
+    d, t = lattice.shape[0], cells.division
+    half, order = power / 2, (power - d) / 2
+    found = _sum(lattice, positions, cells, power, jnp.ones(positions.shape[0], positions.dtype))
+    # The wave of length zero, which the sum over the others leaves out.
+    uniform = jnp.pi ** (d / 2) / jnp.abs(jnp.linalg.det(lattice)) * positions.shape[0] ** 2 * t**order / order
+    return found + uniform / math.gamma(half)
+
+
+def charge_sum(
+    lattice: Float[Array, "3 3"], positions: Float[Array, "n 3"], cells: Cells, charges: Float[Array, " n"]
+) -> Float[Array, ""]:
+    """Σ q_i q_j/|r_j − r_i + L| over ordered pairs and all L, self terms left out, for charges that add up to zero.
+
+    P. P. Ewald, Ann. Phys. 369, 253 (1921). The limit in which the crystal is surrounded by a conductor.
+    """
+    return _sum(lattice, positions, cells, 1, charges)
+
+
+def _sum(lattice, positions, cells: Cells, power: int, weights):
+    """Σ w_i w_j/|r_j − r_i + L|ᵖ without the wave of length zero."""
     d, count, t = lattice.shape[0], positions.shape[0], cells.division
     half, order = power / 2, (power - d) / 2
-    between = positions[None] - positions[:, None]
-    vectors = between[:, :, None] + (cells.real @ lattice)[None, None]
-    square = jnp.sum(vectors**2, axis=-1)
-    itself = jnp.eye(count, dtype=bool)[:, :, None] & jnp.all(cells.real == 0.0, axis=1)
+    first, second = np.triu_indices(count, 1)
+    # Row 0: an atom and its own images, which are alike for all atoms; then every two atoms once.
+    strength = jnp.concatenate([jnp.sum(weights**2)[None], 2.0 * weights[first] * weights[second]])
+    between = jnp.concatenate([jnp.zeros((1, d), positions.dtype), positions[second] - positions[first]])
+    square = jnp.sum((between[:, None] + cells.real @ lattice) ** 2, axis=-1)
+    itself = (np.arange(len(between)) == 0)[:, None] & jnp.all(cells.real == 0.0, axis=1)
     square = jnp.where(itself, 1.0, square)
-    near = jnp.sum(jnp.where(itself, 0.0, _upper(half, t * square) / square**half))
-    near = near - count * t**half / half
+    near = strength @ jnp.sum(jnp.where(itself, 0.0, _upper(half, t * square) / square**half), axis=1)
+    near = near - strength[0] * t**half / half
     waves = 2.0 * jnp.pi * cells.reciprocal @ jnp.linalg.inv(lattice).T
     quarter = jnp.sum(waves**2, axis=1) / 4.0
     phase = positions @ waves.T
-    structure = jnp.sum(jnp.cos(phase), axis=0) ** 2 + jnp.sum(jnp.sin(phase), axis=0) ** 2
-    far = count**2 * t**order / order + jnp.sum(structure * quarter**order * _upper(-order, quarter / t))
-    volume = jnp.abs(jnp.linalg.det(lattice))
-    return (near + jnp.pi ** (d / 2) / volume * far) / math.gamma(half)
+    structure = (weights @ jnp.cos(phase)) ** 2 + (weights @ jnp.sin(phase)) ** 2
+    far = jnp.sum(structure * quarter**order * _upper(-order, quarter / t))
+    return (near + jnp.pi ** (d / 2) / jnp.abs(jnp.linalg.det(lattice)) * far) / math.gamma(half)

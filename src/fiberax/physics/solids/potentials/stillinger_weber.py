@@ -65,6 +65,8 @@ class StillingerWeber(AbstractMomentPotential):
             `Parameters`: the symbol, default any.
         units: "metal" or "reduced".
 
+    As in LAMMPS a triple or pair is switched off by a zero: ε of an entry, or σ or a, of which the cutoff is the product.
+
     Exponents p and q and the cutoffs a σ are fixed numbers. Derivatives exist with respect to the rest, scalars for one
     species and arrays by triple for several. A file's `tol`, which shortens cutoffs where LAMMPS can afford it, is not used.
     """
@@ -111,6 +113,8 @@ class StillingerWeber(AbstractMomentPotential):
         pairs = [[chosen[i, j, j] for j in grid] for i in grid]
         self._pairs = tuple(tuple((float(x.p), float(x.q), float(x.a) * float(x.sigma)) for x in row) for row in pairs)
         self.cutoff = max(end for row in self._pairs for _, _, end in row)
+        if self.cutoff == 0.0:
+            raise BadInput("StillingerWeber: every pair has the cutoff a sigma = 0; at least one must be positive.")
         self.species, self.units = names, units
 
     @property
@@ -128,6 +132,8 @@ class StillingerWeber(AbstractMomentPotential):
             x if x.ndim == 0 else x[i, j, j]
             for x in (self.epsilon, self.sigma, self.lam, self.gamma, self.costheta0, self.A, self.B)
         )
+        if end == 0.0:  # a pair that is switched off
+            return (jnp.zeros_like(r),) * len(self.ranks)
         # The exponentials and all their derivatives vanish at the cutoff: a point just before it is as good as the cutoff.
         last = end - sigma / 600.0
         inside = r < last
@@ -176,8 +182,8 @@ def _check(p: Parameters, where: str) -> None:
             raise BadInput(f"StillingerWeber: {name} must be a Python number; it sets the neighbour lists or an exponent.")
     for name in ("epsilon", "sigma", "a"):
         value = getattr(p, name)
-        if not trees.is_tracer(value) and not 0.0 < float(value) < float("inf"):
-            raise BadInput(f"StillingerWeber: {name}={value} must be positive and finite{where}.")
+        if not trees.is_tracer(value) and not 0.0 <= float(value) < float("inf"):
+            raise BadInput(f"StillingerWeber: {name}={value} must be finite and not negative{where}.")
     if trees.is_tracer(p.sigma):
         raise BadInput("StillingerWeber: sigma sets the cutoff and must be a number here; use eqx.tree_at to differentiate.")
 
@@ -201,12 +207,22 @@ def _chosen(source, names: tuple[str, ...] | None) -> tuple[dict[Triple, Paramet
     for i, j in ((i, j) for i in names for j in names):
         here, there = entries[i, j, j], entries[j, i, i]
         _check(here, f" in the entry {i} {j} {j} of {label}")
-        pair = lambda x: (x.epsilon, x.sigma, x.a, x.A, x.B, x.p, x.q)
-        triple = lambda x: (x.lam * x.epsilon, x.costheta0)
+        # Of what is switched off by a zero strength the other numbers do not matter.
+        pair = lambda x: (x.epsilon, x.sigma, x.a, x.A, x.B, x.p, x.q) if _acts(x) else (0.0,) * 7
+        triple = lambda x: (x.lam * x.epsilon, x.costheta0) if _nonzero(x.lam * x.epsilon) else (0.0, 0.0)
         _same(pair(here), pair(there), f"{i} {j} {j} and {j} {i} {i}", "the pair energy", label)
         for k in names:
             _same(triple(entries[i, j, k]), triple(entries[i, k, j]), f"{i} {j} {k} and {i} {k} {j}", "λε or c0", label)
     return entries, names
+
+
+def _nonzero(value) -> bool:
+    return trees.is_tracer(value) or float(value) != 0.0
+
+
+def _acts(p: Parameters) -> bool:
+    """Whether an entry (i, j, j) has a pair energy."""
+    return _nonzero(p.A) and _nonzero(p.epsilon) and p.a * p.sigma > 0.0
 
 
 def _same(x, y, where: str, what: str, label: str) -> None:

@@ -48,8 +48,7 @@ class Tersoff(AbstractPotential):
     def __init__(self, source: str | os.PathLike | dict[Triple, dict[str, float]], types: dict[str, str] | None = None):
         entries, self.label = _entries(source)
         entries = _renamed(entries, types or {}, self.label)
-        for triple, entry in entries.items():
-            _check(entry, triple, self.label)
+        entries = {triple: _checked(entry, triple, self.label) for triple, entry in entries.items()}
         self.species = tuple(sorted({name for triple in entries for name in triple}))
         table = np.zeros((len(self.species),) * 3 + (len(TERSOFF),))
         for triple, entry in entries.items():
@@ -155,10 +154,16 @@ def _renamed(entries, types, label):
     return {new: entries[old] for new, old in chosen.items() if old in entries}
 
 
-def _check(entry, triple, label):
+# An entry whose cutoff R + D is zero acts on nothing, as in LAMMPS; these numbers do so without a division by zero.
+_OFF = dict.fromkeys(TERSOFF, 0.0) | {"m": 3, "d": 1.0, "n": 1.0}
+
+
+def _checked(entry, triple, label):
     missing = [key for key in TERSOFF if key not in entry]
     if missing:
         raise BadInput(f"Tersoff: the entry {' '.join(triple)} of {label} lacks {', '.join(missing)}.")
+    if entry["R"] == entry["D"] == 0:
+        return _OFF
     if entry["m"] not in (1, 3):
         raise BadInput(f"Tersoff: m={entry['m']} in the entry {' '.join(triple)} of {label}; the form has m = 1 or 3.")
     if entry["d"] == 0 or entry["R"] <= 0 or entry["D"] < 0:
@@ -166,3 +171,4 @@ def _check(entry, triple, label):
         raise BadInput(f"Tersoff: d={entry['d']}, R={entry['R']}, D={entry['D']} in {where}; need d != 0, R > 0, D >= 0.")
     if triple[1] == triple[2] and not entry["n"] > 0:
         raise BadInput(f"Tersoff: n={entry['n']} in the entry {' '.join(triple)} of {label} must be positive.")
+    return entry
