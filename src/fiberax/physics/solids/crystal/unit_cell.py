@@ -19,10 +19,12 @@ from fiberax.numerics.result import Result
 from fiberax.numerics.small import determinant, smallest_eigenvalue
 from fiberax.physics.solids.crystal.neighbours import Neighbours, nearest_distance, neighbours
 from fiberax.physics.solids.crystal.shells import Shells, shells
-from fiberax.physics.solids.potentials.base import AbstractPotential
+from fiberax.physics.solids.potentials.base import AbstractMomentPotential, AbstractPotential
 from fiberax.physics.solids.potentials.lattice_sum import Cells, cells_for
 
-FEW = 4  # atoms; the programs of larger cells are the same for any number of them
+# Atoms up to which sums are written out, for potentials of distances alone and for others, which take longer to compile. The
+# programs of larger cells are the same for any number of atoms.
+_FEW_CENTRAL, _FEW = 4, 2
 
 
 def gradient_of(A):
@@ -40,7 +42,7 @@ class UnitCell(eqx.Module):
     """Atoms of one cell, their potential and the lists of their neighbours; the arguments are those of `Crystal`.
 
     `nearest`: distance of the closest two atoms. One of three is not None. `shells`: neighbours within the cutoff, of few
-    atoms, whose sums are written out group by group; `neighbours`: those of more than `FEW` atoms; `cells`: points of the
+    atoms, whose sums are written out group by group; `neighbours`: those of more; `cells`: points of the
     lattice sums of a potential without cutoff. A potential of several parts has these in one cell for each, see `parts`.
 
     Raises:
@@ -79,7 +81,8 @@ class UnitCell(eqx.Module):
             jax.eval_shape(lambda: potential.lattice_energy(self.lattice, self.basis @ self.lattice, species, self.cells))
             return
         lists = (lattice, basis, species, float(potential.cutoff), stretch, length, self.nearest)
-        if len(basis) > FEW:
+        central = isinstance(potential, AbstractMomentPotential) and not any(potential.ranks)
+        if len(basis) > (_FEW_CENTRAL if central else _FEW):
             self.neighbours = neighbours(*lists)
         else:
             self.shells = shells(*lists, potential.pairwise)
