@@ -94,6 +94,8 @@ def test_grips_of_solids_leave_no_motion_free():
     assert mirrored.fixed == {"left": [0], "front": [2], "bottom": [1]}
     clamped = grips_of(block, "left", "right", None, 0, True)
     assert clamped.fixed == {"left": [0, 1, 2], "right": [1, 2]}
+    long = grips_of(block.mapped(lambda x: x * np.array([2.0, 3.0, 0.5])), "left", "right", None, 0, False)
+    assert long.length == pytest.approx(2.0) and long.block == pytest.approx(3.0)
     # Of grips that are not plane the force is no mean stress.
     bent = block.mapped(lambda x: x + 0.1 * x[:, 1:2] ** 2 * np.array([1.0, 0.0, 0.0]))
     assert grips_of(bent, "left", "right", None, 0, False).block is None
