@@ -109,6 +109,18 @@ _HONEYCOMB = fx.solids.Crystal(
     shift=0.06,
 )
 
+# The same out of its plane, its two sublattices half a bond apart in height.
+_SHEET = fx.solids.Layer(
+    fx.solids.Crystal(
+        [[3.0**0.5, 0.0, 0.0], [0.75**0.5, 1.5, 0.0], [0.0, 0.0, 4.2]],
+        [[0.0, 0.0, 0.0], [1 / 3, 1 / 3, 0.5 / 4.2]],
+        ["C", "C"],
+        fx.solids.potentials.Pair(lambda r: 20.0 * (r - 1.25**0.5) ** 2 * (r - 3.0**0.5) ** 2, 1.85, "smooth", onset=1.8),
+        stretch=0.9,
+        shift=0.06,
+    )
+)
+
 MODELS = {
     "linear-flow": Model(
         LinearFlow(2.0 * np.eye(3) + 0.3 * _random(3, 3), _random(3, seed=2), _random(3, seed=3)),
@@ -130,6 +142,13 @@ MODELS = {
         0.012 * np.sign(_random(5, 2, 2, seed=5)) + 0.002 * np.tanh(_random(5, 2, 2, seed=6)),
         0.4,
         carried=False,
+    ),
+    "layer": Model(
+        _SHEET,
+        0.012 * np.sign(_random(5, 2, 2, seed=5)) + 0.002 * np.tanh(_random(5, 2, 2, seed=6)),
+        0.4,
+        carried=False,
+        driven=False,
     ),
     "uniaxial": Model(
         fx.solids.uniaxial(_HONEYCOMB, [1.0, 0.4]), jnp.linspace(0.01, 0.02, 5), 0.4, carried=False, driven=False

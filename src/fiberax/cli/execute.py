@@ -290,8 +290,6 @@ def _take_up(job: Job):
 
 
 def _steady(problem: Steady, job: Job) -> str:
-    if jax.process_index() == 0:
-        drop_records(job.folder, 0)
     recorder = _recorder(job, problem)
     solution = fx.steady(
         problem.bundle, problem.driver, problem.macro0, placement=job.placement, progress=Pulse(job, recorder, steady=True)

@@ -22,6 +22,7 @@ _NAMES: dict[str, str] = {
     "CalculatorCrystal": "calculators.calculator",
     "from_ase": "calculators.atoms",
     "KohnSham": "electrons.kohn_sham",
+    "Layer": "crystal.layer",
     "levels": "electrons.electronic",
     "wannier": "electrons.electronic",
     "DiatomicChain": "chains.diatomic",

@@ -3,10 +3,12 @@
 import abc
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
+from fiberax.physics.solids.crystal.unit_cell import all_shifts, gradient_of
 
 
 class AbstractCrystal(eqx.Module):
@@ -20,6 +22,11 @@ class AbstractCrystal(eqx.Module):
     basis: eqx.AbstractVar[Float[Array, "n d"] | np.ndarray]
     species: eqx.AbstractVar[tuple[str, ...]]
     volume: eqx.AbstractVar[Float[Array, ""] | float]
+
+    def places(self, state, A):
+        """Positions of the atoms of the deformed cell."""
+        A, state = jnp.asarray(A, float), jnp.asarray(state, float)
+        return (self.basis @ self.lattice + all_shifts(state)) @ gradient_of(A).T
 
     @abc.abstractmethod
     def second_derivatives(self, state, condition) -> tuple[np.ndarray, np.ndarray]:

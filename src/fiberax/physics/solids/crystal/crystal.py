@@ -25,7 +25,7 @@ from fiberax.physics.solids.crystal.base import AbstractCrystal, rotation_of
 from fiberax.physics.solids.crystal.batching import trailing
 from fiberax.physics.solids.crystal.ellipticity import second_derivatives, stability
 from fiberax.physics.solids.crystal.relaxation import newton_step, relax
-from fiberax.physics.solids.crystal.unit_cell import UnitCell, all_shifts, gradient_of
+from fiberax.physics.solids.crystal.unit_cell import UnitCell
 from fiberax.physics.solids.potentials.base import AbstractPotential
 
 
@@ -135,7 +135,7 @@ class Crystal(AbstractAssembled, AbstractMonitored, AbstractCrystal):
 
     def stability_margin(self, state, condition):
         """The smaller of the smallest pivot of W_ξξ and the smallest acoustic eigenvalue, each over the largest entry."""
-        return _run(self, stability_margin, (condition, state))
+        return run(self, stability_margin, (condition, state))
 
     def explain(self, state, condition):
         """What was lost where `stability_margin` is not positive, with its direction and mode."""
@@ -150,12 +150,12 @@ class _Shifts(Minimise):
 
     def solve(self, fiber: Crystal, state, condition, tolerance) -> tuple[Any, Outcome]:
         """Shifts in equilibrium with A, on the branch of the undeformed state, to `tolerance` in nearest distances."""
-        shifts, code, steps, left = _run(fiber, _relax, (condition, state), tolerance)
+        shifts, code, steps, left = run(fiber, _relax, (condition, state), tolerance)
         return shifts, outcome(code, steps, left)
 
     def step(self, fiber: Crystal, state, condition) -> tuple[Any, Outcome]:
         """One Newton step of `solve`; the residual is its squared length in nearest distances."""
-        shifts, code, steps, left = _run(fiber, _one_step, (condition, state))
+        shifts, code, steps, left = run(fiber, _one_step, (condition, state))
         return shifts, outcome(code, steps, left)
 
 
@@ -167,7 +167,7 @@ _REMEDIES: dict[int, str] = {
 
 
 @eqx.filter_jit
-def _run(crystal: Crystal, kernel: Callable, arrays, *settings):
+def run(crystal: Crystal, kernel: Callable, arrays, *settings):
     """`kernel(crystal, A, shifts, *settings)` on one fiber, native over batches of them; derivatives stop here."""
     parameters, rest = eqx.partition(crystal, eqx.is_array)
     parameters, arrays = jax.lax.stop_gradient((parameters, arrays))
@@ -251,7 +251,7 @@ def _native(kernel: Callable, plain: Callable) -> Callable:
 
     @eqx.filter_custom_jvp
     def function(crystal, state, condition):
-        return _run(crystal, kernel, (condition, state))
+        return run(crystal, kernel, (condition, state))
 
     @function.def_jvp
     def function_jvp(primals, tangents):
@@ -276,7 +276,6 @@ def positions(crystal, state, A) -> Float[Array, "n d"]:
         A: Displacement gradient, (d, d).
 
     Returns:
-        Positions (n, d); atom 0 is where F = I + A takes it.
+        Positions (n, d), of a layer (n, 3); atom 0 is where F = I + A takes it.
     """
-    A, state = jnp.asarray(A, float), jnp.asarray(state, float)
-    return (crystal.basis @ crystal.lattice + all_shifts(state)) @ gradient_of(A).T
+    return crystal.places(state, A)

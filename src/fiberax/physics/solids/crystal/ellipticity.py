@@ -126,13 +126,25 @@ def stability_margin(cell: UnitCell, A, shifts):
     d = A.shape[0]
     matrix = cell.shortlisted(assembly.hessian, A, shifts, None)
     result = acoustic_margin(assembly.relaxed_moduli(matrix, A))
-    inner = matrix[d * d :, d * d :]
-    if inner.shape[0]:
-        _, pivot = solve_positive(inner, inner[:, 0])
-        result = jnp.minimum(result, pivot / jnp.max(jnp.abs(inner), axis=(0, 1)))
-        # Where W_ξξ is singular, as where no bond is left, the rule does not hold.
-        result = jnp.where(jnp.isnan(result) & jnp.isfinite(jnp.sum(matrix, axis=(0, 1))), 0.0, result)
+    result = jnp.minimum(result, _pivot(matrix, d))
+    # Where W_ξξ is singular, as where no bond is left, the rule does not hold.
+    result = jnp.where(jnp.isnan(result) & jnp.isfinite(jnp.sum(matrix, axis=(0, 1))), 0.0, result)
     return jnp.where(cell.valid(A, shifts) == 0, result, jnp.nan)
+
+
+def internal_margin(cell: UnitCell, A, shifts):
+    """What `stability_margin` says of W_ξξ (*batch); infinite for a simple lattice."""
+    if cell.neighbours is not None:
+        return cell.shortlisted(large_cell.softest, A, shifts, None)
+    return _pivot(cell.shortlisted(assembly.hessian, A, shifts, None), A.shape[0])
+
+
+def _pivot(matrix, d: int):
+    """Smallest pivot of W_ξξ over its largest entry."""
+    inner = matrix[d * d :, d * d :]
+    if not inner.shape[0]:
+        return jnp.full(matrix.shape[2:], jnp.inf)
+    return solve_positive(inner, inner[:, 0])[1] / jnp.max(jnp.abs(inner), axis=(0, 1))
 
 
 def _eigenvalues(cell: UnitCell, A, shifts):

@@ -15,6 +15,7 @@ from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
 from fiberax.physics.solids.crystal.crystal import Crystal, positions
 from fiberax.physics.solids.crystal.elastic import ElasticConstants, elastic_constants, voigt
 from fiberax.physics.solids.crystal.ellipticity import check_crystal
+from fiberax.physics.solids.crystal.layer import Layer
 
 _STEPS = 60
 _LONGEST = 0.05  # longest step in strain
@@ -36,7 +37,7 @@ class Equilibrium(eqx.Module):
         elastic_unrelaxed: The same with fixed shifts.
     """
 
-    crystal: Crystal | CalculatorCrystal
+    crystal: Crystal | CalculatorCrystal | Layer
     deformation: Float[Array, "d d"]
     scale: float
     energy: float
@@ -59,13 +60,18 @@ class Equilibrium(eqx.Module):
     def constants(self) -> ElasticConstants:
         """Symmetry, independent constants, averages and stability, from the relaxed constants."""
         # Those of a calculator are finite differences.
-        return elastic_constants(self.elastic, 1e-3 if isinstance(self.crystal, CalculatorCrystal) else 1e-4)
+        return elastic_constants(self.elastic, 1e-3 if _foreign(self.crystal) else 1e-4)
 
     def __repr__(self) -> str:
         traced = any(trees.is_tracer(leaf) for leaf in jax.tree.leaves(self))
         return super().__repr__() if traced else _in_words(self)
 
     __str__ = __repr__
+
+
+def _foreign(crystal) -> bool:
+    """Whether the energy is that of an ASE calculator."""
+    return isinstance(crystal.inner if isinstance(crystal, Layer) else crystal, CalculatorCrystal)
 
 
 def _in_words(found: Equilibrium) -> str:
@@ -97,13 +103,15 @@ def _in_words(found: Equilibrium) -> str:
 
 
 @eqx.filter_jit
-def look(crystal: Crystal | CalculatorCrystal, A, shifts, tolerance: float):
+def look(crystal: Crystal | CalculatorCrystal | Layer, A, shifts, tolerance: float):
     """Relaxed shifts, result code, energy density, P and relaxed moduli at A."""
     state, out = solver_of(crystal).solve(crystal, shifts, A, tolerance)
     return state, out.result, *crystal.assemble(state, A, 2)
 
 
-def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolerance: float | None = None) -> Equilibrium:
+def equilibrium(
+    crystal: Crystal | CalculatorCrystal | Layer, full: bool = False, tolerance: float | None = None
+) -> Equilibrium:
     """The crystal at rest, with its lattice scaled so that the mean stress vanishes.
 
     Args:
@@ -122,7 +130,7 @@ def equilibrium(crystal: Crystal | CalculatorCrystal, full: bool = False, tolera
     """
     check_crystal("equilibrium", crystal)
     check_platform()
-    foreign = isinstance(crystal, CalculatorCrystal)
+    foreign = _foreign(crystal)
     tolerance = (1e-8 if foreign else 1e-11) if tolerance is None else tolerance
     need_double("fx.solids.equilibrium", tolerance)
     inner = tolerance if foreign or tolerance >= SINGLE_LIMIT else INNER
@@ -172,8 +180,12 @@ def _directions(d: int) -> np.ndarray:
     return np.asarray(found)
 
 
-def _rebuilt(crystal: Crystal | CalculatorCrystal, A, state) -> Crystal | CalculatorCrystal:
+def _rebuilt(crystal: Crystal | CalculatorCrystal | Layer, A, state) -> Crystal | CalculatorCrystal | Layer:
     """The deformed crystal as a reference of its own."""
+    if isinstance(crystal, Layer):
+        inner = _rebuilt(crystal.inner, np.asarray(crystal.whole(A)), state)
+        assert not isinstance(inner, Layer)
+        return Layer(inner, crystal.thickness)
     lattice = np.asarray(crystal.lattice) @ (np.eye(len(A)) + A).T
     places = np.asarray(positions(crystal, state, A))
     if isinstance(crystal, CalculatorCrystal):
