@@ -277,11 +277,12 @@ def test_whatever_cannot_work_is_refused_in_words():
     class Stressless(Base):
         implemented_properties = ("energy", "forces")
 
-    slab = fcc111("Cu", (1, 1, 3), vacuum=5.0)
+    wire = fcc111("Cu", (1, 1, 3), vacuum=5.0)
+    wire.pbc = (True, False, False)
     fixed = bulk("Cu", cubic=True)
     fixed.set_constraint(FixAtoms([0]))
     for cell, calculator, words in (
-        (slab, EMT(), "periodic in three directions"),
+        (wire, EMT(), "periodic in three directions"),
         (fixed, EMT(), "set_constraint"),
         (bulk("Cu"), Stressless(), "gives no stress"),
         (bulk("Cu"), Local(), "top level of a module"),

@@ -225,10 +225,10 @@ MODELS = {
 # Rows that take long to compile and whose relatives obey the same law in the gate; they run with the slow tests.
 _CELLS = ("cell-2d", "cell-held", "cell-pores")
 SLOW = {
-    "test_fiber_keeps_its_promises": ("kohn-sham", "cell-held"),
-    "test_without_maps_the_program_is_the_same": ("kohn-sham",),
-    "test_factors_of_one_change_nothing_but_round_off": ("kohn-sham", "cell-held", "cell-2d"),
-    "test_chunks_restarts_and_constraints": (*_CELLS, "crystal", "diatomic"),
+    "test_fiber_keeps_its_promises": ("kohn-sham", "thomas-fermi", "cell-held", "uniaxial"),
+    "test_without_maps_the_program_is_the_same": ("kohn-sham", "layer"),
+    "test_factors_of_one_change_nothing_but_round_off": ("kohn-sham", "cell-held", "cell-2d", "flux-cell", "layer"),
+    "test_chunks_restarts_and_constraints": (*_CELLS, "flux-cell", "crystal", "diatomic"),
     "test_seamless_becomes_quasistatic": (*_CELLS, "quantum-chain"),
 }
 

@@ -39,6 +39,7 @@ def test_deterministic_fibers():
     np.testing.assert_allclose(found, np.array(CLOCKS) / RATE, rtol=0.35)  # the macrostate moves on a time of about 1
 
 
+@pytest.mark.slow
 def test_random_fibers():
     """Means of z² over Ornstein-Uhlenbeck members: dU/dt = −(U² + D/k), solved by a tangent."""
     k, spread = RATE, 0.04

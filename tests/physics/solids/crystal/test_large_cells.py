@@ -32,7 +32,9 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name.startswith(("Tersoff", "embedded")) else ()) for name in SMALL]
+)
 def test_a_repeated_cell_answers_as_the_small_one(name):
     lattice, basis, species, potential = SMALL[name]
     small = fx.solids.Crystal(lattice, basis, species, potential())

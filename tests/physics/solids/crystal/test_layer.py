@@ -45,6 +45,7 @@ def test_graphene_at_rest_is_a_stable_isotropic_sheet(sheet):
     assert float(crystal.stability_margin(jnp.zeros((1, 3)), jnp.zeros((2, 2)))) > 0.01
 
 
+@pytest.mark.slow
 def test_stress_and_tangent_are_slopes(sheet):
     at = lambda A: fx.response(sheet.crystal, jnp.asarray(A), tolerance=1e-11, tangent=True)
     found, step = at(A), 1e-5 * np.array([[0.3, -1.0], [0.7, 0.4]])
@@ -56,6 +57,7 @@ def test_stress_and_tangent_are_slopes(sheet):
     np.testing.assert_allclose(doubled, found.value, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_thickness_makes_stresses_of_a_volume(sheet):
     thick = fx.solids.Layer(sheet.crystal.inner, thickness=3.35)
     per_length, per_area = (fx.response(layer, jnp.asarray(A)) for layer in (sheet.crystal, thick))

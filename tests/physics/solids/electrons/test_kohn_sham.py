@@ -211,6 +211,7 @@ def test_orbitals_in_motion(silicon_at_rest):
     assert "phases" in fiber.mixing.refusal
 
 
+@pytest.mark.slow
 def test_atoms_come_to_rest_with_the_orbitals():
     """The second atom of silicon, from beside its place; the state of a failed solve does no harm."""
     atoms = [("Si", (0.0, 0.0, 0.0)), ("Si", (0.26, 0.25, 0.24))]

@@ -175,6 +175,7 @@ def test_a_crystal_of_tables_is_that_of_the_formulas(written):
     np.testing.assert_allclose(Q, P, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_core_electrons_are_seen_by_exchange_and_correlation(written):
     """A Gaussian shell of 1.3 electrons, summed over neighbours in space; its share of P is the slope of that sum."""
     width, many, r = 1.6, 1.3, tables("Al")[1]

@@ -88,6 +88,7 @@ def test_stress_tangent_and_shifts():
     np.testing.assert_allclose(turn, want, rtol=0, atol=1e-6 * np.abs(want).max())
 
 
+@pytest.mark.slow
 def test_eight_atoms_are_two(periclase):
     """The conventional cell, whose bonds are listed in another way, with its shifts relaxed."""
     basis = np.concatenate([CORNERS, CORNERS + 0.5])
@@ -99,6 +100,7 @@ def test_eight_atoms_are_two(periclase):
     np.testing.assert_allclose(found.tangent, want.tangent, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_batches_and_equilibrium(periclase):
     """Many fibers at once are the single ones; at rest the virial theorem of the lattice holds, and Cauchy's relation."""
     A = 0.03 * np.random.default_rng(6).uniform(-1, 1, (5, 3, 3))
