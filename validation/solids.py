@@ -15,6 +15,7 @@ import crystals
 import elasticity
 import ionic
 import jax
+import layers
 import potential_files
 from table import run
 
@@ -29,6 +30,7 @@ CASES = (
     potential_files.files_lammps,
     crystals.matscipy,
     crystals.elastic_constants,
+    layers.layers_lammps,
     elasticity.atoms_2d,
     elasticity.chain_1d,
 )

@@ -1,13 +1,15 @@
 """What crystals are made of on the command line: records of tables, structures by name and from files, axes."""
 
+import json
 import sys
 
 import numpy as np
 import pytest
 
+import fiberax as fx
 from fiberax import cli
 from fiberax.cases.base import CaseWarning
-from fiberax.cases.solids.atoms import density
+from fiberax.cases.solids.atoms import density, factor, stiffness_unit
 from fiberax.cases.solids.axes import orientation
 from fiberax.cases.solids.crystal import CrystalCase
 from fiberax.cases.solids.pull import Pull
@@ -178,7 +180,8 @@ def test_files_of_atoms_give_the_crystal_of_the_name(tmp_path, name, text, atoms
     ("name", "text", "words"),
     [
         ("si.cif", CIF.replace("OCCUPANCY", "0.5"), "occupied in parts (Si 0.5)"),
-        ("si.extxyz", XYZ.replace("PBC", "T T F"), "do not repeat in all three directions (pbc = T T F)"),
+        ("si.extxyz", XYZ.replace("PBC", "T F T"), "do not repeat in all three directions (pbc = T F T)"),
+        ("si.extxyz", XYZ.replace("PBC", "T T F"), "the lattice vectors of a layer lie in the x-y plane"),
         ("si.xyz", "1\n\nSi 0.0 0.0 0.0\n", "the file has 0 lattice vectors"),
         ("si.cif", "not a cif\n", "ASE cannot read it"),
         ("u.extxyz", XYZ.replace("PBC", "T T T").replace("Si", "U"), "species 'U' is unknown to StillingerWeber"),
@@ -191,6 +194,76 @@ def test_files_that_hold_no_crystal_are_refused(tmp_path, capfd, name, text, wor
     assert cli.main(["run", "crystal", "--atoms", str(file), "--out", str(tmp_path / "run")]) == 2
     said = capfd.readouterr().err
     assert words in said and "Traceback" not in said
+
+
+SHEET = """a sheet whose atoms lie on both sides of the wall of its box
+1.0
+2.46 0.0 0.0
+-1.23 2.1304224933 0.0
+0.0 0.0 12.0
+C
+2
+direct
+0.0 0.0 0.99
+0.6666666667 0.3333333333 0.01
+"""
+
+
+def test_layers_are_read_and_turned(tmp_path):
+    """Areas, heights across the wall of the box, units, and a turn in the plane: W at R A Rᵀ of the turned layer is W at A."""
+    pytest.importorskip("ase")
+    file = tmp_path / "POSCAR"
+    file.write_text(SHEET)
+    options = {"material": "c-tersoff", "atoms": file, "layer": True}
+    found = CrystalCase(**options).choice.found()
+    layer = found.crystal
+    assert isinstance(layer, fx.solids.Layer) and found.conventional.shape == (2, 2)
+    area = 2.46 * 2.1304224933
+    assert float(layer.volume) == pytest.approx(area, rel=1e-12)
+    heights = np.asarray(layer.inner.basis)[:, 2] * layer.inner.lattice[2, 2]
+    assert np.ptp(heights) == pytest.approx(0.24, rel=1e-9)
+    assert factor(layer) == (pytest.approx(16.0217662, rel=1e-7), "N/m") and stiffness_unit(layer) == "eV/Å^4"
+    thick = CrystalCase(**options, thickness=3.35).choice.found().crystal
+    assert float(thick.volume) == pytest.approx(3.35 * area, rel=1e-12)
+    assert factor(thick) == (pytest.approx(160.217662, rel=1e-7), "GPa") and stiffness_unit(thick) == "eV/Å^5"
+    R = orientation("12", None, found.conventional).rotation
+    A, shifts = np.array([[0.03, 0.01], [-0.02, 0.02]]), np.array([[0.05, -0.02, 0.1]])
+    whole = np.eye(3)
+    whole[:2, :2] = R
+    ends = float(layer.energy(shifts, A)), float(layer.rotated(R).energy(shifts @ whole.T, R @ A @ R.T))
+    assert ends[0] == pytest.approx(ends[1], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("case", "options", "words"),
+    [
+        ("crystal", ("--thickness", "3"), "--thickness = 3 is that of a layer, and"),
+        ("crystal", ("--layer", "--thickness", "-1"), "thickness"),
+        ("wave", ("--layer",), "needs its --thickness"),
+    ],
+)
+def test_layers_that_cannot_be_are_refused(tmp_path, capfd, case, options, words):
+    pytest.importorskip("ase")
+    file = tmp_path / "POSCAR"
+    file.write_text(SHEET)
+    run = ["run", case, "--material", "c-tersoff", "--atoms", str(file), *options, "--out", str(tmp_path / "run")]
+    assert cli.main(run) == 2
+    said = capfd.readouterr().err
+    assert words in said and "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_constants_of_graphene_from_its_file(tmp_path):
+    """LAMMPS has the same constants (layers_lammps in validation/solids.py); Tersoff's graphene grows wider when pulled."""
+    pytest.importorskip("ase")
+    file, run = tmp_path / "POSCAR", tmp_path / "run"
+    file.write_text(SHEET)
+    given = ["--material", "c-tersoff", "--atoms", str(file), "--layer", "--rows", "3", "--high", "0.1"]
+    assert cli.main(["run", "crystal", *given, "--out", str(run)]) == 0
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["unit of the elastic constants"] == "N/m" and summary["symmetry"] == "isotropic"
+    assert summary["Poisson's ratio along x"]["y"] == pytest.approx(-0.158, abs=1e-3)
+    assert summary["Young's modulus along x"] == pytest.approx(407.0, rel=5e-3)
 
 
 def test_what_a_file_says_besides_is_said(tmp_path):

@@ -24,9 +24,11 @@ from fiberax.core.errors import BadInput
 
 if TYPE_CHECKING:
     from fiberax.physics.solids.crystal.crystal import Crystal
+    from fiberax.physics.solids.crystal.layer import Layer
     from fiberax.physics.solids.crystal.reference import Equilibrium
 
 GPA = 160.21766208  # of one eV/Å³, CODATA 2014, as ASE and LAMMPS users know it
+NEWTON_PER_METRE = 0.1 * GPA  # of one eV/Å²
 
 DENSITY = 1.66053906660  # g/cm³ of one u/Å³, CODATA 2018
 # Standard atomic weights (IUPAC 2021, abridged) of the elements of the named materials.
@@ -84,7 +86,7 @@ class Found(NamedTuple):
     `structure`: None for a file of atoms.
     """
 
-    crystal: "Crystal"
+    crystal: "Crystal | Layer"
     conventional: np.ndarray
     structure: Structure | None
 
@@ -93,7 +95,7 @@ class AtRest(NamedTuple):
     """A crystal at rest, `turned` so that x, y, z are those of the run; all else is in the frame of the crystal itself."""
 
     equilibrium: "Equilibrium"
-    turned: "Crystal"
+    turned: "Crystal | Layer"
     conventional: np.ndarray
     structure: Structure | None
     orientation: Orientation | None
@@ -128,6 +130,18 @@ class CrystalOptions(Case):
     potential: Path | None = option(None, help="file of a potential (setfl, funcfl, LAMMPS .sw or .tersoff)")
     kind: Kind | None = option(None, help="format of that file; default by its name, .sw, .tersoff, else eam", applies=OF_FILE)
     atoms: Path | None = option(None, help="file of the atoms of one cell (CIF, POSCAR, extended XYZ, ...), read by ASE")
+    layer: bool = option(
+        False,
+        help="those atoms are a layer in vacuum that repeats along the first two lattice vectors; extended XYZ says so by pbc",
+        applies=when(atoms=GIVEN),
+    )
+    thickness: float | None = option(
+        None,
+        help="of that layer, for stresses in GPa; default none, stresses in N/m",
+        unit="A",
+        above=0,
+        applies=when(atoms=GIVEN),
+    )
     structure: Structure | None = option(
         None,
         help="structure of the crystal of that potential; default what the file says (b1: rock salt, b2: CsCl, l12: A3B)",
@@ -147,7 +161,7 @@ class CrystalOptions(Case):
         """These options."""
         material = Material.SI_SW if self.material is None else self.material
         named_by = (self.kind, self.structure, self.lattice_constant, self.species)
-        return Choice(material, self.potential, *named_by, self.atoms, self.axis, self.lateral)
+        return Choice(material, self.potential, *named_by, self.atoms, self.layer, self.thickness, self.axis, self.lateral)
 
 
 @dataclass(frozen=True)
@@ -161,6 +175,8 @@ class Choice:
     lattice_constant: float | None
     species: str | None
     atoms: Path | None = None
+    layer: bool = False
+    thickness: float | None = None
     axis: str | None = None
     lateral: str | None = None
 
@@ -169,11 +185,11 @@ class Choice:
         from fiberax.physics.solids.crystal.crystal import Crystal
 
         if self.atoms is not None:
-            from fiberax.cases.solids.structure_files import read_atoms
+            from fiberax.cases.solids.structure_files import read_crystal
 
             potential = _named(self.material).potential if self.potential is None else self._potential(self.potential)
-            lattice, basis, species = read_atoms(self.atoms)
-            return Found(Crystal(lattice, basis, species, potential), lattice, None)
+            crystal = read_crystal(self.atoms, potential, self.layer, self.thickness)
+            return Found(crystal, np.asarray(crystal.lattice), None)
         structure, constant, species, potential = (
             _named(self.material) if self.potential is None else self._from_file(self.potential)
         )
@@ -261,14 +277,22 @@ def _record(potential: Any, element: str) -> tuple[float, str]:
     return potential.lattices[potential.species.index(element)]
 
 
-def factor(crystal: "Crystal") -> tuple[float, str]:
+def factor(crystal: "Crystal | Layer") -> tuple[float, str]:
     """By what a stress of the potential is multiplied for the results, and the unit that it then has."""
+    powers = dimension(crystal)
     if crystal.potential.units == "metal":
-        return GPA, "GPa"
-    return 1.0, "eps/sigma^3" if crystal.lattice.shape[0] == 3 else "eps/sigma^2"
+        return (GPA, "GPa") if powers == 3 else (NEWTON_PER_METRE, "N/m")
+    return 1.0, f"eps/sigma^{powers}"
 
 
-def density(crystal: "Crystal") -> float:
+def dimension(crystal: "Crystal | Layer") -> int:
+    """Powers of the length in its volume: 3, or 2 of a plane crystal and of a layer without a thickness."""
+    from fiberax.physics.solids.crystal.layer import Layer
+
+    return 3 if isinstance(crystal, Layer) and crystal.thickness is not None else crystal.lattice.shape[0]
+
+
+def density(crystal: "Crystal | Layer") -> float:
     """Mass of the atoms per reference volume, in g/cm³; of a potential in reduced units with atoms of mass 1.
 
     Raises `BadInput` where the mass of an element is not known.
@@ -286,11 +310,11 @@ def density(crystal: "Crystal") -> float:
     return DENSITY * sum(known[name] for name in crystal.species) / float(crystal.volume)
 
 
-def stiffness_unit(crystal: "Crystal") -> str:
+def stiffness_unit(crystal: "Crystal | Layer") -> str:
     """The unit of W_pp, second derivatives of an energy per volume by lengths."""
     if crystal.potential.units == "metal":
-        return f"eV/Å^{crystal.lattice.shape[0] + 2}"
-    return f"eps/sigma^{crystal.lattice.shape[0] + 2}"
+        return f"eV/Å^{dimension(crystal) + 2}"
+    return f"eps/sigma^{dimension(crystal) + 2}"
 
 
 def _named(name: str) -> Known:

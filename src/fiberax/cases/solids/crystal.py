@@ -1,6 +1,7 @@
 """A crystal at rest, its elastic constants, and how it answers to a growing deformation or load (3.1)-(3.6)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -150,10 +151,12 @@ class CrystalCase(CrystalOptions):
         return Quantity("shear" if self.path in (Course.SHEAR, Course.SHEAR_STRESS) else "strain", "1", words + along)
 
 
-def _reaching(crystal, stretch: float):
+def _reaching(crystal: Any, stretch: float):
     """The crystal with lists of neighbours down to that stretch, also beyond the limit of stability."""
     import fiberax as fx
 
+    if isinstance(crystal, fx.solids.Layer):
+        return fx.solids.Layer(_reaching(crystal.inner, stretch), crystal.thickness)
     return fx.solids.Crystal(
         crystal.lattice, crystal.basis, crystal.species, crystal.potential, stretch=stretch, allow_unstable=True
     )

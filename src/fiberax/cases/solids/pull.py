@@ -119,6 +119,7 @@ class Pull(CrystalOptions):
         macro = fx.solids.Elasticity(grips.mesh, fixed=grips.fixed, displacement=displacement)
         driver = fx.Monolithic() if self.driver is Driver.MONOLITHIC else fx.Quasistatic()
         scale, unit = factor(crystal)
+        length = "Å" if crystal.potential.units == "metal" else "1"
         rest = -scale * still.equilibrium.energy / float(crystal.volume)
         return Loading(
             bundle=fx.Bundle(macro, crystal),
@@ -132,7 +133,7 @@ class Pull(CrystalOptions):
                     "response": Quantity("P", unit, "first Piola-Kirchhoff stress"),
                     "energy": Quantity("W", unit, "energy per reference volume, above rest"),
                     "stability_margin": Quantity("stability_margin", "1", "margin of stability, relative"),
-                    "state": Quantity("shifts", "Å" if unit == "GPa" else "1", "shifts of the atoms, reference frame"),
+                    "state": Quantity("shifts", length, "shifts of the atoms, reference frame"),
                     "internal": Quantity("internal", stiffness_unit(crystal), "smallest eigenvalue of W_pp"),
                     "result": Quantity("result", "1", "result of the fibers"),
                 },

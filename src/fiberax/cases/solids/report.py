@@ -19,7 +19,7 @@ def at_rest_of(rest: AtRest, label: str, scale: float, unit: str) -> tuple[dict[
     from fiberax.physics.solids.crystal.elastic import elastic_constants, voigt
     from fiberax.physics.solids.crystal.symmetry import turned
 
-    found, metal = rest.equilibrium, unit == "GPa"
+    found, metal = rest.equilibrium, rest.turned.potential.units == "metal"
     constants = elastic_constants(scale * np.asarray(found.elastic))
     fixed = scale * np.asarray(found.elastic_unrelaxed)
     d = len(fixed)

@@ -1,25 +1,44 @@
-"""Crystals from files of atoms: CIF, POSCAR, extended XYZ and whatever else ASE reads."""
+"""Crystals and layers from files of atoms: CIF, POSCAR, extended XYZ and whatever else ASE reads."""
 
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fiberax.cases.base import CaseWarning
 from fiberax.core.errors import BadInput, MissingExtra
 
-
-class Atoms(NamedTuple):
-    """Lattice vectors as rows (3, 3), basis in fractions of them (n, 3), and species."""
-
-    lattice: np.ndarray
-    basis: np.ndarray
-    species: tuple[str, ...]
+if TYPE_CHECKING:
+    from fiberax.physics.solids.crystal.crystal import Crystal
+    from fiberax.physics.solids.crystal.layer import Layer
 
 
-def read_atoms(path: Path) -> Atoms:
-    """The crystal of a file. Warns of what it leaves out; raises `BadInput` for a file that holds no crystal."""
+def read_crystal(path: Path, potential: Any, layer: bool = False, thickness: float | None = None) -> "Crystal | Layer":
+    """The crystal of a file, or the layer in vacuum: where the file says so by its periodicity, or `layer`.
+
+    Warns of what it leaves out; raises `BadInput` for a file that holds no crystal.
+    """
+    from fiberax.physics.solids.calculators.atoms import from_ase
+    from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
+
+    atoms = _read(path)
+    if layer:
+        _lay(path, atoms)
+    _check_periodic(path, atoms)
+    _check_occupancy(path, atoms)
+    if atoms.constraints:
+        warnings.warn(f"--atoms {path}: atoms are held in the file; here all of them relax.", CaseWarning, stacklevel=2)
+        atoms.set_constraint()
+    if thickness is not None and all(atoms.pbc):
+        raise BadInput(f"--thickness = {thickness:g} is that of a layer, and {path} holds a crystal. Add --layer if it is one.")
+    found = from_ase(atoms, potential, thickness=thickness)
+    assert not isinstance(found, CalculatorCrystal)
+    return found
+
+
+def _read(path: Path) -> Any:
+    """ASE's Atoms of a file, the last of them."""
     try:
         from ase.io import read
     except ImportError as error:
@@ -38,17 +57,33 @@ def read_atoms(path: Path) -> Atoms:
         raise BadInput(f"--atoms {path}: the file holds no atoms.")
     if len(images) > 1:
         warnings.warn(f"--atoms {path}: {len(images)} structures; the last one is taken.", CaseWarning, stacklevel=2)
-    atoms = images[-1]
-    _check_periodic(path, atoms)
-    _check_occupancy(path, atoms)
-    if atoms.constraints:
-        warnings.warn(f"--atoms {path}: atoms are held in the file; here all of them relax.", CaseWarning, stacklevel=2)
-    return Atoms(atoms.cell.array.copy(), atoms.get_scaled_positions(wrap=False), tuple(atoms.get_chemical_symbols()))
+    return images[-1]
+
+
+def _lay(path: Path, atoms: Any) -> None:
+    """Make the atoms a layer across z. Files wrap atoms into their box, which may cut the layer in two: it is put together."""
+    lattice = atoms.cell.array
+    size = np.abs(lattice).max()
+    if atoms.cell.rank == 3 and max(np.abs(lattice[2, :2]).max(), np.abs(lattice[:2, 2]).max()) > 1e-6 * size:
+        raise BadInput(
+            f"--layer: the third lattice vector of {path} must lie along z, and the others across; they are {lattice.tolist()}."
+        )
+    if atoms.cell.rank == 3:
+        heights = np.sort(atoms.get_scaled_positions()[:, 2])
+        gaps = np.diff(heights, append=heights[0] + 1.0)
+        # The vacuum is the widest gap between heights; what lies above it belongs below.
+        below = heights[(int(np.argmax(gaps)) + 1) % len(heights)]
+        scaled = atoms.get_scaled_positions()
+        scaled[:, 2] = (scaled[:, 2] - below + 1e-9) % 1.0
+        atoms.set_scaled_positions(scaled)
+    atoms.pbc = (True, True, False)
 
 
 def _check_periodic(path: Path, atoms: Any) -> None:
     if not len(atoms):
         raise BadInput(f"--atoms {path}: the file holds no atoms.")
+    if atoms.pbc.tolist() == [True, True, False] and atoms.cell.rank >= 2:
+        return
     if atoms.cell.rank < 3:
         raise BadInput(
             f"--atoms {path}: the file has {atoms.cell.rank} lattice vectors, and a crystal has three. In extended XYZ they "
@@ -57,7 +92,8 @@ def _check_periodic(path: Path, atoms: Any) -> None:
     if not all(atoms.pbc):
         raise BadInput(
             f"--atoms {path}: the file says that the atoms do not repeat in all three directions (pbc = "
-            f"{' '.join('T' if periodic else 'F' for periodic in atoms.pbc)}). A crystal does: correct the file."
+            f"{' '.join('T' if periodic else 'F' for periodic in atoms.pbc)}). A crystal does, and a layer in the first two: "
+            "correct the file."
         )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from fiberax.cases.base import Evolve, listed
 from fiberax.cases.options import ABSENT, GIVEN, inherited, option, when
-from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, density, factor
+from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, density, dimension, factor
 from fiberax.cases.solids.chain import ChainOptions, Model, chain_names, chain_pictures
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
@@ -123,7 +123,10 @@ class WaveCase(CrystalOptions, ChainOptions):
             return chain, self.density or 1.0, names, chain_pictures(chain)
         if self.method is Method.SEAMLESS:
             raise BadInput("--method seamless is for chains: the atoms of a crystal are in equilibrium at every step.")
-        crystal = self.choice.at_rest(self.choice.found()).turned
+        found = self.choice.found()
+        if found.crystal.potential.units == "metal" and dimension(found.crystal) == 2:
+            raise BadInput("A wave in a layer needs its --thickness: mass and stress are those of a volume.")
+        crystal = self.choice.at_rest(found).turned
         mass = density(crystal) if self.density is None else self.density
         # In nm and ps a density in g/cm³ goes with GPa; the fiber's stress is in eV/Å³.
         mass /= factor(crystal)[0]

@@ -19,8 +19,9 @@ from fiberax.numerics import trees
 from fiberax.numerics.result import Outcome
 from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
 from fiberax.physics.solids.crystal import assembly, crystal, ellipticity
-from fiberax.physics.solids.crystal.base import AbstractCrystal
+from fiberax.physics.solids.crystal.base import AbstractCrystal, rotation_of
 from fiberax.physics.solids.crystal.crystal import Crystal
+from fiberax.physics.solids.potentials.base import AbstractPotential
 
 _SQUARE = 1e-9  # of its length: by how much the third lattice vector may lean
 _PLANE = np.array([0, 1, 3, 4])  # entries of a displacement gradient (3, 3), row by row, that lie in the plane
@@ -62,6 +63,19 @@ class Layer(AbstractAssembled, AbstractMonitored, AbstractCrystal):
     def species(self) -> tuple[str, ...]:
         """Symbols of the atoms."""
         return self.inner.species
+
+    @property
+    def potential(self) -> AbstractPotential:
+        """That of the crystal inside. Raises `BadInput` for one of an ASE calculator, which has none."""
+        if isinstance(self.inner, CalculatorCrystal):
+            raise BadInput("Layer: its energy is that of an ASE calculator, and no potential of fiberax.")
+        return self.inner.potential
+
+    def rotated(self, rotation) -> "Layer":
+        """The same layer turned in its plane, v ↦ R v for a proper rotation R (2, 2). Raises `BadInput` for another matrix."""
+        R = np.eye(3)
+        R[:2, :2] = rotation_of("Layer.rotated", rotation, 2)
+        return Layer(self.inner.rotated(R), self.thickness)
 
     @property
     def volume(self):

@@ -60,7 +60,7 @@ class Equilibrium(eqx.Module):
     def constants(self) -> ElasticConstants:
         """Symmetry, independent constants, averages and stability, from the relaxed constants."""
         # Those of a calculator are finite differences.
-        return elastic_constants(self.elastic, 1e-3 if _foreign(self.crystal) else 1e-4)
+        return elastic_constants(self.elastic, 1e-3 if is_foreign(self.crystal) else 1e-4)
 
     def __repr__(self) -> str:
         traced = any(trees.is_tracer(leaf) for leaf in jax.tree.leaves(self))
@@ -69,7 +69,7 @@ class Equilibrium(eqx.Module):
     __str__ = __repr__
 
 
-def _foreign(crystal) -> bool:
+def is_foreign(crystal) -> bool:
     """Whether the energy is that of an ASE calculator."""
     return isinstance(crystal.inner if isinstance(crystal, Layer) else crystal, CalculatorCrystal)
 
@@ -130,7 +130,7 @@ def equilibrium(
     """
     check_crystal("equilibrium", crystal)
     check_platform()
-    foreign = _foreign(crystal)
+    foreign = is_foreign(crystal)
     tolerance = (1e-8 if foreign else 1e-11) if tolerance is None else tolerance
     need_double("fx.solids.equilibrium", tolerance)
     inner = tolerance if foreign or tolerance >= SINGLE_LIMIT else INNER

@@ -16,9 +16,8 @@ from jax.typing import ArrayLike
 from fiberax.core.errors import BadInput, NotConverged
 from fiberax.core.platform import SINGLE_LIMIT, need_double
 from fiberax.numerics.result import Result, text_of
-from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
 from fiberax.physics.solids.crystal.ellipticity import check_crystal
-from fiberax.physics.solids.crystal.reference import INNER, look
+from fiberax.physics.solids.crystal.reference import INNER, is_foreign, look
 
 _STEPS = 40
 _LONGEST = 0.05  # longest step in strain
@@ -53,7 +52,7 @@ def under_stress(
     Shear stress: `{(0, 1): s}`. Pressure p: `{}` with `stress=-p * np.eye(3)`.
 
     Args:
-        crystal: A `Crystal` or `CalculatorCrystal`. Where shifts may be a saddle, made with `allow_unstable=True`.
+        crystal: A `Crystal`, `CalculatorCrystal` or `Layer`. Where shifts may be a saddle, made with `allow_unstable=True`.
         held: Components of A by their places (i, j), i ≤ j.
         stress: σ (d, d), symmetric, in the crystal's unit; its components where A is held do not count. Zero by default.
         start: The answer for a load nearby, where the search begins; else the undeformed crystal. Load in steps of a few
@@ -68,7 +67,7 @@ def under_stress(
         BadInput: A fiber, places or a stress that do not fit, or double precision is off.
     """
     check_crystal("under_stress", crystal)
-    foreign = isinstance(crystal, CalculatorCrystal)
+    foreign = is_foreign(crystal)
     tolerance = (1e-8 if foreign else 1e-10) if tolerance is None else tolerance
     need_double("fx.solids.under_stress", tolerance)
     inner = tolerance if foreign or tolerance >= SINGLE_LIMIT else INNER
