@@ -22,7 +22,6 @@ RELAXED = 2e-3
 def layers_lammps(out):
     """Tersoff's graphene; MoS2 by a Stillinger-Weber file that both programs read, and by LAMMPS's sw/mod as calculator."""
     from ase.build import graphene, mx2
-    from ase.calculators.lammpslib import LAMMPSlib
 
     title = f"relative difference to LAMMPS, {COUNT} random A up to {SIZE:g}"
     table = Table("layers_lammps", title, ("layer", "state", "quantity"))
@@ -34,17 +33,26 @@ def layers_lammps(out):
     _constants(table, "graphene", fx.solids.equilibrium(layer, full=True), peer)
     disulfide = mx2("MoS2", a=3.2, thickness=3.2, vacuum=8.0)
     disulfide.pbc = (True, True, False)
-    modified = folder() / "tmd.sw.mod"
     with tempfile.TemporaryDirectory() as name:
-        plain = Path(shutil.copy(modified, Path(name) / "MoS2.sw"))
+        plain = Path(shutil.copy(folder() / "tmd.sw.mod", Path(name) / "MoS2.sw"))
         commands = ["pair_style sw", f"pair_coeff * * {plain} Mo S"]
         layer = fx.solids.from_ase(disulfide, fx.solids.potentials.StillingerWeber(plain, ("Mo", "S")))
         _held(table, "MoS2, sw", layer, lammps_cell.Peer(commands, ["Mo", "S"]))
-    commands = ["pair_style sw/mod", f"pair_coeff * * {modified} Mo S"]
-    calculator = lambda: LAMMPSlib(lmpcmds=commands, atom_types={"Mo": 1, "S": 2}, keep_alive=True)
-    rest = fx.solids.equilibrium(fx.solids.from_ase(disulfide, calculator), full=True)
-    _constants(table, "MoS2, sw/mod as calculator", rest, lammps_cell.Peer(commands, ["Mo", "S"]))
+    rest = fx.solids.equilibrium(fx.solids.from_ase(disulfide, _calculator), full=True)
+    _constants(table, "MoS2, sw/mod as calculator", rest, lammps_cell.Peer(_modified(), ["Mo", "S"]))
     return table.close(out)
+
+
+def _modified():
+    """Stillinger-Weber's form without the angles of more distant bonds, which fiberax does not have."""
+    return ["pair_style sw/mod", f"pair_coeff * * {folder() / 'tmd.sw.mod'} Mo S"]
+
+
+def _calculator():
+    """ASE's calculator of it; at the top level, so that worker processes find it."""
+    from ase.calculators.lammpslib import LAMMPSlib
+
+    return LAMMPSlib(lmpcmds=_modified(), atom_types={"Mo": 1, "S": 2}, keep_alive=True)
 
 
 def _held(table, label, layer, peer):

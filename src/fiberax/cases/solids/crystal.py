@@ -58,6 +58,7 @@ class CrystalCase(CrystalOptions):
     def build(self) -> Table:
         """The rows to compute. Raises `BadInput` for a potential or a path that cannot be used."""
         import fiberax as fx
+        from fiberax.physics.solids.crystal.reference import undivided
         from fiberax.physics.solids.crystal.under_stress import cauchy_stress
 
         chosen = self.choice
@@ -65,6 +66,8 @@ class CrystalCase(CrystalOptions):
         # Lists of neighbours that reach along the whole path, from the start on: programs are compiled once.
         strains = self._strains(len(plain.crystal.lattice))
         rest = chosen.at_rest(plain._replace(crystal=_reaching(plain.crystal, self._stretch(strains))))
+        # A path has some ten states: what takes long is compilation.
+        rest = rest._replace(turned=undivided(rest.turned))
         crystal = rest.turned
         course = self._course(rest) if strains is None else strains
         scale, unit = factor(crystal)

@@ -51,3 +51,15 @@ def test_nothing_to_find():
     repulsive = P.Pair(lambda r: 1 / r**2, cutoff=1.6, scheme="smooth")
     with pytest.raises(NotConverged, match="equilibrium"):
         fx.solids.equilibrium(fx.solids.Crystal(HEXAGON, [[0, 0]], ["X"], repulsive))
+
+
+def test_lattice_constants_share_their_programs(caplog):
+    """Numbers of a crystal are arguments of its programs: the second search for the rest compiles nothing."""
+    energies, compiled = [], []
+    for a in (1.02 * R0, 1.03 * R0):
+        with jax.log_compiles(), caplog.at_level("WARNING"):
+            energies.append(fx.solids.equilibrium(fx.solids.Crystal(a * HEXAGON, [[0, 0]], ["Y"], SHORT)).energy)
+        compiled.append(sum("Compiling" in line and "looked" in line for line in caplog.messages))
+        caplog.clear()
+    assert energies == pytest.approx([-3.0, -3.0], rel=1e-12)
+    assert compiled[0] >= 1 and compiled[1] == 0

@@ -28,6 +28,11 @@ class AbstractCrystal(eqx.Module):
         A, state = jnp.asarray(A, float), jnp.asarray(state, float)
         return (self.basis @ self.lattice + all_shifts(state)) @ gradient_of(A).T
 
+    @property
+    def written_out(self) -> bool:
+        """Whether its energy is a sum over the bonds of few atoms: cheap to evaluate, and long to compile."""
+        return False
+
     @abc.abstractmethod
     def second_derivatives(self, state, condition) -> tuple[np.ndarray, np.ndarray]:
         """∂²W over (A, shifts) flattened, a symmetric (q, q), and the relaxed moduli (d, d, d, d)."""

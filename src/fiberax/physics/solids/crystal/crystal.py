@@ -92,6 +92,10 @@ class Crystal(AbstractAssembled, AbstractMonitored, AbstractCrystal):
         """Volume of the reference cell (an area in two dimensions)."""
         return self.unit_cell.volume
 
+    @property
+    def written_out(self) -> bool:
+        return self.unit_cell.written_out
+
     def rotated(self, rotation: Float[ArrayLike, "d d"]) -> "Crystal":
         """The same crystal turned in space: lattice vectors and atoms v become R v.
 

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from fiberax.core.errors import BadInput
 from fiberax.core.platform import need_double
 from fiberax.core.solvers import solver_of
+from fiberax.numerics.compilation import jit_once
 from fiberax.numerics.result import Result, text_of
 from fiberax.numerics.small import smallest_eigenvalue, solve_positive
 from fiberax.physics.solids.crystal import assembly, large_cell
@@ -186,15 +187,18 @@ def _lowest(moduli: np.ndarray, k: np.ndarray, m: np.ndarray):
     return values[0], k, m
 
 
-@eqx.filter_jit
-def _derivatives(cell: UnitCell, A, state):
+def _derived(cell: UnitCell, A, state):
     matrix = assembly.hessian(cell, A, state, False)
     return matrix, assembly.relaxed_moduli(matrix, A)
 
 
+_derivatives, _derivatives_once = eqx.filter_jit(_derived), jit_once(_derived)
+
+
 def second_derivatives(cell: UnitCell, A, state) -> tuple[np.ndarray, np.ndarray]:
     """∂²W over (A, shifts), flattened, and the relaxed moduli (d, d, d, d)."""
-    matrix, moduli = map(np.asarray, _derivatives(cell, jnp.asarray(A), jnp.asarray(state)))
+    derivatives = _derivatives_once if cell.written_out else _derivatives
+    matrix, moduli = map(np.asarray, derivatives(cell, jnp.asarray(A), jnp.asarray(state)))
     k = A.size
     if np.all(np.isfinite(matrix)) and not np.all(np.isfinite(moduli)):  # W_ξξ is singular: free atoms do not follow
         followed = matrix[:k, k:] @ np.linalg.pinv(matrix[k:, k:], hermitian=True) @ matrix[k:, :k]
@@ -206,6 +210,13 @@ def check_crystal(what: str, crystal) -> None:
     """Raise `BadInput` for a fiber that is no crystal."""
     if not isinstance(crystal, AbstractCrystal):
         raise BadInput(f"{what}: a fx.solids.Crystal or CalculatorCrystal is needed; this is a {type(crystal).__name__}.")
+
+
+def _relaxed(crystal, begin, A):
+    return solver_of(crystal).solve(crystal, begin, A, _RELAXED)
+
+
+_relaxed_once = jit_once(_relaxed)
 
 
 def stability(crystal: Any, A: Float[ArrayLike, "d d"], state: Array | None = None) -> Stability:
@@ -232,7 +243,7 @@ def stability(crystal: Any, A: Float[ArrayLike, "d d"], state: Array | None = No
         shifts = jnp.asarray(state, float)
     else:
         begin = crystal.init(A, jax.random.key(0))
-        shifts, out = solver_of(crystal).solve(crystal, begin, A, _RELAXED)
+        shifts, out = (_relaxed_once if crystal.written_out else _relaxed)(crystal, begin, A)
         code = int(out.result)
         if code not in (Result.SUCCESS, Result.UNSTABLE):
             raise BadInput(f"stability: the crystal has no relaxed state at A = {np.asarray(A).tolist()}: {text_of(code)}.")

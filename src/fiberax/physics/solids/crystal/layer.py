@@ -71,6 +71,10 @@ class Layer(AbstractAssembled, AbstractMonitored, AbstractCrystal):
             raise BadInput("Layer: its energy is that of an ASE calculator, and no potential of fiberax.")
         return self.inner.potential
 
+    @property
+    def written_out(self) -> bool:
+        return self.inner.written_out
+
     def rotated(self, rotation) -> "Layer":
         """The same layer turned in its plane, v ↦ R v for a proper rotation R (2, 2). Raises `BadInput` for another matrix."""
         R = np.eye(3)

@@ -1,5 +1,7 @@
 """The stress-free reference of a crystal, and its elastic constants there."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ from fiberax.core.errors import NotConverged
 from fiberax.core.platform import SINGLE_LIMIT, check_platform, need_double
 from fiberax.core.solvers import solver_of
 from fiberax.numerics import trees
+from fiberax.numerics.compilation import jit_once
 from fiberax.numerics.result import Result, text_of
 from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
 from fiberax.physics.solids.crystal.crystal import Crystal, positions
@@ -71,7 +74,7 @@ class Equilibrium(eqx.Module):
 
 def is_foreign(crystal) -> bool:
     """Whether the energy is that of an ASE calculator."""
-    return isinstance(crystal.inner if isinstance(crystal, Layer) else crystal, CalculatorCrystal)
+    return isinstance(_inner(crystal), CalculatorCrystal)
 
 
 def _in_words(found: Equilibrium) -> str:
@@ -102,11 +105,32 @@ def _in_words(found: Equilibrium) -> str:
     return "\n".join(lines)
 
 
-@eqx.filter_jit
 def look(crystal: Crystal | CalculatorCrystal | Layer, A, shifts, tolerance: float):
     """Relaxed shifts, result code, energy density, P and relaxed moduli at A."""
+    if crystal.written_out:
+        return _look_once(undivided(crystal), A, shifts, tolerance)
+    return _look(crystal, A, shifts, tolerance)
+
+
+def undivided(crystal: Any) -> Any:
+    """The crystal or layer without short lists of neighbours: its programs compile in half the time, and run more slowly."""
+    inner = _inner(crystal)
+    shells = inner.unit_cell.shells if isinstance(inner, Crystal) else None
+    if shells is None or not shells.differ:
+        return crystal
+    return eqx.tree_at(lambda crystal: _inner(crystal).unit_cell.shells, crystal, shells.undivided)
+
+
+def _inner(crystal):
+    return crystal.inner if isinstance(crystal, Layer) else crystal
+
+
+def _looked(crystal: Crystal | CalculatorCrystal | Layer, A, shifts, tolerance: float):
     state, out = solver_of(crystal).solve(crystal, shifts, A, tolerance)
     return state, out.result, *crystal.assemble(state, A, 2)
+
+
+_look, _look_once = eqx.filter_jit(_looked), jit_once(_looked)
 
 
 def equilibrium(

@@ -47,6 +47,12 @@ class Shells(eqx.Module):
         """Whether the short list is shorter than the long one."""
         return any(g.near != g.count for g in self.groups)
 
+    @property
+    def undivided(self) -> "Shells":
+        """The same bonds without a short list: programs are half as long, and slower at small deformations."""
+        groups = tuple(g._replace(near=g.count) for g in self.groups)
+        return Shells(self.centres, groups, self.cutoff, self.bonds, jnp.stack([self.outside[1]] * 2))
+
     def of(self, centre: int) -> list[tuple[int, Group]]:
         """Numbers and groups of the bonds that begin at `centre`."""
         return [(k, g) for k, g in enumerate(self.groups) if g.centre == centre]

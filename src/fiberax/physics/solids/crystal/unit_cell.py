@@ -55,7 +55,7 @@ class UnitCell(eqx.Module):
     potential: AbstractPotential
     stretch: float = eqx.field(static=True)
     shift: float = eqx.field(static=True)
-    nearest: float = eqx.field(static=True)
+    nearest: Float[Array, ""]
     shells: Shells | None
     neighbours: Neighbours | None
     cells: Cells | None
@@ -65,7 +65,9 @@ class UnitCell(eqx.Module):
         lattice, basis, species = _checked(lattice, basis, species, potential)
         if not 0.0 < stretch <= 1.0 or not 0.0 < shift < 1.0:
             raise BadInput(f"Crystal: stretch={stretch!r} and shift={shift!r} must lie between 0 and 1.")
-        self.nearest = nearest_distance(lattice, basis)
+        nearest = nearest_distance(lattice, basis)
+        # An array, so that crystals that differ in the lattice constant share their programs.
+        self.nearest = jnp.asarray(nearest, jnp.result_type(float))
         self.lattice, self.basis = jnp.asarray(lattice), jnp.asarray(basis)
         self.species, self.potential = species, potential
         self.stretch, self.shift = float(stretch), float(shift)
@@ -74,13 +76,13 @@ class UnitCell(eqx.Module):
         self.lists = tuple(UnitCell(lattice, basis, species, part, stretch, shift) for part in parts)
         if parts:
             return
-        length = shift * self.nearest
+        length = shift * nearest
         if potential.cutoff is None:
             self.cells = cells_for(lattice, basis, stretch, length)
             # Only to hear now from a potential that has no lattice sums.
             jax.eval_shape(lambda: potential.lattice_energy(self.lattice, self.basis @ self.lattice, species, self.cells))
             return
-        lists = (lattice, basis, species, float(potential.cutoff), stretch, length, self.nearest)
+        lists = (lattice, basis, species, float(potential.cutoff), stretch, length, nearest)
         central = isinstance(potential, AbstractMomentPotential) and not any(potential.ranks)
         if len(basis) > (_FEW_CENTRAL if central else _FEW):
             self.neighbours = neighbours(*lists)
@@ -108,6 +110,11 @@ class UnitCell(eqx.Module):
             good = good & jnp.all(jnp.sum(moved**2, axis=1) <= (self.shift * self.nearest) ** 2, axis=0)
         code = jnp.where(good, jnp.int32(Result.SUCCESS), jnp.int32(Result.OUT_OF_RANGE))
         return jnp.where(determinant(F) > 0.0, code, jnp.int32(Result.NONFINITE))
+
+    @property
+    def written_out(self) -> bool:
+        """Whether the sums over bonds are those of few atoms, written out: cheap to evaluate, and long to compile."""
+        return all(part.written_out for part in self.lists) if self.lists else self.neighbours is None
 
     @property
     def share(self) -> int:
