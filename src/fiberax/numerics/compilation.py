@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,7 +19,8 @@ def jit_once(function: Callable) -> Callable:
 
     @functools.cache
     def compiled(quick: bool):
-        return eqx.filter_jit(compiler_options=dict(_QUICK))(function) if quick else eqx.filter_jit(function)
+        options: dict[str, Any] = {"compiler_options": dict(_QUICK)} if quick else {}
+        return eqx.filter_jit(function, **options)
 
     @functools.wraps(function)
     def call(*args, **kwargs):

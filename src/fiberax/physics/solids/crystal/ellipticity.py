@@ -158,7 +158,6 @@ def _eigenvalues(cell: UnitCell, A, shifts):
     return jnp.where(good, internal, jnp.nan), jnp.where(good, acoustic, jnp.nan)
 
 
-@eqx.filter_jit
 def eigenvalues(
     cell: UnitCell, A: Float[Array, "sites d d"], states: Float[Array, "sites m d"]
 ) -> tuple[Float[Array, " sites"], Float[Array, " sites"]]:
@@ -166,9 +165,16 @@ def eigenvalues(
 
     NaN where the crystal is not defined.
     """
+    return (_all_once if cell.written_out else _all)(cell, A, states)
+
+
+def _everywhere(cell: UnitCell, A, states):
     parameters, rest = eqx.partition(cell, eqx.is_array)
     whole = trailing(lambda parameters, arrays: _eigenvalues(eqx.combine(parameters, rest), *arrays), cell.share)
     return jax.vmap(lambda A, state: whole(parameters, (A, state)))(A, states)
+
+
+_all, _all_once = eqx.filter_jit(_everywhere), jit_once(_everywhere)
 
 
 def _lowest(moduli: np.ndarray, k: np.ndarray, m: np.ndarray):

@@ -121,7 +121,7 @@ def undivided(crystal: Any) -> Any:
     return eqx.tree_at(lambda crystal: _inner(crystal).unit_cell.shells, crystal, shells.undivided)
 
 
-def _inner(crystal):
+def _inner(crystal) -> Any:
     return crystal.inner if isinstance(crystal, Layer) else crystal
 
 
