@@ -159,13 +159,13 @@ def _eigenvalues(cell: UnitCell, A, shifts):
 
 
 def eigenvalues(
-    cell: UnitCell, A: Float[Array, "sites d d"], states: Float[Array, "sites m d"]
+    cell: UnitCell, A: Float[ArrayLike, "sites d d"], states: Float[ArrayLike, "sites m d"]
 ) -> tuple[Float[Array, " sites"], Float[Array, " sites"]]:
     """`internal` and `acoustic` of `stability` at many A and their shifts at once, to 1e-4 of the largest modulus.
 
     NaN where the crystal is not defined.
     """
-    return (_all_once if cell.written_out else _all)(cell, A, states)
+    return (_all_once if cell.written_out else _all)(cell, jnp.asarray(A), jnp.asarray(states))
 
 
 def _everywhere(cell: UnitCell, A, states):
