@@ -252,6 +252,40 @@ def matscipy(out):
     return table.close(out)
 
 
+def stress_lammps(out):
+    """Stress along one axis, in a plane, of shear, and pressure: the Cauchy stress that LAMMPS has in the cells found."""
+    table = Table("stress_lammps", "difference to LAMMPS over the largest stress", ("crystal", "load", "quantity"))
+    mishin = folder() / "Cu_mishin1.eam.alloy"
+    turn = np.array([[1.0, 1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 2.0**0.5]]) / 2.0**0.5
+    silicon = fx.solids.Crystal(FCC * 5.431, DIAMOND, ["Si", "Si"], P.StillingerWeber("Si"))
+    copper = fx.solids.Crystal(FCC * 3.615, ONE, ["Cu"], P.EAM(mishin)).rotated(turn)
+    commands = ["pair_style sw", f"pair_coeff * * {folder() / 'Si.sw'} Si"]
+    runs = (
+        ("Si, SW", silicon, lammps_cell.Peer(commands, ["Si"]), EXACT),
+        ("Cu along [110]", copper, lammps_cell.Peer(["pair_style eam/alloy", f"pair_coeff * * {mishin} Cu"], ["Cu"]), TABLE),
+    )
+    loads = {
+        "one axis": ({(0, 0): 0.06}, None, [(0, 0)]),
+        "a plane": ({(0, 0): 0.04, (1, 1): 0.04, (0, 1): 0.0}, None, [(0, 0), (1, 1), (0, 1)]),
+        "shear": ({(0, 1): 0.05}, None, [(0, 1)]),
+        "pressure": ({}, -10.0 / GPA * np.eye(3), []),
+    }
+    for label, crystal, peer, bound in runs:
+        for load, (held, given, driven) in loads.items():
+            start = fx.solids.under_stress(crystal, {place: value / 2 for place, value in held.items()})
+            found = fx.solids.under_stress(crystal, held, given, start)
+            F, lattice = np.eye(3) + found.gradient, np.asarray(crystal.lattice)
+            atoms = np.asarray(fx.solids.positions(crystal, jnp.asarray(found.shifts), jnp.asarray(found.gradient)))
+            _, piola = peer.evaluate(lattice, atoms, crystal.species, F, minimize=True)
+            theirs = piola @ F.T / np.linalg.det(F)
+            size = np.abs(theirs).max()
+            table.below(np.abs(found.cauchy - theirs).max() / size, bound, label, load, "Cauchy stress")
+            wanted = np.zeros((3, 3)) if given is None else given
+            left = [abs(theirs[i, j] - wanted[i, j]) for i in range(3) for j in range(i, 3) if (i, j) not in driven]
+            table.below(max(left) / size, bound, label, load, "off the load")
+    return table.close(out)
+
+
 class _Ase:
     """An ASE calculator in the place of `lammps_cell.Peer`."""
 

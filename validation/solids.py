@@ -30,6 +30,7 @@ CASES = (
     potential_files.files_lammps,
     crystals.matscipy,
     crystals.elastic_constants,
+    crystals.stress_lammps,
     layers.layers_lammps,
     elasticity.atoms_2d,
     elasticity.chain_1d,

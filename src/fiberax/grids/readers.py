@@ -50,7 +50,8 @@ def read(source: Any, periodic: bool = False) -> Mesh:
     except Exception as error:  # readers raise errors of any type on a damaged file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadInput(
-            f"The mesh file {path} cannot be read: {reason}. It may be damaged or cut short; write it again."
+            f"The mesh file {path} cannot be read: {reason}. It is cut short, damaged, or holds what meshio does not read; "
+            "write it again, or as Gmsh's .msh."
         ) from error
     return convert(raw, f"the mesh file {path}", periodic)
 
