@@ -39,7 +39,7 @@ class Cooling(Case):
         fiber = fx.FlowFiber(rate=lambda u, U: U - u, init=lambda U: jnp.zeros_like(U), link=link)
         axis = Quantity("difference", "K", "temperature difference")
         values = np.linspace(0.0, self.top, 3)
-        return Table(fiber, values, names=Names({"response": POWER}, axis=axis), further=lambda U, u: {"exact.U": U})
+        return Table(fiber, values, names=Names({"response": POWER}, axis=axis), further=lambda u, U: {"exact.U": U})
 
     def figures(self, results):
         """The default, one of its own, one that fails, and one that comes after."""

@@ -1,5 +1,8 @@
 """Macro steps and macro equilibrium: orders, steady states, stiffness, scale separation."""
 
+from typing import ClassVar
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -123,6 +126,25 @@ def test_scale_separation_is_measured(friction, slow):
     np.testing.assert_allclose([look.relaxation for look in looks], friction, rtol=0.15)
     ratio = [look.ratio for look in looks]
     np.testing.assert_allclose(ratio, [look.relaxation / look.macro for look in looks])
+
+
+class Costly(CubicFlow):
+    """Counts how often a start is computed."""
+
+    begun: ClassVar[list[int]] = []
+
+    def init(self, condition, key):
+        jax.debug.callback(lambda: self.begun.append(1))
+        return super().init(condition, key)
+
+
+@pytest.mark.parametrize("options", [{"friction": 0.01}, {"mass": 1e-3, "friction": 0.1}])
+def test_scale_separation_computes_no_start(options):
+    Costly.begun.clear()
+    bundle = fx.Bundle(Decay(1), fx.relax(Costly(a=0.0), **options))
+    sol = fx.evolve(bundle, fx.Seamless(separation=1.0), jnp.ones(1), t1=0.1, dt=0.005)
+    jax.effects_barrier()
+    assert len(sol.stats["separation"]) >= 8 and len(Costly.begun) == 1
 
 
 def test_scale_separation_of_the_clock_and_of_random_fibers():

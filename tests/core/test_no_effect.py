@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
+from fiberax.core.bundle import check_fit
 from fiberax.core.randomness import is_random
 from fiberax.testing import CubicFlow, Decay, Maxwell, OrnsteinUhlenbeck, Spring
 
@@ -53,10 +54,48 @@ def test_stability_of_rest_points_is_asked_of_flows(fiber):
         fx.Fibers(SOLVED[fiber], fx.Quasistatic(require_stable=True), CONDITIONS)
 
 
+@pytest.mark.parametrize("noise", ["shared", "independent"])
 @pytest.mark.parametrize("fiber", SOLVED)
-def test_shared_noise_of_fibers_that_draw_none(fiber):
-    with pytest.raises(fx.BadInput, match=r"noise='shared' without effect: .* draws no noise"):
-        fx.Fibers(SOLVED[fiber], fx.Quasistatic(), CONDITIONS, noise="shared")
+def test_noise_of_fibers_that_draw_none(fiber, noise):
+    with pytest.raises(fx.BadInput, match=rf"noise='{noise}' without effect: .* draws no noise"):
+        fx.Fibers(SOLVED[fiber], fx.Quasistatic(), CONDITIONS, noise=noise)
+
+
+def test_noise_of_fibers_that_a_flow_carries():
+    """There shared noise is the default, which says nothing; who asks for it is told."""
+    flow = fx.fluids.Flow(fx.grids.Box(0.0, 1.0, cells=4, periodic=False), Re=0.0, viscosity_ratio=0.5, force=1.0)
+    fiber = fx.relax(fx.fluids.GaussianDensity())
+    start = flow.with_fiber(fiber).start()
+    check_fit(fx.Bundle(flow, fiber), start)
+    with pytest.raises(fx.BadInput, match="noise='shared' without effect"):
+        check_fit(fx.Bundle(flow, fiber, noise="shared"), start)
+
+
+def test_an_energy_factor_of_fibers_without_energy():
+    with pytest.raises(fx.BadInput, match="rescale: energy without effect: CubicFlow has no energy"):
+        fx.rescale(CubicFlow(), energy=5.0)
+    fx.rescale(Maxwell(), energy=5.0)
+    fx.rescale(fx.relax(Spring()), energy=5.0)
+
+
+def test_instability_allowed_to_fibers_that_are_not_asked():
+    bundle, driver = fx.Bundle(Decay(5), CubicFlow()), fx.Quasistatic()
+    runs = {
+        "evolve": lambda: fx.evolve(bundle, driver, CONDITIONS, t1=0.1, dt=0.1, allow_unstable=True),
+        "steady": lambda: fx.steady(bundle, driver, CONDITIONS, allow_unstable=True),
+        "continuation": lambda: fx.continuation(bundle, driver, CONDITIONS, t1=0.1, dt=0.1, allow_unstable=True),
+    }
+    for name, run in runs.items():
+        with pytest.raises(fx.BadInput, match=f"{name}: allow_unstable without effect: CubicFlow gives no stability margin"):
+            run()
+
+
+def test_symmetry_promised_of_energies():
+    with pytest.raises(fx.BadInput, match="Minimise: symmetric without effect"):
+        fx.Minimise(symmetric=True)
+    with pytest.raises(fx.BadInput, match=r"Newton\(symmetric=True\) without effect: Spring is no flow"):
+        fx.Fibers(Spring(), fx.Quasistatic(solver=fx.Newton(symmetric=True)), CONDITIONS)
+    fx.Fibers(CubicFlow(), fx.Quasistatic(solver=fx.Newton(symmetric=True)), CONDITIONS)
 
 
 def test_a_key_that_nothing_is_drawn_from():

@@ -2,13 +2,14 @@
 
 import warnings
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import root
 
 import fiberax as fx
-from fiberax.testing import CheckFailed, Decay, check_fiber
+from fiberax.testing import CheckFailed, Decay, SharedLoad, check_fiber
 
 Result = fx.Result
 
@@ -59,6 +60,12 @@ def saddle(n):
     return energy(lambda u, c: 0.5 * jnp.sum(u[1:] ** 2) - 0.5 * u[0] ** 2 + 0.01 * c**2, np.zeros(n))
 
 
+def weak(curvature, n, start=0.0):
+    """A double well in u₀, of curvature −4 `curvature` at its top, beside springs from 2 to 2n; the start is on the ridge."""
+    rest = start * (jnp.arange(n) > 0)
+    return energy(lambda u, c: curvature * (u[0] ** 2 - 1.0) ** 2 + jnp.sum(jnp.arange(n)[1:] * u[1:] ** 2) + 0.0 * c, rest)
+
+
 NO_REST = {
     "exponential": (flow(lambda u, c: jnp.exp(-u)), Result.RUNAWAY),
     "algebraic": (flow(lambda u, c: 1.0 / (1.0 + u**2)), Result.RUNAWAY),
@@ -74,7 +81,67 @@ NO_REST = {
         energy(lambda u, c: jnp.sum((u[2:] - c) ** 2) + u[0] ** 3 - 3.0 * u[0] * u[1] ** 2, np.zeros(400)),
         Result.UNSTABLE,
     ),
+    "large weak saddle": (weak(1.0, 400), Result.UNSTABLE),
+    "large weaker saddle, reached by the solve": (weak(1e-3, 1000, 1.0), Result.UNSTABLE),
+    "large weak saddle beside an invariance": (
+        energy(lambda u, c: jnp.sum((jnp.diff(u[1:]) - c) ** 2) + 0.01 * (u[0] ** 2 - 1.0) ** 2, np.zeros(400)),
+        Result.UNSTABLE,
+    ),
+    "inflection": (energy(lambda u, c: u**3 + 0.0 * c, 1.0), Result.UNSTABLE),
+    "flat inflection": (energy(lambda u, c: u**5 + 0.0 * c, 1.0), Result.UNSTABLE),
+    "weak saddle of a large energy": (
+        energy(lambda u, c: 1e6 + 1e-7 * (u[0] ** 2 - 1.0) ** 2 + u[1] ** 2 + 0.0 * c, [0.0, 1.0]),
+        Result.UNSTABLE,  # the fall is lost in the round-off of the energy
+    ),
 }
+
+
+@pytest.mark.parametrize("curvature, code", [(1e-6, 0), (1e-9, Result.UNSTABLE), (1e-11, Result.UNSTABLE)])
+def test_weak_saddles_are_left_or_unstable(curvature, code):
+    """Left down to 1e-9 of the largest curvature, and said down to its round-off, 1e-13."""
+    found = fx.response(energy(lambda u, c: curvature * (u[0] ** 2 - 1.0) ** 2 + 100.0 * u[1] ** 2 + 0.0 * c, [0.0, 1.0]), 0.3)
+    assert int(found.result) == code
+    if code == 0:
+        np.testing.assert_allclose(np.abs(found.state), [1.0, 0.0], atol=1e-6)
+
+
+def beam(n, load):
+    """Deflections of a compressed beam with hinged ends; it buckles at a load of about π²."""
+    h = 1.0 / (n + 1)
+
+    def stored(u, c):
+        w = jnp.concatenate([jnp.zeros(1), u, jnp.zeros(1)])
+        slope, bend = jnp.diff(w) / h, (w[2:] - 2.0 * w[1:-1] + w[:-2]) / h**2
+        return 0.5 * h * jnp.sum(bend**2) + load * h * jnp.sum(0.25 * slope**4 - 0.5 * slope**2) + 0.0 * c
+
+    return energy(stored, np.zeros(n))
+
+
+def test_a_beam_at_twice_its_critical_load_buckles():
+    """From straight. Its curvatures are −1 and 1.6e7; the minimum of 50 unknowns has |u| = 0.27."""
+    found = fx.response(beam(100, 20.0), 0.3)
+    assert int(found.result) == 0
+    np.testing.assert_allclose(jnp.max(jnp.abs(found.state)), 0.27, rtol=1e-3)
+
+
+def test_flat_minima_are_minima():
+    """Without curvature at the minimum, or with little of it where the start was stiff."""
+    wall = energy(lambda u, c: u**-12.0 - u**-6.0 + 0.0 * c, 0.1)
+    found = fx.response(wall, 0.3)
+    assert int(found.result) == 0
+    np.testing.assert_allclose(found.state, 2.0 ** (1 / 6), rtol=1e-7)
+    assert int(fx.response(energy(lambda u, c: u**4 + 0.0 * c, 1.0), 0.3).result) == 0
+
+
+@pytest.mark.parametrize("condition", [0.5, 1.0])
+def test_constraints_in_single_precision(condition):
+    """A normal of the constraint has no curvature but round-off, along which no step may go."""
+    with jax.enable_x64(False):
+        fiber = SharedLoad(jnp.asarray([1.0, 2.0, 5.0]))
+        found = fx.response(fiber, np.float32(condition), tolerance=1e-3)
+        assert found.value.dtype == jnp.float32
+    assert int(found.result) == 0
+    np.testing.assert_allclose(found.value, condition / (1.0 / 1.0 + 1.0 / 2.0 + 1.0 / 5.0) * 3.0, rtol=1e-5)
 
 
 def test_a_large_invariance_is_no_saddle():
@@ -91,7 +158,7 @@ def test_what_has_no_rest_is_no_success(name):
     assert int(found.result) == code, Result(int(found.result))
 
 
-@pytest.mark.parametrize("name", ["exponential", "energy", "monkey"])
+@pytest.mark.parametrize("name", ["exponential", "energy", "monkey", "inflection"])
 def test_check_fiber_finds_them(name):
     with pytest.raises(CheckFailed, match="equilibrium is found"):
         check_fiber(NO_REST[name][0], 0.3)

@@ -188,7 +188,7 @@ class Table:
         batch: Rows between two progress reports.
         names: Names and units of results.
         output: What is written.
-        further: further(condition, state), more columns of a row, by key.
+        further: further(state, condition), more columns of a row, by key.
         summary: summary(values, columns), a `Summary` of the table.
         link: As in `fx.Bundle`.
         sampling: With it responses are long-time averages of a fiber with dynamics, with standard errors and no tangents.

@@ -32,7 +32,11 @@ class Entry(NamedTuple):
 
 
 def all_cases() -> dict[str, Entry]:
-    """The cases by name: those below `fiberax/cases`, then those of other packages. No case is imported for this."""
+    """The cases by name. No case is imported for this.
+
+    Returns:
+        Name, module, class and help line of each: those below `fiberax/cases`, then those of other packages.
+    """
     own = own_cases()
     return own | {name: found[0] for name, found in sorted(_others().items()) if name not in own}
 
@@ -82,7 +86,17 @@ def _first_line(module: str, attribute: str) -> str:
 
 
 def find_case(name: str) -> type[Case]:
-    """The case called `name`. Raises `BadInput`, with the closest names where there is none, or where an import fails."""
+    """The case of a name.
+
+    Args:
+        name: As in `all_cases`.
+
+    Returns:
+        Its class, imported.
+
+    Raises:
+        BadInput: There is none, with the closest names; two packages have one; or its import fails.
+    """
     if name in own_cases():
         entry = own_cases()[name]
         return getattr(importlib.import_module(entry.module), entry.attribute)
@@ -113,6 +127,9 @@ def load_file(path: Path, search_path: tuple[str, ...] = ()) -> type[Case]:
     Args:
         path: The file. It can import modules of its own folder.
         search_path: Further folders from which it can import.
+
+    Returns:
+        Its class.
 
     Raises:
         BadInput: The file is missing, has an error (named with its line), or defines no case or several.

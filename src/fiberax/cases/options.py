@@ -124,7 +124,17 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Option:
-    """Help line, unit, bounds, names to choose from, and conditions of one field of a case."""
+    """What `option` says of one field of a case.
+
+    Args:
+        help: One line.
+        unit: Printed behind the help line.
+        low: Numbers must not be smaller.
+        high: Numbers must not be larger.
+        above: Numbers must be larger.
+        choices: Gives the names that a text may have, where they are known only at run time.
+        applies: With which other options it has an effect.
+    """
 
     help: str
     unit: str = ""

@@ -348,7 +348,7 @@ def _save_microstates(problem: Evolve | Steady | Loading, job: Job, solution: An
     for site in dict.fromkeys((int(order[0]), int(order[len(order) // 2]), int(order[-1]))):
         state, condition = jax.tree.map(lambda leaf, k=site: jnp.asarray(leaf[k]), (solution.section.state, conditions))
         if isinstance(problem.driver, fx.Quasistatic) and not problem.driver.keep_states:
-            state = _solve(problem.bundle.fiber, condition, problem.bundle.fiber.init(condition, jax.random.key(0)))[0]
+            state = _solve(problem.bundle.fiber, problem.bundle.fiber.init(condition, jax.random.key(0)), condition)[0]
         else:
             state = _caught_up(problem, state, condition)
         draw = problem.output.microstate
@@ -370,12 +370,12 @@ def _caught_up(problem: Evolve | Steady | Loading, state: Any, condition: Any) -
     fiber = problem.bundle.fiber
     if not (isinstance(problem, Evolve) and problem.driver.slaved and isinstance(fiber, fx.AbstractFlow | fx.AbstractEnergy)):
         return state
-    moved, out = _solve(fiber, condition, state)
+    moved, out = _solve(fiber, state, condition)
     return moved if int(out.result) == 0 else state
 
 
 @eqx.filter_jit
-def _solve(fiber, condition, state):
+def _solve(fiber, state, condition):
     return solver_of(fiber).solve(fiber, state, condition, 1e-8)
 
 

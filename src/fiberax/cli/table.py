@@ -34,9 +34,9 @@ def compute_table(problem: Table, recorder: FolderRecorder, beat: Callable, plac
         rows = conditions[done : done + batch]
         arrays, states = _answers(problem, rows, done, placement)
         if problem.further is not None:
-            arrays |= own_columns(_further(problem, rows, states), problem.output)
+            arrays |= own_columns(_further(problem, states, rows), problem.output)
         if problem.derived is not None:
-            arrays |= own_columns(problem.derived(values[done : done + batch], arrays), problem.output)
+            arrays |= by_row(own_columns(problem.derived(values[done : done + batch], arrays), problem.output), len(rows))
         failed += int(np.count_nonzero(arrays["result"]))
         if jax.process_index() == 0:
             _keep_shown(problem, folder, values, done, (rows, states))  # first: a stop here loses nothing
@@ -81,17 +81,25 @@ def _answers(problem: Table, rows: np.ndarray, done: int, placement: Any) -> tup
     return arrays, answer.state
 
 
-def _further(problem: Table, conditions: np.ndarray, states: Any) -> dict[str, np.ndarray]:
+def _further(problem: Table, states: Any, conditions: np.ndarray) -> dict[str, np.ndarray]:
     """The columns that the case itself computes, NaN where it cannot."""
     found = []
     for k in range(len(conditions)):
         state = jax.tree.map(lambda leaf, k=k: leaf[k], states)
         try:
-            found.append(problem.further(conditions[k], state))  # pyright: ignore[reportOptionalCall]
+            found.append(problem.further(state, conditions[k]))  # pyright: ignore[reportOptionalCall]
         except BadInput:
             found.append({})
     names = next((list(row) for row in found if row), [])
     return {name: np.array([row.get(name, np.nan) for row in found]) for name in names}
+
+
+def by_row(columns: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """Columns of a batch of `count` rows. Raises `BadInput` for those without a row each."""
+    for key, array in columns.items():
+        if array.shape[:1] != (count,):
+            raise BadInput(f"The column {key!r} must have {count} rows, as the batch; derived gives the shape {array.shape}.")
+    return columns
 
 
 def _keep_shown(problem: Table, folder: Any, values: np.ndarray, done: int, batch: tuple[np.ndarray, Any]) -> None:

@@ -95,7 +95,7 @@ class _Both(AbstractDirect):
 
 
 def settled(
-    field: Field, step, conditions, section: Section, dt, ids=None, tangent: bool = False, once: bool = False
+    field: Field, step, section: Section, conditions, dt, ids=None, tangent: bool = False, once: bool = False
 ) -> tuple[Section, Answer]:
     """`section` (padded rows) advanced under `conditions`, and the answer there; histories stay as they were.
 
@@ -120,10 +120,10 @@ def settled(
     if not field.retry and not field.driver.slaved:
         response = field.response(conditions, new)
         new = new._replace(response=field.sites.pad(response), own=jnp.ones_like(new.own))
-    return new, answer_at(field, conditions, new, energy, tangent, slope)
+    return new, answer_at(field, new, conditions, energy, tangent, slope)
 
 
-def answer_at(field: Field, conditions, section: Section, energy=None, tangent: bool = False, slope=None) -> Answer:
+def answer_at(field: Field, section: Section, conditions, energy=None, tangent: bool = False, slope=None) -> Answer:
     """The answer of a section that has been advanced under `conditions`; `slope` is its tangent where it is known already."""
     out = field.outcomes(section)
     slope = field.tangents(conditions, section) if tangent and slope is None else slope

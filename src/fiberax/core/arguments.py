@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fiberax.core.bundle import Bundle
+from fiberax.core.capabilities import AbstractMonitored
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.steppers import AbstractStepper
@@ -24,6 +25,15 @@ def check_run(who: str, bundle: Any, driver: Any, macro0: Any = None, stepper: A
     for name, value, kind, example in kinds:
         if not isinstance(value, kind):
             raise Mismatch(f"{who}: the {name} must be an object such as {example}; it is {shown(value)}.")
+
+
+def check_unstable(who: str, fiber: Any, allow_unstable: bool) -> None:
+    """Raise `BadInput` where instability is allowed to a fiber that nobody asks about it."""
+    if allow_unstable and not isinstance(fiber, AbstractMonitored):
+        raise BadInput(
+            f"{who}: allow_unstable without effect: {type(fiber).__name__} gives no stability margin (fx.AbstractMonitored). "
+            "Leave it out. Result codes such as UNSTABLE count as failures: fail_fraction says how many there may be."
+        )
 
 
 def shown(value: Any) -> str:

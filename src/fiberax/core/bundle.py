@@ -31,7 +31,7 @@ class Bundle(eqx.Module):
 
     Raises:
         Mismatch: The pieces do not fit. Found at once if the macro model gives an `example`, else when a run begins.
-        BadInput: An unknown `noise`; shared noise of a fiber that draws none, when a run begins.
+        BadInput: An unknown `noise`; a given `noise` of a fiber that draws none, when a run begins.
     """
 
     macro: AbstractMacro
@@ -39,11 +39,13 @@ class Bundle(eqx.Module):
     link: Callable | None
     transport: AbstractTransport | None
     noise: Literal["independent", "shared"] = eqx.field(static=True)
+    noise_given: bool = eqx.field(static=True)
 
     def __init__(self, macro, fiber, link=None, transport=None, noise=None):
         for value, kind, name in ((macro, AbstractMacro, "macro model"), (fiber, AbstractFiber, "fiber")):
             if not isinstance(value, kind):
                 raise Mismatch(f"Bundle: the {name} must derive from fx.{kind.__name__}; it is a {type(value).__name__}.")
+        self.noise_given = noise is not None
         if noise is None:
             noise = "shared" if isinstance(macro, AbstractCarrier) and not fiber.mixing.refusal else "independent"
         if noise not in ("independent", "shared"):
@@ -76,9 +78,8 @@ def check_fit(bundle: Bundle, macro0: Any) -> tuple[Any, Any, Any]:
         )
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), conditions)
     state, response = check_site(bundle.fiber, bundle.link, one)
-    # Of a macro model that carries states, shared noise is the default.
-    if bundle.noise == "shared" and not isinstance(bundle.macro, AbstractCarrier) and not is_random(bundle.fiber, one):
-        raise BadInput(f"Bundle: noise='shared' without effect: {kind} draws no noise. Leave it out.")
+    if bundle.noise_given and not is_random(bundle.fiber, one):
+        raise BadInput(f"Bundle: noise={bundle.noise!r} without effect: {kind} draws no noise. Leave it out.")
     sites = leaves[0].shape[0]
     many = jax.tree.map(lambda x: jax.ShapeDtypeStruct((sites, *x.shape), x.dtype), response)
     time = jax.eval_shape(lambda: jnp.zeros(()))

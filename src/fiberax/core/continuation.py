@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core.arguments import check_unstable
 from fiberax.core.bundle import Bundle
 from fiberax.core.driver import AbstractDriver, Section
 from fiberax.core.errors import BadInput, FiberFailure, NotConverged, StabilityLost
@@ -85,7 +86,7 @@ def continuation(
         early (None: `t1` was reached), `stats["newton"]` the Newton steps of each state.
 
     Raises:
-        BadInput: Numbers that cannot be computed with, or a call under a JAX transformation.
+        BadInput: Numbers that cannot be computed with, options without effect, or a call under a JAX transformation.
         Mismatch, NotConverged, FiberFailure, StabilityLost: As `steady`, where the state at `t0` cannot be found.
     """
     if not (np.isfinite(t0) and np.isfinite(t1) and t1 > t0):
@@ -96,6 +97,7 @@ def continuation(
     if not 0.0 < dt_min <= dt:
         raise BadInput(f"continuation: dt_min must lie between 0 and dt = {dt}; it is {dt_min}.")
     field, macro, like, samples, moving = at_rest(bundle, driver, macro0, placement, "continuation")
+    check_unstable("continuation", field.fiber, allow_unstable)
     if not field.retry:
         raise BadInput("continuation cannot be traced or differentiated: differentiate fx.steady at the load wanted.")
     macro = field.sites.replicated(to_host(macro))

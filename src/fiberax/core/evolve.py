@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fiberax.core.arguments import check_run, floats
+from fiberax.core.arguments import check_run, check_unstable, floats
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import BadInput
@@ -71,7 +71,7 @@ def evolve(
 
     Raises:
         Mismatch: The pieces do not fit; before anything is computed.
-        BadInput: Numbers that cannot be computed with; before anything is computed.
+        BadInput: Numbers that cannot be computed with, options without effect; before anything is computed.
         FiberFailure: More fibers failed than allowed.
         NonFiniteMacro: The macrostate is not finite.
         NotConverged: An implicit step did not converge.
@@ -83,6 +83,7 @@ def evolve(
     check_run("evolve", bundle, driver, macro0, stepper)
     plan = schedule(t0, t1, dt, saveat)
     field, macro0, response, samples = assemble(bundle, driver, macro0, plan, key, placement)
+    check_unstable("evolve", field.fiber, allow_unstable)
     macro0 = field.bundle.macro.prescribed(jnp.asarray(plan.stretches[0].start, float), macro0)
     stepper = default_stepper(bundle.macro) if stepper is None else stepper
     stepper.check(bundle.macro)

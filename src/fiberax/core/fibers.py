@@ -124,7 +124,7 @@ class Fibers:
             )
         if dt is not None and (trees.is_tracer(dt) or not span("Fibers.begin", dt) > 0.0):
             raise BadInput(f"Fibers.begin: dt must be a positive number, which is known outside of jit; it is {dt}.")
-        rows = self._rows(conditions)
+        rows = self._rows(None, conditions)
         numbers = self.ids if ids is None and rows == self.count else self._numbers(ids, rows)
         samples = self.driver.samples(math.inf if dt is None else float(dt))
 
@@ -158,14 +158,14 @@ class Fibers:
             BadInput: Conditions that do not fit the section, or such a `dt`.
         """
         conditions = floats("Fibers: conditions", conditions)
-        rows = self._rows(conditions, section)
+        rows = self._rows(section, conditions)
         dt = span("Fibers.advance", dt)
         if self.windowed and not trees.is_tracer(dt) and float(dt) > 0.0:
             self._check_window(section, float(dt))
 
         def run(field, section, conditions, dt):
             pad = field.sites.pad
-            found = settled(field, section.step, conditions, pad(section.sites), dt, pad(section.ids), tangent)
+            found = settled(field, section.step, pad(section.sites), conditions, dt, pad(section.ids), tangent)
             new = Carried(self._cut(field.commit(conditions, found[0]), rows), section.ids, section.step + 1)
             return new, dataclasses.replace(found[1], words=self.words)
 
@@ -186,12 +186,12 @@ class Fibers:
             BadInput: Conditions that do not fit the section.
         """
         conditions = floats("Fibers: conditions", conditions)
-        rows = self._rows(conditions, section)
+        rows = self._rows(section, conditions)
 
         def run(field, section, conditions):
             padded = field.sites.pad(section.sites)
             response = field.sites.pad(field.response(conditions, padded))
-            answer = answer_at(field, conditions, padded._replace(response=response), tangent=tangent)
+            answer = answer_at(field, padded._replace(response=response), conditions, tangent=tangent)
             return dataclasses.replace(answer, words=self.words)
 
         return self._run(("respond", rows, tangent), run, (section, conditions), ())
@@ -359,7 +359,7 @@ class Fibers:
         place, one, two = next((k, a, b) for k, (a, b) in enumerate(pairs) if a.shape != b.shape)
         return place, next(k for k, (a, b) in enumerate(zip(one.shape, two.shape)) if a != b)
 
-    def _rows(self, conditions: Any, section: Carried | None = None) -> int:
+    def _rows(self, section: Carried | None, conditions: Any) -> int:
         leaves, expected = jax.tree.leaves(conditions), jax.tree.leaves(self.one)
         same = jax.tree.structure(conditions) == jax.tree.structure(self.one)
         if not same or any(x.shape[1:] != y.shape for x, y in zip(leaves, expected)) or len({len(x) for x in leaves}) != 1:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from fiberax.numerics import linear
+from fiberax.numerics.minimise import round_off
 
 
 def metric_tree(fiber: Any, state):
@@ -80,3 +81,14 @@ def curvatures(fiber: Any, state, condition):
         free = jnp.linalg.qr(normals.T, mode="complete")[0][:, count:]
         matrix = free.T @ matrix @ free
     return jnp.linalg.eigvalsh(matrix)
+
+
+def is_saddle(fiber: Any, state, condition):
+    """Whether a stationary state is no minimum, and the eigenvalues of `curvatures`; up to round-off, as `Minimise` judges."""
+    values = curvatures(fiber, state, condition)
+    root = jnp.sqrt(ravel_pytree(metric_tree(fiber, state))[0])
+    rest = energy_rest(fiber, (state, multipliers(fiber, state, condition)), condition)[0]
+    gradient = jnp.linalg.norm(ravel_pytree(rest)[0] * root)
+    largest = jnp.max(jnp.abs(values), initial=0.0)
+    noise = round_off(values.size, largest, gradient, jnp.max(jnp.abs(ravel_pytree(state)[0] * root)))
+    return jnp.any(values < -noise), values

@@ -46,7 +46,7 @@ def rescale(
 
     Raises:
         BadInput: A factor of time or energy that is not positive, or another factor that is not finite or zero; an energy
-            whose factor has to be given.
+            whose factor has to be given; a factor of the energy of a fiber without one.
         Mismatch: A fiber with a capability that `fiberax.core.wrapper` does not list.
     """
     if not trees.is_tracer(time) and not float(time) > 0.0:
@@ -56,6 +56,8 @@ def rescale(
         for leaf in jax.tree.leaves(factor):
             if not trees.is_tracer(leaf) and not np.all(np.isfinite(np.asarray(leaf)) & (np.asarray(leaf) != 0)):
                 raise BadInput(f"rescale: the factor of the {name} must be finite and not zero; it is {leaf}.")
+    if energy is not None and not _has_energy(fiber):
+        raise BadInput(f"rescale: energy without effect: {type(fiber).__name__} has no energy. Leave it out.")
     if energy is None and _has_energy(fiber):
         energy = _conjugate(fiber, condition, response)
     elif energy is not None and not trees.is_tracer(energy) and not 0.0 < float(energy) < float("inf"):

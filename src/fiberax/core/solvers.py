@@ -93,10 +93,20 @@ class Minimise(AbstractNewtonLike):
     Args:
         precondition: precondition(residual, condition, shift), as `AbstractSolver.approximate_inverse`; used for states with
             more than `dense_limit` entries.
+        symmetric: To be left out: second derivatives are symmetric.
         dense_limit: As for `AbstractSolver`. Dense algebra also finds its way out of saddles.
+
+    Raises:
+        BadInput: `symmetric` is given.
     """
 
     precondition: Callable | None = None
+
+    def __check_init__(self):
+        if self.symmetric:
+            raise BadInput(
+                f"{type(self).__name__}: symmetric without effect: second derivatives of energies are symmetric. Leave it out."
+            )
 
     def check(self, fiber):
         if isinstance(fiber, AbstractFlow):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fiberax.core.arguments import check_run
+from fiberax.core.arguments import check_run, check_unstable
 from fiberax.core.bundle import Bundle
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import FiberFailure, Mismatch, NotConverged
@@ -83,12 +83,13 @@ def steady(
 
     Raises:
         Mismatch: The pieces do not fit, the driver carries states in time, or fibers have a history.
-        BadInput: Numbers that cannot be computed with.
+        BadInput: Numbers that cannot be computed with, options without effect.
         NotConverged: Newton's method did not converge.
         FiberFailure: More fibers failed than allowed.
         StabilityLost: A stability margin is not positive.
     """
     field, macro, like, samples, moving = at_rest(bundle, driver, macro0, placement, "steady")
+    check_unstable("steady", field.fiber, allow_unstable)
     macro = field.bundle.macro.prescribed(jnp.asarray(t, float), macro)
     if field.remembers:
         raise Mismatch(

@@ -118,6 +118,11 @@ class Quasistatic(AbstractDriver):
                 else f"{kind} is solved, and these belong to fibers that are sampled"
             )
             raise BadInput(f"Quasistatic: {', '.join(given)} without effect: {why}. Leave {'them' if given[1:] else 'it'} out.")
+        if self.solver is not None and self.solver.symmetric and not isinstance(fiber, AbstractFlow):
+            raise BadInput(
+                f"Quasistatic: {type(self.solver).__name__}(symmetric=True) without effect: {kind} is no flow. Second "
+                "derivatives of energies are symmetric in any case. Leave it out."
+            )
         if self.require_stable and not isinstance(fiber, AbstractFlow):
             raise BadInput(
                 f"Quasistatic: require_stable without effect: {kind} is no flow. The minimisers of energies report a "

@@ -175,7 +175,7 @@ def _answered(field: Field, conditions, like, state, tangent: bool) -> Response:
     section = section._replace(response=empty)
     if state is not None:
         section = section._replace(state=field.sites.pad(state))
-    section, answer = settled(field, step, conditions, section, zero, tangent=tangent, once=True)
+    section, answer = settled(field, step, section, conditions, zero, tangent=tangent, once=True)
     good = answer.result == 0
     # Numbers of a failed fiber must not be mistaken for a response.
     nothing = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), (answer.response, answer.tangent))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from fiberax.core import system
 from fiberax.core.errors import MissingExtra
 from fiberax.core.fiber import AbstractEnergy
-from fiberax.core.lagrangian import constraint_count, curvatures
+from fiberax.core.lagrangian import constraint_count, is_saddle
 from fiberax.core.solvers import newton_stage, newton_step
 from fiberax.core.strategies import AbstractSolver
 from fiberax.numerics import trees
@@ -22,8 +22,6 @@ try:
     import optimistix
 except ImportError as error:
     raise MissingExtra("fx.interop.optimistix needs optimistix: install `fiberax[ode]`.") from error
-
-_NEGATIVE = 1e-6  # of the largest curvature, from which one counts as negative
 
 
 class Solver(AbstractSolver):
@@ -65,8 +63,7 @@ class Solver(AbstractSolver):
         code = jnp.where(found.result == optimistix.RESULTS.nonlinear_max_steps_reached, jnp.int32(Result.MAX_STEPS), code)
         code = jnp.where(jnp.isfinite(left), code, jnp.int32(Result.NONFINITE))
         if isinstance(fiber, AbstractEnergy) and trees.size(state) <= self.dense_limit:
-            values = curvatures(fiber, new, condition)
-            lost = jnp.any(values < -_NEGATIVE * jnp.max(jnp.abs(values), initial=0.0))
+            lost, _ = is_saddle(fiber, new, condition)
             code = jnp.where((code == Result.SUCCESS) & lost, jnp.int32(Result.UNSTABLE), code)
         steps = jnp.asarray(found.stats["num_steps"], jnp.int32)
         return new, outcome(code, steps, left / jnp.where(reference > 0, reference, 1.0))

@@ -23,7 +23,7 @@ TIME = Quantity("time", "1", "time")
 class Names:
     """Names and units of results, for files and figures.
 
-    Attributes:
+    Args:
         quantities: Name, unit and text of results by key: "macro", "response", "result" (leaves of trees: "macro.u", ...), and
             of further columns by their own key; "condition" is the name of the condition in captions.
         length_unit: Unit of the macroscopic coordinates.
@@ -43,8 +43,8 @@ class Names:
 class Output:
     """What is written of a run besides macrostate and responses, and what is kept for figures.
 
-    Attributes:
-        columns: `columns(record)` gives more arrays of a record of a run in time, by key.
+    Args:
+        columns: `columns(record)` gives more numbers or arrays of a record of a run in time, by key.
         energies: `energies(record)` gives numbers, by name, that are drawn together against time.
         microstate: `microstate(state, condition)` gives arrays over the cell to draw for one site, by title; the default
             draws the state.

@@ -59,7 +59,8 @@ class FolderRecorder(AbstractRecorder):
         if record.state is not None and output.states == "written":
             arrays |= {name: array for name, array in named_leaves("state", record.state).items() if array.size}
         if output.energies is not None:
-            arrays |= {f"energies.{name}": np.asarray(value) for name, value in output.energies(record).items()}
+            found = output.energies(record).items()
+            arrays |= {f"energies.{name}": _numbers(f"The energy {name!r}", value) for name, value in found}
         if output.columns is not None:
             arrays |= own_columns(output.columns(record), output)
         self.row(record.index, record.t, arrays)
@@ -81,14 +82,24 @@ class FolderRecorder(AbstractRecorder):
         return array if root not in factors else factors[root] * array + offsets.get(root, 0.0)
 
 
-def own_columns(columns: dict[str, np.ndarray], output: Output) -> dict[str, np.ndarray]:
-    """The columns of a case. Raises `BadInput` for a name that the library uses itself."""
+def own_columns(columns: dict[str, Any], output: Output) -> dict[str, np.ndarray]:
+    """The columns of a case as arrays. Raises `BadInput` for a name of the library, and for what is no numbers."""
     for key in columns:
         root = key.split(".")[0]
         if root in OWN and not (root == "macro" and not output.macro):
             remedy = "give Output(energies=...)" if root == "energies" else f"rename it, such as own.{key.replace('.', '_')}"
             raise BadInput(f"The column {key!r}: names that begin with {root!r} are those of the library; {remedy}.")
-    return columns
+    return {key: _numbers(f"The column {key!r}", value) for key, value in columns.items()}
+
+
+def _numbers(what: str, value: Any) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf":
+        raise BadInput(f"{what} must be a real number or an array of real numbers; it is {value!r}.")
+    return array
 
 
 def named_leaves(root: str, tree: Any) -> dict[str, np.ndarray]:

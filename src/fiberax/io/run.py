@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Results:
     """The saved results of a run.
 
-    Attributes:
+    Args:
         table: Arrays and names (`fiberax.io.results.Table`); None where nothing has been saved.
         body: The mesh of a body, where the run has one.
         microstates: States of a few sites, as arrays to draw.

@@ -5,10 +5,16 @@ form the modulus of the projected Hessian is inverted, and a saddle is left alon
 conjugate gradients stop at negative curvature (Nocedal and Wright, Numerical Optimization, chapters 7 and 18). At a stationary
 point the gradient does not tell whether it is a minimum. So the point that was found is tested once more, along directions
 that do not depend on the gradient.
+
+The test of a large point is conjugate gradients for H x = b with a random b. While all curvatures so far are positive, the
+part of the residual along an eigenvector of negative curvature is at least that of b. So a residual far below the size of
+such parts says that there is none, of any size. Where the products are used up first, those of at least about
+(ln(2.75 n/δ²) / 2k)² of the largest have been found, after k products and with probability 1 − δ (Royer, O'Neill and Wright,
+Math. Program. 180, 451 (2020), section 2; both after preconditioning).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +26,10 @@ from fiberax.numerics.result import Result, outcome
 _HALVINGS = 30
 _MOVING = 1e-3  # relative Newton step above which an energy that still falls counts as running away
 _PROBES = 3  # directions, each tested in both senses, for stationary points with flat directions
-_CURVATURES = 24  # products with the Hessian in the test of a large point that no solve has moved
-_FEWEST = 6  # of them in any test
-_ZERO_MODE = 1e-9
+_CURVATURES = 200  # products with the Hessian in the test of a large point, or a tenth of those of the solve
+_RESOLVED = 1e-4  # relative residual of that test: parts of a random vector are some 1/√n
+_ZERO_MODE = 1e-9  # relative curvature below which the energy itself is looked at
+_ROUNDED = 100.0  # times n eps: round-off of the eigenvalues of a matrix, relative to the largest
 _NOISE = 1e-11
 _SHORT = 1e-3  # shortest part of a step whose descent is not taken for round-off
 
@@ -87,13 +94,48 @@ def _lagrangian_hessian(problem: Problem, point: _Point) -> Callable:
     return lambda v: jax.jvp(gradient, (point.y,), (v,))[1]
 
 
+class _Step(NamedTuple):
+    """A search direction (n,), and what its computation told about the point."""
+
+    direction: jax.Array
+    escape: jax.Array  # whether it is a way out of a stationary saddle
+    negative: jax.Array  # whether there is a negative eigenvalue that is no round-off
+    probes: jax.Array  # (_PROBES, n): random directions without curvature
+    products: jax.Array  # with the Hessian, of the large form
+    stiffest: jax.Array  # largest curvature so far
+
+
+def round_off(count: int, largest, gradient, size_of_y) -> jax.Array:
+    """How far below zero an eigenvalue of a Hessian may be that is zero.
+
+    A gradient also lends curvature to an invariance: along y(t) = exp(tA) y it is −∇W·A²y / |Ay|², some |∇W| / |y|.
+
+    Args:
+        count: Of the unknowns.
+        largest: Modulus of the largest eigenvalue, a scalar.
+        gradient: Norm of the gradient ∇W, a scalar.
+        size_of_y: Largest modulus of an unknown y, a scalar.
+    """
+    return _ROUNDED * count * jnp.finfo(jnp.result_type(largest)).eps * largest + _bend(gradient, size_of_y)
+
+
+def _bend(gradient, size_of_y) -> jax.Array:
+    return 10.0 * gradient / jnp.where(gradient > 0.0, jnp.maximum(size_of_y, jnp.finfo(gradient.dtype).tiny), 1.0)
+
+
 def _eigenvectors(matrix):
     """Eigenvalues, rising, and eigenvectors of a symmetric matrix; a single number is its own."""
     return (matrix[0], jnp.ones_like(matrix)) if matrix.shape[0] == 1 else jnp.linalg.eigh(matrix)
 
 
-def _dense_direction(problem: Problem, point: _Point, tolerance):
-    """Newton direction with the modulus of the Hessian; at a stationary saddle, its most negative mode."""
+def _dense_direction(problem: Problem, point: _Point, tolerance, size_of_y, stiffest) -> _Step:
+    """Newton direction with the modulus of the Hessian; at a stationary saddle, its most negative mode.
+
+    Modes with less than `_ZERO_MODE` of the largest curvature take no Newton step: they may be invariances, if only nearly, as
+    of a lobe on a grid. So a saddle with less is not left, which ends the iteration. Whether the energy falls along modes
+    without curvature is looked at separately; there the measure is the largest curvature met on the way, `stiffest`, since at
+    an inflection the curvatures themselves vanish.
+    """
     hessian = _lagrangian_hessian(problem, point)
 
     def projected(v):
@@ -103,16 +145,20 @@ def _dense_direction(problem: Problem, point: _Point, tolerance):
     values, vectors = _eigenvectors(0.5 * (matrix + matrix.T))
     size = jnp.abs(values)
     largest = jnp.max(size)
+    stiffest = jnp.maximum(stiffest, largest)
+    slope = jnp.linalg.norm(point.gradient)
+    noise = round_off(point.y.size, largest, slope, size_of_y)
+    zero = jnp.maximum(_ZERO_MODE, _ROUNDED * point.y.size * jnp.finfo(size.dtype).eps) * largest
     # Along zero modes: steepest descent with the largest curvature. An invariance has no gradient, so it does not move.
-    inverse = 1.0 / jnp.where(size > _ZERO_MODE * largest, size, jnp.where(largest > 0.0, largest, 1.0))
+    inverse = 1.0 / jnp.where(size > zero, size, jnp.where(largest > 0.0, largest, 1.0))
     newton = -vectors @ (inverse * (vectors.T @ point.gradient))
-    unstable = values[0] < -1e-7 * largest
-    stationary = jnp.linalg.norm(point.gradient) <= tolerance
-    escape = unstable & stationary
+    negative = values[0] < -noise
+    escape = negative & (values[0] < -zero) & (slope <= tolerance)
     away = 0.1 * jnp.maximum(jnp.linalg.norm(point.y), 1e-3) * vectors[:, 0]
-    flat = jnp.where(size > _ZERO_MODE * largest, 0.0, 1.0)
+    flat = jnp.where(size > jnp.maximum(zero, _ZERO_MODE * stiffest), 0.0, 1.0)
     probes = _random(_PROBES, point.y) @ (vectors * flat) @ vectors.T
-    return jnp.where(escape, away, newton), escape, probes, jnp.zeros((), jnp.int32)
+    direction = jnp.where(escape, away, newton)
+    return _Step(direction, escape, negative, probes, jnp.zeros((), jnp.int32), stiffest)
 
 
 def _random(count: int, like):
@@ -120,19 +166,21 @@ def _random(count: int, like):
     return jax.random.normal(jax.random.key(0), (count, like.size), like.dtype)
 
 
-def _krylov_direction(problem: Problem, point: _Point, tolerance):
+def _krylov_direction(problem: Problem, point: _Point, tolerance, size_of_y, stiffest) -> _Step:
     """Truncated preconditioned conjugate gradients for the projected Newton system."""
+    del tolerance, size_of_y
     rhs = -point.gradient
     size = jnp.linalg.norm(rhs)
     target = jnp.minimum(0.1, jnp.sqrt(size / (1.0 + size))) * size
     w, steps, _, _ = _conjugate_gradients(problem, point, rhs, target, min(2 * rhs.size, 500))
-    return w, jnp.asarray(False), jnp.zeros((_PROBES, rhs.size), rhs.dtype), steps
+    no = jnp.asarray(False)  # the test of the point that was found looks for it
+    return _Step(w, no, no, jnp.zeros((_PROBES, rhs.size), rhs.dtype), steps, stiffest)
 
 
-def _conjugate_gradients(problem: Problem, point: _Point, rhs, target, limit, flat: float = 0.0):
+def _conjugate_gradients(problem: Problem, point: _Point, rhs, target, limit, flat: float = 0.0, bend: Any = 0.0):
     """The solution so far, the steps taken, the curvature that ended them (else positive), and the last direction.
 
-    They end at a direction whose curvature is at most `flat` times the largest so far.
+    They end at a direction whose curvature is at most `flat` times the largest so far, plus `bend`.
 
     The preconditioner is projected: its results stay in the tangent space of the constraints, so the iteration needs no
     multipliers.
@@ -162,14 +210,15 @@ def _conjugate_gradients(problem: Problem, point: _Point, rhs, target, limit, fl
         curvature = p @ q
         rz = r @ z
         largest = jnp.maximum(largest, jnp.abs(curvature) / jnp.where(rz == 0, 1.0, p @ p))
-        bad = curvature <= flat * largest * (p @ p)
+        zero = (flat * largest + bend) * (p @ p)
+        bad = curvature <= zero
         alpha = jnp.where(bad, 0.0, rz / jnp.where(bad, 1.0, curvature))
         first = jnp.where(bad & (k == 0), 1.0, 0.0)  # steepest descent where already the first curvature is negative
         w = w + (alpha + first) * p
         r = r - alpha * q
         z = precondition(r)
         p = jnp.where(bad, p, z + (r @ z) / jnp.where(rz == 0, 1.0, rz) * p)
-        return w, r, z, p, k + 1, jnp.where(bad, curvature + flat * largest * (p @ p), jnp.inf), largest
+        return w, r, z, p, k + 1, jnp.where(bad, curvature + zero, jnp.inf), largest
 
     z = precondition(rhs)
     zero = jnp.zeros_like(rhs[0])
@@ -220,18 +269,21 @@ def _degenerate(problem: Problem, point: _Point, probes) -> jax.Array:
     return jax.lax.while_loop(unfinished, body, (jnp.zeros((), jnp.int32), jnp.asarray(False)))[1]
 
 
-def _indefinite(problem: Problem, point: _Point, used) -> jax.Array:
+def _indefinite(problem: Problem, point: _Point, used, size_of_y) -> jax.Array:
     """Whether conjugate gradients from a fixed random direction find that a large stationary point is no minimum.
 
-    They end at negative curvature, or at a direction without curvature, along which the energy is then compared. They take at
-    most a tenth of the products with the Hessian that the solve has `used`, and a few where these were few.
+    They end at negative curvature, at a direction without curvature, along which the energy is then compared, or when the
+    residual says that there is none. They take at most `_CURVATURES` products with the Hessian, or a tenth of those that the
+    solve has `used`.
     """
     rhs = _project(point.jacobian, _random(1, point.y)[0])
-    limit = jnp.where(used == 0, _CURVATURES, jnp.maximum(used // 10, _FEWEST))
-    target = 1e-3 * jnp.linalg.norm(rhs)
-    _, _, curvature, direction = _conjugate_gradients(problem, point, rhs, target, limit, _ZERO_MODE)
-    flat = jnp.isfinite(curvature) & (curvature >= 0.0)
-    return (curvature < 0.0) | jax.lax.cond(flat, lambda: _falls(problem, point, direction), lambda: jnp.asarray(False))
+    limit = jnp.maximum(used // 10, min(2 * rhs.size, _CURVATURES))
+    target = _RESOLVED * jnp.linalg.norm(rhs)
+    flat = max(_ZERO_MODE, _ROUNDED * float(jnp.finfo(rhs.dtype).eps))
+    bend = _bend(jnp.linalg.norm(point.gradient), size_of_y)
+    _, _, curvature, direction = _conjugate_gradients(problem, point, rhs, target, limit, flat, bend)
+    level = jnp.isfinite(curvature) & (curvature >= 0.0)
+    return (curvature < 0.0) | jax.lax.cond(level, lambda: _falls(problem, point, direction), lambda: jnp.asarray(False))
 
 
 def _search(problem: Problem, point: _Point, direction, escape):
@@ -264,6 +316,17 @@ def _search(problem: Problem, point: _Point, direction, escape):
     return found | rescued, noisy, jax.tree.map(lambda a, b: jnp.where(rescued, a, b), whole, new)
 
 
+class _Carry(NamedTuple):
+    point: _Point
+    step: jax.Array
+    code: jax.Array  # -1 while running
+    size_of_y: jax.Array  # largest modulus so far of an entry of y
+    probes: jax.Array
+    used: jax.Array  # products with the Hessian
+    change: jax.Array  # last step relative to y
+    stiffest: jax.Array  # largest curvature so far
+
+
 def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: int = 100):
     """Minimum near `guess` (n,).
 
@@ -284,9 +347,10 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
     """
     find_direction = _dense_direction if problem.dense else _krylov_direction
 
-    def body(carry):
-        point, step, _, size_of_y, _, used, _ = carry
-        direction, escape, probes, products = find_direction(problem, point, tolerance * reference)
+    def body(carry: _Carry):
+        point, size_of_y = carry.point, carry.size_of_y
+        found = find_direction(problem, point, tolerance * reference, size_of_y, carry.stiffest)
+        direction, escape = found.direction, found.escape
         size = jnp.linalg.norm(point.gradient)
         change = relative(direction, point.y, size_of_y, tolerance)
         short = change <= tolerance
@@ -298,24 +362,28 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
         slack = jnp.finfo(size.dtype).eps ** (1 / 3)
         close = (size <= slack * scale) | (jnp.linalg.norm(direction) <= slack * jnp.linalg.norm(point.y))
         done = stationary | (~accepted & ((noisy & close) | escape)) | (accepted & small & noisy)
-        code = jnp.where(done, jnp.int32(Result.SUCCESS), jnp.int32(-1))
+        code = jnp.where(done, jnp.where(found.negative, jnp.int32(Result.UNSTABLE), jnp.int32(Result.SUCCESS)), -1)
         code = jnp.where(~done & ~accepted, jnp.int32(Result.STALLED), code)
         code = jnp.where(jnp.all(jnp.isfinite(direction)) & jnp.isfinite(point.energy), code, jnp.int32(Result.NONFINITE))
         keep = accepted & ~stationary
         point = jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, point)
         size_of_y = jnp.maximum(size_of_y, jnp.max(jnp.abs(point.y), initial=0.0))
-        return point, step + 1, code, size_of_y, probes, used + products, change
+        used = carry.used + found.products
+        return _Carry(point, carry.step + 1, code, size_of_y, found.probes, used, change, found.stiffest)
 
     start = _point(problem, _retract(problem, guess))
     scale = jnp.maximum(reference, jnp.linalg.norm(start.gradient))
     first = jnp.where(jnp.isfinite(start.energy), jnp.int32(-1), jnp.int32(Result.NONFINITE))
     zero = jnp.zeros((), jnp.int32)
     largest = jnp.max(jnp.abs(start.y), initial=0.0)
-    begin = (start, zero, first, largest, jnp.zeros((_PROBES, guess.size), guess.dtype), zero, jnp.zeros(()))
-    point, steps, code, _, probes, used, change = jax.lax.while_loop(lambda c: (c[2] < 0) & (c[1] < max_steps), body, begin)
+    probes = jnp.zeros((_PROBES, guess.size), guess.dtype)
+    begin = _Carry(start, zero, first, largest, probes, zero, jnp.zeros(()), jnp.zeros_like(scale))
+    end = jax.lax.while_loop(lambda c: (c.code < 0) & (c.step < max_steps), body, begin)
+    point, code = end.point, end.code
     left = jnp.linalg.norm(point.gradient)
-    moving = (change > _MOVING) & (left <= 1e-2 * scale)
+    moving = (end.change > _MOVING) & (left <= 1e-2 * scale)
     code = jnp.where(code < 0, jnp.where(moving, jnp.int32(Result.RUNAWAY), jnp.int32(Result.MAX_STEPS)), code)
-    lower = _degenerate(problem, point, probes) if problem.dense else _indefinite(problem, point, used)
+    look = (_degenerate, end.probes) if problem.dense else (_indefinite, end.used, end.size_of_y)
+    lower = look[0](problem, point, *look[1:])
     code = jnp.where((code == Result.SUCCESS) & lower, jnp.int32(Result.UNSTABLE), code)
-    return point.y, point.multipliers, outcome(code, steps, left / jnp.where(reference > 0, reference, 1.0))
+    return point.y, point.multipliers, outcome(code, end.step, left / jnp.where(reference > 0, reference, 1.0))

@@ -293,7 +293,12 @@ class Heat(AbstractMacro):
 
 
 class Motion(NamedTuple):
-    """Macrostate of `ElasticWave`: strain and velocity, each of shape (cells,)."""
+    """Macrostate of `ElasticWave`.
+
+    Args:
+        strain: A (cells,).
+        velocity: v (cells,).
+    """
 
     strain: Array
     velocity: Array

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.linalg import expm
+from scipy.special import gamma, gammainc
 
 import fiberax as fx
 from fiberax.numerics.result import Result
-from fiberax.physics.fluids.dumbbell_density import DumbbellDensity, GaussianDensity
+from fiberax.physics.fluids.dumbbell_density import DumbbellDensity, GaussianDensity, _weight
 from fiberax.physics.fluids.springs import FENE, Hookean
 from fiberax.testing import check_fiber
 
@@ -33,6 +34,16 @@ def plane():
 @pytest.fixture(scope="module")
 def space():
     return DumbbellDensity(FENE(12.5), dim=3, De=0.7, degree=10)
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_weights_of_a_step_in_single_precision(n):
+    """∫₀ˣ (s/x)ⁿ e^(−s) ds = γ(n + 1, x)/xⁿ; the factorials of its series are beyond the integers of single precision."""
+    x = np.array([1e-3, 0.4, 0.99, 1.01, 5.0])
+    with jax.enable_x64(False):
+        found = [_weight(n, jnp.asarray(value)) for value in x]
+        assert found[0].dtype == jnp.float32
+    np.testing.assert_allclose(found, gammainc(n + 1.0, x) * gamma(n + 1.0) / x**n, rtol=2e-6)
 
 
 @pytest.mark.parametrize("dim", [2, 3])

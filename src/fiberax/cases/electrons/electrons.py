@@ -160,7 +160,7 @@ class Electrons(Case):
             batch=self.batch,
             names=Names(quantities, axis=axis, factors={"response": GPA, "energy": GPA, "tangent": GPA}),
             output=Output(microstate=lambda state, A: self._picture(fiber, constant, state, A, bool(np.all(middle == A)))),
-            further=lambda A, state: self._columns(fiber, A, state),
+            further=lambda state, A: self._columns(fiber, state, A),
             summary=lambda values, arrays: self._summary(fiber, constant, values, arrays),
             shown=shown,
         )
@@ -217,7 +217,7 @@ class Electrons(Case):
             f"--rest: no lattice constant near {self.fiber()[1]:g} bohr is without pressure. Change --lattice-constant."
         )
 
-    def _columns(self, fiber, A, state) -> dict[str, np.ndarray]:
+    def _columns(self, fiber, state, A) -> dict[str, np.ndarray]:
         import fiberax as fx
 
         return {"electrons.chemical_potential": np.asarray(fx.solids.chemical_potential(fiber, A, state))}

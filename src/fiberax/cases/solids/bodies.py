@@ -58,7 +58,7 @@ def _with_margins(macro: Any, crystal: Any, own: Callable | None) -> Callable:
     """Columns of a record: eigenvalues of the crystals of a body, and what the user adds."""
 
     def columns(record) -> dict[str, np.ndarray]:
-        found = {} if record.state is None else _eigenvalues(crystal, macro.conditions(record.macro), record.state)
+        found = {} if record.state is None else _eigenvalues(crystal, record.state, macro.conditions(record.macro))
         return found if own is None else found | own(record)
 
     return columns
@@ -75,7 +75,7 @@ def _energies(macro: Any, record: Any) -> dict[str, float]:
     return {"kinetic": kinetic, "elastic": elastic} | loads | {"total": total}
 
 
-def _eigenvalues(crystal: Any, conditions: Any, state: Any) -> dict[str, np.ndarray]:
+def _eigenvalues(crystal: Any, state: Any, conditions: Any) -> dict[str, np.ndarray]:
     from fiberax.physics.solids.crystal.ellipticity import eigenvalues
 
     internal, acoustic = eigenvalues(crystal.unit_cell, conditions, state)

@@ -166,7 +166,7 @@ def _curvature(chain: Any) -> Callable | None:
     if not isinstance(chain, fx.solids.DiatomicChain):
         return None
     curvature = jax.jit(jax.hessian(chain.energy))
-    return lambda strain, state: {"internal": np.asarray(curvature(state, strain))}
+    return lambda state, strain: {"internal": np.asarray(curvature(state, strain))}
 
 
 def _limit(chain: Any, tolerance: float, strains: np.ndarray, columns: dict[str, np.ndarray]) -> Summary:

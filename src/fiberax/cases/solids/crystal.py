@@ -73,7 +73,7 @@ class CrystalCase(CrystalOptions):
         scale, unit = factor(crystal)
         found = rest.equilibrium
 
-        def eigenvalues(condition, state) -> dict[str, np.ndarray]:
+        def eigenvalues(state, condition) -> dict[str, np.ndarray]:
             looked = fx.solids.stability(crystal, condition, state)
             inner = {"internal": np.asarray(looked.internal)} if state.size else {}
             return inner | {"acoustic": np.asarray(looked.acoustic)}

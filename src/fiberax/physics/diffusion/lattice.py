@@ -31,7 +31,12 @@ _RESOLVED = 0.25  # time step times the fastest rate
 
 
 class Lattice(NamedTuple):
-    """Fields φ (*sites, replicas) and B R of the last step, of the same shape."""
+    """State of `GinzburgLandau`.
+
+    Args:
+        field: φ (*sites, replicas).
+        noise: B R of the last step, of the same shape.
+    """
 
     field: Float[Array, "*sites replicas"]
     noise: Float[Array, "*sites replicas"]

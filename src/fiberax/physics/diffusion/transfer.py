@@ -24,7 +24,13 @@ _MOST = 4000  # of these points
 
 
 class ChainTruth(NamedTuple):
-    """Response A(U), diffusion coefficient D(U) and free energy F(U) per site."""
+    """What the infinite chain, or a ring, is at one U.
+
+    Args:
+        response: A(U).
+        diffusion: Diffusion coefficient D(U).
+        energy: Free energy F(U) per site.
+    """
 
     response: float
     diffusion: float

@@ -22,6 +22,14 @@ class ChannelFlow(AbstractFluid):
     """U(y) on the nodes, (cells + 1,) from wall to wall, or (cells,), the lower ends of the cells, where y is periodic.
 
     Made by `fx.fluids.Flow` for a box of one axis. Fibers stay in their cells: every flow is along x.
+
+    Args:
+        grid: A box of one axis, y.
+        parameters: The numbers of the equation.
+        boundary: As for `fx.fluids.Flow`; None for resting walls.
+
+    Raises:
+        BadInput: Too few cells, or a boundary that does not fit.
     """
 
     def __init__(self, grid: Box, parameters: Parameters, boundary: Any = None):

@@ -234,7 +234,8 @@ def _safe(state, safe):
 def _weight(n: int, x: Float[Array, ""]) -> Float[Array, ""]:
     """∫₀ˣ (s/x)ⁿ e^(−s) ds: by its series where x < 1, else by partial integration."""
     small = jnp.minimum(x, 1.0)
-    series = sum(small * (-small) ** j / (math.factorial(j) * (n + 1 + j)) for j in range(_SERIES))
+    # As floats: 13! is too large for the integers of single precision.
+    series = sum(small * (-small) ** j / float(math.factorial(j) * (n + 1 + j)) for j in range(_SERIES))
     large = jnp.maximum(x, 1.0)
     parts = -jnp.expm1(-large)
     for k in range(1, n + 1):

@@ -13,7 +13,12 @@ from jaxtyping import Array, Float
 
 
 class Controlled(NamedTuple):
-    """Members in the flow, and as many `rest` without one, driven by the same noise."""
+    """State of an ensemble with a control.
+
+    Args:
+        members: Those in the flow, (dim, ..., members).
+        rest: As many without a flow, driven by the same noise, of the same shape.
+    """
 
     members: Float[Array, "..."]
     rest: Float[Array, "..."]

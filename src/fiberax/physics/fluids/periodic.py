@@ -20,6 +20,14 @@ class PeriodicFlow(AbstractFluid):
     """U (dim, *cells) at the cell centres of a box with every axis periodic. Made by `fx.fluids.Flow`.
 
     The mean velocity moves with the mean force; with Re = 0 it is zero.
+
+    Args:
+        grid: A box of two or three axes, all periodic.
+        parameters: The numbers of the equation.
+        boundary: Nothing; there are no walls.
+
+    Raises:
+        BadInput: Too few cells.
     """
 
     def __init__(self, grid: Box, parameters: Parameters, boundary: Any = None):

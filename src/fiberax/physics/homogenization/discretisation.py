@@ -127,6 +127,9 @@ class Spectral(AbstractDiscretisation):
     The coefficient is sampled at the nodes i/n. The state holds trigonometric polynomials of degree below n/2 along each axis.
     On even grids the modes at n/2 are left out, because their derivative vanishes at all nodes. At jumps of the coefficient
     the fields oscillate; use `FiniteElement` there.
+
+    Args:
+        lengths: As for `AbstractDiscretisation`.
     """
 
     def points(self, shape):
@@ -185,6 +188,9 @@ class FiniteElement(AbstractDiscretisation):
     The coefficient is sampled at the pixel centre and constant on the pixel. The state is on the pixel corners, entry i at the
     corner i/n. Second order where the coefficient is smooth or jumps along pixel faces; no oscillations and no checkerboard
     modes. For a nonlinear law the quadrature points are the 2^d Gauss points of the pixel.
+
+    Args:
+        lengths: As for `AbstractDiscretisation`.
     """
 
     def points(self, shape):
@@ -268,6 +274,9 @@ class FiniteDifference(AbstractDifferences):
 
     The k-th difference belongs to a pixel edge: first order in the spacing, exact for laminates along an axis and in one
     dimension. Use `FiniteElement` or `FiniteVolume` where accuracy matters.
+
+    Args:
+        lengths: As for `AbstractDiscretisation`.
     """
 
     def _mixed(self, one, other):
@@ -286,6 +295,7 @@ class FiniteVolume(AbstractDifferences):
     Args:
         held: Not periodic: for the gradient along an axis both ends of that axis are held, the other sides are sealed. That
             is half of the cell mirrored along every axis. Needs numbers or diagonal tensors, and gives a diagonal A.
+        lengths: As for `AbstractDiscretisation`.
     """
 
     held: bool = eqx.field(static=True, default=False)

@@ -24,7 +24,7 @@ class Averages(NamedTuple):
 class ElasticConstants(NamedTuple):
     """Elastic constants and what follows from them, in the unit of the moduli.
 
-    Attributes:
+    Args:
         moduli: C_ijkl in the frame in which it was given, made symmetric, (d, d, d, d).
         symmetry: Class of the tensor: "isotropic", "cubic", "hexagonal" (transversely isotropic), "tetragonal", "trigonal",
             "orthorhombic", "monoclinic", "triclinic"; in the plane "isotropic", "square", "rectangular", "oblique".

@@ -33,14 +33,13 @@ _RELAXED = 1e-10  # tolerance of the shifts
 class Stability(NamedTuple):
     """Smallest eigenvalues, and the modes they belong to, in the reference frame.
 
-    Attributes:
+    Args:
         internal: Smallest eigenvalue of W_ξξ (infinite for a simple lattice).
         shift_mode: Its eigenvector, (n − 1, d).
         acoustic: Smallest eigenvalue of Λ(k) over all unit k.
         direction: That k, (d,).
         mode: Its eigenvector m, (d,).
         shifts: The state that was looked at, (n − 1, d).
-        stable: Both eigenvalues are positive.
     """
 
     internal: float

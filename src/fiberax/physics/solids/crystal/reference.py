@@ -29,7 +29,7 @@ _RANGE = 0.15  # of strain before the neighbour lists are made again
 class Equilibrium(eqx.Module):
     """A crystal at rest.
 
-    Attributes:
+    Args:
         crystal: With the scaled or relaxed lattice and its shifts taken into the basis.
         deformation: F from the given lattice, (d, d).
         scale: det F^(1/d).

@@ -97,13 +97,13 @@ def chemical_potential(fiber: AbstractFiber, A: Float[ArrayLike, "3 3"], state: 
     if isinstance(bare, KohnSham):
         return levels(bare, A, state).chemical_potential
     A, state = _solved("chemical_potential", bare, A, state)
-    u, problem = fourier.within(electrons_of(state)), bare._sphere(A, state)
+    u, problem = fourier.within(electrons_of(state)), bare._sphere(state, A)
     applied = problem.laplace(u) + problem.local(u, problem.repel(problem.density * u**2))[0] * u
     return jnp.mean(u * applied)
 
 
 def _potential(bare: KohnSham, A: Array, state: Any) -> tuple[h.Setting, Array]:
-    s = bare._setting(A, state)
+    s = bare._setting(state, A)
     return s, h.potential(s, bare.density(state, A))
 
 
@@ -166,7 +166,7 @@ def bands(
     usual = int(np.ceil(0.5 * bare.electrons)) + 4
     found = []
     for k in points:
-        s = bare.setting_at(A, state, k)
+        s = bare.setting_at(state, A, k)
         most = s.points.m.shape[1]
         if count is not None and not 0 < count <= most:
             raise BadInput(f"bands: count = {count}; the basis has {most} plane waves at k = {k.tolist()}.")

@@ -163,11 +163,11 @@ class KohnSham(AbstractAssembled):
         room = _ROOM**2 if self.basis == "cutoff" else 1.0
         return _tables(self.lattice, tuple(map(tuple, k.tolist())), tuple(weights.tolist()), self.cutoff * room)
 
-    def setting_at(self, condition: Any, state: Any, k: np.ndarray) -> h.Setting:
+    def setting_at(self, state: Any, condition: Any, k: np.ndarray) -> h.Setting:
         """Plane waves of the undeformed sphere around a point k (3,), for bands."""
-        return self._setting(condition, state, _tables(self.lattice, (tuple(k.tolist()),), (1.0,), self.cutoff))
+        return self._setting(state, condition, _tables(self.lattice, (tuple(k.tolist()),), (1.0,), self.cutoff))
 
-    def _setting(self, condition, state, points: bloch.Table | None = None) -> h.Setting:
+    def _setting(self, state, condition, points: bloch.Table | None = None) -> h.Setting:
         """At the positions of a state; the electrons in it do not matter."""
         points = self._table if points is None else points
         lattice, at = np.asarray(self.lattice), places(self.positions, state)
@@ -190,7 +190,7 @@ class KohnSham(AbstractAssembled):
 
     def init(self, condition, key):
         state = Relaxed(None, jnp.zeros((len(self.ions) - 1, 3))) if self.relax_positions else None
-        return with_electrons(state, self._first(self._setting(condition, state)))
+        return with_electrons(state, self._first(self._setting(state, condition)))
 
     def _first(self, s: h.Setting):
         c = first_orbitals(s, self.bands, self.electrons)
@@ -211,7 +211,7 @@ class KohnSham(AbstractAssembled):
         return _unpacked(electrons) * self._table.weights[:, None, None] ** -0.5
 
     def energy(self, state, condition):
-        electrons, s, c = electrons_of(state), self._setting(condition, state), self.coefficients(state)
+        electrons, s, c = electrons_of(state), self._setting(state, condition), self.coefficients(state)
         share = self._share(electrons)
         held = 0.0 if isinstance(electrons, Occupied) else 2.0 * h.held(c, jnp.asarray(self._table.weights))
         c = c if isinstance(electrons, Occupied) else h.spanning(c)
@@ -265,7 +265,7 @@ class KohnSham(AbstractAssembled):
 
         shifts = state.shifts.reshape(-1) if self.relax_positions else jnp.zeros(0)
         share, c = self._share(electrons_of(state)), h.orthonormal(self.coefficients(state))
-        s, at = self._setting(condition, state), jnp.concatenate([condition.reshape(-1), shifts])
+        s, at = self._setting(state, condition), jnp.concatenate([condition.reshape(-1), shifts])
         follow = moduli.orbitals_follow(s, share, c, 1.0 / self.volume)
         W, slope, second = moduli.second_derivatives(energy, jnp.stack([c.real, c.imag]), follow, at)
         return W, slope[:9].reshape(3, 3), moduli.tensor(second)
@@ -283,7 +283,7 @@ class KohnSham(AbstractAssembled):
 
     def approximate_inverse(self, residual, condition, shift):
         """−1/((4/Ω₀)(kinetic energy of the wave + depth) + shift) on orbitals; see `AbstractSolver.approximate_inverse`."""
-        electrons, s = electrons_of(residual), self._setting(condition, residual)
+        electrons, s = electrons_of(residual), self._setting(residual, condition)
         if isinstance(electrons, Occupied):
             return jax.tree.map(lambda r: r * jnp.nan, residual)
         kinetic = jnp.nan_to_num(s.kinetic)
@@ -301,19 +301,19 @@ class KohnSham(AbstractAssembled):
         Ions relax by quasi-Newton steps, until their shifts are as good as `tolerance`, in fractions of the lattice.
         """
         if not self.relax_positions:
-            return self._ground(condition, state, tolerance)
-        stiff = self._stiffness(self._setting(condition, state))
+            return self._ground(state, condition, tolerance)
+        stiff = self._stiffness(self._setting(state, condition))
 
         def ground(shifts, electrons, wanted):
-            found, out = self._ground(condition, Relaxed(electrons, shifts), wanted)
+            found, out = self._ground(Relaxed(electrons, shifts), condition, wanted)
             return found.electrons, out
 
         energy = lambda electrons, shifts: self.energy(Relaxed(electrons, shifts), condition) * self.volume
         return together(ground, energy, state, stiff, tolerance)
 
-    def _ground(self, condition, state, tolerance):
+    def _ground(self, state, condition, tolerance):
         """Electrons in their ground state, ions where they are."""
-        s, weights = self._setting(condition, state), jnp.asarray(self._table.weights)
+        s, weights = self._setting(state, condition), jnp.asarray(self._table.weights)
 
         def once(guess, careful):
             if self.smearing is not None:

@@ -124,7 +124,7 @@ class ThomasFermi(AbstractAssembled):
         return Relaxed(u, jnp.zeros((len(self.ions) - 1, 3))) if self.relax_positions else u
 
     def energy(self, state, condition):
-        cell, c_tf, c_w = self._cell(condition, state), *self._constants()
+        cell, c_tf, c_w = self._cell(state, condition), *self._constants()
         waves = fourier.forward(electrons_of(state))
         squares = waves.real**2 + waves.imag**2
         kinetic = self.electrons * c_w * jnp.sum(fourier.weights(self.grid) * cell.g2 * squares)
@@ -157,7 +157,7 @@ class ThomasFermi(AbstractAssembled):
 
         shifts = state.shifts.reshape(-1) if self.relax_positions else jnp.zeros(0)
         u, at = electrons_of(state), jnp.concatenate([condition.reshape(-1), shifts])
-        follow = moduli.density_follows(self._sphere(condition, state), u, self._per_volume)
+        follow = moduli.density_follows(self._sphere(state, condition), u, self._per_volume)
         W, slope, second = moduli.second_derivatives(energy, u, follow, at)
         return W, slope[:9].reshape(3, 3), moduli.tensor(second)
 
@@ -180,7 +180,7 @@ class ThomasFermi(AbstractAssembled):
 
     def approximate_inverse(self, residual, condition, shift):
         """By κ(G) of the homogeneous gas, wave by wave."""
-        cell = self._cell(condition, residual)
+        cell = self._cell(residual, condition)
         kappa = self._per_volume * self._kappa(cell.volume, cell.g2) + shift
         found = -fourier.backward(self.grid, fourier.forward(electrons_of(residual)) / kappa)
         if not self.relax_positions:
@@ -202,18 +202,18 @@ class ThomasFermi(AbstractAssembled):
         solve that fails is repeated once with shorter steps.
         """
         if not self.relax_positions:
-            return self._ground(condition, state, tolerance)
+            return self._ground(state, condition, tolerance)
 
         def ground(shifts, u, wanted):
-            found, out = self._ground(condition, Relaxed(u, shifts), wanted)
+            found, out = self._ground(Relaxed(u, shifts), condition, wanted)
             return found.electrons, out
 
         energy = lambda u, shifts: self.energy(Relaxed(u, shifts), condition) * self.volume
-        return together(ground, energy, state, self._stiffness(self._cell(condition, state).volume), tolerance)
+        return together(ground, energy, state, self._stiffness(self._cell(state, condition).volume), tolerance)
 
-    def _ground(self, condition, state, tolerance):
+    def _ground(self, state, condition, tolerance):
         """Electrons in their ground state, ions where they are."""
-        problem = self._sphere(condition, state)
+        problem = self._sphere(state, condition)
         once = lambda guess, careful: ground_state(problem, guess, tolerance, careful)
         u, out = twice(once, electrons_of(state), lambda: jnp.ones(self.grid))
         return with_electrons(state, u), out
@@ -228,7 +228,7 @@ class ThomasFermi(AbstractAssembled):
         """ρ (electrons per bohr³ of the deformed cell) at the grid points."""
         return self.electrons / (self.volume * fourier.deformation(condition)[1]) * fourier.within(electrons_of(state)) ** 2
 
-    def _cell(self, condition, state) -> cells.Cell:
+    def _cell(self, state, condition) -> cells.Cell:
         return cells.deformed(np.asarray(self.lattice), self.grid, self.ions, places(self.positions, state), condition)
 
     def _constants(self):
@@ -262,8 +262,8 @@ class ThomasFermi(AbstractAssembled):
         kappa = self._gas(volume, g2)
         return kappa if fourier.odd(self.grid) else jnp.where(fourier.kept(self.grid), kappa, self._spare())
 
-    def _sphere(self, condition, state) -> Sphere:
-        cell, grid = self._cell(condition, state), self.grid
+    def _sphere(self, state, condition) -> Sphere:
+        cell, grid = self._cell(state, condition), self.grid
         mean_density, outer = self.electrons / cell.volume, cells.of_ions(cell, grid)
         outer = outer if self.convention == "standard" else outer - cell.mean
         kept = fourier.kept(grid)
