@@ -10,17 +10,20 @@ import typer
 from fiberax import __version__
 from fiberax.cases.base import Case
 from fiberax.cases.find import all_cases, find_case, load_file, own_cases
-from fiberax.cli import commands
+from fiberax.cli import commands, stopping
 from fiberax.cli.options import Claim, Devices, Errors, Settings, check_command, command, peek_devices, run_command
 from fiberax.cli.status import status
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command with `arguments` (default: those of the process); returns the exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    """Run the command with `arguments` (default: those of the process, which ends then); returns the exit code."""
+    whole_process, arguments = arguments is None, sys.argv[1:] if arguments is None else arguments
     # Before a case imports JAX: XLA reports processor features of its own cached programs as errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    return commands.guarded(lambda: _app(arguments)(arguments, prog_name="fiberax"), "--debug" in arguments)
+    code = commands.guarded(lambda: _app(arguments)(arguments, prog_name="fiberax"), "--debug" in arguments)
+    if whole_process and code == commands.INTERRUPTED and not commands.is_one_of_many():
+        stopping.leave(code)
+    return code
 
 
 def _app(arguments: list[str]) -> typer.Typer:

@@ -12,7 +12,7 @@ import numpy as np
 import fiberax as fx
 from fiberax.cases.base import Evolve, Loading, Problem, Steady, Table
 from fiberax.cli.display import duration
-from fiberax.cli.memory import bytes_of, memory_words, size_words
+from fiberax.cli.memory import bytes_of, memory_words, size_words, table_words
 from fiberax.cli.table import FEWEST, sampled
 from fiberax.core.bundle import check_fit
 from fiberax.core.errors import BadInput
@@ -37,6 +37,7 @@ def check(problem: Problem, placement: Any) -> None:
 
 def _check_table(problem: Table, placement: Any) -> None:
     conditions = np.asarray(problem.conditions, float)
+    _tell("memory", table_words(problem, conditions))
     _check_fiber(problem.fiber, problem.link, conditions[len(conditions) // 2])
     if problem.sampling is not None:
         begin = len(conditions) // 2 // problem.batch * problem.batch
@@ -57,10 +58,10 @@ def _check_bundle(problem: Evolve | Steady | Loading, placement: Any) -> None:
     sites = jax.tree.leaves(conditions)[0].shape[0]
     held = bundle.macro.conditions(macro0)
     _tell("shapes", f"{sites} sites; macro model, fiber, link and driver fit together")
+    _tell("memory", memory_words(problem, bytes_of(state), sites))  # before all that takes long
     problem.driver.prepare(bundle.fiber)
     some = np.unique(np.linspace(0, sites - 1, SAMPLE).round().astype(int))
     _check_fiber(bundle.fiber, bundle.link, jax.tree.map(lambda leaf: leaf[some[len(some) // 2]], held))
-    _tell("memory", memory_words(problem, bytes_of(state), sites))
     if isinstance(problem, Steady | Loading):
         _cost_of_steady(problem, jax.tree.map(lambda leaf: leaf[some], held), sites, placement)
         return

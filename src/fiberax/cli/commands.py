@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,17 +11,22 @@ from pathlib import Path
 from fiberax.cases.base import Case, CaseWarning, Problem, Steady, Table
 from fiberax.cases.find import find_case, load_file, place_of
 from fiberax.cases.options import fields_of, from_json, to_json
-from fiberax.cli import display, platform
+from fiberax.cli import display, platform, stopping
 from fiberax.cli.options import CHECKPOINT_EVERY, Claim, Devices, Errors, Place, Settings
 from fiberax.core.errors import BadInput, FiberaxError
 from fiberax.io import log, owner, runfolder
 from fiberax.io.atomic import SaveFailed
 
+INCOMPLETE = 3
 INTERRUPTED = 130
 
 
 class Stopped(Exception):
     """The user stopped a run; the message says how to go on."""
+
+
+class Incomplete(Exception):
+    """A run came to its end without some of its rows; the message says which, and why."""
 
 
 def run(case: Case, source: Path | None, name: str, place: Place, devices: Devices, settings: Settings) -> None:
@@ -155,16 +159,24 @@ def _launch(work: tuple[Case, Problem], folder: Path, devices: Devices, settings
     every = CHECKPOINT_EVERY if settings.checkpoint_every is None else settings.checkpoint_every
     case, problem = work
     job = Job(case, folder, shown, platform.placement(devices), every, settings.figures, resumed)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    stopped = f"Stopped. `fiberax resume {folder}` goes on from the last checkpoint."
+
+    def end() -> None:
+        _ended(folder, "interrupted", "")
+        _release(folder)
+        print(stopped, file=sys.stderr)
+        stopping.leave(INTERRUPTED)
+
     try:
-        if first:
-            runfolder.log_start(folder, "resume" if resumed else "start", {"folder": str(folder)})
-            log.write_state(folder, "running", log.read_state(folder))
-            shown.say(f"{'Going on' if resumed else 'Computing'} in {folder}")
-        words = compute(problem, job)
+        with stopping.within_seconds(end):
+            if first:
+                runfolder.log_start(folder, "resume" if resumed else "start", {"folder": str(folder)})
+                log.write_state(folder, "running", log.read_state(folder))
+                shown.say(f"{'Going on' if resumed else 'Computing'} in {folder}")
+            words, missing = compute(problem, job)
     except KeyboardInterrupt:
         _ended(folder, "interrupted", "")
-        raise Stopped(f"Stopped. `fiberax resume {folder}` goes on from the last checkpoint.") from None
+        raise Stopped(stopped) from None
     except Exception as error:
         _ended(folder, "failed", str(error))
         raise
@@ -172,9 +184,11 @@ def _launch(work: tuple[Case, Problem], folder: Path, devices: Devices, settings
         shown.close()
         _release(folder)
     if first:
-        log.append_event(folder, "end", {"summary": words})
+        log.append_event(folder, "end", {"summary": words} | ({"missing": missing} if missing else {}))
         drawn = any((folder / "figures").glob("*"))  # none without matplotlib, or with --no-figures
         print(f"Finished: {words}. {'Results and figures' if drawn else 'Results'} are in {folder}")
+    if missing:
+        raise Incomplete(missing)
 
 
 def _ended(folder: Path, phase: str, message: str) -> None:
@@ -219,8 +233,8 @@ def plot(directory: str, errors: Errors) -> None:
 def guarded(work: Callable[[], None], debug: bool) -> int:
     """Run `work`; every error becomes one message on stderr and an exit code. With `debug` the traceback is shown.
 
-    Exit codes: 0 success, 2 a wrong input or a computation that cannot go on, 130 stopped by the user, 1 an error of the
-    program.
+    Exit codes: 0 success, 2 a wrong input or a computation that cannot go on, 3 a table without some of its rows, 130 stopped
+    by the user, 1 an error of the program.
     """
     try:
         work()
@@ -230,6 +244,9 @@ def guarded(work: Callable[[], None], debug: bool) -> int:
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         return INTERRUPTED
+    except Incomplete as incomplete:
+        print(incomplete, file=sys.stderr)
+        return INCOMPLETE
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return INTERRUPTED
@@ -244,6 +261,12 @@ def guarded(work: Callable[[], None], debug: bool) -> int:
         else:
             print(f"fiberax: {_message(error)}", file=sys.stderr)
         return 2 if isinstance(error, FiberaxError) else 1
+
+
+def is_one_of_many() -> bool:
+    """Whether other processes take part, which have to be told of the end of this one."""
+    jax = sys.modules.get("jax")  # without it there is none
+    return jax is not None and jax.process_count() > 1
 
 
 def _message(error: Exception) -> str:

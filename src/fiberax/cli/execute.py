@@ -95,15 +95,17 @@ class Pulse:
             log.append_event(self._job.folder, "progress", fields)
 
 
-def compute(problem: Problem, job: Job) -> str:
-    """Compute `problem` to its end and write everything; returns one line on the result.
+def compute(problem: Problem, job: Job) -> tuple[str, str]:
+    """Compute `problem` to its end and write everything.
+
+    Returns one line on the result, and one on the rows of a table that failed and why, empty where none did.
 
     Raises what `fx.evolve` and `fx.steady` raise, `SaveFailed` where a file cannot be written, and KeyboardInterrupt after a
     checkpoint where the user stopped it.
     """
     begun, problem = time.monotonic(), with_shape(with_body(problem))
     warnings.showwarning = _as_message(job)
-    words = None if isinstance(problem, Table) else large_states(problem)
+    words, missing = None if isinstance(problem, Table) else large_states(problem), ""
     if words is not None:
         job.display.say(f"Memory: {words}.")
     match problem:
@@ -114,14 +116,14 @@ def compute(problem: Problem, job: Job) -> str:
         case Loading():
             words = _loading(problem, job)
         case Table():
-            words = _table(problem, job)
+            words, missing = _table(problem, job)
     if jax.process_index() == 0:
         job.display.close()
         gather(job.folder)
         log.write_state(job.folder, "finished", log.read_state(job.folder))
         drop_records(job.folder, 0)
         _look_back(problem, job)
-    return f"{words}, {time.monotonic() - begun:.1f} s"
+    return f"{words}, {time.monotonic() - begun:.1f} s", missing
 
 
 def _summarise(problem: Table | Evolve, job: Job) -> None:
@@ -329,7 +331,7 @@ def _loading(problem: Loading, job: Job) -> str:
     return f"{recorder.saved} load steps of {solution.section.outcome.result.shape[0]} sites"
 
 
-def _table(problem: Table, job: Job) -> str:
+def _table(problem: Table, job: Job) -> tuple[str, str]:
     recorder = _recorder(job, problem)
     return compute_table(problem, recorder, Pulse(job, recorder).beat, job.placement, job.folder, job.resumed)
 

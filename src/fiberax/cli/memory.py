@@ -3,10 +3,11 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import fiberax as fx
-from fiberax.cases.base import Evolve, Loading, Steady
+from fiberax.cases.base import Evolve, Loading, Steady, Table
 from fiberax.core.bundle import check_fit
 
 _LARGE = 1e9  # bytes from which the start of a run says it
@@ -24,6 +25,14 @@ def large_states(problem: Evolve | Steady | Loading) -> str | None:
     conditions, state, _ = check_fit(problem.bundle, jax.tree.map(np.asarray, problem.macro0))
     sites = jax.tree.leaves(conditions)[0].shape[0]
     return memory_words(problem, bytes_of(state), sites) if bytes_of(state) * sites > _LARGE else None
+
+
+def table_words(problem: Table, conditions: np.ndarray) -> str:
+    """What the states of the rows of a table that are computed at once take, in words."""
+    shape = jax.eval_shape(problem.fiber.init, jnp.asarray(conditions[0]), jax.random.key(0))
+    rows = min(problem.batch, len(conditions))
+    copies = rows * (1 if problem.sampling is None else problem.sampling.replicas)
+    return f"{size_words(bytes_of(shape) * copies)} for the states of {rows} rows at once; solves take several times that"
 
 
 def bytes_of(tree: Any) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import fiberax as fx
 from fiberax.cases.base import Table
 from fiberax.core.errors import BadInput
+from fiberax.core.fiber import code_in_words
 from fiberax.io.microstates import Microstate, read_microstates, write_microstates
 from fiberax.io.recorder import FolderRecorder, named_leaves, own_columns
 from fiberax.io.results import count_records, read_record
@@ -19,17 +20,20 @@ from fiberax.io.results import count_records, read_record
 FEWEST = 128  # steps of an average
 
 
-def compute_table(problem: Table, recorder: FolderRecorder, beat: Callable, placement: Any, folder: Any, resumed: bool) -> str:
+def compute_table(
+    problem: Table, recorder: FolderRecorder, beat: Callable, placement: Any, folder: Any, resumed: bool
+) -> tuple[str, str]:
     """Compute a table. Each row is a record, so a resumed table goes on at the first row that is missing.
 
-    `beat(fields, words)` is called after each batch. Returns one line on the result.
+    `beat(fields, words)` is called after each batch. Returns one line on the result, and one on the rows that failed and why,
+    empty where none did.
     """
     conditions = np.asarray(problem.conditions, float)
     values = conditions if problem.values is None else np.asarray(problem.values, float)
     total, batch, axis = len(conditions), problem.batch, problem.names.axis.name
     first = count_records(folder) // batch * batch if resumed else 0
     begun = time.monotonic()
-    failed = sum(int(read_record(folder, k)[1]["result"] != 0) for k in range(first))
+    codes = [int(read_record(folder, k)[1]["result"]) for k in range(first)]
     for done in range(first, total, batch):
         rows = conditions[done : done + batch]
         arrays, states = _answers(problem, rows, done, placement)
@@ -37,7 +41,7 @@ def compute_table(problem: Table, recorder: FolderRecorder, beat: Callable, plac
             arrays |= own_columns(_further(problem, states, rows), problem.output)
         if problem.derived is not None:
             arrays |= by_row(own_columns(problem.derived(values[done : done + batch], arrays), problem.output), len(rows))
-        failed += int(np.count_nonzero(arrays["result"]))
+        codes += arrays["result"].tolist()
         if jax.process_index() == 0:
             _keep_shown(problem, folder, values, done, (rows, states))  # first: a stop here loses nothing
             for row, value in enumerate(values[done : done + len(rows)]):
@@ -46,8 +50,21 @@ def compute_table(problem: Table, recorder: FolderRecorder, beat: Callable, plac
         elapsed = time.monotonic() - begun
         left = elapsed / (recorder.saved - first) * (total - recorder.saved)
         counts = {"step": recorder.saved, "steps": total, "elapsed": elapsed, "eta": left}
+        failed = int(np.count_nonzero(codes))
         beat(counts | {"failed": failed, "sites": total}, f"{axis} = {values[recorder.saved - 1]:.4g}")
-    return f"{total} conditions, {failed} failed"
+    return f"{total} conditions, {np.count_nonzero(codes)} failed", _missing(problem, values, np.asarray(codes))
+
+
+def _missing(problem: Table, values: np.ndarray, codes: np.ndarray) -> str:
+    """How many rows failed, and for each reason the first of them; empty where none did."""
+    if not codes.any():
+        return ""
+    axis, reasons = problem.names.axis.name, []
+    for code in dict.fromkeys(codes[codes != 0].tolist()):
+        rows = np.flatnonzero(codes == code)
+        others = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        reasons.append(f"{axis} = {values[rows[0]]:.6g}{others}: {code_in_words(problem.fiber, code)}")
+    return f"{np.count_nonzero(codes)} of {len(codes)} conditions failed and have no numbers. {'. '.join(reasons)}."
 
 
 def sampled(problem: Table, rows: np.ndarray, done: int, placement: Any) -> Any:

@@ -18,6 +18,7 @@ from fiberax.core.fiber import AbstractFiber, code_in_words
 from fiberax.core.field import Field
 from fiberax.core.link import AbstractDirect
 from fiberax.core.macro import AbstractMacro
+from fiberax.numerics import trees
 from fiberax.numerics.result import text_of
 
 
@@ -51,7 +52,8 @@ class Answer(eqx.Module):
     """The answer of fibers to their conditions; every array has one row for each site.
 
     Args:
-        response: The response; of failed sites the last good one, NaN where there never was one.
+        response: The response; of failed sites the last good one, NaN where there never was one. While JAX traces or
+            differentiates the call, failed solves give NaN, and so do all their derivatives.
         tangent: dA/dU, response axes first; None where it was not asked for.
         result: Codes of `fx.Result` or of the fiber's own (rows,).
         energy: Energies (rows,) per unit reference volume; None where fibers have none.
@@ -117,7 +119,10 @@ def settled(
         slope = slopes[0] if slopes else None
     else:
         new = field.advance(step, conditions, section, dt, ids=ids)
-    if not field.retry and not field.driver.slaved:
+    if not field.retry and field.driver.slaved:
+        # Nothing has replaced the numbers of a failed solve, which must not be mistaken for a response.
+        new = new._replace(response=trees.spoilt(new.outcome.result == 0, new.response))
+    elif not field.retry:
         response = field.response(conditions, new)
         new = new._replace(response=field.sites.pad(response), own=jnp.ones_like(new.own))
     return new, answer_at(field, new, conditions, energy, tangent, slope)

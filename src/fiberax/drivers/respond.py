@@ -32,7 +32,7 @@ class Response(eqx.Module):
     """A fiber in equilibrium with its condition. From `fx.responses` every array has a leading batch axis.
 
     Args:
-        value: The response; NaN where the fiber failed.
+        value: The response; NaN where the fiber failed, with derivatives that are NaN.
         state: The microstate.
         result: Code of `fx.Result`.
         energy: W of an energy fiber, per unit reference volume; None for others.
@@ -98,7 +98,7 @@ def response(
 
     Returns:
         The response. A fiber that does not converge, or is not defined at the condition, has a code in `result`, and NaN for
-        value and tangent.
+        value, tangent and derivatives.
 
     Raises:
         Mismatch: Pieces that do not fit, or a tangent of a fiber that is sampled.
@@ -176,12 +176,9 @@ def _answered(field: Field, conditions, like, state, tangent: bool) -> Response:
     if state is not None:
         section = section._replace(state=field.sites.pad(state))
     section, answer = settled(field, step, section, conditions, zero, tangent=tangent, once=True)
-    good = answer.result == 0
-    # Numbers of a failed fiber must not be mistaken for a response.
-    nothing = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), (answer.response, answer.tangent))
-    value, slope = trees.where_site(good, (answer.response, answer.tangent), nothing)
+    slope = trees.spoilt(answer.result == 0, answer.tangent)
     carried = field.sites.trim(section.state)
-    return Response(value, carried, answer.result, answer.energy, slope, answer.steps, answer.residual, answer.stderr)
+    return Response(answer.response, carried, answer.result, answer.energy, slope, answer.steps, answer.residual, answer.stderr)
 
 
 def _settled(field: Field, macro, like):

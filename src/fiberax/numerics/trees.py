@@ -31,6 +31,27 @@ def where_site(mask, x, y):
     return jax.tree.map(pick, x, y)
 
 
+def spoilt(good, tree):
+    """`tree` with NaN in the rows that are not `good` (sites,), for values and for derivatives.
+
+    A selection would give the derivative 0 there, which passes for one. Backwards, a row that no later function depends on
+    (its cotangent is 0) stays without influence, so that a caller can select the good rows.
+    """
+
+    def one(x):
+        if not jnp.issubdtype(x.dtype, jnp.inexact):
+            return x
+        kept = jax.lax.stop_gradient(good).reshape(good.shape + (1,) * (x.ndim - 1))
+        return jax.lax.custom_linear_solve(  # a linear map whose transpose can be given
+            lambda v: v,
+            x,
+            solve=lambda _, v: jnp.where(kept, v, jnp.nan),
+            transpose_solve=lambda _, v: jnp.where(kept | (v == 0), v, jnp.nan),
+        )
+
+    return jax.tree.map(one, tree)
+
+
 def norm(tree):
     """Euclidean norm over all leaves, a scalar."""
     squares = [jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(tree)]

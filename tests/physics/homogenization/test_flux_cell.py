@@ -8,6 +8,7 @@ import pytest
 import scipy.optimize
 
 import fiberax as fx
+from fiberax.cases.homogenization.microstructure import gaussian_level_set
 from fiberax.core.errors import BadInput
 from fiberax.physics.homogenization import Cell, FiniteDifference, FiniteElement, FluxCell, Spectral
 
@@ -207,3 +208,15 @@ def test_the_preconditioner_of_a_constant_tensor_is_its_inverse(discretisation):
     u = jax.random.normal(jax.random.key(0), (6, 5))
     u = u - discretisation.unseen(u, 2)
     assert np.allclose(system.precondition(system.apply(u[None]))[0], u, atol=1e-10)
+
+
+@pytest.mark.slow
+def test_a_flux_that_cannot_pass_is_solved():
+    """Pores that lead through along x alone: along y the flux is zero, and no residual is small beside it."""
+    labels = np.asarray(gaussian_level_set(2, (24, 24), fraction=0.52)).astype(int)
+    assert fx.homogenization.percolation(labels == 1).axes == (True, False)
+    laws = {0: lambda U, g: 0.0 * g, 1: lambda U, g: (1.0 + jnp.sum(g * g)) * g}
+    cell = fx.homogenization.FluxCell.from_image(labels, laws, FiniteDifference(), symmetric=True)
+    found = fx.response(cell, (0.0, jnp.array([0.0, 1.0])))
+    assert int(found.result) == 0
+    np.testing.assert_allclose(found.value, 0.0, atol=1e-9)

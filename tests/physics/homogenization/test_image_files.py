@@ -17,7 +17,7 @@ read = fx.homogenization.read_image
 LABELS = np.random.default_rng(1).integers(0, 3, (20, 24)).astype(np.uint8)
 TWO = (LABELS > 0).astype(np.uint8) * 255
 COLOUR = np.random.default_rng(2).integers(0, 255, (20, 24, 3)).astype(np.uint8)
-BLOCK = np.random.default_rng(3).integers(0, 200, (4, 20, 24)).astype(np.uint8)
+BLOCK = np.random.default_rng(3).integers(0, 200, (5, 20, 24)).astype(np.uint8)
 
 
 def alike(found, expected):
@@ -100,11 +100,41 @@ def test_a_thin_volume_has_to_be_called_one(tmp_path, kind):
 
 
 def test_small_volumes_and_other_arrays_stay_what_they_are(tmp_path):
-    for array in (np.arange(48).reshape(4, 4, 3), BLOCK[:, :5, :4], np.zeros((20, 20, 5), np.uint8), np.zeros((16, 16, 4))):
+    for array in (np.arange(48).reshape(4, 4, 3), BLOCK[:, :5, :4], np.zeros((20, 20, 5), np.uint8), np.zeros((7, 16, 4))):
         np.save(tmp_path / "a.npy", array)
         assert alike(read(tmp_path / "a.npy"), array)
     whole = np.random.default_rng(0).integers(0, 2, (30, 30, 3))
     assert alike(read_labels(whole)[0], whole)  # whole numbers in memory are no picture
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.bool_, np.float64])
+@pytest.mark.parametrize("shape", [(3, 12, 16), (4, 12, 16), (2, 12, 16), (12, 16, 2), (12, 16, 3)], ids=str)
+def test_channels_in_any_place_are_no_volume_in_silence(tmp_path, shape, kind):
+    """Nothing in these files says which axis is which."""
+    array = np.random.default_rng(0).integers(0, 2, shape).astype(kind)
+    for path in (tmp_path / "cell.npy", tmp_path / "cell.npz"):
+        np.save(path, array) if path.suffix == ".npy" else np.savez(path, array)
+        with pytest.raises(BadInput, match=r"colour|transparent") as told:
+            read(path)
+        assert str(shape) in str(told.value) and "volume=True of fx.homogenization.read_image, or --volume" in str(told.value)
+        assert alike(read(path, volume=True), array)
+    if kind is np.uint8:
+        with pytest.raises(BadInput, match=r"labels\.astype\(int\) for an array in memory"):
+            read_labels(array)
+    assert alike(read_labels(array.astype(int))[0], array)
+
+
+def test_grey_in_other_channels_is_a_picture(tmp_path):
+    path = tmp_path / "cell.npy"
+    opaque = np.full_like(TWO, 255)
+    for array in (np.stack([TWO] * 3), np.stack([TWO, opaque]), np.stack([TWO, opaque], axis=-1)):
+        np.save(path, array)
+        assert alike(read(path), TWO) and alike(read_labels(array)[0], TWO)
+
+
+def test_pages_of_a_stack_are_no_channels(tmp_path):
+    tifffile.imwrite(tmp_path / "stack.tif", BLOCK, photometric="minisblack")
+    assert alike(read(tmp_path / "stack.tif"), BLOCK)
 
 
 def palette(indices):

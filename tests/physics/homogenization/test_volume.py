@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
+from fiberax.cases.homogenization.microstructure import gaussian_level_set
 from fiberax.physics.homogenization import (
     Borders,
     Cell,
@@ -127,6 +128,73 @@ def test_a_cell_that_does_not_percolate_conducts_nothing(discretisation, shape):
     assert abs(found[0, 0]) < 1e-15
     if len(shape) == 2:
         np.testing.assert_allclose(found[1, 1], 4 / 6, rtol=1e-9)
+
+
+SCHEMES = [
+    FiniteVolume(),
+    pytest.param(FiniteVolume(held=True), marks=pytest.mark.slow),  # its transforms take long to compile
+    FiniteElement(),
+    FiniteDifference(),
+]
+
+
+def level_set(seed, n):
+    return np.asarray(gaussian_level_set(seed, (n, n), fraction=0.52)).astype(int)
+
+
+@pytest.mark.parametrize("discretisation", SCHEMES, ids=str)
+def test_images_of_pores_converge_to_the_default_tolerance(discretisation, effective):
+    """Along y, or along both axes, no flux passes: a residual relative to that of the solution is below all round-off."""
+    for seed, axes in ((0, (False, False)), (2, (True, False)), (4, (True, False))):
+        labels = level_set(seed, 40)
+        assert percolation(labels == 1).axes == axes
+        fine, coarse = (effective(discretisation, labels, (40, 40), jnp.asarray(t), symmetric=True) for t in (1e-10, 1e-8))
+        np.testing.assert_allclose(fine, coarse, rtol=1e-6, atol=1e-9)
+        assert np.abs(fine[1]).max() < 1e-10 and np.abs(fine[:, 1]).max() < 1e-10
+        assert (fine[0, 0] > 0.03) == axes[0]
+
+
+@pytest.mark.parametrize("held", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_where_nothing_passes_the_response_is_exactly_zero(held):
+    cell = Cell.from_image(level_set(2, 40), [0.0, 1.0], FiniteVolume(held=held))
+    found = fx.response(cell, 0.0)
+    assert int(found.result) == 0 and found.value[0, 0] > 0.03
+    np.testing.assert_array_equal(np.asarray(found.value)[[0, 1, 1], [1, 0, 1]], 0.0)
+
+
+def test_a_weak_phase_keeps_its_digits():
+    """Where A is a small part of the mean the residual is still judged by A, down to round-off."""
+    for weak in (1e-3, 1e-7):
+        a = porous((12, 9), 3, weak, share=0.5)
+        expected, found = face_by_face(a, False), effective(of_array(a, FiniteVolume()))
+        assert np.diag(expected).min() < 100 * weak
+        np.testing.assert_allclose(np.diag(found), np.diag(expected), rtol=1e-6)
+
+
+LINES = np.array([[1.0, 0.0], [0.0, 0.0]])
+ONES, TURNED = np.ones((2, 2)), np.array([[1.0, -1.0], [-1.0, 1.0]])
+LAYERS = np.tile([0, 1], (4, 2))
+
+
+@pytest.mark.parametrize("discretisation", SCHEMES, ids=str)
+def test_where_the_mean_conducts_along_one_direction_alone(discretisation, effective):
+    cases = [
+        (0 * LAYERS, [LINES], LINES),
+        (LAYERS, [LINES, 2 * LINES], 1.5 * LINES),  # side by side
+        (LAYERS.T, [LINES, 2 * LINES], LINES / 0.75),  # one behind the other
+        (LAYERS, [LINES, 0 * LINES], 0.5 * LINES),
+        (LAYERS.T, [LINES, 0 * LINES], 0 * LINES),
+        (LAYERS, [0 * LINES, 0 * LINES], 0 * LINES),
+    ]
+    if not getattr(discretisation, "held", False):
+        cases += [(0 * LAYERS, [ONES], ONES), (0 * LAYERS, [TURNED], TURNED)]
+    if not isinstance(discretisation, FiniteVolume):  # such tensors that jump are left to elements
+        cases += [(LAYERS, [ONES, 2 * ONES], ONES / 0.75), (LAYERS, [TURNED, 2 * TURNED], TURNED / 0.75)]
+    for symmetric in (None, False) if isinstance(discretisation, FiniteElement) else (None,):
+        for labels, values, expected in cases:
+            a = np.moveaxis(np.asarray(values)[labels], (-2, -1), (0, 1))
+            found = effective(discretisation, a, (4, 4), symmetric=symmetric)
+            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_a_spectral_cell_needs_a_positive_coefficient():

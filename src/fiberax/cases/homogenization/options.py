@@ -87,7 +87,7 @@ class CompositeOptions(Case):
         None, help="of a .raw file: type of the numbers, such as uint8, uint16, >u2, float32", applies=when(image=GIVEN)
     )
     volume: bool = option(
-        False, help="a last axis of 3 or 4 voxels is a direction in space, no colour", applies=when(image=GIVEN)
+        False, help="a first or last axis of 2 to 4 voxels is a direction in space, no colour", applies=when(image=GIVEN)
     )
 
     scheme: Scheme | None = option(

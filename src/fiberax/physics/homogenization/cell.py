@@ -35,12 +35,11 @@ from fiberax.physics.homogenization.discretisation import (
 from fiberax.physics.homogenization.images import Phases, read_labels
 from fiberax.physics.homogenization.krylov import bicgstab2, conjugate_gradients
 from fiberax.physics.homogenization.media import medium
-from fiberax.physics.homogenization.medium import AbstractMedium
+from fiberax.physics.homogenization.medium import AbstractMedium, judged_part, round_off
 from fiberax.physics.homogenization.percolation import percolation
 from fiberax.physics.homogenization.pores import energy_beside_pores
 
 _DENSE = 8  # Krylov methods with the Fourier preconditioner beat dense algebra on all but the smallest cells
-_LEAST = 1e-10  # of the largest mean conductivity: below it the energy no longer lowers the bound of the residual
 _ROUNDS = 6  # of which the last only measures
 
 
@@ -66,7 +65,9 @@ class Cell(AbstractStationary, AbstractFlow):
     The state χ has the shape (d, *shape), χ_j first, in units of the cell length, with mean zero. The solve ends when
     √(⟨r_j, P r_j⟩ / A_jj) ≤ tolerance for each j, with r_j = div(a(∇χ_j + e_j)) and P the inverse of −div(ā∇), ā the mean of
     the symmetric part of a: the energy of the residual relative to the energy of the solution. The relative error of the
-    energy form of A is at most tolerance² times ā/min a.
+    energy form of A is at most tolerance² times ā/min a. Where A_jj is a small part of the load ⟨a⟩_jj, at most 1e-10 of it, or
+    so small that the residual would have to be below its round-off, that part of the load takes its place; along axes where
+    `passage` lets nothing pass, the whole load does.
     """
 
     a: Callable[[Any, Array], Any]
@@ -263,10 +264,17 @@ class Cell(AbstractStationary, AbstractFlow):
         passage = jnp.asarray(self.passage)
         return passage @ tensor @ passage
 
+    def _least(self, problem: AbstractMedium, tolerance):
+        """The energy (d,) that counts in place of a smaller one when residuals are judged."""
+        part = judged_part(round_off(self.discretisation, self.shape, problem.a.dtype), tolerance)
+        if self.passage is not None:
+            part = jnp.where(jnp.diag(jnp.asarray(self.passage)) == 0.0, 1.0, part)
+        return part * problem.loads()
+
     def _iterate(self, problem, state, tolerance, asymmetric, base, shift):
         """Rounds of a Krylov method, each from the true residual: (χ, steps, relative residual)."""
         system, falling = problem.system(shift), base is None
-        least = _LEAST * problem.largest()
+        least = self._least(problem, tolerance)
 
         def correct(r, scale, budget) -> Progress:
             if problem.a.ndim == self.d or self.known_symmetric:

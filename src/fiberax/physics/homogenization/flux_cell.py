@@ -33,7 +33,14 @@ from fiberax.physics.homogenization.discretisation import (
 )
 from fiberax.physics.homogenization.images import numbered, read_labels
 from fiberax.physics.homogenization.krylov import bicgstab2, conjugate_gradients
-from fiberax.physics.homogenization.medium import System, inverse_symbol, krylov_symbol, real_system
+from fiberax.physics.homogenization.medium import (
+    System,
+    inverse_symbol,
+    judged_part,
+    krylov_symbol,
+    real_system,
+    round_off,
+)
 
 _ASYMMETRY = 1e-12
 _HALVINGS = 40
@@ -59,7 +66,8 @@ class FluxCell(AbstractFlow):
 
     The state χ has the shape (*shape), in units of U, with mean zero. The solve ends when √(⟨r, P r⟩ / ⟨q·ā⁻¹q⟩) ≤ tolerance,
     with r = div q, P the inverse of −div(ā∇) and ā the mean of the symmetric part of ∂q/∂g: the share of the flux that is out
-    of balance. Newton steps are halved until the residual falls. Laws of |g| may have no derivative at g = 0. Derivatives there
+    of balance. Where the flux is a small part of that at the homogeneous gradient G, that part counts, as for `Cell`. Newton
+    steps are halved until the residual falls. Laws of |g| may have no derivative at g = 0. Derivatives there
     are taken 1e-12 beside zero, in each component: the derivative where there is one, and finite where there is none.
     """
 
@@ -180,11 +188,13 @@ class FluxCell(AbstractFlow):
             direction = self._direction(problem, r, forcing)
             chi, flux, fell = self._backtrack(problem.system, carry.chi, direction, condition, r)
             chi, flux = jnp.where(fell, chi, carry.chi), jnp.where(fell, flux, carry.flux)
-            level = self._level(chi, flux, condition)
+            level = self._level(chi, flux, condition, least)
             return _Newton(chi, flux, level, carry.step + 1, ~fell)
 
         flux = self._flux(state, condition)
-        level = self._level(state, flux, condition)
+        part = judged_part(round_off(self.discretisation, self.shape, flux.dtype), tolerance)
+        least = part, self._flux(jnp.zeros(self.shape), condition)
+        level = self._level(state, flux, condition, least)
         start = _Newton(state, flux, level, jnp.zeros((), jnp.int32), ~jnp.isfinite(level))
         end = jax.lax.while_loop(go_on, body, start)
         result = jnp.where(end.stuck, Result.STALLED, Result.MAX_STEPS)
@@ -265,15 +275,18 @@ class FluxCell(AbstractFlow):
         length, (flux, new) = backtrack(attempt, accepts, _HALVINGS)
         return chi + length * direction, flux, new < before
 
-    def _level(self, chi, flux, condition):
-        """Share of the flux that is out of balance, as the class states it."""
+    def _level(self, chi, flux, condition, least):
+        """Share of the flux that is out of balance, as the class states it; `least`: a part, and the flux it is a part of."""
         mean = _reference(self._tangent(chi, condition))
         r = self.discretisation.divergence(flux)[None]
         inverse = krylov_symbol(self.discretisation, mean, self.shape, len(self.shape) == 1)
         lost = jnp.mean(r * fourier_filter(r, inverse))
-        solved = jnp.linalg.solve(mean, jnp.moveaxis(flux, 1, 0).reshape(len(self.shape), -1))
-        whole = jnp.sum(solved * jnp.moveaxis(flux, 1, 0).reshape(len(self.shape), -1)) / solved.shape[1]
-        return jnp.sqrt(ratio(lost, whole))
+
+        def energy(flux):
+            columns = jnp.moveaxis(flux, 1, 0).reshape(len(self.shape), -1)
+            return jnp.sum(jnp.linalg.solve(mean, columns) * columns) / columns.shape[1]
+
+        return jnp.sqrt(ratio(lost, jnp.maximum(energy(flux), least[0] * energy(least[1]))))
 
 
 class PhaseLaws(eqx.Module):

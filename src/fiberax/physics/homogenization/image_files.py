@@ -17,6 +17,8 @@ from fiberax.physics.homogenization.tiff_files import read_tif
 from fiberax.physics.homogenization.vtk_files import named, only, read_vti, read_vtk
 
 _THIN = (3, 4)  # channels of a picture in colour
+_CHANNELS = (2, 3, 4)  # the same, and of grey with opacity, where nothing says what an axis is
+_UNNAMED = (".npy", ".npz")  # files that do not say it
 _WIDE = 17  # voxels along the other axes from which on three or four along the last look like channels
 _WIDE_BYTES = 8  # the same of bytes, of which most pictures are made
 
@@ -44,7 +46,7 @@ def read_image(
             equal pages (.tif) or of a frame (.gif, .png).
         shape: Of .raw data, whose last axis runs fastest: voxels along one to three axes.
         dtype: Of .raw data: numpy's name of the type, such as "uint8", or ">u2" for two bytes with the higher first.
-        volume: True where a last axis of 3 or 4 voxels is a direction in space and no colour.
+        volume: True where a first or last axis of 2 to 4 voxels is a direction in space and no colour.
 
     Returns:
         An array of one to three axes. Values of a TIFF whose lowest value is white are inverted.
@@ -79,42 +81,55 @@ def read_stored(path, *, part=None, shape=None, dtype=None, volume=False) -> Sto
     # The readers raise errors of any type on a damaged file.
     except Exception as error:
         raise BadInput(f"{path}: the file is damaged or not what its ending says ({error}).") from error
-    return Stored(_without_channels(stored, str(path), volume), stored.lossy)
+    return Stored(_without_channels(stored, str(path), volume, ending in _UNNAMED), stored.lossy)
 
 
-def _without_channels(stored: Stored, source: str, volume: bool) -> np.ndarray:
+def _without_channels(stored: Stored, source: str, volume: bool, unnamed: bool) -> np.ndarray:
     """The numbers of a file with one for each pixel. Raises `BadInput`."""
     array = stored.array
     if not stored.channels:
-        return without_colours(array, source, volume)
+        return without_colours(array, source, volume, unnamed=unnamed)
     if not stored.guessed or array.ndim != 3:
         return grey(array, source)
     small = array.dtype != np.uint8 and min(array.shape[:2]) < _WIDE_BYTES
     return _as_volume(array) if volume or small else _grey_or_told(array, source)
 
 
-def without_colours(array: np.ndarray, source: str, volume: bool, wide: bool = True) -> np.ndarray:
+def without_colours(array: np.ndarray, source: str, volume: bool, wide: bool = True, unnamed: bool = False) -> np.ndarray:
     """The array, or its grey values where its last axis looks like colour channels.
 
     Bytes that are grey in all channels are reduced. `wide`: whether numbers other than bytes are looked at too. With
-    `volume` the array is taken as it is, as integers of eight bytes, which no later look takes for colours.
+    `volume` the array is taken as it is, as integers of eight bytes, which no later look takes for colours. `unnamed`: whether
+    nothing says what an axis is; then channels may also come first, and be two.
     Raises `BadInput` for colours, and where nothing tells a thin volume from them.
     """
-    if array.ndim != 3 or array.shape[-1] not in _THIN:
-        return array
     of_bytes = array.dtype == np.uint8
-    if min(array.shape[:2]) < (_WIDE_BYTES if of_bytes else _WIDE) or not (of_bytes or wide):
+    axis = _channels(array, of_bytes, unnamed)
+    if axis is None or not (of_bytes or wide):
         return array
     if volume:
         return _as_volume(array)
     if of_bytes:
-        return _grey_or_told(array, source)
-    raise BadInput(f"{source}: an array of shape {array.shape}, whose last axis looks like colour channels. {_IF_VOLUME}")
+        return _grey_or_told(array, source, axis)
+    which = "first" if axis == 0 else "last"
+    raise BadInput(f"{source}: an array of shape {array.shape}, whose {which} axis looks like colour channels. {_IF_VOLUME}")
+
+
+def _channels(array: np.ndarray, of_bytes: bool, unnamed: bool) -> int | None:
+    """The axis whose entries look like the channels of a picture."""
+    if array.ndim != 3:
+        return None
+    wide = _WIDE_BYTES if of_bytes or unnamed else _WIDE
+    for axis in (2, 0) if unnamed else (2,):
+        others = array.shape[:axis] + array.shape[axis + 1 :]
+        if array.shape[axis] in (_CHANNELS if unnamed else _THIN) and min(others) >= wide:
+            return axis
+    return None
 
 
 _IF_VOLUME = (
     "If it is a picture, save one channel, one value for each phase; if it is a volume, say so: volume=True of "
-    "fx.homogenization.read_image, or --volume."
+    "fx.homogenization.read_image, or --volume, and labels.astype(int) for an array in memory."
 )
 
 
@@ -122,10 +137,10 @@ def _as_volume(array: np.ndarray) -> np.ndarray:
     return array.astype(np.int64) if array.dtype == np.uint8 else array
 
 
-def _grey_or_told(array: np.ndarray, source: str) -> np.ndarray:
+def _grey_or_told(array: np.ndarray, source: str, axis: int = 2) -> np.ndarray:
     """Grey values of what looks like channels. Raises `BadInput`, also with the words for a volume."""
     try:
-        return grey(array, source)
+        return grey(np.moveaxis(array, axis, -1), source)
     except BadInput as error:
         raise BadInput(f"{error} (The shape is {array.shape}. {_IF_VOLUME})") from None
 

@@ -32,8 +32,8 @@ def read_labels(labels) -> tuple[np.ndarray, str]:
     """
     if isinstance(labels, str | os.PathLike):
         return stored_labels(read_stored(labels), str(labels)), str(labels)
-    array = without_colours(np.asarray(labels), "the label array", False, np.asarray(labels).dtype.kind == "f")
-    return whole(array, "the label array"), "the label array"
+    array, name = np.asarray(labels), "the label array"
+    return whole(without_colours(array, name, False, array.dtype.kind == "f", unnamed=True), name), name
 
 
 def stored_labels(stored: Stored, source: str) -> np.ndarray:

@@ -25,6 +25,10 @@ from fiberax.physics.homogenization.discretisation import (
     transform,
 )
 
+_LEAST = 1e-10  # of the energy of the load: a smaller energy of the solution does not count when residuals are judged
+_UNITS = 8  # of round-off of the load, below which no residual is asked for
+_CANCELLED = 16  # units of round-off of its mixed terms that count as nothing in a symbol
+
 
 class System(NamedTuple):
     """A linear operator for a Krylov method; its vectors are arrays (m, ...), m systems at once."""
@@ -56,9 +60,14 @@ class AbstractMedium(eqx.Module):
         """The entry of the coefficient for axis k."""
         return self.a if self.a.ndim == self.d else self.a[k, k]
 
-    def largest(self) -> Float[Array, ""]:
-        """The largest entry of the mean of the coefficient."""
-        return jnp.max(jnp.abs(reference(self.a, self.d)[0]))
+    def loads(self) -> Float[Array, " d"]:
+        """Energy of the load a e_j for each j, that of a gradient without a corrector: the largest mean of |a_ij| over i.
+
+        The energy of the solution may be any part of it, down to nothing where no flux passes.
+        """
+        if self.a.ndim == self.d:
+            return jnp.full((self.d,), jnp.mean(self.a))
+        return jnp.max(jnp.mean(jnp.abs(self.a), axis=axes(self.d)), axis=0)
 
     @abc.abstractmethod
     def system(self, shift=0.0) -> System:
@@ -90,6 +99,24 @@ def energy(chi, residual, flux):
     return flux - jnp.einsum("in,jn->ij", *(u.reshape(len(u), -1) for u in (chi, residual))) / chi[0].size
 
 
+def round_off(discretisation: AbstractDiscretisation, shape: tuple[int, ...], dtype) -> float:
+    """Round-off of a residual over the load in the norm of the preconditioner.
+
+    Correctors are of the size of the cell, and their differences are multiplied by the inverse spacing.
+    """
+    lengths = discretisation.lengths
+    size = 1.0 if lengths is None else max(lengths)
+    return float(jnp.finfo(dtype).eps) * max(discretisation.inverse_spacing(shape)) * size
+
+
+def judged_part(noise: float, tolerance):
+    """The part of the energy of the load that counts in place of a smaller energy of the solution, for residuals.
+
+    Where nothing passes that energy is zero: a residual relative to it would have to be below its round-off `noise`.
+    """
+    return jnp.clip((_UNITS * noise / tolerance) ** 2, _LEAST, 1.0)
+
+
 class AbstractGridMedium(AbstractMedium):
     """A medium whose Krylov vectors are the fields themselves."""
 
@@ -112,18 +139,33 @@ def inverse_symbol(
     discretisation: AbstractDiscretisation, tensor, shape, diagonal: bool, shift: Float[Array, ""] | float = 0.0
 ):
     """Symbol (*shape) of (−div(tensor ∇) + Π + shift)⁻¹, Π the projection on the modes without a gradient."""
-    null = null_mask(shape, isinstance(discretisation, Spectral))
-    return 1.0 / (discretisation.symbol(shape, tensor, diagonal) + null + shift)
+    symbol, null, still = _symbol(discretisation, tensor, shape, diagonal, shift)
+    return 1.0 / (symbol + jnp.maximum(null, still) + shift)
 
 
 def krylov_symbol(discretisation: AbstractDiscretisation, tensor, shape, diagonal: bool, shift: Float[Array, ""] | float = 0.0):
-    """Symbol of the pseudo-inverse of −div(tensor ∇) + shift on the modes with a gradient.
+    """Symbol of the pseudo-inverse of −div(tensor ∇) + shift on the modes with a gradient, and with a flux.
 
-    Round-off in the modes without a gradient stays in a residual; a Krylov method that took part of it would diverge once the
-    rest is small.
+    Round-off in the other modes stays in a residual; a Krylov method that took part of it would diverge once the rest is small.
+    """
+    symbol, null, still = _symbol(discretisation, tensor, shape, diagonal, shift)
+    lost = jnp.maximum(null, still)
+    return (1.0 - lost) / (symbol + lost + shift)
+
+
+def _symbol(discretisation: AbstractDiscretisation, tensor, shape, diagonal: bool, shift):
+    """Symbol (*shape) of −div(tensor ∇), 1 on the modes without a gradient, and 1 on those whose gradients cause no flux.
+
+    Where the mean of semi-definite tensors does not conduct along a direction none of them does: such modes take no part in
+    any balance, unless a `shift` moves them. Beside a tensor that is not diagonal their symbol is zero to round-off.
     """
     null = null_mask(shape, isinstance(discretisation, Spectral))
-    return (1.0 - null) / (discretisation.symbol(shape, tensor, diagonal) + null + shift)
+    symbol = discretisation.symbol(shape, tensor, diagonal)
+    cancelled = 0.0
+    if not diagonal:
+        cancelled = _CANCELLED * jnp.finfo(symbol.dtype).eps * jnp.abs(symbol - discretisation.symbol(shape, tensor, True))
+    still = (symbol <= cancelled) & (jnp.asarray(shift) == 0.0)
+    return jnp.where(still, 0.0, symbol), null, jnp.asarray(still, symbol.dtype)
 
 
 def real_system(apply, inverse, d) -> System:

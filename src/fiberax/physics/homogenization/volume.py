@@ -90,7 +90,7 @@ class HeldMedium(AbstractGridMedium):
         return apply
 
     def _filter(self, r, shift, power=1.0):
-        """(−div(ā∇) + shift)^−power by cosine and sine transforms."""
+        """(−div(ā∇) + shift)^−power by cosine and sine transforms; 0 on modes whose gradients cause no flux."""
         mean = jnp.diag(reference(self.a, self.d)[0])
         found = []
         for j in range(self.d):
@@ -102,7 +102,8 @@ class HeldMedium(AbstractGridMedium):
             spectrum = r[j]
             for k in range(self.d):
                 spectrum = _transform(spectrum, k, k == j)
-            spectrum = spectrum / symbol**power
+            still = symbol == 0.0
+            spectrum = jnp.where(still, 0.0, spectrum / jnp.where(still, 1.0, symbol) ** power)
             for k in range(self.d):
                 spectrum = _back(spectrum, k, k == j)
             found.append(spectrum)
