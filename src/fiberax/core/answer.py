@@ -18,6 +18,7 @@ from fiberax.core.fiber import AbstractFiber, code_in_words
 from fiberax.core.field import Field
 from fiberax.core.link import AbstractDirect
 from fiberax.core.macro import AbstractMacro
+from fiberax.core.shown import Shown
 from fiberax.numerics import trees
 from fiberax.numerics.result import text_of
 
@@ -48,7 +49,7 @@ class Words:
         return hash(type(self.fiber))
 
 
-class Answer(eqx.Module):
+class Answer(Shown):
     """The answer of fibers to their conditions; every array has one row for each site.
 
     Args:

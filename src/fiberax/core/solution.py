@@ -2,16 +2,16 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
 
 from fiberax.core.driver import Section
 from fiberax.core.errors import MissingExtra
 from fiberax.core.macro import AbstractMacro, Layout
+from fiberax.core.shown import Shown
 
 
-class Solution(eqx.Module):
+class Solution(Shown):
     """Result of `evolve`, `steady` or `continuation`.
 
     Args:

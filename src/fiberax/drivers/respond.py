@@ -19,6 +19,7 @@ from fiberax.core.fiber import AbstractDynamic, AbstractFiber
 from fiberax.core.field import Field
 from fiberax.core.platform import check_platform, need_double
 from fiberax.core.relax import at_rest
+from fiberax.core.shown import Shown
 from fiberax.core.sites import Placement, lay_out
 from fiberax.core.stiffness import Stiffness, stiffness_of
 from fiberax.core.traced import is_traced
@@ -28,7 +29,7 @@ from fiberax.numerics import trees
 TOLERANCE = 1e-10  # of the solves of `response` and `responses`
 
 
-class Response(eqx.Module):
+class Response(Shown):
     """A fiber in equilibrium with its condition. From `fx.responses` every array has a leading batch axis.
 
     Args:

@@ -20,6 +20,7 @@ from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractDynamic
 from fiberax.core.link import apply_link
 from fiberax.core.platform import check_platform, need_double
+from fiberax.core.shown import Shown
 from fiberax.core.sites import Placement, Sites, each, lay_out, site_keys
 from fiberax.numerics import trees
 from fiberax.numerics.result import Result
@@ -30,7 +31,7 @@ _WARM_UP = 5  # one part in so many is left out at the beginning
 _LONG = 50.0  # correlation times, from which a run is long enough
 
 
-class Sample(eqx.Module):
+class Sample(Shown):
     """A long-time average. From `fx.samples` every array has a leading batch axis.
 
     Args:
