@@ -268,6 +268,9 @@ def _of_array(values, about: _About) -> Array:
     """The rows of an array (n,) or (n, d, d) that belong to the labels that occur. Raises `BadInput`."""
     about.refuse_negative()
     d = about.d
+    if isinstance(values, list | tuple) and len({np.shape(value) for value in values}) > 1:
+        about.refuse_missing([int(v) for v in about.found if v >= len(values)][:1], list(range(len(values))))
+        return _stacked([values[int(v)] for v in about.found], about)  # numbers among tensors
     try:
         table = values if is_tracer(values) else np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
