@@ -105,6 +105,7 @@ _NAMES = {
     "continuation": "core.continuation",
     "coupled_ode": "core.coupled",
     "evolve": "core.evolve",
+    "load": "io.load",
     "relax": "core.relax",
     "replicas": "core.wrapper",
     "rescale": "core.rescale",

@@ -286,3 +286,12 @@ def test_progress_is_reported():
 def test_integers_are_taken_as_numbers():
     sol = fx.evolve(CUBIC, fx.Quasistatic(), np.asarray([1, 2, 3, 4, 5]), t1=0.1, dt=0.1)
     assert sol.macro.dtype == float
+
+
+def test_progress_can_be_lines(capfd):
+    flow = fx.FlowFiber(rate=lambda c, U: U - c, init=lambda U: jnp.zeros(()), link=lambda c, U: 1.0 + c)
+    grid = fx.grids.Box((0.0,), (1.0,), cells=(8,), periodic=True)
+    bundle = fx.Bundle(fx.homogenization.Diffusion(grid), flow)
+    fx.evolve(bundle, fx.Quasistatic(), jnp.ones(8), t1=1e-3, dt=1e-4, progress=True)
+    said = capfd.readouterr()
+    assert said.out == "" and said.err.splitlines()[-1].startswith("10/10 t = 0.001")

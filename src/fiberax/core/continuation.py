@@ -18,6 +18,7 @@ from fiberax.core.failure import demand_stability
 from fiberax.core.field import Field
 from fiberax.core.loop import Watch
 from fiberax.core.macro import Moving
+from fiberax.core.progress import listener
 from fiberax.core.recorder import AbstractRecorder, Record, Report, Snapshot
 from fiberax.core.signals import Interrupt
 from fiberax.core.sites import Placement, to_host
@@ -103,7 +104,7 @@ def continuation(
     macro = field.sites.replicated(to_host(macro))
     section = begin_section(field, macro, like, samples)
     path = _Path(field, Newton(field, tolerance, max_steps, fail_fraction, None), (t1, dt, dt_min), allow_unstable, moving)
-    return path.run(t0, macro, section, Watch(progress, checkpoint), start, bundle.macro)
+    return path.run(t0, macro, section, Watch(listener(progress), checkpoint), start, bundle.macro)
 
 
 class _Path:

@@ -14,6 +14,7 @@ from fiberax.core.field import Field
 from fiberax.core.keys import typed_key
 from fiberax.core.loop import Loop, Watch, begin, observe, one_step
 from fiberax.core.platform import check_platform
+from fiberax.core.progress import listener
 from fiberax.core.randomness import warn_unused_key
 from fiberax.core.recorder import AbstractRecorder, Snapshot
 from fiberax.core.schedule import Schedule, schedule
@@ -60,7 +61,7 @@ def evolve(
         placement: Devices and chunks.
         fail_fraction: Share of the sites that may fail, 0 to 1. Failed sites keep their last good response; a site that never
             had one uses that of the nearest site.
-        progress: Called with a `Report` from time to time.
+        progress: Called with a `Report` from time to time; True prints lines on standard error.
         checkpoint: Receives records and snapshots.
         start: A snapshot to go on from. `macro0`, `t0`, `dt`, `stepper`, `key` and the save times before the snapshot are then
             those of its run; later save times, `t1`, and the accuracy of the stepper's solves may change.
@@ -91,7 +92,7 @@ def evolve(
         if start is not None:
             raise BadInput("evolve: start cannot be used under jit, grad or vmap. Begin at macro0, or run outside of them.")
         return _traced_evolve(field, stepper, macro0, plan, response, samples)
-    loop = Loop(field, stepper, plan, Watch(progress, checkpoint), fail_fraction, allow_unstable)
+    loop = Loop(field, stepper, plan, Watch(listener(progress), checkpoint), fail_fraction, allow_unstable)
     return loop.run(macro0, response, samples, start)
 
 

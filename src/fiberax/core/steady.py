@@ -19,6 +19,7 @@ from fiberax.core.field import Field
 from fiberax.core.macro import AbstractInertial, AtRest, Moving
 from fiberax.core.macro_solve import Accuracy, Iterate, Step, first_iterate, next_iterate, solve_macro
 from fiberax.core.platform import in_single
+from fiberax.core.progress import listener
 from fiberax.core.recorder import Report
 from fiberax.core.schedule import schedule
 from fiberax.core.sites import Placement, to_host
@@ -74,7 +75,7 @@ def steady(
         max_steps: Largest number of Newton steps.
         placement: Devices and chunks.
         fail_fraction: Share of the sites that may fail, 0 to 1.
-        progress: Called with a `Report` after each step.
+        progress: Called with a `Report` after each step; True prints lines on standard error.
         allow_unstable: Whether stability margins may be not positive, see `evolve`.
 
     Returns:
@@ -105,7 +106,7 @@ def steady(
         return _solution(field, bundle, t, _given(macro, moving), section, {"converged": good}, field.energy(macro, section))
     macro = field.sites.replicated(to_host(macro))
     section = begin_section(field, macro, like, samples)
-    newton = Newton(field, tolerance, max_steps, fail_fraction, progress)
+    newton = Newton(field, tolerance, max_steps, fail_fraction, listener(progress))
     at = newton.solve(t, macro, section)
     warn_unstable_rest(field, at.macro, at.section)
     energy, margins = judge(field, at.macro, at.section)
