@@ -65,6 +65,8 @@ IDLE = [
     ("crystal", "", "--species Si", "with --potential"),
     ("crystal", "--potential a.sw --atoms b.cif", "--structure fcc", "without --atoms"),
     ("crystal", "--potential a.sw --atoms b.cif", "--species Si", "without --atoms"),
+    ("crystal", "", "--layer", "with --atoms"),
+    ("crystal", "", "--thickness 3", "with --atoms"),
     ("crystal", "", "--lateral 001", "with --axis"),
     ("wave", "", "--axis 110", "with --material"),
     ("wave", "", "--atoms b.cif", "with --material"),

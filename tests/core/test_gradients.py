@@ -64,7 +64,16 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+# Each takes long to compile; the slow ones have relatives among the others.
+SLOW = (
+    "quasistatic-heun-closures",
+    "seamless-implicit-closures",
+    "seamless-implicit-macro-implicit",
+    "quasistatic-constrained",
+)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in CASES])
 def test_evolve(name):
     make, dress, driver, stepper = CASES[name]
 

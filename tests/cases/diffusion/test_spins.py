@@ -96,6 +96,7 @@ def test_gaussian_spins_diffuse_as_heat(tmp_path):
     assert {"profiles.png", "response.png"} <= {p.name for p in (tmp_path / "run" / "figures").iterdir()}
 
 
+@pytest.mark.slow
 def test_sampled_lattices_in_the_plane(tmp_path):
     """In two dimensions nothing is exact, and the figures do without; sampling has an error at every cell."""
     arguments = ["--mode", "diffusion", "--dim", "2", "--sites", "4", "--replicas", "4", "--potential", "0.5*phi**2"]

@@ -53,6 +53,7 @@ def test_silicon_in_orbitals(tmp_path):
     assert {p.name for p in (tmp_path / "run/figures").iterdir()} == {"bands.png", "density.png", "stress-strain.png"}
 
 
+@pytest.mark.slow
 def test_elastic_constants_of_metals_have_points_of_their_own():
     """Unless points or a width are given; those of sodium without orbitals have none."""
     case = Electrons(crystal=Crystal_.ALUMINIUM)

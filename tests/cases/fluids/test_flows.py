@@ -77,6 +77,7 @@ def test_modes_of_linear_chains_solve_their_equations(Re):
     np.testing.assert_allclose(u[:, 0], expected, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_couette_flow_of_members_has_their_stress_with_errors(tmp_path):
     """In the end κ_xy = 1 everywhere, τ_xy = De and N1 = 2 De² of Hookean springs; states are saved on request."""
     arguments = ["--drive", "wall", "--members", "300", "--cells", "6", "--De", "0.8", "--dim", "2", "--records", "3"]

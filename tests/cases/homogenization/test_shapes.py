@@ -60,6 +60,7 @@ def test_a_mesh_file_is_heated_between_its_named_sides(files, tmp_path):
     np.testing.assert_allclose(layers, np.broadcast_to(np.diag([10.5, 40.0 / 21.0]), layers.shape), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_heat_leaves_an_l_shape_through_the_sides_that_are_named(files, tmp_path):
     arguments = ("--shape", "l-shape", "--cells", 6, "--records", 2, "--dt", 0.1, "--t1", 0.2)
     left = run(files, tmp_path / "left", "diffusion", *arguments, "--cold-sides", "left")

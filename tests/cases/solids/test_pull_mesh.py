@@ -46,6 +46,7 @@ def plate(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_plate_from_a_file_is_the_plate_that_is_made(plate, tmp_path):
     made, read = tmp_path / "made", tmp_path / "read"
     common = ["run", "pull", "--material", "lj-triangular", *SMALL]
