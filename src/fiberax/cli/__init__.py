@@ -10,8 +10,8 @@ import typer
 from fiberax import __version__
 from fiberax.cases.base import Case
 from fiberax.cases.find import all_cases, find_case, load_file, own_cases
-from fiberax.cli import commands, stopping
-from fiberax.cli.options import Claim, Devices, Errors, Settings, check_command, command, peek_devices, run_command
+from fiberax.cli import commands, config, stopping
+from fiberax.cli.options import Claim, Devices, Errors, Place, Settings, check_command, command, peek_devices, run_command
 from fiberax.cli.status import status
 
 
@@ -20,14 +20,22 @@ def main(arguments: list[str] | None = None) -> int:
     whole_process, arguments = arguments is None, sys.argv[1:] if arguments is None else arguments
     # Before a case imports JAX: XLA reports processor features of its own cached programs as errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    code = commands.guarded(lambda: _app(arguments)(arguments, prog_name="fiberax"), "--debug" in arguments)
+
+    def work() -> None:
+        app, words = _app(arguments)
+        app(words, prog_name="fiberax")
+
+    code = commands.guarded(work, "--debug" in arguments)
     if whole_process and code == commands.INTERRUPTED and not commands.is_one_of_many():
         stopping.leave(code)
     return code
 
 
-def _app(arguments: list[str]) -> typer.Typer:
-    """The command line. Of the cases, only the one that `arguments` name is imported and gets its options."""
+def _app(arguments: list[str]) -> tuple[typer.Typer, list[str]]:
+    """The command line, and `arguments` with the options of a file that they name.
+
+    Of the cases, only the one that `arguments` name is imported and gets its options.
+    """
     app = typer.Typer(
         help="Concurrent multiscale simulation by dynamics on fiber bundles.",
         no_args_is_help=True,
@@ -36,18 +44,20 @@ def _app(arguments: list[str]) -> typer.Typer:
     )
     app.callback()(_about)
     app.command("list", help="The cases that come with fiberax and with other installed packages.")(_list)
-    app.add_typer(_case_app("run", "Compute a case in a new folder.", arguments), name="run")
+    runs, arguments = _case_app("run", "Compute a case in a new folder.", arguments)
+    app.add_typer(runs, name="run")
     groups = {"Run": Claim, "Where": Devices, "Saving and showing": Settings}
     folder = {"directory": "folder of the run"}
     app.command("resume", help="Go on with a run that was stopped or killed.")(command(commands.resume, groups, folder))
     app.command("status", help="How a run is.")(command(status, {"Errors": Errors}, folder))
-    app.add_typer(_case_app("check", "Test a case before anything long is computed.", arguments), name="check")
+    checks, arguments = _case_app("check", "Test a case before anything long is computed.", arguments)
+    app.add_typer(checks, name="check")
     app.command("plot", help="Draw the figures of a run again.")(command(commands.plot, {"Errors": Errors}, folder))
-    return app
+    return app, arguments
 
 
-def _case_app(verb: str, help: str, arguments: list[str]) -> typer.Typer:
-    """`fiberax run` or `fiberax check`: a command for each case; the chosen one has its options."""
+def _case_app(verb: str, help: str, arguments: list[str]) -> tuple[typer.Typer, list[str]]:
+    """`fiberax run` or `check`: a command for each case, the chosen one with its options; and `arguments` as in `_app`."""
     app = typer.Typer(
         help=f"{help} CASE is one of these, or a Python file of your own.",
         no_args_is_help=True,
@@ -58,7 +68,7 @@ def _case_app(verb: str, help: str, arguments: list[str]) -> typer.Typer:
     if not named or named.startswith("-"):
         for name, line in _lines().items() if asked else [("CASE", "")]:
             app.command(name, help=line)(lambda: None)
-        return app
+        return app, arguments
     case, source = _resolve(named, arguments[2:])
     name = named if source is None else source.stem
 
@@ -67,7 +77,8 @@ def _case_app(verb: str, help: str, arguments: list[str]) -> typer.Typer:
 
     call = run_command(case, run) if verb == "run" else check_command(case, commands.check)
     app.command(named)(call)
-    return app
+    groups = (Place, Devices, Settings) if verb == "run" else (Devices, Errors)
+    return app, [verb, named, *config.expanded(arguments[2:], case, name, groups)]
 
 
 def _resolve(target: str, arguments: list[str]) -> tuple[type[Case], Path | None]:

@@ -55,6 +55,9 @@ class Settings:
 class Place:
     """The folder of a new run."""
 
+    config: Path | None = option(
+        None, help="file of options, TOML or the parameters.json of a run; those of the command line come first"
+    )
     out: Path | None = option(None, help="folder of the run; default runs/CASE-N")
     overwrite: bool = option(False, help="replace an earlier run in that folder")
 
