@@ -14,7 +14,7 @@ from fiberax.cases.options import fields_of, from_json, to_json
 from fiberax.cli import display, platform, stopping
 from fiberax.cli.options import CHECKPOINT_EVERY, Claim, Devices, Errors, Place, Settings
 from fiberax.core.errors import BadInput, FiberaxError
-from fiberax.io import log, owner, runfolder
+from fiberax.io import digests, log, owner, runfolder
 from fiberax.io.atomic import SaveFailed
 
 INCOMPLETE = 3
@@ -26,7 +26,7 @@ class Stopped(Exception):
 
 
 class Incomplete(Exception):
-    """A run came to its end without some of its rows; the message says which, and why."""
+    """A run came to its end without some of its rows or records; the message says which, and why."""
 
 
 def run(case: Case, source: Path | None, name: str, place: Place, devices: Devices, settings: Settings) -> None:
@@ -209,14 +209,17 @@ def _release(folder: Path) -> None:
 
 def plot(directory: str, errors: Errors) -> None:
     """Draw the figures and ParaView files of a run, finished or not, from what it has saved so far."""
-    from fiberax.cli.execute import draw, gather
+    from fiberax.cli.finish import draw, gather, lost_words
 
     folder = Path(directory)
     parameters = runfolder.read_parameters(folder)
+    case, complaints, lost = None, [], ""
     if log.read_state(folder).get("phase") != "finished":
-        gather(folder)
+        lost = lost_words(folder, gather(folder))
+        digests.seal(folder)
+    else:
+        complaints += [line.removesuffix(".") for line in digests.altered(folder)]
     platform.start(Devices())
-    case, complaints = None, []
     try:
         case = from_json(_case_of(parameters, folder), parameters.options, folder)
     except FiberaxError as error:
@@ -224,8 +227,10 @@ def plot(directory: str, errors: Errors) -> None:
     drawn = draw(folder, case)
     for path in drawn.paths:
         print(path)
-    if complaints := complaints + drawn.complaints:
-        raise BadInput(f"{'. '.join(complaints)}.")
+    if complaints := list(dict.fromkeys(complaints + drawn.complaints)):
+        raise BadInput(f"{'. '.join(complaints)}.{lost and ' ' + lost}")
+    if lost:
+        raise Incomplete(lost)
     if not drawn.paths and not (folder / "results.nc").exists():
         raise BadInput(f"The run in {folder} has saved nothing yet: there is nothing to draw.")
 
@@ -233,7 +238,7 @@ def plot(directory: str, errors: Errors) -> None:
 def guarded(work: Callable[[], None], debug: bool) -> int:
     """Run `work`; every error becomes one message on stderr and an exit code. With `debug` the traceback is shown.
 
-    Exit codes: 0 success, 2 a wrong input or a computation that cannot go on, 3 a table without some of its rows, 130 stopped
+    Exit codes: 0 success, 2 a wrong input or a computation that cannot go on, 3 without some rows or records, 130 stopped
     by the user, 1 an error of the program.
     """
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fiberax.cli.display import duration
 from fiberax.cli.options import Errors
-from fiberax.io import log, owner, runfolder
+from fiberax.io import digests, log, owner, runfolder
 from fiberax.io.checkpoint import last_checkpoint
 
 SILENT_AFTER = 120.0
@@ -32,8 +32,9 @@ def status(directory: str, errors: Errors) -> None:
     checkpoint = last_checkpoint(folder / "checkpoints")
     if checkpoint is not None:
         lines["last checkpoint"] = f"step {checkpoint[0]}, {duration(time.time() - checkpoint[1])} ago"
+    changed = digests.altered(folder) if state.get("phase") == "finished" else []
     print(folder)
-    for name, text in lines.items():
+    for name, text in [*lines.items(), *(("changed", line) for line in changed)]:
         print(f"  {name:<17} {text}")
 
 

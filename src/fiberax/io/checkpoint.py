@@ -7,7 +7,6 @@ type, shape and SHA-256 of every leaf. The manifest carries its own SHA-256.
 
 import hashlib
 import json
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from fiberax.core.errors import FiberaxError
 from fiberax.io.atomic import write_file
+from fiberax.io.reading import read_arrays
 
 if TYPE_CHECKING:
     from fiberax.core.recorder import Snapshot
@@ -58,13 +58,11 @@ def read_checkpoint(path: Path) -> "Snapshot":
     from fiberax.core.recorder import Snapshot
 
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            manifest = json.loads(bytes(archive["manifest"]))
-            _check_manifest(path, manifest)
-            leaves = {
-                entry["name"]: _checked_leaf(path, entry, archive[f"leaf_{i}"]) for i, entry in enumerate(manifest["leaves"])
-            }
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        archive = read_arrays(path)
+        manifest = json.loads(bytes(archive["manifest"]))
+        _check_manifest(path, manifest)
+        leaves = {entry["name"]: _checked_leaf(path, entry, archive[f"leaf_{i}"]) for i, entry in enumerate(manifest["leaves"])}
+    except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, DamagedCheckpoint):
             raise
         raise DamagedCheckpoint(f"The checkpoint {path} is damaged: {error or type(error).__name__}.") from error

@@ -12,7 +12,8 @@ from fiberax.core.recorder import AbstractRecorder, Record, Snapshot
 from fiberax.io import log
 from fiberax.io.checkpoint import write_checkpoint
 from fiberax.io.labels import OWN, Names, Output
-from fiberax.io.results import Schema, make_schema, write_record
+from fiberax.io.records import write_record
+from fiberax.io.results import Schema, make_schema
 
 
 class FolderRecorder(AbstractRecorder):
