@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fiberax import cli
-from fiberax.io import log, recorder
+from fiberax.io import log, recorder, runfolder
 from fiberax.io.results import read_table
 
 RING = str(Path(__file__).with_name("ring_case.py"))
@@ -62,22 +62,74 @@ def test_a_lost_record_loses_no_other(finished, tmp_path, monkeypatch, capsys, d
     assert left == ([] if damage == "gone" else ["000001.npz"])
 
 
-def test_a_record_that_is_missing_before_a_checkpoint_is_said_and_the_run_goes_on(finished, tmp_path, monkeypatch, capsys):
-    folder, write = tmp_path / "run", recorder.write_record
+@pytest.fixture(scope="module")
+def broken_off(tmp_path_factory):
+    """The folder of that run, which ended before its last record and has checkpoints."""
+    folder, write = tmp_path_factory.mktemp("broken") / "run", recorder.write_record
 
     def fail(where, index, value, arrays):
         if index == 3:
             raise RuntimeError("the power is gone")
         write(where, index, value, arrays)
 
-    monkeypatch.setattr(recorder, "write_record", fail)
-    assert cli.main(["run", *TINY, "--checkpoint-every", "0", "--out", str(folder)]) == 1
-    monkeypatch.undo()
-    (folder / "records" / "000000.npz").unlink()
-    words = said(capsys, 3, "plot", folder)
-    assert "1 of 3 records are not in the results" in words and (folder / "results.nc").exists()
-    assert "1 of 4 records are not in the results" in said(capsys, 3, "resume", folder, "--plain", "--no-figures")
-    np.testing.assert_array_equal(read_table(folder).arrays["U"], read_table(finished).arrays["U"][1:])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recorder, "write_record", fail)
+        assert cli.main(["run", *TINY, "--checkpoint-every", "0", "--out", str(folder)]) == 1
+    return folder
+
+
+@pytest.fixture
+def stopped(broken_off, tmp_path):
+    """A copy of it to change."""
+    shutil.copytree(broken_off, tmp_path / "run")
+    return tmp_path / "run"
+
+
+RESUME = ["--plain", "--no-figures"]
+
+
+def test_a_record_that_is_missing_before_a_checkpoint_is_said_and_the_run_goes_on(finished, stopped, capsys):
+    (stopped / "records" / "000000.npz").unlink()
+    words = said(capsys, 3, "plot", stopped)
+    assert "1 of 3 records are not in the results" in words and (stopped / "results.nc").exists()
+    assert "1 of 4 records are not in the results" in said(capsys, 3, "resume", stopped, *RESUME)
+    np.testing.assert_array_equal(read_table(stopped).arrays["U"], read_table(finished).arrays["U"][1:])
+
+
+def _option(folder, monkeypatch):
+    path = folder / "parameters.json"
+    path.write_text(path.read_text().replace('"pole": 1.0', '"pole": 1.5'))
+    return "--pole was 1.0, is 1.5"
+
+
+def _file(folder, monkeypatch):
+    path = folder / "inputs" / "ring_case.py"
+    path.write_text(path.read_text().replace("0.1 * U**2", "0.2 * U**2"))
+    return "inputs/ring_case.py is not the same file"
+
+
+def _version(folder, monkeypatch):
+    before = runfolder.versions()
+    monkeypatch.setattr("fiberax.io.origin.versions", lambda: before | {"jax": "0.0.1"})
+    return f"jax was {before['jax']}, is 0.0.1"
+
+
+@pytest.mark.parametrize("change", [_option, _file, _version])
+@pytest.mark.parametrize("checkpoints", [True, False])
+def test_a_run_that_would_go_on_otherwise_is_refused(stopped, monkeypatch, capsys, change, checkpoints):
+    words = change(stopped, monkeypatch)
+    if not checkpoints:  # the records say it as well
+        shutil.rmtree(stopped / "checkpoints")
+    message = said(capsys, 2, "resume", stopped, *RESUME)
+    assert words in message and "--allow-changes" in message
+    assert log.read_state(stopped)["phase"] == "failed" and not (stopped / "owner.json").exists()
+
+
+def test_a_run_goes_on_otherwise_where_that_is_asked_for(stopped, monkeypatch, capsys):
+    _option(stopped, monkeypatch)
+    said(capsys, 0, "resume", stopped, "--allow-changes", *RESUME)
+    (event,) = (event for event in log.read_events(stopped) if event["event"] == "resume")
+    assert event["changes"] == ["--pole was 1.0, is 1.5"]
 
 
 def test_files_that_are_not_what_was_written_are_said(copied, capsys):

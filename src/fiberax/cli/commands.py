@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from fiberax.cases.base import Case, CaseWarning, Problem, Steady, Table
 from fiberax.cases.find import find_case, load_file, place_of
@@ -16,6 +17,7 @@ from fiberax.cli.options import CHECKPOINT_EVERY, Claim, Devices, Errors, Place,
 from fiberax.core.errors import BadInput, FiberaxError
 from fiberax.io import digests, log, owner, runfolder
 from fiberax.io.atomic import SaveFailed
+from fiberax.io.origin import Origin, differences, origin_of, recorded_origin
 
 INCOMPLETE = 3
 INTERRUPTED = 130
@@ -44,7 +46,8 @@ def run(case: Case, source: Path | None, name: str, place: Place, devices: Devic
         runfolder.write_parameters(folder, _parameters(case, source, name, folder, devices, settings))
 
     platform.on_first_process(make)
-    _launch((case, problem), folder, devices, settings, resumed=False)
+    origin = origin_of(folder, runfolder.read_parameters(folder)) if platform.is_first_process() else {}
+    _launch((case, problem, origin), folder, devices, settings)
 
 
 def resume(directory: str, claim: Claim, devices: Devices, settings: Settings) -> None:
@@ -53,6 +56,13 @@ def resume(directory: str, claim: Claim, devices: Devices, settings: Settings) -
     parameters = runfolder.read_parameters(folder)
     _refuse_finished(folder)
     owner.refuse_living(folder, claim.takeover)
+    made, now = recorded_origin(folder), origin_of(folder, parameters)
+    changes = [] if made is None else differences(made, now)
+    if changes and not claim.allow_changes:
+        raise BadInput(
+            f"The run in {folder} was begun otherwise: {'; '.join(changes)}. Its records and those to come would not belong "
+            "together. Put that back, or run the case in a new folder; or go on all the same with --allow-changes."
+        )
     before = parameters.settings
     devices = dataclasses.replace(devices, devices=devices.devices or before["devices"], chunk=devices.chunk or before["chunk"])
     if settings.checkpoint_every is None:
@@ -67,7 +77,7 @@ def resume(directory: str, claim: Claim, devices: Devices, settings: Settings) -
     except BaseException:
         _release(folder)
         raise
-    _launch((case, problem), folder, devices, settings, resumed=True)
+    _launch((case, problem, now), folder, devices, settings, {"changes": changes})
 
 
 def check(case: Case, devices: Devices, errors: Errors) -> None:
@@ -150,15 +160,24 @@ def _case_of(parameters: runfolder.Parameters, folder: Path) -> type[Case]:
     return load_file(folder / parameters.source, tuple(parameters.search_path))
 
 
-def _launch(work: tuple[Case, Problem], folder: Path, devices: Devices, settings: Settings, resumed: bool) -> None:
-    """Compute in a folder that is made and claimed, and write the state in which the run ended."""
+def _launch(
+    work: tuple[Case, Problem, Origin],
+    folder: Path,
+    devices: Devices,
+    settings: Settings,
+    resumed: dict[str, Any] | None = None,
+) -> None:
+    """Compute in a folder that is made and claimed, and write the state in which the run ended.
+
+    `resumed`: what the log is to say of a run that goes on; None for a new one.
+    """
     from fiberax.cli.execute import Job, compute
 
     first = platform.is_first_process()
     shown = display.choose(settings.quiet or not first, settings.plain)
     every = CHECKPOINT_EVERY if settings.checkpoint_every is None else settings.checkpoint_every
-    case, problem = work
-    job = Job(case, folder, shown, platform.placement(devices), every, settings.figures, resumed)
+    case, problem, origin = work
+    job = Job(case, folder, shown, platform.placement(devices), every, settings.figures, origin, resumed is not None)
     stopped = f"Stopped. `fiberax resume {folder}` goes on from the last checkpoint."
 
     def end() -> None:
@@ -170,9 +189,9 @@ def _launch(work: tuple[Case, Problem], folder: Path, devices: Devices, settings
     try:
         with stopping.within_seconds(end):
             if first:
-                runfolder.log_start(folder, "resume" if resumed else "start", {"folder": str(folder)})
+                runfolder.log_start(folder, "resume" if job.resumed else "start", {"folder": str(folder)} | (resumed or {}))
                 log.write_state(folder, "running", log.read_state(folder))
-                shown.say(f"{'Going on' if resumed else 'Computing'} in {folder}")
+                shown.say(f"{'Going on' if job.resumed else 'Computing'} in {folder}")
             words, missing = compute(problem, job)
     except KeyboardInterrupt:
         _ended(folder, "interrupted", "")

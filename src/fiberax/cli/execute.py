@@ -45,6 +45,7 @@ class Job:
     placement: Any
     checkpoint_every: float
     figures: bool
+    origin: dict[str, Any]
     resumed: bool = False
 
 
@@ -148,7 +149,7 @@ def _recorder(job: Job, problem: Problem) -> FolderRecorder:
             body.save(job.folder)
     elif layout is not None:
         coords = {dim: np.asarray(layout.coords[dim]) for dim in layout.dims}
-    return FolderRecorder(job.folder, job.checkpoint_every, coords, problem.names, output)
+    return FolderRecorder(job.folder, job.checkpoint_every, coords, problem.names, output, job.origin)
 
 
 def _begun(problem: Evolve | Loading, job: Job) -> tuple[dict[str, Any], FolderRecorder]:

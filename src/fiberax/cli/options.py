@@ -74,6 +74,7 @@ class Claim:
     """How an earlier run is resumed."""
 
     takeover: bool = option(False, help="resume although the earlier process cannot be seen from this host")
+    allow_changes: bool = option(False, help="resume although options, input files or versions are not those of the run")
 
 
 def command(function: Callable[..., None], groups: dict[str, type], arguments: dict[str, str] | None = None) -> Callable:

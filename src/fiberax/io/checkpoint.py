@@ -1,20 +1,20 @@
 """Checkpoints: atomic, versioned, checksummed; the last two are kept.
 
 A checkpoint is a plain `.npz` archive (numpy, or any zip tool, opens it): one array per leaf, `leaf_0` onwards, and
-`manifest`, the UTF-8 bytes of a JSON object with the format's version, step, time, number of records, and name,
-type, shape and SHA-256 of every leaf. The manifest carries its own SHA-256.
+`manifest`, the UTF-8 bytes of a JSON object with the format's version, step, time, number of records, what the run comes from
+(`origin.py`), and name, type, shape and SHA-256 of every leaf. The manifest carries its own SHA-256.
 """
 
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fiberax.core.errors import FiberaxError
 from fiberax.io.atomic import write_file
-from fiberax.io.reading import read_arrays
+from fiberax.io.reading import read_array, read_arrays
 
 if TYPE_CHECKING:
     from fiberax.core.recorder import Snapshot
@@ -27,8 +27,8 @@ class DamagedCheckpoint(FiberaxError, ValueError):
     """A damaged checkpoint file; the message names the file and what is wrong with it."""
 
 
-def write_checkpoint(folder: Path, snapshot: "Snapshot") -> Path:
-    """Write `snapshot` to `folder/step-NNNNNNNNNN.npz` and delete all but the newest two.
+def write_checkpoint(folder: Path, snapshot: "Snapshot", origin: dict[str, Any] | None = None) -> Path:
+    """Write `snapshot` to `folder/step-NNNNNNNNNN.npz` and delete all but the newest two. `origin`: what the run comes from.
 
     Raises `SaveFailed` where it cannot be written; earlier checkpoints are kept.
     """
@@ -40,6 +40,7 @@ def write_checkpoint(folder: Path, snapshot: "Snapshot") -> Path:
         "step": int(snapshot.step),
         "t": float(snapshot.t),
         "saved": int(snapshot.saved),
+        "origin": origin,
         "leaves": [
             {"name": name, "dtype": array.dtype.str, "shape": array.shape, "sha256": _digest(array)}
             for name, array in zip(snapshot.leaves, arrays.values(), strict=True)
@@ -78,6 +79,18 @@ def newest_checkpoint(folder: Path) -> tuple["Snapshot | None", list[str]]:
         except DamagedCheckpoint as damage:
             complaints.append(str(damage))
     return None, complaints
+
+
+def newest_origin(folder: Path) -> dict[str, Any] | None:
+    """What the run of the newest checkpoint with a sound manifest comes from; None where there is none."""
+    for path in reversed(_files(folder)):
+        try:
+            manifest = json.loads(bytes(read_array(path, "manifest")))
+            _check_manifest(path, manifest)
+            return manifest.get("origin")
+        except (FiberaxError, ValueError, KeyError, TypeError):
+            continue
+    return None
 
 
 def last_checkpoint(folder: Path) -> tuple[int, float] | None:

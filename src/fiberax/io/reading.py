@@ -24,6 +24,13 @@ _HEADERS: dict[tuple[int, int], Callable] = {
 }
 
 
+# What zipfile and numpy raise for damaged files.
+_DAMAGE = (
+    OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, NotImplementedError, MemoryError, SyntaxError,
+    RecursionError,
+)  # fmt: skip
+
+
 class Unreadable(BadInput):
     """A file that is missing, is no regular file, or does not hold what it should; the message names it."""
 
@@ -56,17 +63,27 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an `.npz` archive by name. Raises `Unreadable`, before it takes memory that the file cannot fill."""
+    with _archive(path) as arrays:
+        return {key: arrays[key] for key in arrays.files}
+
+
+def read_array(path: Path, name: str) -> np.ndarray:
+    """One array of an `.npz` archive. Raises `Unreadable`."""
+    with _archive(path) as arrays:
+        return arrays[name]
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[Any]:
     try:
         with opened(path) as stream, zipfile.ZipFile(stream) as archive:
             _check_sizes(archive, os.fstat(stream.fileno()).st_size)
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as arrays:
-                return {key: arrays[key] for key in arrays.files}
-    except (OSError, EOFError, ValueError, KeyError, TypeError, OverflowError, NotImplementedError) as error:
-        if isinstance(error, Unreadable):
-            raise
-        raise Unreadable(f"{path} is damaged: {error or type(error).__name__}.") from error
-    except (zipfile.BadZipFile, MemoryError, SyntaxError, RecursionError) as error:
+                yield arrays
+    except Unreadable:
+        raise
+    except (*_DAMAGE, zipfile.BadZipFile) as error:
         raise Unreadable(f"{path} is damaged: {error or type(error).__name__}.") from error
 
 

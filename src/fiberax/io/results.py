@@ -11,7 +11,7 @@ import operator
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,12 +53,16 @@ class Variable:
 
 @dataclass(frozen=True)
 class Schema:
-    """The content of a run's results: variables, coordinates (dimension -> values and unit) and the leading axis."""
+    """The content of a run's results: variables, coordinates (dimension -> values and unit) and the leading axis.
+
+    `origin` is what the records come from (`origin.py`); None where that is not known.
+    """
 
     variables: tuple[Variable, ...]
     coords: dict[str, list[float]]
     units: dict[str, str]
     axis: Quantity = Quantity("time", "1", "time")
+    origin: dict[str, Any] | None = None
 
     @property
     def is_table(self) -> bool:
@@ -82,7 +86,7 @@ class Schema:
                 for v in raw["variables"]
             )
             coords = {dim: [float(value) for value in values] for dim, values in raw["coords"].items()}
-            schema = cls(variables, coords, dict(raw["units"]), Quantity(**raw["axis"]))
+            schema = cls(variables, coords, dict(raw["units"]), Quantity(**raw["axis"]), raw.get("origin"))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Unreadable(f"{path} is damaged: {type(error).__name__} {error}.") from error
         return schema

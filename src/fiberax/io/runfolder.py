@@ -16,6 +16,7 @@ import json
 import platform
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -146,6 +147,6 @@ def _clear(folder: Path, overwrite: bool) -> None:
             entry.unlink()
 
 
-def log_start(folder: Path, event: str, fields: dict[str, object]) -> None:
+def log_start(folder: Path, event: str, fields: Mapping[str, object]) -> None:
     """Log that a process begins to work in `folder`, with its versions and the command that started it."""
-    log.append_event(folder, event, {"command": sys.argv, "versions": versions()} | fields)
+    log.append_event(folder, event, {"command": sys.argv, "versions": versions(), **fields})
