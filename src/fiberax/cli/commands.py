@@ -45,8 +45,12 @@ def run(case: Case, source: Path | None, name: str, place: Place, devices: Devic
         runfolder.create(folder, place.overwrite)
         runfolder.write_parameters(folder, _parameters(case, source, name, folder, devices, settings))
 
-    platform.on_first_process(make)
-    origin = origin_of(folder, runfolder.read_parameters(folder)) if platform.is_first_process() else {}
+    try:
+        platform.on_first_process(make)
+        origin = origin_of(folder, runfolder.read_parameters(folder)) if platform.is_first_process() else {}
+    except BaseException:
+        _release(folder)
+        raise
     _launch((case, problem, origin), folder, devices, settings)
 
 
@@ -71,7 +75,7 @@ def resume(directory: str, claim: Claim, devices: Devices, settings: Settings) -
     platform.on_first_process(lambda: runfolder.adopt(folder, claim.takeover))
     try:
         _refuse_finished(folder)
-        case = from_json(_case_of(parameters, folder), parameters.options, folder)
+        case = _case_of(parameters, folder)
         _prepare(parameters.case, settings)
         problem = build(case)
     except BaseException:
@@ -90,7 +94,8 @@ def check(case: Case, devices: Devices, errors: Errors) -> None:
 
 def _refuse_finished(folder: Path) -> None:
     if log.read_state(folder).get("phase") == "finished":
-        raise BadInput(f"The run in {folder} is finished; `fiberax plot {folder}` draws its figures again.")
+        changed = "".join(f" {line}" for line in digests.altered(folder))
+        raise BadInput(f"The run in {folder} is finished; `fiberax plot {folder}` draws its figures again.{changed}")
 
 
 def build(case: Case) -> Problem:
@@ -154,10 +159,16 @@ def _parameters(
     )
 
 
-def _case_of(parameters: runfolder.Parameters, folder: Path) -> type[Case]:
+def _case_of(parameters: runfolder.Parameters, folder: Path) -> Case:
+    """The case of a run with its options. Raises `BadInput`."""
     if parameters.source is None:
-        return find_case(parameters.case)
-    return load_file(folder / parameters.source, tuple(parameters.search_path))
+        case = find_case(parameters.case)
+    else:
+        case = load_file(folder / parameters.source, tuple(parameters.search_path))
+    try:
+        return from_json(case, parameters.options, folder)
+    except BadInput as error:
+        raise BadInput(f"The options in {folder / 'parameters.json'} cannot be used: {error}") from error
 
 
 def _launch(
@@ -240,7 +251,7 @@ def plot(directory: str, errors: Errors) -> None:
         complaints += [line.removesuffix(".") for line in digests.altered(folder)]
     platform.start(Devices())
     try:
-        case = from_json(_case_of(parameters, folder), parameters.options, folder)
+        case = _case_of(parameters, folder)
     except FiberaxError as error:
         complaints.append(f"The case cannot be loaded, the default figures are drawn: {error}".removesuffix("."))
     drawn = draw(folder, case)

@@ -33,6 +33,7 @@ from fiberax.io.results import Quantity
 
 STATE_INTERVAL = 0.5
 LOG_INTERVAL = 10.0
+_OUTCOME = {"words": str, "missing": str, "records": int}
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,12 @@ class Pulse:
         self._job.display.show(fields["step"], fields["steps"], words, fields["eta"])
         now, last = time.monotonic(), fields["step"] >= fields["steps"]
         fields = fields | {"saved": self._recorder.saved}
-        if last or now - self._state_at >= STATE_INTERVAL:
+        logged = last or now - self._log_at >= LOG_INTERVAL
+        if logged or now - self._state_at >= STATE_INTERVAL:
             self._state_at = now
-            log.write_state(self._job.folder, "running", fields)
-        if last or now - self._log_at >= LOG_INTERVAL:
+            # To wait for the disk at each report would slow down what takes milliseconds; a damaged state is rebuilt.
+            log.write_state(self._job.folder, "running", fields, durable=logged)
+        if logged:
             self._log_at = now
             log.append_event(self._job.folder, "progress", fields)
 
@@ -104,13 +107,24 @@ def compute(problem: Problem, job: Job) -> tuple[str, str]:
     words = None if isinstance(problem, Table) else large_states(problem)
     if words is not None:
         job.display.say(f"Memory: {words}.")
-    outcome = _computed(problem, job)
+    outcome = _computed_before(job) or _computed(problem, job)
     missing = outcome.missing
     if jax.process_index() == 0:
         job.display.close()
+        # A run that is stopped from here on has only this end left to do.
+        state = log.read_state(job.folder) | {"computed": outcome._asdict() | {"origin": job.origin}}
+        log.write_state(job.folder, "running", state)
         lost = finish(problem, Ending(job.folder, job.case, job.figures, job.display.say), outcome.records)
         missing = " ".join(filter(None, (missing, lost)))
     return f"{outcome.words}, {time.monotonic() - begun:.1f} s", missing
+
+
+def _computed_before(job: Job) -> Outcome | None:
+    """The outcome of a run that was stopped after its computation, while results and figures were made."""
+    computed = log.read_state(job.folder).get("computed", {}) if job.resumed else {}
+    if computed.pop("origin", None) != job.origin or {name: type(value) for name, value in computed.items()} != _OUTCOME:
+        return None
+    return Outcome(**computed)
 
 
 def _computed(problem: Problem, job: Job) -> Outcome:

@@ -48,7 +48,9 @@ def finish(problem: Problem, ending: Ending, expected: int) -> str:
     made = gather(folder, expected)
     _look_back(problem, ending)
     digests.seal(folder)
-    log.write_state(folder, "finished", log.read_state(folder))
+    state = log.read_state(folder)
+    state.pop("computed", None)
+    log.write_state(folder, "finished", state)
     remove_records(folder, made.numbers)
     return lost_words(folder, made)
 

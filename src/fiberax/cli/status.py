@@ -17,17 +17,21 @@ def status(directory: str, errors: Errors) -> None:
     parameters = runfolder.read_parameters(folder)
     state = log.read_state(folder)
     lines = {"case": parameters.case, "state": _phase(folder, state)}
-    if "step" in state:
+    if state.get("rebuilt"):
+        lines["note"] = f"{folder / log.STATE} is missing or damaged; this is what the log, checkpoints and records say"
+    if {"step", "steps"} <= set(state):
         share = 100 * state["step"] // max(state["steps"], 1)
         lines["step"] = f"{state['step']} of {state['steps']} ({share} %)"
-        if "t" in state:
-            lines["time"] = f"t = {state['t']:.6g} of {state['t1']:.6g}"
-        if state["phase"] == "running" and state["eta"] is not None:
-            lines["time left"] = duration(max(0.0, state["eta"] - (time.time() - state["written"])))
+    if {"t", "t1"} <= set(state):
+        lines["time"] = f"t = {state['t']:.6g} of {state['t1']:.6g}"
+    if state.get("phase") == "running" and state.get("eta") is not None:
+        lines["time left"] = duration(max(0.0, state["eta"] - (time.time() - state.get("written", time.time()))))
+    if {"failed", "sites"} <= set(state):
         lines["failed sites"] = f"{state['failed']} of {state['sites']}"
-        if state.get("separation") is not None:
-            ratio, words = state["separation"], "relaxation time of the fibers / time scale of the macrostate"
-            lines["scale separation"] = ratio if isinstance(ratio, str) else f"{words} = {ratio:.3g}"
+    if state.get("separation") is not None:
+        ratio, words = state["separation"], "relaxation time of the fibers / time scale of the macrostate"
+        lines["scale separation"] = ratio if isinstance(ratio, str) else f"{words} = {ratio:.3g}"
+    if "saved" in state:
         lines["records"] = str(state["saved"])
     checkpoint = last_checkpoint(folder / "checkpoints")
     if checkpoint is not None:

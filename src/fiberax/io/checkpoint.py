@@ -5,6 +5,7 @@ A checkpoint is a plain `.npz` archive (numpy, or any zip tool, opens it): one a
 (`origin.py`), and name, type, shape and SHA-256 of every leaf. The manifest carries its own SHA-256.
 """
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -50,7 +51,8 @@ def write_checkpoint(folder: Path, snapshot: "Snapshot", origin: dict[str, Any] 
     text = np.frombuffer(json.dumps(manifest).encode(), np.uint8)
     write_file(path, lambda stream: np.savez(stream, allow_pickle=False, manifest=text, **arrays))
     for old in _files(folder)[:-KEPT]:
-        old.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder in place of an old checkpoint harms nobody
+            old.unlink()
     return path
 
 
@@ -102,7 +104,7 @@ def last_checkpoint(folder: Path) -> tuple[int, float] | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*.npz"))
+    return sorted(path for path in folder.glob("step-*.npz") if path.stem.removeprefix("step-").isdecimal())
 
 
 def _digest(array: np.ndarray) -> str:

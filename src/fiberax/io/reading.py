@@ -42,9 +42,10 @@ def opened(path: Path) -> Iterator[BufferedReader]:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         raise Unreadable(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Unreadable(f"{path} cannot be read: it is no regular file.")
     with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise Unreadable(f"{path} cannot be read: it is no regular file.")
         yield stream
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fiberax.io.atomic import write_file
+from fiberax.io.atomic import refused, write_file
 from fiberax.io.reading import Unreadable, read_arrays
 
 _OWN = ("axis", "sha256")
@@ -59,9 +59,12 @@ def drop_records(folder: Path, keep: int) -> None:
 
 
 def remove_records(folder: Path, numbers: list[int]) -> None:
-    """Delete these records."""
-    for number in numbers:
-        _path(folder, number).unlink(missing_ok=True)
+    """Delete these records. Raises `SaveFailed`."""
+    for path in (_path(folder, number) for number in numbers):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise refused(path, error) from error
 
 
 def _path(folder: Path, index: int) -> Path:
