@@ -11,7 +11,7 @@ from fiberax import __version__
 from fiberax.cases.base import Case
 from fiberax.cases.find import all_cases, find_case, load_file, own_cases
 from fiberax.cli import commands, stopping
-from fiberax.cli.options import Claim, Devices, Errors, Settings, check_command, command, peek_devices, run_command
+from fiberax.cli.options import Claim, Code, Devices, Errors, Settings, check_command, command, peek_devices, run_command
 from fiberax.cli.status import status
 
 
@@ -42,7 +42,9 @@ def _app(arguments: list[str]) -> typer.Typer:
     app.command("resume", help="Go on with a run that was stopped or killed.")(command(commands.resume, groups, folder))
     app.command("status", help="How a run is.")(command(status, {"Errors": Errors}, folder))
     app.add_typer(_case_app("check", "Test a case before anything long is computed.", arguments), name="check")
-    app.command("plot", help="Draw the figures of a run again.")(command(commands.plot, {"Errors": Errors}, folder))
+    app.command("plot", help="Draw the figures of a run again.")(
+        command(commands.plot, {"Run": Code, "Errors": Errors}, folder)
+    )
     return app
 
 

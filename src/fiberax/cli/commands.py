@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from fiberax.cases.base import Case, CaseWarning, Problem, Steady, Table
-from fiberax.cases.find import find_case, load_file, place_of
+from fiberax.cases.find import find_case, load_file, modules_beside, place_of
 from fiberax.cases.options import fields_of, from_json, to_json
 from fiberax.cli import display, platform, stopping
-from fiberax.cli.options import CHECKPOINT_EVERY, Claim, Devices, Errors, Place, Settings
+from fiberax.cli.options import CHECKPOINT_EVERY, Claim, Code, Devices, Errors, Place, Settings
 from fiberax.core.errors import BadInput, FiberaxError
 from fiberax.io import digests, log, owner, runfolder
 from fiberax.io.atomic import SaveFailed
 from fiberax.io.origin import Origin, differences, origin_of, recorded_origin
+from fiberax.io.reading import digest_of
+from fiberax.io.trust import check_code, seal_of
 
 INCOMPLETE = 3
 INTERRUPTED = 130
@@ -75,7 +77,7 @@ def resume(directory: str, claim: Claim, devices: Devices, settings: Settings) -
     platform.on_first_process(lambda: runfolder.adopt(folder, claim.takeover))
     try:
         _refuse_finished(folder)
-        case = _case_of(parameters, folder)
+        case = _case_of(parameters, folder, claim.trust)
         _prepare(parameters.case, settings)
         problem = build(case)
     except BaseException:
@@ -140,7 +142,9 @@ def _plain_warnings() -> Iterator[None]:
 def _parameters(
     case: Case, source: Path | None, name: str, folder: Path, devices: Devices, settings: Settings
 ) -> runfolder.Parameters:
-    """What `resume` needs, with copies of the files that the case reads."""
+    """What `resume` needs, with copies of the files that the case reads and of its code."""
+    code = {} if source is None else _copied_code(source.resolve(), folder)
+    copied = next(iter(code), None)
     options = to_json(case)
     for field, *_ in fields_of(type(case)):
         value = getattr(case, field)
@@ -154,21 +158,35 @@ def _parameters(
             "devices": devices.devices,
             "chunk": devices.chunk,
         },
-        source=None if source is None else runfolder.copy_input(folder, source),
-        search_path=() if source is None else (str(source.resolve().parent),),
+        source=copied,
+        code=code,
+        seal="" if copied is None else seal_of(name, copied, code),
     )
 
 
-def _case_of(parameters: runfolder.Parameters, folder: Path) -> Case:
-    """The case of a run with its options. Raises `BadInput`."""
+def _copied_code(source: Path, folder: Path) -> dict[str, str]:
+    """Copies of a user's case and of the modules beside it that it has imported: paths in the run's folder, and digests."""
+    copies = [runfolder.copy_code(folder, path, source.parent) for path in (source, *modules_beside(source))]
+    return {path: digest_of(folder / path) for path in copies}
+
+
+def _case_of(parameters: runfolder.Parameters, folder: Path, trusted: bool) -> Case:
+    """The case of a run with its options. Raises `BadInput`, before code is executed that may not be."""
     if parameters.source is None:
-        case = find_case(parameters.case)
+        kind = find_case(parameters.case)
     else:
-        case = load_file(folder / parameters.source, tuple(parameters.search_path))
+        source = check_code(folder, parameters, trusted)
+        sys.dont_write_bytecode = True  # compiled code in the folder would be code that was not recorded
+        kind = load_file(source)
     try:
-        return from_json(case, parameters.options, folder)
+        case = from_json(kind, parameters.options, folder)
     except BadInput as error:
         raise BadInput(f"The options in {folder / 'parameters.json'} cannot be used: {error}") from error
+    for name, *_ in fields_of(kind):
+        path = getattr(case, name)
+        if isinstance(path, Path) and not path.resolve().is_relative_to((folder / "inputs").resolve()):
+            raise BadInput(f"{folder / 'parameters.json'} names a file outside of the folder: --{name} = {path}.")
+    return case
 
 
 def _launch(
@@ -237,7 +255,7 @@ def _release(folder: Path) -> None:
         owner.release(folder)
 
 
-def plot(directory: str, errors: Errors) -> None:
+def plot(directory: str, code: Code, errors: Errors) -> None:
     """Draw the figures and ParaView files of a run, finished or not, from what it has saved so far."""
     from fiberax.cli.finish import draw, gather, lost_words
 
@@ -251,7 +269,7 @@ def plot(directory: str, errors: Errors) -> None:
         complaints += [line.removesuffix(".") for line in digests.altered(folder)]
     platform.start(Devices())
     try:
-        case = _case_of(parameters, folder)
+        case = _case_of(parameters, folder, code.trust)
     except FiberaxError as error:
         complaints.append(f"The case cannot be loaded, the default figures are drawn: {error}".removesuffix("."))
     drawn = draw(folder, case)

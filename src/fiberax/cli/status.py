@@ -16,7 +16,8 @@ def status(directory: str, errors: Errors) -> None:
     folder = Path(directory)
     parameters = runfolder.read_parameters(folder)
     state = log.read_state(folder)
-    lines = {"case": parameters.case, "state": _phase(folder, state)}
+    name = parameters.case if parameters.source is None else f"{parameters.case} (from the file {parameters.source})"
+    lines = {"case": name, "state": _phase(folder, state)}
     if state.get("rebuilt"):
         lines["note"] = f"{folder / log.STATE} is missing or damaged; this is what the log, checkpoints and records say"
     if {"step", "steps"} <= set(state):

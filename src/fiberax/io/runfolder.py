@@ -27,9 +27,10 @@ from fiberax.io import log, owner
 from fiberax.io.atomic import refused, remove_partial_files, write_text
 from fiberax.io.reading import read_json
 
-VERSION = 1
+VERSION = 2
 _NONE = type(None)
 _TYPES = {"case": str, "options": dict, "settings": dict, "source": (str, _NONE), "version": int}
+_CODE = {"code": dict, "seal": str}
 # bool is a kind of int, which does no harm here.
 _SETTINGS = {"checkpoint_every": (int, float, _NONE), "devices": (int, _NONE), "chunk": (int, _NONE)}
 _PARTS = ("records", "checkpoints", "figures", "inputs")
@@ -41,14 +42,15 @@ class Parameters:
     """What is needed to run again.
 
     The case (a name, or `source`, a Python file under `inputs/`), its options as JSON values (paths relative to the
-    run's folder), folders from which the user's file imports modules, and the settings of the command.
+    run's folder), the settings of the command, and of a case from a file the digests of all its code and a seal (`trust.py`).
     """
 
     case: str
     options: dict[str, object]
     settings: dict[str, object]
     source: str | None = None
-    search_path: tuple[str, ...] = ()
+    code: dict[str, str] = field(default_factory=dict)
+    seal: str = ""
     version: int = field(default=VERSION)
 
 
@@ -108,7 +110,9 @@ def read_parameters(folder: Path) -> Parameters:
     version = raw.get("version")
     if isinstance(version, int) and version > VERSION:
         raise BadInput(f"{path} was written by a later fiberax (format {version}): update fiberax.")
+    raw.pop("search_path", None)  # of version 1; code is executed from `inputs/` alone
     wrong = [name for name, kinds in _TYPES.items() if not isinstance(raw.get(name), kinds)]
+    wrong += [name for name, kinds in _CODE.items() if not isinstance(raw.get(name, kinds()), kinds)]
     if not wrong:
         wrong = [
             f"settings.{name}" for name, kinds in _SETTINGS.items() if not isinstance(raw["settings"].get(name, 0.5), kinds)
@@ -117,6 +121,17 @@ def read_parameters(folder: Path) -> Parameters:
     if wrong:
         raise BadInput(f"{path} is damaged: {wrong[0]} is not as it is written. Run the case again in a new folder.")
     return Parameters(**raw)
+
+
+def copy_code(folder: Path, source: Path, root: Path) -> str:
+    """Copy a module of a user's case to its place under `folder/inputs`, as it is imported from `root`; returns that path."""
+    target = folder / "inputs" / source.relative_to(root)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise refused(target, error) from error
+    return target.relative_to(folder).as_posix()
 
 
 def copy_input(folder: Path, source: Path) -> str:
