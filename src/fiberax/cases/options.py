@@ -14,6 +14,10 @@ from fiberax.core.errors import BadInput
 from fiberax.io.results import Quantity
 
 OPTION = "fiberax option"
+# Bounds that nobody reaches by intention; beyond them a typing error would take all memory before it is seen.
+MOST_RECORDS = 1_000_000  # each is a file
+MOST_CELLS = 10_000_000
+MOST_CELLS_A_SIDE = 10_000
 
 
 @dataclass(frozen=True)

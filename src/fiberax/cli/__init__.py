@@ -10,7 +10,7 @@ import typer
 from fiberax import __version__
 from fiberax.cases.base import Case
 from fiberax.cases.find import all_cases, find_case, load_file, own_cases
-from fiberax.cli import commands, stopping
+from fiberax.cli import commands, display, stopping
 from fiberax.cli.options import Claim, Code, Devices, Errors, Settings, check_command, command, peek_devices, run_command
 from fiberax.cli.status import status
 
@@ -18,6 +18,9 @@ from fiberax.cli.status import status
 def main(arguments: list[str] | None = None) -> int:
     """Run the command with `arguments` (default: those of the process, which ends then); returns the exit code."""
     whole_process, arguments = arguments is None, sys.argv[1:] if arguments is None else arguments
+    if whole_process:
+        display.open_streams()
+        stopping.as_interrupts()
     # Before a case imports JAX: XLA reports processor features of its own cached programs as errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     code = commands.guarded(lambda: _app(arguments)(arguments, prog_name="fiberax"), "--debug" in arguments)

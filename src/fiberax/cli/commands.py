@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
 import sys
 import warnings
@@ -21,6 +22,7 @@ from fiberax.io.origin import Origin, differences, origin_of, recorded_origin
 from fiberax.io.reading import digest_of
 from fiberax.io.trust import check_code, seal_of
 
+_NAME_ERRORS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM)
 INCOMPLETE = 3
 INTERRUPTED = 130
 
@@ -35,6 +37,8 @@ class Incomplete(Exception):
 
 def run(case: Case, source: Path | None, name: str, place: Place, devices: Devices, settings: Settings) -> None:
     """Compute a case in a new folder. `source`: the Python file of a case of a user."""
+    for path in filter(None, (place.out, source)):
+        _check_name(path)
     platform.start(devices)
     _prepare(name, settings)
     problem = build(case)
@@ -42,6 +46,9 @@ def run(case: Case, source: Path | None, name: str, place: Place, devices: Devic
         words = "a steady state has no checkpoints" if isinstance(problem, Steady) else "a table goes on after its last row"
         raise BadInput(f"--checkpoint-every has no effect: {words}. Leave --checkpoint-every out.")
     folder = runfolder.free_name(Path("runs"), name) if place.out is None else place.out
+    from fiberax.cli.memory import refuse_too_large
+
+    refuse_too_large(problem, folder)
 
     def make() -> None:
         runfolder.create(folder, place.overwrite)
@@ -59,6 +66,7 @@ def run(case: Case, source: Path | None, name: str, place: Place, devices: Devic
 def resume(directory: str, claim: Claim, devices: Devices, settings: Settings) -> None:
     """Go on with a run that was stopped or killed, from its last checkpoint."""
     folder = Path(directory)
+    _check_name(folder)
     parameters = runfolder.read_parameters(folder)
     _refuse_finished(folder)
     owner.refuse_living(folder, claim.takeover)
@@ -94,6 +102,20 @@ def check(case: Case, devices: Devices, errors: Errors) -> None:
     check_problem(build(case), platform.placement(devices))
 
 
+def _check_name(path: Path) -> None:
+    """Raise `BadInput` for a name that is too long, or that results cannot hold; before anything is computed."""
+    try:
+        str(path.absolute()).encode()
+        (path / "checkpoints" / f".step-0000000000.npz.{os.getpid()}.part").exists()  # the longest name in it
+    except UnicodeEncodeError:
+        words = "is not UTF-8, so that results and messages cannot hold it"
+    except OSError as error:
+        words = f"cannot be used ({error.strerror})"
+    else:
+        return
+    raise BadInput(f"The name {str(path)!a} {words}. Choose another.")
+
+
 def _refuse_finished(folder: Path) -> None:
     if log.read_state(folder).get("phase") == "finished":
         changed = "".join(f" {line}" for line in digests.altered(folder))
@@ -118,7 +140,7 @@ def build(case: Case) -> Problem:
 def _prepare(name: str, settings: Settings) -> None:
     """Say that something happens: files are read and first things compiled before the run has a folder and a display."""
     if platform.is_first_process() and not settings.quiet:
-        print(f"Preparing {name}", file=sys.stderr, flush=True)
+        display.tell(f"Preparing {name}")
 
 
 @contextlib.contextmanager
@@ -131,7 +153,7 @@ def _plain_warnings() -> Iterator[None]:
 
         def show(message, category, filename, lineno, file=None, line=None):
             if issubclass(category, CaseWarning | MeshFileWarning):
-                print(f"Warning: {message}", file=sys.stderr, flush=True)
+                display.tell(f"Warning: {message}")
             else:
                 usual(message, category, filename, lineno, file, line)
 
@@ -212,7 +234,7 @@ def _launch(
     def end() -> None:
         _ended(folder, "interrupted", "")
         _release(folder)
-        print(stopped, file=sys.stderr)
+        display.tell(str(stopped))
         stopping.leave(INTERRUPTED)
 
     try:
@@ -234,7 +256,7 @@ def _launch(
     if first:
         log.append_event(folder, "end", {"summary": words} | ({"missing": missing} if missing else {}))
         drawn = any((folder / "figures").glob("*"))  # none without matplotlib, or with --no-figures
-        print(f"Finished: {words}. {'Results and figures' if drawn else 'Results'} are in {folder}")
+        display.tell(f"Finished: {words}. {'Results and figures' if drawn else 'Results'} are in {folder}", result=True)
     if missing:
         raise Incomplete(missing)
 
@@ -295,13 +317,13 @@ def guarded(work: Callable[[], None], debug: bool) -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 2
     except Stopped as stopped:
-        print(stopped, file=sys.stderr)
+        display.tell(str(stopped))
         return INTERRUPTED
     except Incomplete as incomplete:
-        print(incomplete, file=sys.stderr)
+        display.tell(str(incomplete))
         return INCOMPLETE
     except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
+        display.tell("Stopped.")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -312,8 +334,13 @@ def guarded(work: Callable[[], None], debug: bool) -> int:
 
             traceback.print_exc()
         else:
-            print(f"fiberax: {_message(error)}", file=sys.stderr)
-        return 2 if isinstance(error, FiberaxError) else 1
+            display.tell(f"fiberax: {_message(error)}")
+        return 2 if isinstance(error, FiberaxError) or _is_of_a_name(error) else 1
+
+
+def _is_of_a_name(error: Exception) -> bool:
+    """Whether a file that the user named cannot be used at all, wherever that was found."""
+    return isinstance(error, OSError) and error.filename is not None and error.errno in _NAME_ERRORS
 
 
 def is_one_of_many() -> bool:
@@ -325,6 +352,9 @@ def is_one_of_many() -> bool:
 def _message(error: Exception) -> str:
     if isinstance(error, FiberaxError):
         return str(error)
+    if _is_of_a_name(error):
+        assert isinstance(error, OSError)
+        return f"{error.filename!r} cannot be used: {error.strerror}."
     text = str(error).strip().splitlines() or [""]
     if "RESOURCE_EXHAUSTED" in text[0] or isinstance(error, MemoryError):
         return f"Out of memory ({text[0]}). A smaller --chunk, fewer cells or more --devices need less."
