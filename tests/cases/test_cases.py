@@ -104,7 +104,7 @@ def test_homogenize_writes_the_table_of_a_formula_and_resumes_it(tmp_path):
 def _reopened(folder: Path, keep: int) -> list[str]:
     """The table after a kill that left `keep` records behind, resumed."""
     from fiberax.io import log
-    from fiberax.io.results import write_record
+    from fiberax.io.records import write_record
 
     table = read_table(folder)
     for index in range(keep):

@@ -57,8 +57,13 @@ def test_another_host_needs_takeover(tmp_path):
     assert owner.read_owner(tmp_path).pid == os.getpid()
 
 
-def test_a_damaged_claim_counts_as_dead(tmp_path):
-    (tmp_path / owner.FILE).write_text('{"pid": 3')
+@pytest.mark.parametrize(
+    "change",
+    [None, {"pid": "3"}, {"pid": 10**30}, {"pid": 0}, {"host": 4}, {"since": "today"}, {"since": 1e999}, {"more": 1}],
+)
+def test_a_damaged_claim_counts_as_dead(tmp_path, change):
+    mine = dataclasses.asdict(owner.Owner.this_process())
+    (tmp_path / owner.FILE).write_text('{"pid": 3' if change is None else json.dumps(mine | change))
     owner.claim(tmp_path)
     assert owner.read_owner(tmp_path).pid == os.getpid()
 

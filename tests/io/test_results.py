@@ -1,8 +1,14 @@
+import io
+import json
+import os
+import zipfile
+
+import h5py
 import numpy as np
 import pytest
 
 from fiberax.core.errors import BadInput
-from fiberax.io import results
+from fiberax.io import digests, reading, records, results
 from fiberax.io.results import Quantity
 
 COORDS = {"x": np.array([0.25, 0.75]), "y": np.array([0.1, 0.3, 0.5])}
@@ -27,13 +33,13 @@ def write(folder, count):
     (folder / "records").mkdir()
     results.make_schema(arrays(0), QUANTITIES, COORDS, "mm", TIME).save(folder)
     for index in range(count):
-        results.write_record(folder, index, 0.5 * index, arrays(index))
+        records.write_record(folder, index, 0.5 * index, arrays(index))
 
 
 def test_xarray_opens_what_was_recorded(tmp_path):
     xarray = pytest.importorskip("xarray")
     write(tmp_path, 3)
-    path = results.assemble(tmp_path, {"parameters": "{}"})
+    path = results.assemble(tmp_path, {"parameters": "{}"}).path
     with xarray.open_dataset(path, engine="h5netcdf", decode_times=False) as found:
         assert found.U.dims == ("time", "x", "y")
         assert found.A.dims == ("time", "x", "y", "i", "j")
@@ -56,20 +62,112 @@ def test_reading_back_gives_the_same_arrays(tmp_path):
     np.testing.assert_array_equal(table.values, [0.0, 0.5])
 
 
-def test_records_after_a_gap_do_not_count(tmp_path):
+def test_records_after_a_gap_are_in_the_results_and_the_gap_is_marked(tmp_path):
     write(tmp_path, 5)
     (tmp_path / "records" / "000003.npz").unlink()
-    assert results.count_records(tmp_path) == 3
-    results.drop_records(tmp_path, 2)
+    made = results.assemble(tmp_path, {}, 6)
+    assert made.numbers == [0, 1, 2, 4] and list(made.lost) == [3, 5] and "000003.npz is gone" in made.lost[3]
+    np.testing.assert_array_equal(results.read_table(tmp_path).values, [0.0, 0.5, 1.0, 2.0])
+    with h5py.File(made.path) as file:
+        assert file.attrs["missing_records"] == "3, 5"
+    records.drop_records(tmp_path, 2)
     assert sorted(p.name for p in (tmp_path / "records").iterdir()) == ["000000.npz", "000001.npz"]
 
 
-def test_a_damaged_record_is_named(tmp_path):
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _other_number(path):
+    path.write_bytes(path.with_name("000000.npz").read_bytes())
+
+
+def _other_values(path):
+    """A sound archive with one number changed: only the digest of the record knows."""
+    with np.load(path) as archive:
+        found = dict(archive)
+    found["macro"][0, 0] += 1e-9
+    np.savez(path, **found)
+
+
+def _pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _of_another_run(path):
+    records.write_record(path.parents[1], 1, 0.5, {"macro": np.zeros(3)})
+
+
+@pytest.mark.timeout(60)  # a pipe without a writer would hang
+@pytest.mark.parametrize(
+    "damage", [lambda path: path.write_bytes(b"PK"), _flip, _other_number, _other_values, _pipe, _of_another_run]
+)
+def test_a_damaged_record_is_named_and_loses_no_other(tmp_path, damage):
+    write(tmp_path, 3)
+    damage(tmp_path / "records" / "000001.npz")
+    made = results.assemble(tmp_path, {})
+    assert made.numbers == [0, 2] and list(made.lost) == [1]
+    assert "000001.npz" in made.lost[1] or "Record 1" in made.lost[1]
+    np.testing.assert_array_equal(results.read_table(tmp_path).arrays["U"][1], arrays(2)["macro"])
+
+
+def test_a_record_that_claims_more_than_its_file_holds_takes_no_memory(tmp_path):
+    """A header of 320 GB before 8 bytes: refused, and not read."""
     write(tmp_path, 2)
-    (tmp_path / "records" / "000001.npz").write_bytes(b"PK")
-    with pytest.raises(BadInput, match=r"000001\.npz"):
-        results.assemble(tmp_path, {})
-    assert not (tmp_path / "results.nc").exists()
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": (40_000_000_000,)})
+    with zipfile.ZipFile(tmp_path / "records" / "000001.npz", "w") as archive:
+        archive.writestr("axis.npy", stream.getvalue() + bytes(8))
+    with pytest.raises(records.DamagedRecord, match="claims 320000000000 bytes"):
+        records.read_record(tmp_path, 1)
+
+
+def test_results_that_claim_more_than_their_file_holds_take_no_memory(tmp_path):
+    write(tmp_path, 2)
+    path = results.assemble(tmp_path, {}).path
+    with h5py.File(path, "a") as file:
+        del file["A"]
+        file.create_dataset("A", (2, 20_000_000_000), "f8")
+    with pytest.raises(reading.Unreadable, match=r"results\.nc is damaged: A claims 320000000000 bytes, 0 are there"):
+        results.read_table(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no HDF5", None])
+def test_damaged_results_are_named(tmp_path, content):
+    write(tmp_path, 2)
+    path = results.assemble(tmp_path, {}).path
+    path.write_bytes(path.read_bytes()[:3000] if content is None else content)
+    with pytest.raises(reading.Unreadable, match=r"results\.nc is damaged"):
+        results.read_table(tmp_path)
+
+
+def test_results_that_are_not_what_was_written_are_named(tmp_path):
+    write(tmp_path, 2)
+    path = results.assemble(tmp_path, {}).path
+    assert digests.altered(tmp_path) == []  # nothing was sealed
+    digests.seal(tmp_path)
+    assert digests.altered(tmp_path) == [] and digests.unchanged(tmp_path, "results.nc")
+    _flip(path)
+    (line,) = digests.altered(tmp_path)
+    assert f"{path} is not what was written" in line and not digests.unchanged(tmp_path, "results.nc")
+    path.unlink()
+    assert digests.altered(tmp_path) == [f"{path} is gone."]
+    (tmp_path / "digests.json").write_text("{")
+    assert "digests.json is damaged" in digests.altered(tmp_path)[0]
+
+
+@pytest.mark.parametrize(
+    "change", [{"variables": 3}, {"variables": [{"key": "macro"}]}, {"coords": {"x": 5}}, {"axis": {}}, None]
+)
+def test_a_damaged_schema_is_named(tmp_path, change):
+    write(tmp_path, 1)
+    path = tmp_path / "schema.json"
+    path.write_text("[1, 2]" if change is None else json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(reading.Unreadable, match=r"schema\.json is damaged"):
+        results.Schema.load(tmp_path)
 
 
 def test_dimension_names_keep_apart_what_has_another_length():

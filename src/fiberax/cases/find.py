@@ -121,12 +121,34 @@ def find_case(name: str) -> type[Case]:
     return case
 
 
-def load_file(path: Path, search_path: tuple[str, ...] = ()) -> type[Case]:
+_loaded_before: set[str] = set()  # modules that were there before the first file of a user was loaded
+
+
+def modules_beside(source: Path) -> list[Path]:
+    """The files of all modules that a loaded case has imported from its own folder, up to now.
+
+    Args:
+        source: The file of the case.
+
+    Returns:
+        Their paths, without that of the case.
+    """
+    root, found = source.resolve().parent, []
+    for name, module in sorted(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name in _loaded_before or file is None or not Path(file).is_relative_to(root):
+            continue
+        parts, imported = Path(file).relative_to(root).with_suffix("").parts, tuple(name.split("."))
+        if parts in (imported, (*imported, "__init__")):
+            found.append(Path(file))
+    return found
+
+
+def load_file(path: Path) -> type[Case]:
     """The one case that a Python file defines.
 
     Args:
         path: The file. It can import modules of its own folder.
-        search_path: Further folders from which it can import.
 
     Returns:
         Its class.
@@ -136,9 +158,10 @@ def load_file(path: Path, search_path: tuple[str, ...] = ()) -> type[Case]:
     """
     if not path.is_file():
         raise BadInput(f"There is no file {path}.")
-    for folder in (*search_path, str(path.resolve().parent)):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
+    _loaded_before.update(() if _loaded_before else sys.modules)
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     name = f"fiberax_case_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from fiberax.core.errors import BadInput
 
 FUNCTIONS = ("sin", "cos", "exp", "log", "sqrt", "abs", "tanh", "minimum", "maximum")
+# Python reads and evaluates a formula by recursion, and XLA compiles every term.
+MOST_CHARACTERS = 10_000
+MOST_DEPTH = 200
 OPERATORS = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -31,10 +34,20 @@ def formula(text: str, dim: int) -> Callable:
 
 def expression(text: str, names: tuple[str, ...], option: str = "--formula") -> Callable:
     """The function of keyword arguments `names` that `text` describes, see `formula`; messages name the `option`."""
+    if len(text) > MOST_CHARACTERS:
+        raise BadInput(
+            f"{option}: the formula has {len(text)} characters, and {MOST_CHARACTERS} are the most. Write a Python file."
+        )
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
         raise BadInput(f"{option} {text!r}: not a formula ({error.msg} at character {error.offset}).") from error
+    except (RecursionError, MemoryError, ValueError) as error:
+        raise BadInput(f"{option} {text!r}: not a formula ({error}).") from error
+    if _depth(tree) > MOST_DEPTH:
+        raise BadInput(
+            f"{option}: the formula is nested, or has sums or products of more terms, than {MOST_DEPTH}. Write a Python file."
+        )
     evaluate = _reader(f"{option} {text!r}", tree, (*names, "pi"))
 
     def value(**known):
@@ -46,6 +59,14 @@ def expression(text: str, names: tuple[str, ...], option: str = "--formula") -> 
             raise BadInput(f"{option} {text!r}: {error}.") from error
 
     return value
+
+
+def _depth(tree: ast.expr) -> int:
+    """How deep an expression is nested; each further term of a sum counts as one."""
+    depth, level = 0, [tree]
+    while level:
+        depth, level = depth + 1, [child for node in level for child in ast.iter_child_nodes(node)]
+    return depth
 
 
 def read_numbers(text: str, name: str, example: str = "1,20") -> tuple[float, ...]:

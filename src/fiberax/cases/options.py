@@ -14,6 +14,10 @@ from fiberax.core.errors import BadInput
 from fiberax.io.results import Quantity
 
 OPTION = "fiberax option"
+# Bounds that nobody reaches by intention; beyond them a typing error would take all memory before it is seen.
+MOST_RECORDS = 1_000_000  # each is a file
+MOST_CELLS = 10_000_000
+MOST_CELLS_A_SIDE = 10_000
 
 
 @dataclass(frozen=True)
@@ -278,16 +282,21 @@ def from_json(case: type, values: dict[str, Any], folder: Path) -> Any:
         raise BadInput(
             f"The case {case.__name__} has no option {flag(unknown[0])}: its parameters were written for another version."
         )
-    return case(**{name: _decode(value, known[name], folder) for name, value in values.items()})
+    return case(**{name: _decode(name, value, known[name], folder) for name, value in values.items()})
 
 
-def _decode(value: Any, hint: Any, folder: Path) -> Any:
-    if value is None:
+def _decode(name: str, value: Any, hint: Any, folder: Path) -> Any:
+    choices = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    if value is None and type(None) in choices:
         return None
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
-    if hint is Path:
+    hint = next(choice for choice in choices if choice is not type(None))
+    kind = typing.get_origin(hint) or hint
+    if kind is Path and isinstance(value, str):
         return folder / value
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return hint(value)
-    return tuple(value) if typing.get_origin(hint) is tuple else value
+    if issubclass(kind, Enum) and value in [entry.value for entry in kind]:
+        return kind(value)
+    if kind is tuple and isinstance(value, list):
+        return tuple(value)
+    if isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool):
+        return value
+    raise BadInput(f"{flag(name)} = {value!r}: give a value of the kind {getattr(hint, '__name__', hint)}.")

@@ -10,14 +10,28 @@ import typer
 from fiberax import __version__
 from fiberax.cases.base import Case
 from fiberax.cases.find import all_cases, find_case, load_file, own_cases
-from fiberax.cli import commands, config, stopping
-from fiberax.cli.options import Claim, Devices, Errors, Place, Settings, check_command, command, peek_devices, run_command
+from fiberax.cli import commands, config, display, stopping
+from fiberax.cli.options import (
+    Claim,
+    Code,
+    Devices,
+    Errors,
+    Place,
+    Settings,
+    check_command,
+    command,
+    peek_devices,
+    run_command,
+)
 from fiberax.cli.status import status
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command with `arguments` (default: those of the process, which ends then); returns the exit code."""
     whole_process, arguments = arguments is None, sys.argv[1:] if arguments is None else arguments
+    if whole_process:
+        display.open_streams()
+        stopping.as_interrupts()
     # Before a case imports JAX: XLA reports processor features of its own cached programs as errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -52,7 +66,9 @@ def _app(arguments: list[str]) -> tuple[typer.Typer, list[str]]:
     app.command("status", help="How a run is.")(command(status, {"Errors": Errors}, folder))
     checks, arguments = _case_app("check", "Test a case before anything long is computed.", arguments)
     app.add_typer(checks, name="check")
-    app.command("plot", help="Draw the figures of a run again.")(command(commands.plot, {"Errors": Errors}, folder))
+    app.command("plot", help="Draw the figures of a run again.")(
+        command(commands.plot, {"Run": Code, "Errors": Errors}, folder)
+    )
     return app, arguments
 
 

@@ -2,21 +2,27 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from fiberax.cases.base import Case, CaseWarning, Problem, Steady, Table
-from fiberax.cases.find import find_case, load_file, place_of
+from fiberax.cases.find import find_case, load_file, modules_beside, place_of
 from fiberax.cases.options import fields_of, from_json, to_json
 from fiberax.cli import display, platform, stopping
-from fiberax.cli.options import CHECKPOINT_EVERY, Claim, Devices, Errors, Place, Settings
+from fiberax.cli.options import CHECKPOINT_EVERY, Claim, Code, Devices, Errors, Place, Settings
 from fiberax.core.errors import BadInput, FiberaxError
-from fiberax.io import log, owner, runfolder
+from fiberax.io import digests, log, owner, runfolder
 from fiberax.io.atomic import SaveFailed
+from fiberax.io.origin import Origin, differences, origin_of, recorded_origin
+from fiberax.io.reading import digest_of
+from fiberax.io.trust import check_code, seal_of
 
+_NAME_ERRORS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM)
 INCOMPLETE = 3
 INTERRUPTED = 130
 
@@ -26,11 +32,13 @@ class Stopped(Exception):
 
 
 class Incomplete(Exception):
-    """A run came to its end without some of its rows; the message says which, and why."""
+    """A run came to its end without some of its rows or records; the message says which, and why."""
 
 
 def run(case: Case, source: Path | None, name: str, place: Place, devices: Devices, settings: Settings) -> None:
     """Compute a case in a new folder. `source`: the Python file of a case of a user."""
+    for path in filter(None, (place.out, source)):
+        _check_name(path)
     platform.start(devices)
     _prepare(name, settings)
     problem = build(case)
@@ -38,21 +46,37 @@ def run(case: Case, source: Path | None, name: str, place: Place, devices: Devic
         words = "a steady state has no checkpoints" if isinstance(problem, Steady) else "a table goes on after its last row"
         raise BadInput(f"--checkpoint-every has no effect: {words}. Leave --checkpoint-every out.")
     folder = runfolder.free_name(Path("runs"), name) if place.out is None else place.out
+    from fiberax.cli.memory import refuse_too_large
+
+    refuse_too_large(problem, folder)
 
     def make() -> None:
         runfolder.create(folder, place.overwrite)
         runfolder.write_parameters(folder, _parameters(case, source, name, folder, devices, settings))
 
-    platform.on_first_process(make)
-    _launch((case, problem), folder, devices, settings, resumed=False)
+    try:
+        platform.on_first_process(make)
+        origin = origin_of(folder, runfolder.read_parameters(folder)) if platform.is_first_process() else {}
+    except BaseException:
+        _release(folder)
+        raise
+    _launch((case, problem, origin), folder, devices, settings)
 
 
 def resume(directory: str, claim: Claim, devices: Devices, settings: Settings) -> None:
     """Go on with a run that was stopped or killed, from its last checkpoint."""
     folder = Path(directory)
+    _check_name(folder)
     parameters = runfolder.read_parameters(folder)
     _refuse_finished(folder)
     owner.refuse_living(folder, claim.takeover)
+    made, now = recorded_origin(folder), origin_of(folder, parameters)
+    changes = [] if made is None else differences(made, now)
+    if changes and not claim.allow_changes:
+        raise BadInput(
+            f"The run in {folder} was begun otherwise: {'; '.join(changes)}. Its records and those to come would not belong "
+            "together. Put that back, or run the case in a new folder; or go on all the same with --allow-changes."
+        )
     before = parameters.settings
     devices = dataclasses.replace(devices, devices=devices.devices or before["devices"], chunk=devices.chunk or before["chunk"])
     if settings.checkpoint_every is None:
@@ -61,13 +85,13 @@ def resume(directory: str, claim: Claim, devices: Devices, settings: Settings) -
     platform.on_first_process(lambda: runfolder.adopt(folder, claim.takeover))
     try:
         _refuse_finished(folder)
-        case = from_json(_case_of(parameters, folder), parameters.options, folder)
+        case = _case_of(parameters, folder, claim.trust)
         _prepare(parameters.case, settings)
         problem = build(case)
     except BaseException:
         _release(folder)
         raise
-    _launch((case, problem), folder, devices, settings, resumed=True)
+    _launch((case, problem, now), folder, devices, settings, {"changes": changes})
 
 
 def check(case: Case, devices: Devices, errors: Errors) -> None:
@@ -78,9 +102,24 @@ def check(case: Case, devices: Devices, errors: Errors) -> None:
     check_problem(build(case), platform.placement(devices))
 
 
+def _check_name(path: Path) -> None:
+    """Raise `BadInput` for a name that is too long, or that results cannot hold; before anything is computed."""
+    try:
+        str(path.absolute()).encode()
+        (path / "checkpoints" / f".step-0000000000.npz.{os.getpid()}.part").exists()  # the longest name in it
+    except UnicodeEncodeError:
+        words = "is not UTF-8, so that results and messages cannot hold it"
+    except OSError as error:
+        words = f"cannot be used ({error.strerror})"
+    else:
+        return
+    raise BadInput(f"The name {str(path)!a} {words}. Choose another.")
+
+
 def _refuse_finished(folder: Path) -> None:
     if log.read_state(folder).get("phase") == "finished":
-        raise BadInput(f"The run in {folder} is finished; `fiberax plot {folder}` draws its figures again.")
+        changed = "".join(f" {line}" for line in digests.altered(folder))
+        raise BadInput(f"The run in {folder} is finished; `fiberax plot {folder}` draws its figures again.{changed}")
 
 
 def build(case: Case) -> Problem:
@@ -101,7 +140,7 @@ def build(case: Case) -> Problem:
 def _prepare(name: str, settings: Settings) -> None:
     """Say that something happens: files are read and first things compiled before the run has a folder and a display."""
     if platform.is_first_process() and not settings.quiet:
-        print(f"Preparing {name}", file=sys.stderr, flush=True)
+        display.tell(f"Preparing {name}")
 
 
 @contextlib.contextmanager
@@ -114,7 +153,7 @@ def _plain_warnings() -> Iterator[None]:
 
         def show(message, category, filename, lineno, file=None, line=None):
             if issubclass(category, CaseWarning | MeshFileWarning):
-                print(f"Warning: {message}", file=sys.stderr, flush=True)
+                display.tell(f"Warning: {message}")
             else:
                 usual(message, category, filename, lineno, file, line)
 
@@ -125,7 +164,9 @@ def _plain_warnings() -> Iterator[None]:
 def _parameters(
     case: Case, source: Path | None, name: str, folder: Path, devices: Devices, settings: Settings
 ) -> runfolder.Parameters:
-    """What `resume` needs, with copies of the files that the case reads."""
+    """What `resume` needs, with copies of the files that the case reads and of its code."""
+    code = {} if source is None else _copied_code(source.resolve(), folder)
+    copied = next(iter(code), None)
     options = to_json(case)
     for field, *_ in fields_of(type(case)):
         value = getattr(case, field)
@@ -139,40 +180,69 @@ def _parameters(
             "devices": devices.devices,
             "chunk": devices.chunk,
         },
-        source=None if source is None else runfolder.copy_input(folder, source),
-        search_path=() if source is None else (str(source.resolve().parent),),
+        source=copied,
+        code=code,
+        seal="" if copied is None else seal_of(name, copied, code),
     )
 
 
-def _case_of(parameters: runfolder.Parameters, folder: Path) -> type[Case]:
+def _copied_code(source: Path, folder: Path) -> dict[str, str]:
+    """Copies of a user's case and of the modules beside it that it has imported: paths in the run's folder, and digests."""
+    copies = [runfolder.copy_code(folder, path, source.parent) for path in (source, *modules_beside(source))]
+    return {path: digest_of(folder / path) for path in copies}
+
+
+def _case_of(parameters: runfolder.Parameters, folder: Path, trusted: bool) -> Case:
+    """The case of a run with its options. Raises `BadInput`, before code is executed that may not be."""
     if parameters.source is None:
-        return find_case(parameters.case)
-    return load_file(folder / parameters.source, tuple(parameters.search_path))
+        kind = find_case(parameters.case)
+    else:
+        source = check_code(folder, parameters, trusted)
+        sys.dont_write_bytecode = True  # compiled code in the folder would be code that was not recorded
+        kind = load_file(source)
+    try:
+        case = from_json(kind, parameters.options, folder)
+    except BadInput as error:
+        raise BadInput(f"The options in {folder / 'parameters.json'} cannot be used: {error}") from error
+    for name, *_ in fields_of(kind):
+        path = getattr(case, name)
+        if isinstance(path, Path) and not path.resolve().is_relative_to((folder / "inputs").resolve()):
+            raise BadInput(f"{folder / 'parameters.json'} names a file outside of the folder: --{name} = {path}.")
+    return case
 
 
-def _launch(work: tuple[Case, Problem], folder: Path, devices: Devices, settings: Settings, resumed: bool) -> None:
-    """Compute in a folder that is made and claimed, and write the state in which the run ended."""
+def _launch(
+    work: tuple[Case, Problem, Origin],
+    folder: Path,
+    devices: Devices,
+    settings: Settings,
+    resumed: dict[str, Any] | None = None,
+) -> None:
+    """Compute in a folder that is made and claimed, and write the state in which the run ended.
+
+    `resumed`: what the log is to say of a run that goes on; None for a new one.
+    """
     from fiberax.cli.execute import Job, compute
 
     first = platform.is_first_process()
     shown = display.choose(settings.quiet or not first, settings.plain)
     every = CHECKPOINT_EVERY if settings.checkpoint_every is None else settings.checkpoint_every
-    case, problem = work
-    job = Job(case, folder, shown, platform.placement(devices), every, settings.figures, resumed)
+    case, problem, origin = work
+    job = Job(case, folder, shown, platform.placement(devices), every, settings.figures, origin, resumed is not None)
     stopped = f"Stopped. `fiberax resume {folder}` goes on from the last checkpoint."
 
     def end() -> None:
         _ended(folder, "interrupted", "")
         _release(folder)
-        print(stopped, file=sys.stderr)
+        display.tell(str(stopped))
         stopping.leave(INTERRUPTED)
 
     try:
         with stopping.within_seconds(end):
             if first:
-                runfolder.log_start(folder, "resume" if resumed else "start", {"folder": str(folder)})
+                runfolder.log_start(folder, "resume" if job.resumed else "start", {"folder": str(folder)} | (resumed or {}))
                 log.write_state(folder, "running", log.read_state(folder))
-                shown.say(f"{'Going on' if resumed else 'Computing'} in {folder}")
+                shown.say(f"{'Going on' if job.resumed else 'Computing'} in {folder}")
             words, missing = compute(problem, job)
     except KeyboardInterrupt:
         _ended(folder, "interrupted", "")
@@ -186,7 +256,7 @@ def _launch(work: tuple[Case, Problem], folder: Path, devices: Devices, settings
     if first:
         log.append_event(folder, "end", {"summary": words} | ({"missing": missing} if missing else {}))
         drawn = any((folder / "figures").glob("*"))  # none without matplotlib, or with --no-figures
-        print(f"Finished: {words}. {'Results and figures' if drawn else 'Results'} are in {folder}")
+        display.tell(f"Finished: {words}. {'Results and figures' if drawn else 'Results'} are in {folder}", result=True)
     if missing:
         raise Incomplete(missing)
 
@@ -207,25 +277,30 @@ def _release(folder: Path) -> None:
         owner.release(folder)
 
 
-def plot(directory: str, errors: Errors) -> None:
+def plot(directory: str, code: Code, errors: Errors) -> None:
     """Draw the figures and ParaView files of a run, finished or not, from what it has saved so far."""
-    from fiberax.cli.execute import draw, gather
+    from fiberax.cli.finish import draw, gather, lost_words
 
     folder = Path(directory)
     parameters = runfolder.read_parameters(folder)
+    case, complaints, lost = None, [], ""
     if log.read_state(folder).get("phase") != "finished":
-        gather(folder)
+        lost = lost_words(folder, gather(folder))
+        digests.seal(folder)
+    else:
+        complaints += [line.removesuffix(".") for line in digests.altered(folder)]
     platform.start(Devices())
-    case, complaints = None, []
     try:
-        case = from_json(_case_of(parameters, folder), parameters.options, folder)
+        case = _case_of(parameters, folder, code.trust)
     except FiberaxError as error:
         complaints.append(f"The case cannot be loaded, the default figures are drawn: {error}".removesuffix("."))
     drawn = draw(folder, case)
     for path in drawn.paths:
         print(path)
-    if complaints := complaints + drawn.complaints:
-        raise BadInput(f"{'. '.join(complaints)}.")
+    if complaints := list(dict.fromkeys(complaints + drawn.complaints)):
+        raise BadInput(f"{'. '.join(complaints)}.{lost and ' ' + lost}")
+    if lost:
+        raise Incomplete(lost)
     if not drawn.paths and not (folder / "results.nc").exists():
         raise BadInput(f"The run in {folder} has saved nothing yet: there is nothing to draw.")
 
@@ -233,7 +308,7 @@ def plot(directory: str, errors: Errors) -> None:
 def guarded(work: Callable[[], None], debug: bool) -> int:
     """Run `work`; every error becomes one message on stderr and an exit code. With `debug` the traceback is shown.
 
-    Exit codes: 0 success, 2 a wrong input or a computation that cannot go on, 3 a table without some of its rows, 130 stopped
+    Exit codes: 0 success, 2 a wrong input or a computation that cannot go on, 3 without some rows or records, 130 stopped
     by the user, 1 an error of the program.
     """
     try:
@@ -242,13 +317,13 @@ def guarded(work: Callable[[], None], debug: bool) -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 2
     except Stopped as stopped:
-        print(stopped, file=sys.stderr)
+        display.tell(str(stopped))
         return INTERRUPTED
     except Incomplete as incomplete:
-        print(incomplete, file=sys.stderr)
+        display.tell(str(incomplete))
         return INCOMPLETE
     except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
+        display.tell("Stopped.")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -259,8 +334,13 @@ def guarded(work: Callable[[], None], debug: bool) -> int:
 
             traceback.print_exc()
         else:
-            print(f"fiberax: {_message(error)}", file=sys.stderr)
-        return 2 if isinstance(error, FiberaxError) else 1
+            display.tell(f"fiberax: {_message(error)}")
+        return 2 if isinstance(error, FiberaxError) or _is_of_a_name(error) else 1
+
+
+def _is_of_a_name(error: Exception) -> bool:
+    """Whether a file that the user named cannot be used at all, wherever that was found."""
+    return isinstance(error, OSError) and error.filename is not None and error.errno in _NAME_ERRORS
 
 
 def is_one_of_many() -> bool:
@@ -272,6 +352,9 @@ def is_one_of_many() -> bool:
 def _message(error: Exception) -> str:
     if isinstance(error, FiberaxError):
         return str(error)
+    if _is_of_a_name(error):
+        assert isinstance(error, OSError)
+        return f"{error.filename!r} cannot be used: {error.strerror}."
     text = str(error).strip().splitlines() or [""]
     if "RESOURCE_EXHAUSTED" in text[0] or isinstance(error, MemoryError):
         return f"Out of memory ({text[0]}). A smaller --chunk, fewer cells or more --devices need less."

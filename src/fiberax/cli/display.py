@@ -1,12 +1,40 @@
 """Display of a run: a progress bar on a terminal, plain lines elsewhere."""
 
+import contextlib
 import math
+import os
 import sys
 import time
 from collections.abc import Callable
 from typing import Protocol
 
 PLAIN_INTERVAL = 5.0
+_UNSEEN = (OSError, ValueError)  # the terminal is gone, the disk behind a file is full, the stream is closed
+
+
+def tell(text: str, *, result: bool = False) -> None:
+    """Print a line on stderr, a `result` on stdout. Where nobody can read it, it is left out: no run ends for that."""
+    stream = sys.stdout if result else sys.stderr
+    if stream is None:
+        return
+    try:
+        print(text, file=stream, flush=True)
+    except _UNSEEN:
+        with contextlib.suppress(
+            *_UNSEEN
+        ):  # what is buffered would fail again at the end of the process, and set its exit code
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def open_streams() -> None:
+    """Stand-ins for closed standard streams; without them the next file that is opened would get what is printed."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+    sys.stdout = open(os.devnull, "w") if sys.stdout is None else sys.stdout  # noqa: SIM115
+    sys.stderr = open(os.devnull, "w") if sys.stderr is None else sys.stderr  # noqa: SIM115
 
 
 class Display(Protocol):
@@ -56,7 +84,7 @@ class Lines:
 
     def say(self, text: str) -> None:
         """One line."""
-        print(text, file=sys.stderr, flush=True)
+        tell(text)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -86,15 +114,18 @@ class Bar:
         """Move the bar."""
         rest = "" if left is None or done >= total else f"{duration(left)} left"
         words = f"{done}/{total}  {text}"
-        self._progress.update(self._task, completed=done, total=total, text=words, left=rest)
+        with contextlib.suppress(*_UNSEEN):
+            self._progress.update(self._task, completed=done, total=total, text=words, left=rest)
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self._progress.console.print(text, highlight=False, markup=False)
+        with contextlib.suppress(*_UNSEEN):
+            self._progress.console.print(text, highlight=False, markup=False)
 
     def close(self) -> None:
         """End the bar."""
-        self._progress.stop()
+        with contextlib.suppress(*_UNSEEN):
+            self._progress.stop()
 
 
 def choose(quiet: bool, plain: bool) -> Display:

@@ -1,13 +1,12 @@
-"""Computation of a problem in its folder: records, checkpoints, log and state meanwhile, figures at the end."""
+"""Computation of a problem in its folder: records, checkpoints, log and state meanwhile."""
 
-import contextlib
 import dataclasses
 import json
 import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,29 +15,25 @@ import numpy as np
 
 import fiberax as fx
 from fiberax.cases.base import Case, CaseWarning, Evolve, Loading, Problem, Steady, Table
-from fiberax.cases.find import place_of
 from fiberax.cases.homogenization.shapes import with_shape
 from fiberax.cases.solids.bodies import with_body
 from fiberax.cli.display import Display
+from fiberax.cli.finish import Ending, Outcome, finish
 from fiberax.cli.memory import large_states
 from fiberax.cli.table import compute_table
-from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.core.recorder import Record
 from fiberax.core.solvers import solver_of
-from fiberax.io import log, runfolder
-from fiberax.io.atomic import SaveFailed, write_text
+from fiberax.io import log
+from fiberax.io.atomic import write_text
 from fiberax.io.checkpoint import newest_checkpoint
 from fiberax.io.microstates import Microstate, write_microstates
-from fiberax.io.plots.draw import draw_all, figures_of
-from fiberax.io.plots.figure import Figure
 from fiberax.io.recorder import FolderRecorder, named_leaves
-from fiberax.io.results import Quantity, assemble, count_records, drop_records, read_record, read_table, write_csv
-from fiberax.io.run import Results
-from fiberax.io.vtk import write_series
-from fiberax.io.vtu import write_body
+from fiberax.io.records import drop_records
+from fiberax.io.results import Quantity
 
 STATE_INTERVAL = 0.5
 LOG_INTERVAL = 10.0
+_OUTCOME = {"words": str, "missing": str, "records": int}
 
 
 @dataclass(frozen=True)
@@ -51,6 +46,7 @@ class Job:
     placement: Any
     checkpoint_every: float
     figures: bool
+    origin: dict[str, Any]
     resumed: bool = False
 
 
@@ -87,10 +83,12 @@ class Pulse:
         self._job.display.show(fields["step"], fields["steps"], words, fields["eta"])
         now, last = time.monotonic(), fields["step"] >= fields["steps"]
         fields = fields | {"saved": self._recorder.saved}
-        if last or now - self._state_at >= STATE_INTERVAL:
+        logged = last or now - self._log_at >= LOG_INTERVAL
+        if logged or now - self._state_at >= STATE_INTERVAL:
             self._state_at = now
-            log.write_state(self._job.folder, "running", fields)
-        if last or now - self._log_at >= LOG_INTERVAL:
+            # To wait for the disk at each report would slow down what takes milliseconds; a damaged state is rebuilt.
+            log.write_state(self._job.folder, "running", fields, durable=logged)
+        if logged:
             self._log_at = now
             log.append_event(self._job.folder, "progress", fields)
 
@@ -98,44 +96,47 @@ class Pulse:
 def compute(problem: Problem, job: Job) -> tuple[str, str]:
     """Compute `problem` to its end and write everything.
 
-    Returns one line on the result, and one on the rows of a table that failed and why, empty where none did.
+    Returns one line on the result, and one on what is not in it, rows of a table that failed or records that are lost; empty
+    where nothing is.
 
     Raises what `fx.evolve` and `fx.steady` raise, `SaveFailed` where a file cannot be written, and KeyboardInterrupt after a
     checkpoint where the user stopped it.
     """
     begun, problem = time.monotonic(), with_shape(with_body(problem))
     warnings.showwarning = _as_message(job)
-    words, missing = None if isinstance(problem, Table) else large_states(problem), ""
+    words = None if isinstance(problem, Table) else large_states(problem)
     if words is not None:
         job.display.say(f"Memory: {words}.")
-    match problem:
-        case Evolve():
-            words = _evolve(problem, job)
-        case Steady():
-            words = _steady(problem, job)
-        case Loading():
-            words = _loading(problem, job)
-        case Table():
-            words, missing = _table(problem, job)
+    outcome = _computed_before(job) or _computed(problem, job)
+    missing = outcome.missing
     if jax.process_index() == 0:
         job.display.close()
-        gather(job.folder)
-        log.write_state(job.folder, "finished", log.read_state(job.folder))
-        drop_records(job.folder, 0)
-        _look_back(problem, job)
-    return f"{words}, {time.monotonic() - begun:.1f} s", missing
+        # A run that is stopped from here on has only this end left to do.
+        state = log.read_state(job.folder) | {"computed": outcome._asdict() | {"origin": job.origin}}
+        log.write_state(job.folder, "running", state)
+        lost = finish(problem, Ending(job.folder, job.case, job.figures, job.display.say), outcome.records)
+        missing = " ".join(filter(None, (missing, lost)))
+    return f"{outcome.words}, {time.monotonic() - begun:.1f} s", missing
 
 
-def _summarise(problem: Table | Evolve, job: Job) -> None:
-    """Print the summary of a table or a run, and write it to summary.json with the marks for the figures."""
-    table = read_table(job.folder)
-    if table is None or problem.summary is None:
-        return
-    columns = {v.key: table.arrays[v.quantity.name] for v in table.schema.variables}
-    found = problem.summary(table.values, columns)
-    write_text(job.folder / "summary.json", json.dumps(found.content | {"marks": found.marks}, indent=1) + "\n")
-    for line in found.lines:
-        job.display.say(line)
+def _computed_before(job: Job) -> Outcome | None:
+    """The outcome of a run that was stopped after its computation, while results and figures were made."""
+    computed = log.read_state(job.folder).get("computed", {}) if job.resumed else {}
+    if computed.pop("origin", None) != job.origin or {name: type(value) for name, value in computed.items()} != _OUTCOME:
+        return None
+    return Outcome(**computed)
+
+
+def _computed(problem: Problem, job: Job) -> Outcome:
+    match problem:
+        case Evolve():
+            return _evolve(problem, job)
+        case Steady():
+            return _steady(problem, job)
+        case Loading():
+            return _loading(problem, job)
+        case Table():
+            return _table(problem, job)
 
 
 def _as_message(job: Job):
@@ -152,83 +153,6 @@ def _as_message(job: Job):
     return show
 
 
-def _look_back(problem: Problem, job: Job) -> None:
-    """Summary and figures of a finished run. Where they fail its results are kept, and it stays finished."""
-    again = f"The results are complete; `fiberax plot {job.folder}` draws again."
-    try:
-        if isinstance(problem, Table | Evolve) and problem.summary is not None:
-            _summarise(problem, job)
-        if job.figures:
-            for line in draw(job.folder, job.case).complaints:
-                _complain(job, f"{line}. {again}")
-    except MissingExtra as missing:
-        job.display.say(str(missing))
-    except KeyboardInterrupt:
-        _complain(job, f"Stopped while drawing. {again}")
-    except Exception as error:
-        _complain(job, f"Summary and figures: {type(error).__name__}: {error}. {again}")
-
-
-def _complain(job: Job, message: str) -> None:
-    """Print a message, and log it if that is possible."""
-    job.display.say(message)
-    with contextlib.suppress(SaveFailed):
-        log.append_event(job.folder, "not drawn", {"message": message})
-
-
-def gather(folder: Path) -> None:
-    """Assemble results.nc from the records there are. Raises `SaveFailed`, or `BadInput` for a damaged record."""
-    versions = runfolder.versions()
-    attributes = {
-        "Conventions": "CF-1.11",
-        "title": f"fiberax run {folder.resolve().name}",
-        "source": f"fiberax {versions['fiberax']}, jax {versions['jax']}, Python {versions['python']}",
-        "parameters": (folder / "parameters.json").read_text(),
-    }
-    assemble(folder, attributes)
-
-
-class Drawn(NamedTuple):
-    """Paths of the figures, and one line for each file or figure that could not be made."""
-
-    paths: list[Path]
-    complaints: list[str]
-
-
-def draw(folder: Path, case: Case | None) -> Drawn:
-    """ParaView files (or a CSV table) and figures from results.nc, those of the `case`, or of any results.
-
-    Raises `MissingExtra` without matplotlib, after the ParaView files; `SaveFailed` where a file cannot be written.
-    """
-    results = Results.load(folder)
-    table, body = results.table, results.body
-    complaints = []
-    try:
-        if table is not None and table.schema.is_table:
-            write_csv(folder, table)
-        elif table is not None and body is not None:
-            write_body(folder, table, body)
-        elif table is not None:
-            write_series(folder, table)
-    except BadInput as error:
-        complaints.append(f"No ParaView files: {error}".removesuffix("."))
-    figures, why = _figures(case, results)
-    drawn = draw_all(figures, folder / "figures")
-    complaints += why
-    return Drawn(drawn.paths, complaints + [f"The figure {name} failed: {why}" for name, why in drawn.failed.items()])
-
-
-def _figures(case: Case | None, results: Results) -> tuple[list[Figure], list[str]]:
-    """The figures of a case; where it fails to give them the default ones, and a message."""
-    if case is None or results.table is None:
-        return figures_of(results), []
-    try:
-        return list(case.figures(results)), []
-    except Exception as error:  # code of users may raise anything
-        why = f"{place_of(error)}: {type(error).__name__}: {error}".removesuffix(".")
-        return figures_of(results), [f"The case gives no figures, the default ones are drawn: {why}"]
-
-
 def _recorder(job: Job, problem: Problem) -> FolderRecorder:
     """The recorder of a new or a resumed run."""
     output, body, coords = problem.output, problem.output.body, {}
@@ -239,7 +163,7 @@ def _recorder(job: Job, problem: Problem) -> FolderRecorder:
             body.save(job.folder)
     elif layout is not None:
         coords = {dim: np.asarray(layout.coords[dim]) for dim in layout.dims}
-    return FolderRecorder(job.folder, job.checkpoint_every, coords, problem.names, output)
+    return FolderRecorder(job.folder, job.checkpoint_every, coords, problem.names, output, job.origin)
 
 
 def _begun(problem: Evolve | Loading, job: Job) -> tuple[dict[str, Any], FolderRecorder]:
@@ -251,7 +175,7 @@ def _begun(problem: Evolve | Loading, job: Job) -> tuple[dict[str, Any], FolderR
     return common, recorder
 
 
-def _evolve(problem: Evolve, job: Job) -> str:
+def _evolve(problem: Evolve, job: Job) -> Outcome:
     common, recorder = _begun(problem, job)
     solution = fx.evolve(
         problem.bundle,
@@ -270,7 +194,8 @@ def _evolve(problem: Evolve, job: Job) -> str:
     failed = int(np.count_nonzero(np.asarray(solution.result[-1])))
     earlier = solution.stats.get("failures", 0)
     lost = f", {earlier} failures of fibers in all steps together" if earlier else ""
-    return f"{recorder.saved} records, {solution.result.shape[-1]} sites, {failed} failed{lost}"
+    words = f"{recorder.saved} records, {solution.result.shape[-1]} sites, {failed} failed{lost}"
+    return Outcome(words, "", recorder.saved)
 
 
 def _take_up(job: Job):
@@ -282,16 +207,11 @@ def _take_up(job: Job):
             job.display.say(f"{complaint} Going on: {rest}.")
             log.append_event(job.folder, "damaged checkpoint", {"message": complaint})
         keep = 0 if start is None else start.saved
-        if count_records(job.folder) < keep:
-            raise BadInput(
-                f"{job.folder}/records has {count_records(job.folder)} records, the checkpoint needs {keep}: "
-                "files are missing. Run the case again in a new folder."
-            )
         drop_records(job.folder, keep)
     return start
 
 
-def _steady(problem: Steady, job: Job) -> str:
+def _steady(problem: Steady, job: Job) -> Outcome:
     recorder = _recorder(job, problem)
     solution = fx.steady(
         problem.bundle, problem.driver, problem.macro0, placement=job.placement, progress=Pulse(job, recorder, steady=True)
@@ -302,10 +222,10 @@ def _steady(problem: Steady, job: Job) -> str:
     state = jax.tree.map(lambda leaf: np.asarray(leaf[:sites]), solution.section.state) if recorder.wants_states else None
     recorder.record(Record(0, 0.0, *first, state=state))
     _save_microstates(problem, job, solution)
-    return f"steady state of {sites} sites"
+    return Outcome(f"steady state of {sites} sites", "", 1)
 
 
-def _loading(problem: Loading, job: Job) -> str:
+def _loading(problem: Loading, job: Job) -> Outcome:
     common, recorder = _begun(problem, job)
     solution = fx.continuation(
         problem.bundle,
@@ -320,7 +240,8 @@ def _loading(problem: Loading, job: Job) -> str:
     _save_microstates(problem, job, solution)
     why = solution.stats["stopped"]
     if why is not None and jax.process_index() == 0:
-        last, body, name = read_record(job.folder, recorder.saved - 1)[0], problem.output.body, problem.names.axis.name
+        body, name = problem.output.body, problem.names.axis.name
+        last = common["start"].t if solution.ts is None else float(solution.ts[-1])
         reached, words = {name: last}, f"{name} = t = {last:.5g} of {problem.t1:g}"
         if body is not None and body.block is not None:
             reached["applied strain"] = body.strain * last
@@ -328,12 +249,13 @@ def _loading(problem: Loading, job: Job) -> str:
         job.display.say(f"The path ends at {words}. {why}")
         log.append_event(job.folder, "stopped", {"message": why} | reached)
         write_text(job.folder / "summary.json", json.dumps({"stopped": why, "reached": reached}, indent=1) + "\n")
-    return f"{recorder.saved} load steps of {solution.section.outcome.result.shape[0]} sites"
+    return Outcome(f"{recorder.saved} load steps of {solution.section.outcome.result.shape[0]} sites", "", recorder.saved)
 
 
-def _table(problem: Table, job: Job) -> tuple[str, str]:
+def _table(problem: Table, job: Job) -> Outcome:
     recorder = _recorder(job, problem)
-    return compute_table(problem, recorder, Pulse(job, recorder).beat, job.placement, job.folder, job.resumed)
+    words, missing = compute_table(problem, recorder, Pulse(job, recorder).beat, job.placement, job.folder, job.resumed)
+    return Outcome(words, missing, recorder.saved)
 
 
 def _save_microstates(problem: Evolve | Steady | Loading, job: Job, solution: Any) -> None:

@@ -1,5 +1,9 @@
-"""What the states of all sites take."""
+"""What a run takes: bytes of the states of all sites, steps, records, and room on the disk."""
 
+import math
+import os
+import shutil
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -7,8 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import fiberax as fx
-from fiberax.cases.base import Evolve, Loading, Steady, Table
+from fiberax.cases.base import Evolve, Loading, Problem, Steady, Table
+from fiberax.cases.options import MOST_RECORDS
 from fiberax.core.bundle import check_fit
+from fiberax.core.errors import BadInput
+from fiberax.core.schedule import schedule
 
 _LARGE = 1e9  # bytes from which the start of a run says it
 
@@ -29,10 +36,15 @@ def large_states(problem: Evolve | Steady | Loading) -> str | None:
 
 def table_words(problem: Table, conditions: np.ndarray) -> str:
     """What the states of the rows of a table that are computed at once take, in words."""
-    shape = jax.eval_shape(problem.fiber.init, jnp.asarray(conditions[0]), jax.random.key(0))
     rows = min(problem.batch, len(conditions))
-    copies = rows * (1 if problem.sampling is None else problem.sampling.replicas)
-    return f"{size_words(bytes_of(shape) * copies)} for the states of {rows} rows at once; solves take several times that"
+    size = _bytes_of_rows(problem, conditions)
+    return f"{size_words(size)} for the states of {rows} rows at once; solves take several times that"
+
+
+def _bytes_of_rows(problem: Table, conditions: np.ndarray) -> int:
+    shape = jax.eval_shape(problem.fiber.init, jnp.asarray(conditions[0], float), jax.random.key(0))
+    copies = 1 if problem.sampling is None else problem.sampling.replicas
+    return bytes_of(shape) * min(problem.batch, len(conditions)) * copies
 
 
 def bytes_of(tree: Any) -> int:
@@ -47,3 +59,53 @@ def size_words(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
+
+
+def refuse_too_large(problem: Problem, folder: Path) -> None:
+    """Count steps, records and bytes of a problem before anything is computed. Raises `BadInput` with numbers and a remedy."""
+    if isinstance(problem, Table):
+        rows = np.asarray(problem.conditions)
+        _refuse_records(len(rows), "rows of the table", "fewer rows")
+        _refuse_bytes(_bytes_of_rows(problem, rows), "the states of the rows computed at once", "a smaller --batch")
+        return
+    conditions, state, response = check_fit(problem.bundle, jax.tree.map(np.asarray, problem.macro0))
+    sites = jax.tree.leaves(conditions)[0].shape[0]
+    if not (isinstance(problem.driver, fx.Quasistatic) and not problem.driver.keep_states):
+        _refuse_bytes(bytes_of(state) * sites, f"the states of {sites} sites", "fewer cells or smaller states")
+    records = 1
+    if isinstance(problem, Evolve):
+        plan = schedule(problem.t0, problem.t1, problem.dt, problem.saveat)
+        records = sum(stretch.save for stretch in plan.stretches) + plan.save_start
+    elif isinstance(problem, Loading):
+        with np.errstate(over="ignore"):
+            steps = np.float64(problem.t1 - problem.t0) / problem.dt
+        records = int(min(steps, 1e300)) + 1
+    _refuse_records(records, "records", "fewer save times, or longer load steps")
+    size = records * (bytes_of(problem.macro0) + sites * bytes_of(response))
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if size > free:
+        raise BadInput(
+            f"{records} records of {sites} sites take {size_words(size)}, and {size_words(free)} are free at {there}. "
+            "Save fewer times, take fewer cells, or choose another place with --out."
+        )
+
+
+def _refuse_records(count: int, what: str, remedy: str) -> None:
+    if count > MOST_RECORDS:
+        raise BadInput(f"{count:.6g} {what}: each is a file, and {MOST_RECORDS} are the most. Take {remedy}.")
+
+
+def _refuse_bytes(size: int, what: str, remedy: str) -> None:
+    memory = _memory()
+    if jax.default_backend() == "cpu" and size > memory * jax.process_count():
+        each = "" if jax.process_count() == 1 else f" in each of {jax.process_count()} processes"
+        raise BadInput(f"{size_words(size)} for {what}: this machine has {size_words(memory)}{each}. Take {remedy}.")
+
+
+def _memory() -> float:
+    """Bytes of memory of this machine; infinite where it is not known."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return math.inf

@@ -72,11 +72,23 @@ class Errors:
     debug: bool = option(False, help="show the Python traceback of an error")
 
 
+TRUST = "execute the Python code in the folder although this user did not put it there on this machine"
+
+
+@dataclass(frozen=True)
+class Code:
+    """Whether code in a run's folder is executed."""
+
+    trust: bool = option(False, help=TRUST)
+
+
 @dataclass(frozen=True)
 class Claim:
     """How an earlier run is resumed."""
 
     takeover: bool = option(False, help="resume although the earlier process cannot be seen from this host")
+    trust: bool = option(False, help=TRUST)
+    allow_changes: bool = option(False, help="resume although options, input files or versions are not those of the run")
 
 
 def command(function: Callable[..., None], groups: dict[str, type], arguments: dict[str, str] | None = None) -> Callable:

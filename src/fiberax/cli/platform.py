@@ -1,6 +1,7 @@
 """Settings of JAX before it starts: double precision, compilation cache, devices, processes."""
 
 import logging
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -9,12 +10,25 @@ from fiberax.cli.options import Devices
 from fiberax.core.errors import BadInput
 from fiberax.numerics.machine import cache_folder
 
+# Launchers, the variable that tells a process how many there are, and its value for one alone. Slurm sets SLURM_NTASKS in a
+# batch script as well, where one process runs, and that of the step under srun only. pbsdsh numbers tasks; the script is 1.
+_LAUNCHERS = (
+    ("mpirun of Open MPI", "OMPI_COMM_WORLD_SIZE", 1),
+    ("mpirun of MPICH or Intel MPI", "PMI_SIZE", 1),
+    ("mpirun of MVAPICH", "MV2_COMM_WORLD_SIZE", 1),
+    ("srun", "SLURM_STEP_NUM_TASKS", 1),
+    ("pbsdsh", "PBS_TASKNUM", 1),
+)
+
 
 def start(devices: Devices) -> None:
     """Set JAX up for this process. Calling it again with the same devices changes nothing.
 
-    Raises `BadInput` where more devices are asked for than there are, or the other processes cannot be reached.
+    Raises `BadInput` where more devices are asked for than there are, the other processes cannot be reached, or there are other
+    processes of which nothing was said.
     """
+    if not devices.distributed and devices.coordinator is None:
+        _refuse_unshared()
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -68,6 +82,18 @@ def on_first_process(work: Callable[[], object]) -> None:
         raise failure
     if not good:
         raise BadInput("Process 0 could not begin; its message says why.")
+
+
+def _refuse_unshared() -> None:
+    """Raise `BadInput` where a launcher has started several processes, each of which would compute the whole case."""
+    for launcher, variable, alone in _LAUNCHERS:
+        count = os.environ.get(variable, "")
+        if count.isdecimal() and int(count) > alone:
+            raise BadInput(
+                f"This is one of several processes that {launcher} has started ({variable}={count}), and each of them would "
+                "compute all of it. Add --distributed, so that they share it, or start one process; for runs of their own, "
+                f"each in its folder, remove {variable} from the environment."
+            )
 
 
 def _find_processes(devices: Devices) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fiberax.cli.display import duration
 from fiberax.cli.options import Errors
-from fiberax.io import log, owner, runfolder
+from fiberax.io import digests, log, owner, runfolder
 from fiberax.io.checkpoint import last_checkpoint
 
 SILENT_AFTER = 120.0
@@ -16,24 +16,30 @@ def status(directory: str, errors: Errors) -> None:
     folder = Path(directory)
     parameters = runfolder.read_parameters(folder)
     state = log.read_state(folder)
-    lines = {"case": parameters.case, "state": _phase(folder, state)}
-    if "step" in state:
+    name = parameters.case if parameters.source is None else f"{parameters.case} (from the file {parameters.source})"
+    lines = {"case": name, "state": _phase(folder, state)}
+    if state.get("rebuilt"):
+        lines["note"] = f"{folder / log.STATE} is missing or damaged; this is what the log, checkpoints and records say"
+    if {"step", "steps"} <= set(state):
         share = 100 * state["step"] // max(state["steps"], 1)
         lines["step"] = f"{state['step']} of {state['steps']} ({share} %)"
-        if "t" in state:
-            lines["time"] = f"t = {state['t']:.6g} of {state['t1']:.6g}"
-        if state["phase"] == "running" and state["eta"] is not None:
-            lines["time left"] = duration(max(0.0, state["eta"] - (time.time() - state["written"])))
+    if {"t", "t1"} <= set(state):
+        lines["time"] = f"t = {state['t']:.6g} of {state['t1']:.6g}"
+    if state.get("phase") == "running" and state.get("eta") is not None:
+        lines["time left"] = duration(max(0.0, state["eta"] - (time.time() - state.get("written", time.time()))))
+    if {"failed", "sites"} <= set(state):
         lines["failed sites"] = f"{state['failed']} of {state['sites']}"
-        if state.get("separation") is not None:
-            ratio, words = state["separation"], "relaxation time of the fibers / time scale of the macrostate"
-            lines["scale separation"] = ratio if isinstance(ratio, str) else f"{words} = {ratio:.3g}"
+    if state.get("separation") is not None:
+        ratio, words = state["separation"], "relaxation time of the fibers / time scale of the macrostate"
+        lines["scale separation"] = ratio if isinstance(ratio, str) else f"{words} = {ratio:.3g}"
+    if "saved" in state:
         lines["records"] = str(state["saved"])
     checkpoint = last_checkpoint(folder / "checkpoints")
     if checkpoint is not None:
         lines["last checkpoint"] = f"step {checkpoint[0]}, {duration(time.time() - checkpoint[1])} ago"
+    changed = digests.altered(folder) if state.get("phase") == "finished" else []
     print(folder)
-    for name, text in lines.items():
+    for name, text in [*lines.items(), *(("changed", line) for line in changed)]:
         print(f"  {name:<17} {text}")
 
 

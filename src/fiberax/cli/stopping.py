@@ -10,19 +10,27 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
-GRACE = 5.0  # seconds from SIGTERM to the end; batch systems kill after some 30
+GRACE = 5.0  # seconds from SIGTERM or SIGHUP to the end; batch systems kill after some 30
 IMPATIENT = 1.0  # seconds from a second SIGINT
+
+
+def as_interrupts() -> dict[int, Any]:
+    """From now on SIGTERM and SIGHUP count as SIGINT, unless they are ignored (nohup). Returns the handlers before."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    asked = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    return {number: signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT)) for number in asked}
 
 
 @contextlib.contextmanager
 def within_seconds(end: Callable[[], None]) -> Iterator[None]:
-    """See to it that SIGTERM, or a second SIGINT, leaves the block within seconds; else `end` is called in another thread.
+    """See to it that SIGTERM, SIGHUP or a second SIGINT leaves the block within seconds; else `end` is called in a thread.
 
-    In the block SIGTERM counts as SIGINT: the run stops at the next safe place, with a checkpoint, where one comes in time. A
-    first SIGINT waits for that place.
+    In the block SIGTERM and SIGHUP count as SIGINT: the run stops at the next safe place, with a checkpoint, where one comes in
+    time. A first SIGINT waits for that place.
     """
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    before = as_interrupts()
     read, write = os.pipe()
     os.set_blocking(write, False)
     usual = signal.set_wakeup_fd(write, warn_on_full_buffer=False)  # written to at once, whatever the main thread does
@@ -33,8 +41,8 @@ def within_seconds(end: Callable[[], None]) -> Iterator[None]:
         while not left.is_set():
             for number in os.read(read, 64):
                 asked += number == signal.SIGINT
-                if number == signal.SIGTERM or asked > 1:
-                    if not left.wait(GRACE if number == signal.SIGTERM else IMPATIENT):
+                if number in before or asked > 1:
+                    if not left.wait(GRACE if number in before else IMPATIENT):
                         end()
                     return
 
@@ -49,11 +57,13 @@ def within_seconds(end: Callable[[], None]) -> Iterator[None]:
         watcher.join(IMPATIENT)
         os.close(write)
         os.close(read)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def leave(code: int) -> None:
     """End the process at once: an ordinary end waits for the programs that the device still computes."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
     os._exit(code)

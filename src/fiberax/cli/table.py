@@ -15,7 +15,7 @@ from fiberax.core.errors import BadInput
 from fiberax.core.fiber import code_in_words
 from fiberax.io.microstates import Microstate, read_microstates, write_microstates
 from fiberax.io.recorder import FolderRecorder, named_leaves, own_columns
-from fiberax.io.results import count_records, read_record
+from fiberax.io.records import DamagedRecord, read_record
 
 FEWEST = 128  # steps of an average
 
@@ -31,9 +31,9 @@ def compute_table(
     conditions = np.asarray(problem.conditions, float)
     values = conditions if problem.values is None else np.asarray(problem.values, float)
     total, batch, axis = len(conditions), problem.batch, problem.names.axis.name
-    first = count_records(folder) // batch * batch if resumed else 0
-    begun = time.monotonic()
-    codes = [int(read_record(folder, k)[1]["result"]) for k in range(first)]
+    codes = _codes_so_far(folder, batch, total) if resumed else []
+    first, begun = len(codes), time.monotonic()
+    recorder.saved = first
     for done in range(first, total, batch):
         rows = conditions[done : done + batch]
         arrays, states = _answers(problem, rows, done, placement)
@@ -53,6 +53,17 @@ def compute_table(
         failed = int(np.count_nonzero(codes))
         beat(counts | {"failed": failed, "sites": total}, f"{axis} = {values[recorder.saved - 1]:.4g}")
     return f"{total} conditions, {np.count_nonzero(codes)} failed", _missing(problem, values, np.asarray(codes))
+
+
+def _codes_so_far(folder: Any, batch: int, total: int) -> list[int]:
+    """The result codes of the rows of whole batches before the first row that is missing or damaged."""
+    codes: list[int] = []
+    try:
+        while len(codes) < total:
+            codes.append(int(read_record(folder, len(codes))[1]["result"]))
+    except DamagedRecord:
+        codes = codes[: len(codes) // batch * batch]
+    return codes
 
 
 def _missing(problem: Table, values: np.ndarray, codes: np.ndarray) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 
 from fiberax.core.errors import BadInput
 
+MOST_STEPS = 2**32 - 1  # steps are counted in 32 bits
+
 
 class Stretch(NamedTuple):
     """Equal steps from `start` to `end`; `save` says whether `end` is a save time."""
@@ -60,6 +62,12 @@ def schedule(t0: float, t1: float, dt: float, saveat) -> Schedule:
     ends = [(float(t), True) for t in saves[int(save_start) :]]
     if not ends or ends[-1][0] < t1 - tiny:
         ends.append((float(t1), False))
+    count = (t1 - t0) / dt if dt > (t1 - t0) / (2.0 * MOST_STEPS) else np.inf  # a quotient may overflow
+    if not count <= MOST_STEPS:
+        raise BadInput(
+            f"evolve: with dt = {dt:.6g} the run from t0 = {t0:.6g} to t1 = {t1:.6g} takes more than {MOST_STEPS} steps, "
+            "the most that are counted. Give a larger dt, or an earlier t1."
+        )
     stretches, start = [], float(t0)
     for end, save in ends:
         steps = max(1, int(np.ceil((end - start) / dt * (1.0 - 1e-12) - 1e-9)))

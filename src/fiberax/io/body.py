@@ -9,6 +9,7 @@ import numpy as np
 from fiberax.grids import elements
 from fiberax.grids.mesh import Mesh, jacobians
 from fiberax.io.atomic import write_file
+from fiberax.io.reading import Unreadable, read_arrays
 
 FILE = "mesh.npz"
 
@@ -85,15 +86,18 @@ class Body:
 
     @classmethod
     def load(cls, folder: Path) -> "Body | None":
-        """The body in a run's folder; None where the run has none."""
+        """The body in a run's folder; None where the run has none. Raises `Unreadable`."""
         path = folder / FILE
         if not path.exists():
             return None
-        with np.load(path, allow_pickle=False) as archive:
+        archive = read_arrays(path)
+        try:
             words = json.loads(bytes(archive["words"]))
-            sides = {name.removeprefix("boundary "): archive[name] for name in archive.files if name.startswith("boundary ")}
+            sides = {name.removeprefix("boundary "): a for name, a in archive.items() if name.startswith("boundary ")}
             mesh = Mesh(archive["points"], archive["cells"], words.pop("kind"), sides, same=archive["same"])
-        return cls(mesh, **words | {"margins": tuple(words.get("margins", ()))})
+            return cls(mesh, **words | {"margins": tuple(words.get("margins", ()))})
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise Unreadable(f"{path} is damaged: {type(error).__name__} {error}.") from error
 
 
 def mises(gradient: np.ndarray, stress: np.ndarray) -> np.ndarray:

@@ -1,20 +1,21 @@
 """Checkpoints: atomic, versioned, checksummed; the last two are kept.
 
 A checkpoint is a plain `.npz` archive (numpy, or any zip tool, opens it): one array per leaf, `leaf_0` onwards, and
-`manifest`, the UTF-8 bytes of a JSON object with the format's version, step, time, number of records, and name,
-type, shape and SHA-256 of every leaf. The manifest carries its own SHA-256.
+`manifest`, the UTF-8 bytes of a JSON object with the format's version, step, time, number of records, what the run comes from
+(`origin.py`), and name, type, shape and SHA-256 of every leaf. The manifest carries its own SHA-256.
 """
 
+import contextlib
 import hashlib
 import json
-import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fiberax.core.errors import FiberaxError
 from fiberax.io.atomic import write_file
+from fiberax.io.reading import read_array, read_arrays
 
 if TYPE_CHECKING:
     from fiberax.core.recorder import Snapshot
@@ -27,8 +28,8 @@ class DamagedCheckpoint(FiberaxError, ValueError):
     """A damaged checkpoint file; the message names the file and what is wrong with it."""
 
 
-def write_checkpoint(folder: Path, snapshot: "Snapshot") -> Path:
-    """Write `snapshot` to `folder/step-NNNNNNNNNN.npz` and delete all but the newest two.
+def write_checkpoint(folder: Path, snapshot: "Snapshot", origin: dict[str, Any] | None = None) -> Path:
+    """Write `snapshot` to `folder/step-NNNNNNNNNN.npz` and delete all but the newest two. `origin`: what the run comes from.
 
     Raises `SaveFailed` where it cannot be written; earlier checkpoints are kept.
     """
@@ -40,6 +41,7 @@ def write_checkpoint(folder: Path, snapshot: "Snapshot") -> Path:
         "step": int(snapshot.step),
         "t": float(snapshot.t),
         "saved": int(snapshot.saved),
+        "origin": origin,
         "leaves": [
             {"name": name, "dtype": array.dtype.str, "shape": array.shape, "sha256": _digest(array)}
             for name, array in zip(snapshot.leaves, arrays.values(), strict=True)
@@ -49,7 +51,8 @@ def write_checkpoint(folder: Path, snapshot: "Snapshot") -> Path:
     text = np.frombuffer(json.dumps(manifest).encode(), np.uint8)
     write_file(path, lambda stream: np.savez(stream, allow_pickle=False, manifest=text, **arrays))
     for old in _files(folder)[:-KEPT]:
-        old.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder in place of an old checkpoint harms nobody
+            old.unlink()
     return path
 
 
@@ -58,13 +61,11 @@ def read_checkpoint(path: Path) -> "Snapshot":
     from fiberax.core.recorder import Snapshot
 
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            manifest = json.loads(bytes(archive["manifest"]))
-            _check_manifest(path, manifest)
-            leaves = {
-                entry["name"]: _checked_leaf(path, entry, archive[f"leaf_{i}"]) for i, entry in enumerate(manifest["leaves"])
-            }
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        archive = read_arrays(path)
+        manifest = json.loads(bytes(archive["manifest"]))
+        _check_manifest(path, manifest)
+        leaves = {entry["name"]: _checked_leaf(path, entry, archive[f"leaf_{i}"]) for i, entry in enumerate(manifest["leaves"])}
+    except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, DamagedCheckpoint):
             raise
         raise DamagedCheckpoint(f"The checkpoint {path} is damaged: {error or type(error).__name__}.") from error
@@ -82,6 +83,18 @@ def newest_checkpoint(folder: Path) -> tuple["Snapshot | None", list[str]]:
     return None, complaints
 
 
+def newest_origin(folder: Path) -> dict[str, Any] | None:
+    """What the run of the newest checkpoint with a sound manifest comes from; None where there is none."""
+    for path in reversed(_files(folder)):
+        try:
+            manifest = json.loads(bytes(read_array(path, "manifest")))
+            _check_manifest(path, manifest)
+            return manifest.get("origin")
+        except (FiberaxError, ValueError, KeyError, TypeError):
+            continue
+    return None
+
+
 def last_checkpoint(folder: Path) -> tuple[int, float] | None:
     """Step and modification time (seconds since the epoch) of the newest checkpoint, which is not read; None without one."""
     files = _files(folder)
@@ -91,7 +104,7 @@ def last_checkpoint(folder: Path) -> tuple[int, float] | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*.npz"))
+    return sorted(path for path in folder.glob("step-*.npz") if path.stem.removeprefix("step-").isdecimal())
 
 
 def _digest(array: np.ndarray) -> str:

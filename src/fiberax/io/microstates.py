@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fiberax.io.atomic import write_file
+from fiberax.io.reading import Unreadable, read_arrays
 
 FILE = "microstates.npz"
 
@@ -28,13 +29,16 @@ def write_microstates(folder: Path, microstates: list[Microstate]) -> None:
 
 
 def read_microstates(folder: Path) -> list[Microstate]:
-    """The states in a run's folder; none where the run has not finished."""
+    """The states in a run's folder; none where the run has not finished. Raises `Unreadable`."""
     path = folder / FILE
     if not path.exists():
         return []
-    with np.load(path, allow_pickle=False) as archive:
-        index = json.loads(bytes(archive["index"]))
+    arrays = read_arrays(path)
+    try:
+        index = json.loads(bytes(arrays["index"]))
         return [
-            Microstate(entry["caption"], {title: archive[f"{i}_{j}"] for j, title in enumerate(entry["titles"])})
+            Microstate(entry["caption"], {title: arrays[f"{i}_{j}"] for j, title in enumerate(entry["titles"])})
             for i, entry in enumerate(index)
         ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"{path} is damaged: {type(error).__name__} {error}.") from error

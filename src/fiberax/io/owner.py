@@ -1,6 +1,8 @@
 """The process that works in a run's folder: a claim that is valid after a kill, and the process for `status`."""
 
 import json
+import math
+import operator
 import os
 import platform
 import time
@@ -9,6 +11,7 @@ from pathlib import Path
 
 from fiberax.core.errors import BadInput
 from fiberax.io.atomic import refused
+from fiberax.io.reading import Unreadable, read_json
 
 FILE = "owner.json"
 
@@ -52,6 +55,8 @@ def claim(folder: Path, takeover: bool = False) -> None:
     Raises `BadInput` where another process works there, `SaveFailed` where the folder cannot be written.
     """
     path, mine = folder / FILE, folder / f".{FILE}.{os.getpid()}.part"
+    if path.exists() and not path.is_file():
+        raise BadInput(f"{path} is no regular file, and not of this program: move it away.")
     previous = read_owner(folder)
     refuse_living(folder, takeover)
     try:
@@ -101,8 +106,10 @@ def _just_taken(folder: Path) -> BadInput:
 
 def _parse(path: Path) -> Owner | None:
     try:
-        return Owner(**json.loads(path.read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
+        owner = Owner(**read_json(path))
+        good = 0 < operator.index(owner.pid) < 2**31 and isinstance(owner.host, str) and isinstance(owner.started, str)
+        return owner if good and isinstance(owner.since, int | float) and math.isfinite(owner.since) else None
+    except (Unreadable, TypeError, OverflowError):
         return None
 
 

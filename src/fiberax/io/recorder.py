@@ -1,5 +1,6 @@
 """The recorder that writes a run's records and checkpoints into its folder."""
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,30 @@ from fiberax.core.recorder import AbstractRecorder, Record, Snapshot
 from fiberax.io import log
 from fiberax.io.checkpoint import write_checkpoint
 from fiberax.io.labels import OWN, Names, Output
-from fiberax.io.results import Schema, make_schema, write_record
+from fiberax.io.records import record_numbers, write_record
+from fiberax.io.results import Schema, make_schema
 
 
 class FolderRecorder(AbstractRecorder):
     """Writes into `folder`: a record at every save time, a checkpoint at least every `every` seconds of work.
 
-    `names` and `output` give names and content; `coords` are the axes of a macro field and their values.
+    `names` and `output` give names and content; `coords` are the axes of a macro field and their values; `origin` is what the
+    run comes from (`fiberax.io.origin`).
     """
 
-    def __init__(self, folder: Path, every: float, coords: dict[str, np.ndarray], names: Names, output: Output):
+    def __init__(
+        self,
+        folder: Path,
+        every: float,
+        coords: dict[str, np.ndarray],
+        names: Names,
+        output: Output,
+        origin: dict[str, Any] | None = None,
+    ):
         self._folder, self._every, self._coords = folder, every, coords
-        self._names, self._output = names, output
+        self._names, self._output, self._origin = names, output, origin
         self.wants_states = output.states != "no"
-        self._schema = Schema.load(folder)
+        self._schema = Schema.load(folder) if record_numbers(folder) else None  # with no record it says nothing of this run
         self._last = time.monotonic()
         self.saved = 0
 
@@ -36,7 +47,7 @@ class FolderRecorder(AbstractRecorder):
     def save(self, snapshot: Snapshot) -> None:
         """Write a checkpoint, on the first process. Raises `SaveFailed`."""
         if jax.process_index() == 0:
-            path = write_checkpoint(self._folder / "checkpoints", snapshot)
+            path = write_checkpoint(self._folder / "checkpoints", snapshot, self._origin)
             reached = {"step": snapshot.step, "t": snapshot.t}
             log.append_event(self._folder, "checkpoint", reached | {"file": path.name})
             log.write_state(self._folder, "running", log.read_state(self._folder) | reached | {"saved": snapshot.saved})
@@ -70,7 +81,8 @@ class FolderRecorder(AbstractRecorder):
         arrays = {name: self._converted(name.split(".")[0], array) for name, array in arrays.items()}
         if self._schema is None:
             names = self._names
-            self._schema = make_schema(arrays, names.quantities, self._coords, names.length_unit, names.axis)
+            made = make_schema(arrays, names.quantities, self._coords, names.length_unit, names.axis)
+            self._schema = dataclasses.replace(made, origin=self._origin)
             self._schema.save(self._folder)
         write_record(self._folder, index, value, arrays)
         log.append_event(self._folder, "record", {"index": index, "at": float(value)})

@@ -1,21 +1,24 @@
 """Results: one small atomic file per save time while a run lasts, and `results.nc` assembled from them.
 
 A process that is killed while it writes an HDF5 file can make all of the file unreadable, so none is open during a run. Each
-record is a file of its own (`records/000012.npz`), which is complete or absent; `results.nc` (netCDF-4, that is HDF5 with
-named dimensions) is assembled record by record, and renamed to its final name when it is complete.
+record is a file of its own (`records/000012.npz`, see `records.py`), which is complete or absent; `results.nc` (netCDF-4, that
+is HDF5 with named dimensions) is assembled record by record, and renamed to its final name when it is complete.
 """
 
 import dataclasses
 import json
+import operator
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fiberax.core.errors import BadInput
-from fiberax.io.atomic import replacing, write_file, write_text
+from fiberax.io.atomic import replacing, write_text
+from fiberax.io.reading import Unreadable, opened, read_json
+from fiberax.io.records import DamagedRecord, read_record, record_numbers
 
 SCHEMA = "schema.json"
 # Of the largest component; differences of numbers of that size are no smaller.
@@ -50,12 +53,16 @@ class Variable:
 
 @dataclass(frozen=True)
 class Schema:
-    """The content of a run's results: variables, coordinates (dimension -> values and unit) and the leading axis."""
+    """The content of a run's results: variables, coordinates (dimension -> values and unit) and the leading axis.
+
+    `origin` is what the records come from (`origin.py`); None where that is not known.
+    """
 
     variables: tuple[Variable, ...]
     coords: dict[str, list[float]]
     units: dict[str, str]
     axis: Quantity = Quantity("time", "1", "time")
+    origin: dict[str, Any] | None = None
 
     @property
     def is_table(self) -> bool:
@@ -68,15 +75,21 @@ class Schema:
 
     @classmethod
     def load(cls, folder: Path) -> "Schema | None":
-        """The schema in a run's folder; None where no record was ever written."""
+        """The schema in a run's folder; None where no record was ever written. Raises `Unreadable`."""
         path = folder / SCHEMA
         if not path.exists():
             return None
-        raw = json.loads(path.read_text())
-        variables = tuple(
-            Variable(v["key"], Quantity(**v["quantity"]), tuple(v["dims"]), tuple(v["shape"])) for v in raw["variables"]
-        )
-        return cls(variables, raw["coords"], raw["units"], Quantity(**raw["axis"]))
+        raw = read_json(path)
+        try:
+            variables = tuple(
+                Variable(v["key"], Quantity(**v["quantity"]), tuple(v["dims"]), tuple(map(operator.index, v["shape"])))
+                for v in raw["variables"]
+            )
+            coords = {dim: [float(value) for value in values] for dim, values in raw["coords"].items()}
+            schema = cls(variables, coords, dict(raw["units"]), Quantity(**raw["axis"]), raw.get("origin"))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Unreadable(f"{path} is damaged: {type(error).__name__} {error}.") from error
+        return schema
 
 
 @dataclass(frozen=True)
@@ -147,71 +160,82 @@ def _dim(sizes: dict[str, int], name: str, size: int) -> str:
     return name
 
 
-def write_record(folder: Path, index: int, value: float, arrays: dict[str, np.ndarray]) -> None:
-    """Write record `index`, at `value` of the leading axis, to `folder/records`. Raises `SaveFailed`."""
-    path = _record_path(folder, index)
-    write_file(path, lambda stream: np.savez(stream, allow_pickle=False, axis=np.float64(value), **arrays))
+class Assembled(NamedTuple):
+    """The results file, None where no record is sound; the numbers of the records in it; and for each of the others why."""
+
+    path: Path | None
+    numbers: list[int]
+    lost: dict[int, str]
 
 
-def read_record(folder: Path, index: int) -> tuple[float, dict[str, np.ndarray]]:
-    """Value on the leading axis and arrays of a record. Raises `BadInput` naming a file that is damaged or missing."""
-    path = _record_path(folder, index)
-    try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-        return float(arrays.pop("axis")), arrays
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise BadInput(f"The record {path} cannot be read ({error}); run the case again in a new folder.") from error
+def assemble(folder: Path, attributes: dict[str, str], expected: int = 0) -> Assembled:
+    """Write `folder/results.nc` from the sound ones among the records, one at a time.
 
-
-def count_records(folder: Path) -> int:
-    """How many records a run has written, counted from the first without a gap."""
-    present = {path.name for path in (folder / "records").glob("*.npz")}
-    count = 0
-    while _record_path(folder, count).name in present:
-        count += 1
-    return count
-
-
-def drop_records(folder: Path, keep: int) -> None:
-    """Delete the records from index `keep` on: those that a resumed run will write again."""
-    for path in (folder / "records").glob("*.npz"):
-        if int(path.stem) >= keep:
-            path.unlink()
-
-
-def assemble(folder: Path, attributes: dict[str, str]) -> Path | None:
-    """Write `folder/results.nc` from the records there are, one at a time; None where there is none.
-
-    Raises `SaveFailed` where it cannot be written, `BadInput` where a record is damaged.
+    `expected` is how many there should be; 0 for as many as the highest number says. The attribute `missing_records` of the
+    file lists those that are not in it. Raises `SaveFailed` where it cannot be written, `Unreadable` for a damaged schema.
     """
+    present = record_numbers(folder)
+    count = max([expected, *(number + 1 for number in present)])
+    lost = {k: f"{folder / 'records'}/{k:06d}.npz is gone." for k in sorted(set(range(count)) - set(present))}
+    schema = Schema.load(folder)
+    if schema is None:
+        return Assembled(None, [], dict.fromkeys(range(count), f"{folder / SCHEMA} is gone."))
+    numbers = present
+    while numbers:
+        try:
+            return Assembled(_write_results(folder, schema, attributes, numbers, sorted(lost)), numbers, lost)
+        except DamagedRecord as damage:
+            lost[damage.index] = str(damage)
+            numbers = [number for number in numbers if number != damage.index]
+    return Assembled(None, [], lost)
+
+
+def _write_results(folder: Path, schema: Schema, attributes: dict[str, str], numbers: list[int], lost: list[int]) -> Path:
     import h5py
 
-    schema, count = Schema.load(folder), count_records(folder)
-    if schema is None or count == 0:
-        return None
     path = folder / "results.nc"
     with replacing(path) as partial, h5py.File(partial, "w") as file:
         file.attrs.update(attributes)
-        scales = _write_dimensions(file, schema, count)
-        datasets = {v.key: _create_variable(file, v, schema, count, scales) for v in schema.variables}
-        for index in range(count):
-            scales[schema.axis.name][index], arrays = read_record(folder, index)
+        if lost:
+            file.attrs["missing_records"] = ", ".join(map(str, lost))
+        scales = _write_dimensions(file, schema, len(numbers))
+        datasets = {v.key: _create_variable(file, v, schema, len(numbers), scales) for v in schema.variables}
+        for row, number in enumerate(numbers):
+            scales[schema.axis.name][row], arrays = read_record(folder, number)
             for variable in schema.variables:
-                datasets[variable.key][index] = arrays[variable.key].reshape(variable.shape)
+                array = arrays.get(variable.key)
+                if array is None or array.size != np.prod(variable.shape, dtype=int):
+                    raise DamagedRecord(number, f"Record {number} of {folder} is not of this run: {variable.key} differs.")
+                datasets[variable.key][row] = array.reshape(variable.shape)
     return path
 
 
 def read_table(folder: Path) -> Table | None:
-    """All of `folder/results.nc` as arrays; None where there is none."""
+    """All of `folder/results.nc` as arrays; None where there is none.
+
+    Raises `Unreadable` naming it where it is damaged, or claims more values than are in it, before memory is taken for them.
+    """
     import h5py
 
     path, schema = folder / "results.nc", Schema.load(folder)
     if schema is None or not path.exists():
         return None
-    with h5py.File(path) as file:
-        arrays = {v.quantity.name: file[v.quantity.name][...] for v in schema.variables}
-        return Table(schema, file[schema.axis.name][...], arrays)
+    try:
+        with opened(path) as stream, h5py.File(stream) as file:
+            arrays = {v.quantity.name: _values(path, file, v.quantity.name) for v in schema.variables}
+            return Table(schema, _values(path, file, schema.axis.name), arrays)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
+        if isinstance(error, Unreadable):
+            raise
+        raise Unreadable(f"{path} is damaged: {error}.") from error
+
+
+def _values(path: Path, file, name: str) -> np.ndarray:
+    dataset = file[name]
+    stored = dataset.id.get_storage_size()
+    if dataset.nbytes > stored:
+        raise Unreadable(f"{path} is damaged: {name} claims {dataset.nbytes} bytes, {stored} are there.")
+    return dataset[...]
 
 
 def component_names(variable: Variable, skip: int = 0) -> list[tuple[str, tuple[int, ...]]]:
@@ -252,10 +276,6 @@ def _headed(quantity: Quantity, suffix: str = "") -> str:
 def _without_noise(values: np.ndarray) -> np.ndarray:
     size = np.abs(values[np.isfinite(values)]).max(initial=0.0)
     return np.where(np.abs(values) < NOISE * size, 0, values).astype(values.dtype)
-
-
-def _record_path(folder: Path, index: int) -> Path:
-    return folder / "records" / f"{index:06d}.npz"
 
 
 def _write_dimensions(file, schema: Schema, count: int) -> dict:

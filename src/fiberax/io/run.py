@@ -1,6 +1,6 @@
 """Everything that a run has saved, read from its folder, for figures."""
 
-import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 
 from fiberax.io.labels import axis_words, words_of
 from fiberax.io.microstates import Microstate, read_microstates
+from fiberax.io.reading import Unreadable, read_json
 from fiberax.io.results import Table, Variable, read_table
 
 if TYPE_CHECKING:
@@ -33,13 +34,28 @@ class Results:
     summary: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, folder: Path) -> "Results":
-        """The results in a run's folder."""
+    def load(cls, folder: Path, complaints: list[str] | None = None) -> "Results":
+        """The results in a run's folder.
+
+        Args:
+            folder: The folder.
+            complaints: Gets one line for each file that cannot be read, whose part is then empty; None to raise instead.
+
+        Raises:
+            Unreadable: A file cannot be read, and nobody takes complaints.
+        """
         from fiberax.io.body import Body
 
-        path = folder / "summary.json"
-        summary = json.loads(path.read_text()) if path.exists() else {}
-        return cls(read_table(folder), Body.load(folder), read_microstates(folder), summary)
+        def part(read: Callable[[Path], Any], empty: Any) -> Any:
+            try:
+                return read(folder)
+            except Unreadable as error:
+                if complaints is None:
+                    raise
+                complaints.append(str(error))
+                return empty
+
+        return cls(part(read_table, None), part(Body.load, None), part(read_microstates, []), part(_read_summary, {}))
 
     @cached_property
     def variables(self) -> dict[str, Variable]:
@@ -71,3 +87,8 @@ class Results:
         if self.table is None:
             return ""
         return words_of(self.table.schema.axis if key is None else self.variables[key].quantity)
+
+
+def _read_summary(folder: Path) -> dict[str, Any]:
+    path = folder / "summary.json"
+    return read_json(path) if path.exists() else {}

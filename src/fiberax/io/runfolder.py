@@ -4,6 +4,7 @@ parameters.json   case, options, copies of files that the case reads (in `inputs
 versions.json     of fiberax, jax, numpy, Python, and the platform
 log.jsonl         one JSON object a line
 state.json        the last state; owner.json: the process that works there, if any
+digests.json      SHA-256 of results.nc, microstates.npz, summary.json, schema.json and mesh.npz
 records/          one file per save time, until the run is finished
 checkpoints/      the last two
 results.nc        netCDF-4, `xarray.open_dataset(path, engine="h5netcdf")` opens it
@@ -16,15 +17,23 @@ import json
 import platform
 import shutil
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
 
 from fiberax.core.errors import BadInput
 from fiberax.io import log, owner
 from fiberax.io.atomic import refused, remove_partial_files, write_text
+from fiberax.io.reading import read_json
 
-VERSION = 1
+VERSION = 2
+_NONE = type(None)
+_TYPES = {"case": str, "options": dict, "settings": dict, "source": (str, _NONE), "version": int}
+_CODE = {"code": dict, "seal": str}
+# bool is a kind of int, which does no harm here.
+_SETTINGS = {"checkpoint_every": (int, float, _NONE), "devices": (int, _NONE), "chunk": (int, _NONE)}
+_PARTS = ("records", "checkpoints", "figures", "inputs")
 PACKAGES = ("fiberax", "jax", "jaxlib", "equinox", "numpy")
 
 
@@ -33,14 +42,15 @@ class Parameters:
     """What is needed to run again.
 
     The case (a name, or `source`, a Python file under `inputs/`), its options as JSON values (paths relative to the
-    run's folder), folders from which the user's file imports modules, and the settings of the command.
+    run's folder), the settings of the command, and of a case from a file the digests of all its code and a seal (`trust.py`).
     """
 
     case: str
     options: dict[str, object]
     settings: dict[str, object]
     source: str | None = None
-    search_path: tuple[str, ...] = ()
+    code: dict[str, str] = field(default_factory=dict)
+    seal: str = ""
     version: int = field(default=VERSION)
 
 
@@ -53,9 +63,9 @@ def create(folder: Path, overwrite: bool = False) -> None:
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"{folder} is a file. Choose another folder with --out.")
     if folder.is_dir() and any(folder.iterdir()):
-        _clear(folder, overwrite)
+        _clear(folder, overwrite or is_unbegun(folder))
     try:
-        for part in ("records", "checkpoints", "figures", "inputs"):
+        for part in _PARTS:
             (folder / part).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise refused(folder, error) from error
@@ -93,16 +103,35 @@ def read_parameters(folder: Path) -> Parameters:
     if not folder.is_dir():
         raise BadInput(f"There is no folder {folder}. `fiberax run CASE --out {folder}` makes one.")
     if not path.exists():
-        raise BadInput(f"{folder} is no folder of a run: it has no parameters.json.")
+        begun = is_unbegun(folder) and any(folder.iterdir())
+        remedy = f" A run was stopped there before it began: `fiberax run CASE --out {folder}` begins it." if begun else ""
+        raise BadInput(f"{folder} is no folder of a run: it has no parameters.json.{remedy}")
+    raw = read_json(path)
+    version = raw.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise BadInput(f"{path} was written by a later fiberax (format {version}): update fiberax.")
+    raw.pop("search_path", None)  # of version 1; code is executed from `inputs/` alone
+    wrong = [name for name, kinds in _TYPES.items() if not isinstance(raw.get(name), kinds)]
+    wrong += [name for name, kinds in _CODE.items() if not isinstance(raw.get(name, kinds()), kinds)]
+    if not wrong:
+        wrong = [
+            f"settings.{name}" for name, kinds in _SETTINGS.items() if not isinstance(raw["settings"].get(name, 0.5), kinds)
+        ]
+    wrong += sorted(set(raw) - {entry.name for entry in fields(Parameters)})
+    if wrong:
+        raise BadInput(f"{path} is damaged: {wrong[0]} is not as it is written. Run the case again in a new folder.")
+    return Parameters(**raw)
+
+
+def copy_code(folder: Path, source: Path, root: Path) -> str:
+    """Copy a module of a user's case to its place under `folder/inputs`, as it is imported from `root`; returns that path."""
+    target = folder / "inputs" / source.relative_to(root)
     try:
-        raw = json.loads(path.read_text())
-        if raw["version"] > VERSION:
-            raise BadInput(f"{path} was written by a later fiberax (format {raw['version']}): update fiberax.")
-        return Parameters(**raw)
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(f"{path} is damaged ({error}). Run the case again in a new folder.") from error
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise refused(target, error) from error
+    return target.relative_to(folder).as_posix()
 
 
 def copy_input(folder: Path, source: Path) -> str:
@@ -136,7 +165,7 @@ def _clear(folder: Path, overwrite: bool) -> None:
         if (folder / "parameters.json").exists():
             remedy = f"`fiberax resume {folder}` goes on with the run in it; or {remedy}"
         raise BadInput(f"The folder {folder} exists and is not empty: {remedy}.")
-    if not ((folder / "parameters.json").exists() or (folder / "checkpoints").is_dir()):
+    if not ((folder / "parameters.json").exists() or (folder / "checkpoints").is_dir() or is_unbegun(folder)):
         raise BadInput(f"{folder} holds something other than a run, and is not overwritten. Choose another with --out.")
     owner.claim(folder)
     for entry in folder.iterdir():
@@ -146,6 +175,18 @@ def _clear(folder: Path, overwrite: bool) -> None:
             entry.unlink()
 
 
-def log_start(folder: Path, event: str, fields: dict[str, object]) -> None:
+def is_unbegun(folder: Path) -> bool:
+    """Whether a run was stopped in a folder before it had parameters: there is nothing but what `create` makes.
+
+    Files in `inputs` count as copies of this program only where a process has claimed the folder.
+    """
+    entries = {path.name for path in folder.iterdir() if not (path.name.startswith(".") and path.name.endswith(".part"))}
+    if not entries <= {*_PARTS, owner.FILE}:
+        return False
+    empty = [part for part in _PARTS if part != "inputs" or owner.FILE not in entries]
+    return not any(any((folder / part).glob("*")) for part in empty)
+
+
+def log_start(folder: Path, event: str, fields: Mapping[str, object]) -> None:
     """Log that a process begins to work in `folder`, with its versions and the command that started it."""
-    log.append_event(folder, event, {"command": sys.argv, "versions": versions()} | fields)
+    log.append_event(folder, event, {"command": sys.argv, "versions": versions(), **fields})

@@ -7,7 +7,8 @@ from fiberax import cli
 from fiberax.cases.diffusion.spins import Mode, Spins
 from fiberax.core.errors import BadInput
 from fiberax.io import log
-from fiberax.io.results import read_table, write_record
+from fiberax.io.records import write_record
+from fiberax.io.results import read_table
 from fiberax.physics.diffusion import ginzburg_landau_chain
 
 

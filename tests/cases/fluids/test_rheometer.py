@@ -13,7 +13,8 @@ from fiberax.cases.fluids.rheometer import Flow, Mode, Rheometer
 from fiberax.core.errors import BadInput
 from fiberax.io import log
 from fiberax.io.microstates import read_microstates
-from fiberax.io.results import read_table, write_record
+from fiberax.io.records import write_record
+from fiberax.io.results import read_table
 
 
 def run(folder, *arguments):

@@ -23,7 +23,7 @@ from fiberax.cases.base import Case, Evolve, Figure, Results, Sampling, Summary,
 from fiberax.cases.diffusion.figures import coefficient_figure, coupled_figures
 from fiberax.cases.formula import expression
 from fiberax.cases.noise import NoiseName
-from fiberax.cases.options import option, other_than, when
+from fiberax.cases.options import MOST_CELLS, MOST_RECORDS, option, other_than, when
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
 from fiberax.io.plots.draw import microstates
@@ -81,16 +81,18 @@ class Spins(Case):
     seed: int = option(0, help="of the noise", low=0)
     low: float = option(-1.5, help="lowest U of the table", applies=TABLE)
     high: float = option(1.5, help="highest U of the table", applies=TABLE & when(rows=other_than(1)))
-    rows: int = option(25, help="values of U from the lowest to the highest", low=1, applies=TABLE)
+    rows: int = option(25, help="values of U from the lowest to the highest", low=1, high=MOST_RECORDS, applies=TABLE)
     average: float = option(200.0, help="time, in units of the friction, over which the table averages", above=0, applies=TABLE)
     initial: str = option("1.2*cos(2*pi*x)", help="U at the start over x in [0, 1), the interval", applies=DIFFUSION)
     length: float = option(
         100.0, help="length of the interval, in spins that make one unit of length", above=0, applies=DIFFUSION
     )
-    cells: int = option(32, help="cells of the interval", low=4, applies=DIFFUSION)
+    cells: int = option(32, help="cells of the interval", low=4, high=MOST_CELLS, applies=DIFFUSION)
     t1: float | None = option(None, help="end; default when the longest wave has fallen to 1/e", above=0, applies=DIFFUSION)
     dt: float | None = option(None, help="time step; default 0.3 of the largest stable one", above=0, applies=DIFFUSION)
-    records: int = option(12, help="times at which the density is saved, after the start", low=1, applies=DIFFUSION)
+    records: int = option(
+        12, help="times at which the density is saved, after the start", low=1, high=MOST_RECORDS, applies=DIFFUSION
+    )
     method: Method = option(
         Method.SEAMLESS, help="lattices carried along, or sampled anew at every step (slow)", applies=DIFFUSION
     )

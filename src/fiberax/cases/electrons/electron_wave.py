@@ -14,7 +14,7 @@ import numpy as np
 from fiberax.cases.base import Case, Evolve, listed
 from fiberax.cases.electrons.electrons import Crystal_, Electrons, Model
 from fiberax.cases.electrons.units import ANGSTROM, GPA
-from fiberax.cases.options import option, when
+from fiberax.cases.options import MOST_CELLS, MOST_RECORDS, option, when
 from fiberax.cases.solids.atoms import DENSITY, LENGTH, MASSES
 from fiberax.cases.solids.wave import Method, energies_of, with_energies
 from fiberax.core.errors import BadInput
@@ -40,13 +40,13 @@ class ElectronWave(Case):
     """
 
     crystal: Crystal_ = option(Crystal_.ALUMINIUM, help="aluminium or sodium")
-    cells: int = option(32, help="cells of the bar", low=8)
+    cells: int = option(32, help="cells of the bar", low=8, high=MOST_CELLS)
     length: float = option(10.0, help="length of the bar", unit=LENGTH, above=0)
     peak: float = option(0.02, help="strain of the pulse", above=-0.3, high=0.5)
     width: float = option(0.08, help="standard deviation of the pulse", unit="lengths of the bar", above=0, high=0.2)
     t1: float | None = option(None, help="end; default the time in which sound runs along half the bar", unit=_TIME, above=0)
     dt: float | None = option(None, help="step of the bar; default 0.4 of the largest stable one", unit=_TIME, above=0)
-    records: int = option(40, help="times at which the fields are saved, after the start", low=1)
+    records: int = option(40, help="times at which the fields are saved, after the start", low=1, high=MOST_RECORDS)
     method: Method = option(Method.SEAMLESS, help="electrons carried along seamlessly, or in their ground state at every step")
     inertia: float = option(
         1.0, help="slowest period of the electrons over 2 pi, in steps of the bar", above=0, high=100, applies=_CARRIED

@@ -10,7 +10,7 @@ import numpy as np
 from fiberax.cases.base import Case, Figure, Results, Summary, Table, listed
 from fiberax.cases.electrons.figures import Plane, bands_figure, density_figure, path_figure
 from fiberax.cases.electrons.units import BOHR, GPA, HARTREE
-from fiberax.cases.options import ABSENT, option, other_than, when
+from fiberax.cases.options import ABSENT, MOST_RECORDS, option, other_than, when
 from fiberax.cases.solids.atoms import Structure, cell
 from fiberax.cases.solids.paths import Path_, axis_words, direction_of
 from fiberax.core.errors import BadInput
@@ -119,7 +119,7 @@ class Electrons(Case):
     direction: str | None = option(None, help="D of your own, its rows one after another: 1,0,0,0,-0.3,0,0,0,-0.3")
     low: float = option(-0.04, help="lowest amplitude s")
     high: float = option(0.04, help="highest amplitude s", applies=when(rows=other_than(1)))
-    rows: int = option(9, help="amplitudes from the lowest to the highest", low=1)
+    rows: int = option(9, help="amplitudes from the lowest to the highest", low=1, high=MOST_RECORDS)
     moduli: bool = option(False, help="elastic constants at every amplitude, not only at s = 0")
     tolerance: float = option(1e-7, help="residual of the electrons (ks: hartree)", above=0, high=1e-3)
     batch: int = option(1, help="rows computed at once", low=1)

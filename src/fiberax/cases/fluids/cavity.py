@@ -27,7 +27,7 @@ from fiberax.cases.fluids.flows import (
     velocity_of,
 )
 from fiberax.cases.fluids.fluids_common import Form
-from fiberax.cases.options import inherited, option
+from fiberax.cases.options import MOST_CELLS_A_SIDE, inherited, option
 from fiberax.io.results import Quantity
 
 _MODULUS, _RATE = 150.0, 10.0  # stress and velocity gradients that are expected under a lid, by Wi = De
@@ -57,7 +57,7 @@ class Cavity(FlowOptions):
     members: int = inherited(FlowOptions, "members", 100, help="springs, chains or rods in each cell")
     Re: float = inherited(FlowOptions, "Re", 0.0)
     lid: Lid = option(Lid.REGULARISED, help="eased in time and towards the corners, or plain: speed 1, too hard for hookean")
-    cells: int = option(48, help="cells along each side", low=8)
+    cells: int = option(48, help="cells along each side", low=8, high=MOST_CELLS_A_SIDE)
     scheme: Scheme = option(Scheme.SEMI_LAGRANGIAN, help="how the fluid carries its springs or rods along")
     t1: float = inherited(FlowOptions, "t1", 8.0)
     records: int = inherited(FlowOptions, "records", 80)

@@ -24,7 +24,7 @@ from fiberax.cases.fluids.flows import (
     velocity_of,
 )
 from fiberax.cases.fluids.fluids_common import Model
-from fiberax.cases.options import inherited, option, when
+from fiberax.cases.options import MOST_CELLS, inherited, option, when
 from fiberax.io.results import Quantity
 
 _MODES = np.arange(1, 1500)
@@ -57,7 +57,7 @@ class Channel(FlowOptions):
         8.0, help="minus the pressure gradient; 8 moves a fluid of viscosity 1 at speed 1", applies=when(drive=Drive.PRESSURE)
     )
     speed: float = option(1.0, help="of the upper wall", applies=when(drive=Drive.WALL))
-    cells: int = option(64, help="cells from wall to wall", low=4)
+    cells: int = option(64, help="cells from wall to wall", low=4, high=MOST_CELLS)
     t1: float = inherited(FlowOptions, "t1", 8.0)
     records: int = inherited(FlowOptions, "records", 80)
 

@@ -23,7 +23,7 @@ from fiberax.cases.base import CaseWarning, Evolve, Summary
 from fiberax.cases.fluids.fluids_common import FluidOptions, Form, Model
 from fiberax.cases.fluids.portraits import portrait
 from fiberax.cases.fluids.rheology import order, second_moment
-from fiberax.cases.options import inherited, option
+from fiberax.cases.options import MOST_RECORDS, inherited, option
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
@@ -51,7 +51,7 @@ class FlowOptions(FluidOptions):
     viscosity_ratio: float = option(0.5, help="share of the solvent in the viscosity, 1 for no polymers", low=0, high=1)
     t1: float = option(10.0, help="end", above=0)
     dt: float | None = option(None, help="time step; default from what is stable and follows the fluid", above=0)
-    records: int = option(40, help="times at which results are saved, after the start", low=1)
+    records: int = option(40, help="times at which results are saved, after the start", low=1, high=MOST_RECORDS)
     save_states: bool = option(False, help="save the members or densities of all sites as well, at all these times")
 
     @property

@@ -30,7 +30,7 @@ from fiberax.cases.fluids.flows import (
     noise_summary,
 )
 from fiberax.cases.fluids.fluids_common import Form
-from fiberax.cases.options import above, inherited, option, when
+from fiberax.cases.options import MOST_CELLS_A_SIDE, above, inherited, option, when
 from fiberax.core.errors import BadInput
 from fiberax.io.results import Quantity
 
@@ -66,7 +66,7 @@ class Kolmogorov(FlowOptions):
     disturbance: float = option(
         0.05, help="speed of a flow of long waves that is there at the start", low=0, applies=when(Re=above(0))
     )
-    cells: int = option(64, help="cells along each side", low=8)
+    cells: int = option(64, help="cells along each side", low=8, high=MOST_CELLS_A_SIDE)
     scheme: Scheme = option(Scheme.WENO, help="how the fluid carries its springs or rods along")
     t1: float = inherited(FlowOptions, "t1", 40.0)
     records: int = inherited(FlowOptions, "records", 80)

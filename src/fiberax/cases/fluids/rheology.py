@@ -131,7 +131,13 @@ def read_history(path: Path, dim: int) -> tuple[np.ndarray, np.ndarray]:
         raise BadInput(f"--history {path}: a row is t and {dim * dim} numbers of kappa; there are {rows.shape[1]} columns.")
     if not np.all(np.isfinite(rows)) or len(rows) < 2 or not np.all(np.diff(rows[:, 0]) > 0.0):
         raise BadInput(f"--history {path}: times must increase, two at least, and all numbers be finite.")
-    return rows[:, 0], rows[:, 1:].reshape(-1, dim, dim)
+    gradients = rows[:, 1:].reshape(-1, dim, dim)
+    traces, sizes = np.trace(gradients, axis1=1, axis2=2), np.abs(gradients).max(axis=(1, 2))
+    wrong = np.flatnonzero(np.abs(traces) > 1e-9 * sizes)
+    if len(wrong):
+        k = wrong[0]
+        raise BadInput(f"--history {path}: the trace of kappa must be zero; at t = {rows[k, 0]:.6g} it is {traces[k]:.6g}.")
+    return rows[:, 0], gradients
 
 
 class Oscillation(AbstractFlow):

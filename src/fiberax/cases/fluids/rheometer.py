@@ -33,7 +33,7 @@ from fiberax.cases.fluids.rheology import (
 )
 from fiberax.cases.fluids.rheometer_figures import oscillation_figures, steady_figures, transient_figures
 from fiberax.cases.formula import read_numbers
-from fiberax.cases.options import ABSENT, option, other_than, when
+from fiberax.cases.options import ABSENT, MOST_RECORDS, option, other_than, when
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
@@ -93,6 +93,7 @@ class Rheometer(FluidOptions):
         None,
         help="rates from the lowest to the highest; default 13, 4 in time, 31 of oscillation",
         low=1,
+        high=MOST_RECORDS,
         applies=OVER_RATES,
     )
     rates: str | None = option(None, help="the rates themselves, for example 0.5,2,8", applies=when(history=ABSENT))
@@ -105,7 +106,7 @@ class Rheometer(FluidOptions):
         above=0,
         applies=when(mode=Mode.RELAXATION),
     )
-    records: int = option(60, help="times at which results are saved", low=2, applies=IN_TIME)
+    records: int = option(60, help="times at which results are saved", low=2, high=MOST_RECORDS, applies=IN_TIME)
     dt: float | None = option(
         None, help="time step; default the fluid's own at each rate", above=0, applies=IN_TIME | STEADY & MEMBERS
     )

@@ -7,7 +7,7 @@ from fiberax.cases.base import Evolve, listed
 from fiberax.cases.homogenization.options import LENGTH, TEMPERATURE, TIME
 from fiberax.cases.homogenization.shapes import ON_MESH, ShapeOptions, States, mesh_of
 from fiberax.cases.mesh_files import sides_of
-from fiberax.cases.options import ABSENT, inherited, option, when
+from fiberax.cases.options import ABSENT, MOST_CELLS_A_SIDE, MOST_RECORDS, inherited, option, when
 
 
 class Method(enum.Enum):
@@ -34,7 +34,7 @@ class Diffusion(ShapeOptions):
     On other shapes and on meshes from files it lives at every quadrature point of the finite elements.
     """
 
-    cells: int = option(20, help="macro cells along each side", low=4, applies=when(mesh=ABSENT))
+    cells: int = option(20, help="macro cells along each side", low=4, high=MOST_CELLS_A_SIDE, applies=when(mesh=ABSENT))
     size: float = option(10.0, help="side of the plate", unit=LENGTH, above=0, applies=when(mesh=ABSENT))
     cold_sides: str | None = option(
         None, help="names of the sides held at zero, with commas; default all; others are insulated", applies=ON_MESH
@@ -43,7 +43,7 @@ class Diffusion(ShapeOptions):
     width: float = option(0.15, help="radius of the hot spot", unit="sides of the plate", above=0)
     t1: float = option(0.6, help="end of the run", unit=TIME, above=0)
     dt: float = option(0.05, help="time step", unit=TIME, above=0)
-    records: int = option(12, help="times at which the fields are saved, after the start", low=1)
+    records: int = option(12, help="times at which the fields are saved, after the start", low=1, high=MOST_RECORDS)
     stepping: Stepping = option(Stepping.IMPLICIT, help="implicit (order 2, long steps) or explicit (bound by dx^2)")
     method: Method = option(Method.QUASISTATIC, help="cells solved at every step, or carried along seamlessly")
     friction: float = option(

@@ -8,7 +8,7 @@ import numpy as np
 
 from fiberax.cases.base import Summary, Table, listed
 from fiberax.cases.homogenization.options import TEMPERATURE, Border, CompositeOptions, Scheme
-from fiberax.cases.options import ABSENT, GIVEN, inherited, option, other_than, when
+from fiberax.cases.options import ABSENT, GIVEN, MOST_CELLS_A_SIDE, MOST_RECORDS, inherited, option, other_than, when
 from fiberax.io.plots.figure import Figure
 from fiberax.io.results import Quantity
 from fiberax.io.run import Results
@@ -28,10 +28,16 @@ class Homogenize(CompositeOptions):
     borders: Border = inherited(CompositeOptions, "borders", applies=when(formula=ABSENT))
     formula: str | None = option(None, help="a(U, z) in place of an image, such as '2 + sin(2*pi*x)*cos(2*pi*y) + U/50'")
     dim: int = option(2, help="dimension of the cell of a formula", low=1, high=3, applies=when(formula=GIVEN))
-    points: int = option(64, help="grid points along each side of the cell of a formula", low=2, applies=when(formula=GIVEN))
+    points: int = option(
+        64,
+        help="grid points along each side of the cell of a formula",
+        low=2,
+        high=MOST_CELLS_A_SIDE,
+        applies=when(formula=GIVEN),
+    )
     low: float = option(0.0, help="lowest U", unit=TEMPERATURE)
     high: float = option(100.0, help="highest U", unit=TEMPERATURE, applies=when(rows=other_than(1)))
-    rows: int = option(41, help="values of U from the lowest to the highest", low=1)
+    rows: int = option(41, help="values of U from the lowest to the highest", low=1, high=MOST_RECORDS)
     tolerance: float = option(1e-10, help="relative tolerance of the cell problems", above=0, high=0.1)
     batch: int = option(8, help="rows computed at once", low=1)
 

@@ -6,7 +6,7 @@ from fiberax.cases.base import Steady, listed
 from fiberax.cases.homogenization.options import LENGTH, TEMPERATURE
 from fiberax.cases.homogenization.shapes import ON_MESH, ShapeOptions, mesh_of
 from fiberax.cases.mesh_files import sides_of
-from fiberax.cases.options import ABSENT, option, when
+from fiberax.cases.options import ABSENT, MOST_CELLS_A_SIDE, option, when
 from fiberax.core.errors import BadInput
 
 
@@ -19,7 +19,7 @@ class SteadyConduction(ShapeOptions):
     insulated. On other shapes and on meshes from files `--hot-sides` and `--cold-sides` choose them by name.
     """
 
-    cells: int = option(16, help="macro cells along each side", low=3, applies=when(mesh=ABSENT))
+    cells: int = option(16, help="macro cells along each side", low=3, high=MOST_CELLS_A_SIDE, applies=when(mesh=ABSENT))
     size: float = option(10.0, help="side of the plate", unit=LENGTH, above=0, applies=when(mesh=ABSENT))
     hot_sides: str | None = option(None, help="names of the hot sides, with commas; default left", applies=ON_MESH)
     cold_sides: str | None = option(None, help="names of the cold sides, with commas; default right,top", applies=ON_MESH)

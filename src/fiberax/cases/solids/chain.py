@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fiberax.cases.base import Case, Figure, Results, Summary, Table, listed
-from fiberax.cases.options import ABSENT, option, other_than, when
+from fiberax.cases.options import ABSENT, MOST_CELLS_A_SIDE, MOST_RECORDS, option, other_than, when
 from fiberax.cases.solids.figures import path_figure
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
@@ -46,7 +46,7 @@ class ChainOptions(Case):
     external: str = option(
         "-20*cos(2*pi*y)", help="potential v(y) of the ions of quantum, y in [0, 1); 0 for none", applies=ELECTRONS
     )
-    points: int = option(32, help="grid points of quantum", low=3, applies=ELECTRONS)
+    points: int = option(32, help="grid points of quantum", low=3, high=MOST_CELLS_A_SIDE, applies=ELECTRONS)
 
     def fiber(self) -> Any:
         """The chain that these options describe. Raises `BadInput`."""
@@ -64,6 +64,8 @@ class ChainOptions(Case):
     def _bond(self) -> Callable:
         if self.formula is not None:
             return _function(self.formula, "r", "--formula")
+        if self.bond >= 1.0:
+            raise BadInput(f"--bond = {self.bond:g}: two bonds make a cell of the length 1. Give a number below 1.")
         return _morse(self.depth, self.alpha, self.bond) if self.model is Model.MORSE else _lennard_jones(self.depth, self.bond)
 
 
@@ -132,7 +134,7 @@ class Chain(ChainOptions):
 
     low: float = option(-0.1, help="lowest strain A", above=-1)
     high: float = option(0.35, help="highest strain A", above=-1, applies=when(rows=other_than(1)))
-    rows: int = option(91, help="strains from the lowest to the highest", low=1)
+    rows: int = option(91, help="strains from the lowest to the highest", low=1, high=MOST_RECORDS)
     tolerance: float = option(1e-10, help="relative tolerance of the relaxation", above=0, high=0.1)
     batch: int = option(32, help="rows computed at once", low=1)
 

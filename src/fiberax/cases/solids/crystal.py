@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fiberax.cases.base import Figure, Results, Summary, Table, listed
-from fiberax.cases.options import ABSENT, option, other_than, when
+from fiberax.cases.options import ABSENT, MOST_RECORDS, option, other_than, when
 from fiberax.cases.solids.atoms import AtRest, CrystalOptions, factor, stiffness_unit
 from fiberax.cases.solids.figures import path_figure
 from fiberax.cases.solids.paths import (
@@ -52,7 +52,7 @@ class CrystalCase(CrystalOptions):
         help="highest amplitude s; default 0.7, of a pressure a fifth of the bulk modulus",
         applies=when(rows=other_than(1)),
     )
-    rows: int = option(41, help="amplitudes from the lowest to the highest", low=1)
+    rows: int = option(41, help="amplitudes from the lowest to the highest", low=1, high=MOST_RECORDS)
     batch: int = option(64, help="rows computed at once", low=1)
 
     def build(self) -> Table:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fiberax.cases.base import Figure, Loading, Results, listed
 from fiberax.cases.mesh_files import mesh_from
-from fiberax.cases.options import ABSENT, GIVEN, inherited, option, other_than, when
+from fiberax.cases.options import ABSENT, GIVEN, MOST_CELLS_A_SIDE, inherited, option, other_than, when
 from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, Material, factor, stiffness_unit
 from fiberax.cases.solids.figures import curve_figure
 from fiberax.cases.solids.grips import Grips, grips_of
@@ -94,8 +94,10 @@ class Pull(CrystalOptions):
     faces: Faces = option(
         Faces.FREE, help="z = depth is free and z = 0 a plane of symmetry, or both are held in z", applies=SOLID & MADE
     )
-    cells: int = option(6, help="cells along a quarter of the hole, and from there to the side", low=1, applies=MADE)
-    through: int = option(1, help="cells through the depth", low=1, applies=SOLID & MADE)
+    cells: int = option(
+        6, help="cells along a quarter of the hole, and from there to the side", low=1, high=MOST_CELLS_A_SIDE, applies=MADE
+    )
+    through: int = option(1, help="cells through the depth", low=1, high=MOST_CELLS_A_SIDE, applies=SOLID & MADE)
     order: int | None = option(None, help="order of the elements, 1 or 2; default that of the file, else 1", low=1, high=2)
     strain: float = option(0.4, help="strain at the end of the path, if the body is stable up to it", above=0)
     step: float = option(0.02, help="longest step in strain", above=0)

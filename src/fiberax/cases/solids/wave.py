@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fiberax.cases.base import Evolve, listed
-from fiberax.cases.options import ABSENT, GIVEN, inherited, option, when
+from fiberax.cases.options import ABSENT, GIVEN, MOST_CELLS, MOST_RECORDS, inherited, option, when
 from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, density, dimension, factor
 from fiberax.cases.solids.chain import ChainOptions, Model, chain_names, chain_pictures
 from fiberax.core.errors import BadInput
@@ -60,7 +60,7 @@ class WaveCase(CrystalOptions, ChainOptions):
     )
     atoms: Path | None = inherited(CrystalOptions, "atoms", applies=CRYSTAL)
     axis: str | None = inherited(CrystalOptions, "axis", applies=CRYSTAL)
-    cells: int = option(128, help="macro cells", low=8)
+    cells: int = option(128, help="macro cells", low=8, high=MOST_CELLS)
     length: float = option(1.0, help="length of the interval, of a crystal in nm", above=0)
     strain: float = option(0.0, help="strain around the pulse", above=-1)
     peak: float = option(0.03, help="strain of the pulse above that")
@@ -70,7 +70,7 @@ class WaveCase(CrystalOptions, ChainOptions):
     )
     t1: float | None = option(None, help="end (crystals: ps); default the time in which sound crosses the interval", above=0)
     dt: float | None = option(None, help="time step; default 0.4 of the largest stable one", above=0)
-    records: int = option(80, help="times at which the fields are saved, after the start", low=1)
+    records: int = option(80, help="times at which the fields are saved, after the start", low=1, high=MOST_RECORDS)
     method: Method = option(Method.QUASISTATIC, help="fibers in equilibrium at every step, or carried along seamlessly")
     mass: float = option(0.0, help="inertia m of the fibers when carried along", low=0, applies=when(method=Method.SEAMLESS))
     friction: float = option(
