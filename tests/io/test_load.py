@@ -15,7 +15,8 @@ def test_results_have_names_dimensions_and_units(tmp_path):
     given = ["crystal", "--material", "lj-triangular", "--rows", "3", "--high", "0.02", "--low", "-0.02", "--no-figures"]
     assert cli.main(["run", *given, "--quiet", "--out", str(run)]) == 0
     data = fx.load(run)
-    assert data["P"].attrs["units"] == "eps/sigma^2" and data["P"].shape == (3, 2, 2)
+    assert data["P"].attrs["units"] == "eps/sigma^2" and data["P"].dims == ("strain", "i", "J")
+    assert data["C"].dims == ("strain", "i", "J", "k", "L")
     np.testing.assert_allclose(data["strain"], [-0.02, 0.0, 0.02], atol=1e-15)
     assert data.equals(fx.load(run / "results.nc"))
     (run / "results.nc").write_bytes(b"no file of results")

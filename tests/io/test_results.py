@@ -182,6 +182,14 @@ def test_dimension_names_keep_apart_what_has_another_length():
     assert schema.variables[0].quantity.name == "macro_a"
 
 
+def test_tensors_of_a_table_have_no_sites():
+    rows = {"response": np.zeros((3, 3)), "tangent": np.zeros((3, 3, 3, 3)), "result": np.zeros(()), "own": np.zeros(5)}
+    named = {"response": Quantity("P", "GPa", "stress", ("i", "J"))}
+    schema = results.make_schema(rows, named, {}, "1", Quantity("strain"), sites=False)
+    dims = {variable.key: variable.dims for variable in schema.variables}
+    assert dims == {"response": ("i", "J"), "tangent": ("i", "j", "k", "l"), "result": (), "own": ("i5",)}
+
+
 @pytest.mark.parametrize("name", ["x", "time"])
 def test_a_variable_cannot_take_the_name_of_an_axis(name):
     with pytest.raises(BadInput, match=name):

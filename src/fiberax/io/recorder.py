@@ -74,17 +74,20 @@ class FolderRecorder(AbstractRecorder):
             arrays |= {f"energies.{name}": _numbers(f"The energy {name!r}", value) for name, value in found}
         if output.columns is not None:
             arrays |= own_columns(output.columns(record), output)
-        self.row(record.index, record.t, arrays)
+        self.row(record.index, record.t, arrays, sites=True)
 
-    def row(self, index: int, value: float, arrays: dict[str, np.ndarray]) -> None:
-        """Write named arrays as record `index`, at `value` of the leading axis. Raises `SaveFailed`."""
+    def row(self, index: int, value: float, arrays: dict[str, np.ndarray], sites: bool = False) -> None:
+        """Write named arrays as record `index`, at `value` of the leading axis. Raises `SaveFailed`.
+
+        `sites`: their first axis is that of the sites, or of the cells or nodes of a macro model; else they are tensors.
+        """
         arrays = {name: self._converted(name.split(".")[0], array) for name, array in arrays.items()}
         if self._schema is None:
             names = self._names
-            made = make_schema(arrays, names.quantities, self._coords, names.length_unit, names.axis)
+            made = make_schema(arrays, names.quantities, self._coords, names.length_unit, names.axis, sites)
             self._schema = dataclasses.replace(made, origin=self._origin)
             self._schema.save(self._folder)
-        write_record(self._folder, index, value, arrays)
+        write_record(self._folder, index, value + 0.0, arrays)  # -0.0 becomes 0.0
         log.append_event(self._folder, "record", {"index": index, "at": float(value)})
 
     def _converted(self, root: str, array: np.ndarray) -> np.ndarray:

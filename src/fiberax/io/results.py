@@ -34,11 +34,13 @@ class Quantity:
         name: An identifier.
         unit: Its unit, "1" for none.
         label: A text for axes; empty for the name.
+        indices: Names of the axes of a tensor in a table, such as i, J of a Piola-Kirchhoff stress; else i, j, k and so on.
     """
 
     name: str
     unit: str = "1"
     label: str = ""
+    indices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,11 @@ class Schema:
         raw = read_json(path)
         try:
             variables = tuple(
-                Variable(v["key"], Quantity(**v["quantity"]), tuple(v["dims"]), tuple(map(operator.index, v["shape"])))
+                Variable(v["key"], _quantity(v["quantity"]), tuple(v["dims"]), tuple(map(operator.index, v["shape"])))
                 for v in raw["variables"]
             )
             coords = {dim: [float(value) for value in values] for dim, values in raw["coords"].items()}
-            schema = cls(variables, coords, dict(raw["units"]), Quantity(**raw["axis"]), raw.get("origin"))
+            schema = cls(variables, coords, dict(raw["units"]), _quantity(raw["axis"]), raw.get("origin"))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Unreadable(f"{path} is damaged: {type(error).__name__} {error}.") from error
         return schema
@@ -107,8 +109,9 @@ def make_schema(
     coords: dict[str, np.ndarray],
     unit: str,
     axis: Quantity,
+    sites: bool = True,
 ) -> Schema:
-    """The schema of records like `arrays`.
+    """The schema of records like `arrays`. `sites`: whether their first axis is that of sites, or they are tensors.
 
     `coords` name the axes of a macro field and give their values, in `unit`; a leading axis over all sites is reshaped
     to them. `quantities` name the keys; a key without one is named after itself.
@@ -124,10 +127,13 @@ def make_schema(
         if on_grid or (cells and array.shape[:1] == (np.prod(cells),)):
             rest = array.shape[len(cells) :] if on_grid else array.shape[1:]
             lead = list(grid)
+        elif not sites:
+            rest, lead = array.shape, []
         else:
             rest = array.shape[1:]
             lead = [_dim(sizes, "point" if key.startswith("macro") else "site", n) for n in array.shape[:1]]
-        dims = (*lead, *(_dim(sizes, TENSOR_DIMS[i], n) for i, n in enumerate(rest)))
+        letters = quantity.indices if len(quantity.indices) == len(rest) else TENSOR_DIMS
+        dims = (*lead, *(_dim(sizes, letters[i], n) for i, n in enumerate(rest)))
         shape = tuple(sizes[dim] for dim in dims)
         variables.append(Variable(key, quantity, dims, shape))
     taken = [axis.name, *sizes]
@@ -141,6 +147,13 @@ def make_schema(
         dict.fromkeys(coords, unit),
         axis,
     )
+
+
+def _quantity(raw: dict[str, Any]) -> Quantity:
+    """As it stands in a file."""
+    content: dict[str, Any] = dict(raw)
+    content["indices"] = tuple(content.get("indices", ()))
+    return Quantity(**content)
 
 
 def _named_after(key: str, quantities: dict[str, Quantity]) -> Quantity:

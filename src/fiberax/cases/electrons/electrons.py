@@ -21,7 +21,7 @@ _STEP = 1e-3  # of the strains whose stresses make the elastic constants
 # In which the density is drawn: through the atoms of a cubic crystal.
 _PLANE = Plane((1, 1, 0), (0, 0, 1), low=-0.25, high=1.25, points=61)
 _ENERGY = Quantity("W", "GPa", "energy per reference volume")
-_STRESS = Quantity("P", "GPa", "first Piola-Kirchhoff stress")
+_STRESS = Quantity("P", "GPa", "first Piola-Kirchhoff stress", ("i", "J"))
 
 
 class Crystal_(enum.Enum):
@@ -146,7 +146,7 @@ class Electrons(Case):
         quantities = {
             "response": _STRESS,
             "energy": _ENERGY,
-            "tangent": Quantity("C", _STRESS.unit, "moduli dP/dA"),
+            "tangent": Quantity("C", _STRESS.unit, "moduli dP/dA", ("i", "J", "k", "L")),
             "electrons.chemical_potential": Quantity("mu", HARTREE, "chemical potential"),
             "result": Quantity("result", "1", "result of the electrons"),
         }

@@ -90,11 +90,11 @@ class CrystalCase(CrystalOptions):
 
         names = Names(
             quantities={
-                "response": Quantity("P", unit, "first Piola-Kirchhoff stress"),
-                "tangent": Quantity("C", unit, "relaxed moduli dP/dA"),
+                "response": Quantity("P", unit, "first Piola-Kirchhoff stress", ("i", "J")),
+                "tangent": Quantity("C", unit, "relaxed moduli dP/dA", ("i", "J", "k", "L")),
                 "energy": Quantity("W", unit, "energy per reference volume, above rest"),
                 "cauchy": Quantity("sigma", unit, "Cauchy stress"),
-                "gradient": Quantity("A", "1", "displacement gradient"),
+                "gradient": Quantity("A", "1", "displacement gradient", ("i", "J")),
                 "internal": Quantity("internal", stiffness_unit(crystal), "smallest eigenvalue of W_pp"),
                 "acoustic": Quantity("acoustic", unit, "smallest acoustic eigenvalue"),
                 "result": Quantity("result", "1", "result of the relaxation"),
