@@ -1,5 +1,6 @@
 """What surrounds a command: closed streams, signals, names of files, launchers of several processes."""
 
+import io
 import signal
 import subprocess
 import sys
