@@ -78,7 +78,9 @@ def test_a_table_without_some_of_its_rows_says_so(roots, tmp_path, capsys):
     assert "1 of 4 conditions failed and have no numbers. number = -2: " in said.err
     assert "the solver" in said.err and "Traceback" not in said.err
     assert log.read_state(tmp_path / "out")["phase"] == "finished"
-    assert read_table(tmp_path / "out").arrays["result"].astype(bool).tolist() == [True, False, False, False]
+    table = read_table(tmp_path / "out")
+    assert table is not None
+    assert table.arrays["result"].astype(bool).tolist() == [True, False, False, False]
 
 
 def test_check_says_the_memory_before_what_takes_long(roots, capsys, monkeypatch):

@@ -74,3 +74,11 @@ def test_correctors_that_do_not_fit_are_not_kept():
     with pytest.warns(CaseWarning, match="The correctors of 10000000000 sites take 1.02e\\+04 GB"):
         assert not quasistatic(cell, 10**10, 1e-4, States.AUTO).keep_states
     assert quasistatic(cell, 10**10, 1e-4, States.KEPT).keep_states
+
+
+def test_phases_that_conduct_along_one_axis_alone(tmp_path, capsys):
+    """Layers with the tensors diag(1, 0) and diag(2, 0), side by side."""
+    np.save(tmp_path / "layers.npy", np.tile([0, 1], (4, 2)))
+    words = ["run", "homogenize", "--image", str(tmp_path / "layers.npy"), "--conductivities", "1,0;2,0", "--slopes", "0,0"]
+    assert main([*words, "--rows", "1", "--out", str(tmp_path / "out"), "--plain", "--no-figures"]) == 0
+    assert "along x: 1.5, y: 0 at U = 0; tortuosity factor x: 1, y: inf" in capsys.readouterr().err

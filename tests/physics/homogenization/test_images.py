@@ -83,6 +83,17 @@ def test_tensors_and_numbers_together():
     assert np.array_equal(late[..., 0, 4], np.full((2, 2), 7.0))
 
 
+def test_a_list_may_hold_tensors_and_numbers():
+    labels = np.array([[0, 1], [1, 0]])
+    listed = Cell.from_image(labels, [np.diag([2.0, 1.0]), 3.0])
+    named = Cell.from_image(labels, {0: np.diag([2.0, 1.0]), 1: 3.0})
+    np.testing.assert_array_equal(listed.a.table, named.a.table)
+    with pytest.raises(BadInput, match="no value for label 1"):
+        Cell.from_image(labels, (3.0,))
+    with pytest.raises(BadInput, match=r"label 0 .* has the shape \(3,\)"):
+        Cell.from_image(labels, [np.ones(3), 3.0])
+
+
 def test_labels_may_be_any_numbers():
     cell = Cell.from_image(LABELS * 100 - 7, {-7: 1.0, 93: 2.0, 193: 3.0, 500: 9.0})
     assert np.array_equal(cell.coefficient(0.0), LABELS + 1.0)

@@ -372,3 +372,20 @@ def test_inflow_is_of_sides_with_a_given_value(condition):
     macro = MeshDiffusion(fx.grids.quads(cells=(2, 2)), boundary={"left": Dirichlet(0.0), "right": condition})
     with pytest.raises(fx.BadInput, match="U is not given on all of the boundary 'right'"):
         macro.inflow(macro.start(0.0), jnp.ones(macro.positions().shape[0]), "right")
+
+
+@pytest.mark.parametrize("model", ["mesh", "box"])
+def test_a_source_of_another_form_is_named(model):
+    h = fx.homogenization
+
+    def made(source):
+        if model == "mesh":
+            return h.MeshDiffusion(fx.grids.l_shape((2.0, 2.0), cells=(2, 2), kind="triangle"), source=source)
+        return h.Diffusion(fx.grids.Box((0.0, 0.0), (1.0, 1.0), cells=(4, 4)), source=source)
+
+    words = r"Diffusion: source cannot be called as source\(t, U, x\) .* position x \(2,\): .*2 positional"
+    with pytest.raises(fx.BadInput, match=words):
+        made(lambda t, x: 1.0)
+    with pytest.raises(fx.BadInput, match=r"source\(t, U, x\) must give one number; its shape is \(2,\)"):
+        made(lambda t, U, x: x)
+    made(lambda t, U, x: jnp.log(U) * x[1])

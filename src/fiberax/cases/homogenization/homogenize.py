@@ -94,7 +94,8 @@ def tortuosity(cell: Any, values: np.ndarray, response: np.ndarray) -> np.ndarra
     mean = jax.lax.map(lambda U: jnp.diagonal(reference(cell.coefficient(U), cell.d)[0]), jnp.asarray(values))
     diagonal = np.diagonal(np.asarray(response), axis1=1, axis2=2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(mean) / np.where(np.abs(diagonal) < 1e-14 * np.asarray(mean), 0.0, diagonal)
+        factors = np.asarray(mean) / np.where(np.abs(diagonal) < 1e-14 * np.asarray(mean), 0.0, diagonal)
+    return np.where(np.asarray(mean) == 0.0, np.inf, factors)
 
 
 def summary(cell: Any, values: np.ndarray, arrays: dict[str, np.ndarray]) -> Summary:

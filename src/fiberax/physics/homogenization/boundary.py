@@ -266,12 +266,28 @@ def _reflect(u, k: int, pair):
 
 def check_source(grid: Box, source, owner: str):
     """The source as it is stored: None, an array over cells (or a number), or a function source(t, U, x)."""
-    if source is None or callable(source):
+    if source is None:
+        return None
+    if callable(source):
+        check_call(source, grid.dim, owner)
         return source
     array = jnp.asarray(source, dtype=float)
     if array.shape not in ((), grid.cells):
         raise BadInput(f"{owner}: source has the shape {array.shape}. Give a number, an array {grid.cells} or source(t, U, x).")
     return array
+
+
+def check_call(source: Callable, dim: int, owner: str) -> None:
+    """`BadInput` where a source cannot be called as source(t, U, x), or gives no number."""
+    one, place = jax.ShapeDtypeStruct((), float), jax.ShapeDtypeStruct((dim,), float)
+    try:
+        shape = jax.eval_shape(lambda t, u, x: jnp.asarray(source(t, u, x), float), one, one, place).shape
+    except Exception as error:  # code of users may raise anything
+        raise BadInput(
+            f"{owner}: source cannot be called as source(t, U, x) with numbers t and U and a position x ({dim},): {error}"
+        ) from error
+    if shape:
+        raise BadInput(f"{owner}: source(t, U, x) must give one number; its shape is {shape}.")
 
 
 def evaluate_source(source, t, u, grid: Box):

@@ -264,10 +264,18 @@ def _symmetric(table) -> bool:
     return table.ndim == 1 or (not is_tracer(table) and bool(np.array_equal(table, np.swapaxes(table, 1, 2))))
 
 
+def _is_mixed(values) -> bool:
+    """Whether `values` is a list of entries of different shapes, which is no array."""
+    return isinstance(values, list | tuple) and len({np.shape(value) for value in values}) > 1
+
+
 def _of_array(values, about: _About) -> Array:
     """The rows of an array (n,) or (n, d, d) that belong to the labels that occur. Raises `BadInput`."""
     about.refuse_negative()
     d = about.d
+    if _is_mixed(values):
+        about.refuse_missing([int(v) for v in about.found if v >= len(values)][:1], list(range(len(values))))
+        return _stacked([values[int(v)] for v in about.found], about)  # numbers among tensors
     try:
         table = values if is_tracer(values) else np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:

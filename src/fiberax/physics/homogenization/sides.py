@@ -12,7 +12,7 @@ from fiberax.core.errors import BadInput
 from fiberax.grids.mesh import Mesh, outer_facets
 from fiberax.grids.nodal import NodalSpace
 from fiberax.grids.parts import Part, Prescribed, numbers, over_sides, prescribe, probe, without_doubles
-from fiberax.physics.homogenization.boundary import Dirichlet, Neumann, Robin
+from fiberax.physics.homogenization.boundary import Dirichlet, Neumann, Robin, check_call
 
 _OUTER = "the outer sides"
 _KINDS = Dirichlet | Neumann | Robin
@@ -82,7 +82,9 @@ def source_on(space: NodalSpace, source: Any, owner: str) -> Source | None:
     """The source as a model stores it. Raises `BadInput`."""
     if source is None:
         return None
-    if not callable(source):
+    if callable(source):
+        check_call(source, space.mesh.dim, owner)
+    else:
         source, count = numbers(source, f"{owner}: source", "(t, U, x)"), len(space.mesh.cells)
         if source.shape not in ((), (count,)):
             raise BadInput(f"{owner}: source has the shape {source.shape}. Give a number, one for each of {count} cells or "
