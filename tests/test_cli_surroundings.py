@@ -71,6 +71,24 @@ def test_sighup_and_sigterm_count_as_ctrl_c(number):
         signal.signal(number, before)
 
 
+def test_an_interrupt_that_is_lost_comes_again(monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: pytest.fail("said"))
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+
+    class Garbage:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    stopping.for_this_process()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Garbage()
+            time.sleep(2.0)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("after", [1.0, 2.0, 3.0])
