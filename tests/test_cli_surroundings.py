@@ -1,5 +1,6 @@
 """What surrounds a command: closed streams, signals, names of files, launchers of several processes."""
 
+import io
 import signal
 import subprocess
 import sys
@@ -68,6 +69,24 @@ def test_sighup_and_sigterm_count_as_ctrl_c(number):
             assert signal.getsignal(number) is signal.SIG_IGN
     finally:
         signal.signal(number, before)
+
+
+def test_an_interrupt_that_is_lost_comes_again(monkeypatch):
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: pytest.fail("said"))
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+
+    class Garbage:
+        def __del__(self):
+            raise KeyboardInterrupt
+
+    stopping.for_this_process()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Garbage()
+            time.sleep(2.0)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.slow

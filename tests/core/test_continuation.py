@@ -144,3 +144,43 @@ def test_progress_begins_before_the_first_equilibrium_and_goes_on_within_steps()
     assert len(reports) >= 1 + sum(sol.stats["newton"])
     assert all(a.t <= b.t and a.step <= b.step <= b.steps for a, b in itertools.pairwise(reports))
     assert (reports[-1].step, reports[-1].t) == (sol.stats["steps"], 1.0)
+
+
+def test_the_time_left_of_a_path_leaves_out_its_first_equilibrium(monkeypatch):
+    """100 s for the first, which compiles, and 1 s for each of six load steps; the same where the path is resumed."""
+    from fiberax.core import continuation
+
+    class Keeper(fx.AbstractRecorder):
+        keeps_records = True
+
+        def __init__(self):
+            self.snapshots, self.records = [], []
+
+        def due(self):
+            return True
+
+        def save(self, snapshot):
+            self.snapshots.append(snapshot)
+
+        def record(self, record):
+            self.records.append(record)
+
+    now, usual, calls = [0.0], continuation._Path._equilibrium, []
+
+    def slow(self, carry, t, guess):
+        calls.append(t)
+        now[0] += 100.0 if len(calls) == 1 else 1.0
+        return usual(self, carry, t, guess)
+
+    monkeypatch.setattr(continuation._Path, "_equilibrium", slow)
+    monkeypatch.setattr(continuation.time, "perf_counter", lambda: now[0])
+    keeper, reports = Keeper(), []
+    path = follow(t1=3.0, dt=0.5, checkpoint=keeper, progress=reports.append)
+    assert len(keeper.records) == 7 and path.ts.tolist() == [3.0]
+    left = {report.t: report.eta for report in reversed(reports)}  # the first report at each load
+    assert left == pytest.approx({0.0: np.nan, 0.5: 5.0, 1.0: 4.0, 1.5: 3.0, 2.0: 2.0, 2.5: 1.0, 3.0: 0.0}, nan_ok=True)
+    calls.clear()
+    reports.clear()
+    follow(t1=3.0, dt=0.5, start=keeper.snapshots[2], progress=reports.append)
+    left = {report.t: report.eta for report in reversed(reports)}  # the first report at each load
+    assert left == pytest.approx({1.0: np.nan, 1.5: np.nan, 2.0: 2.0, 2.5: 1.0, 3.0: 0.0}, nan_ok=True)

@@ -310,3 +310,35 @@ def test_a_second_run_of_the_same_shapes_compiles_nothing(anew, caplog):
         others = sum("Compiling" in line for line in caplog.messages)
         caplog.clear()
     assert compiled[1] == 0 and others == 0
+
+
+def test_a_recorder_that_keeps_records_leaves_the_last_one_in_the_solution():
+    class Disk(Keeper):
+        keeps_records = True
+
+    keeper, whole = Disk(), run(CUBIC, fx.Quasistatic())
+    last = run(CUBIC, fx.Quasistatic(), checkpoint=keeper)
+    assert len(keeper.records) == 4 and last.ts.shape == (1,)
+    np.testing.assert_array_equal(last.macro, whole.macro[-1:])
+    np.testing.assert_array_equal(last.response, whole.response[-1:])
+
+
+def test_the_time_left_leaves_out_what_comes_once(monkeypatch):
+    """100 s for the compilation and for the first step each, 1 s for every other step: 14 steps are left after the first."""
+    from fiberax.core import loop
+
+    now, usual = [0.0], loop._run
+
+    def slow(static, carry):
+        count = int(static[5])
+        now[0] += 100.0 if count == 0 or int(carry.step) == 0 else count
+        return usual(static, carry)
+
+    monkeypatch.setattr(loop, "_run", slow)
+    monkeypatch.setattr(loop, "BLOCK", 1)
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    reports = []
+    run(CUBIC, fx.Quasistatic(), saveat=None, progress=reports.append)
+    assert len(reports) > 3 and np.isnan(reports[0].eta)
+    for report in reports[1:]:
+        assert report.eta == pytest.approx(15 - report.step)

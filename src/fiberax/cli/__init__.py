@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     whole_process, arguments = arguments is None, sys.argv[1:] if arguments is None else arguments
     if whole_process:
         display.open_streams()
-        stopping.as_interrupts()
+        stopping.for_this_process()
     # Before a case imports JAX: XLA reports processor features of its own cached programs as errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -315,6 +315,8 @@ def guarded(work: Callable[[], None], debug: bool) -> int:
         work()
         return 0
     except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # typer's answer to an interrupt before a run computes
+            display.tell("Stopped.")
         return ended.code if isinstance(ended.code, int) else 2
     except Stopped as stopped:
         display.tell(str(stopped))

@@ -20,9 +20,8 @@ def tell(text: str, *, result: bool = False) -> None:
     try:
         print(text, file=stream, flush=True)
     except _UNSEEN:
-        with contextlib.suppress(
-            *_UNSEEN
-        ):  # what is buffered would fail again at the end of the process, and set its exit code
+        # What is buffered would fail again at the end of the process. A stand-in for a stream has no number.
+        with contextlib.suppress(*_UNSEEN, AttributeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 GRACE = 5.0  # seconds from SIGTERM or SIGHUP to the end; batch systems kill after some 30
+AGAIN = 0.05  # seconds until a lost interrupt comes again
 IMPATIENT = 1.0  # seconds from a second SIGINT
 
 
@@ -21,6 +22,20 @@ def as_interrupts() -> dict[int, Any]:
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     asked = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
     return {number: signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT)) for number in asked}
+
+
+def for_this_process() -> None:
+    """`as_interrupts`; and an interrupt that arises while garbage is collected, where Python drops it, comes again."""
+    as_interrupts()
+    usual = sys.unraisablehook
+
+    def hook(lost: Any) -> None:
+        if lost.exc_type is KeyboardInterrupt:
+            threading.Timer(AGAIN, os.kill, (os.getpid(), signal.SIGINT)).start()
+        else:
+            usual(lost)
+
+    sys.unraisablehook = hook
 
 
 @contextlib.contextmanager

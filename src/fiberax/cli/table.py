@@ -33,6 +33,7 @@ def compute_table(
     total, batch, axis = len(conditions), problem.batch, problem.names.axis.name
     codes = _codes_so_far(folder, batch, total) if resumed else []
     first, begun = len(codes), time.monotonic()
+    compiled = None  # rows and time after the first batch, which says little of the time of others
     recorder.saved = first
     for done in range(first, total, batch):
         rows = conditions[done : done + batch]
@@ -47,9 +48,12 @@ def compute_table(
             for row, value in enumerate(values[done : done + len(rows)]):
                 recorder.row(done + row, value, {name: array[row] for name, array in arrays.items()})
         recorder.saved = done + len(rows)
-        elapsed = time.monotonic() - begun
-        left = elapsed / (recorder.saved - first) * (total - recorder.saved)
-        counts = {"step": recorder.saved, "steps": total, "elapsed": elapsed, "eta": left}
+        now, left = time.monotonic(), None
+        if compiled is None:
+            compiled = recorder.saved, now
+        else:
+            left = (now - compiled[1]) / (recorder.saved - compiled[0]) * (total - recorder.saved)
+        counts = {"step": recorder.saved, "steps": total, "elapsed": now - begun, "eta": left}
         failed = int(np.count_nonzero(codes))
         beat(counts | {"failed": failed, "sites": total}, f"{axis} = {values[recorder.saved - 1]:.4g}")
     return f"{total} conditions, {np.count_nonzero(codes)} failed", _missing(problem, values, np.asarray(codes))

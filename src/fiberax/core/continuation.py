@@ -115,7 +115,8 @@ class _Path:
         self.t1, self.dt, self.dt_min = span
         self.records: list[Record] = []
         self.counts: list[int] = []
-        self.saved, self.reached, self.compiled = 0, 0.0, 0.0
+        self.saved, self.reached, self.reached_at = 0, 0.0, 0.0
+        self.pace: tuple[float, float] | None = None  # load, and time, after the first equilibrium here, which compiles
 
     def run(self, t0: float, macro, section, watch: Watch, start: Snapshot | None, model) -> Solution:
         """From `t0`, or from a snapshot, to the end."""
@@ -136,11 +137,12 @@ class _Path:
             carry, judged = self._equilibrium(carry, t0, macro)
             carry = carry._replace(t_before=carry.t, before=carry.macro)
             self._record(carry, judged, watch)
-            self.compiled = time.perf_counter() - begun  # most of it; not to be counted for every load to come
+            self.pace = float(carry.t), time.perf_counter()
         with Interrupt() as interrupt:
             while stopped is None and float(carry.t) < self.t1 * (1.0 - 1e-14):
                 self._pause(carry, watch, interrupt.asked, t0, begun)
                 carry, stopped = self._advance(carry, watch)
+                self.pace = self.pace or (float(carry.t), time.perf_counter())
         self._pause(carry, watch, False, t0, begun)
         stats = {"steps": self.saved - 1, "newton": self.counts, "stopped": stopped, "elapsed": time.perf_counter() - begun}
         stack = lambda values: jax.tree.map(lambda *x: np.stack(x), *values) if values else None
@@ -195,9 +197,11 @@ class _Path:
         state = self.field.sites.trim(carry.section.state) if wanted else None
         record = Record(self.saved, float(carry.t), *to_host((macro, response, result, *judged, state)))
         self.saved += 1
-        self.records.append(record)
         if watch.checkpoint is not None:
             watch.checkpoint.record(record)
+            if watch.checkpoint.keeps_records:
+                self.records.clear()
+        self.records.append(record._replace(state=None))
 
     def _pause(self, carry: _Carry, watch: Watch, asked: bool, t0: float, begun: float) -> None:
         """Between two load steps: snapshot, progress, and the end of the run after an interrupt."""
@@ -213,11 +217,16 @@ class _Path:
 
     def _tell(self, t: float, failed: int, watch: Watch, t0: float, begun: float) -> None:
         """Progress: the last load that was reached, also while Newton's method works on the next."""
-        self.reached, count = t, max(self.saved - 1, 0)
+        now, count = time.perf_counter(), max(self.saved - 1, 0)
+        if t != self.reached:
+            self.reached, self.reached_at = t, now
         if watch.progress is None:
             return
-        elapsed, share = time.perf_counter() - begun, (t - t0) / (self.t1 - t0)
+        elapsed, share = now - begun, (t - t0) / (self.t1 - t0)
         planned = round(count / share) if share > 1e-3 else round((self.t1 - t0) / self.dt)
         total = count if t >= self.t1 else max(count + 1, planned)
-        eta = (elapsed - self.compiled) * (1.0 / share - 1.0) if share > 0.0 else float("nan")
+        eta = float("nan")
+        if self.pace is not None and t > self.pace[0]:
+            rate = (self.reached_at - self.pace[1]) / (t - self.pace[0])
+            eta = max(0.0, rate * (self.t1 - t) - (now - self.reached_at))
         watch.progress(Report(count, total, t, self.t1, elapsed, eta, failed, self.field.sites.count, None))

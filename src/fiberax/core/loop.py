@@ -229,7 +229,8 @@ class Loop:
         self.saved = 0
         self.done = 0
         self.done_here = 0
-        self.busy = 0.0
+        self.busy = self.first = 0.0  # seconds of steps; the first piece begins from nothing, and says little of others
+        self.alone = 0  # steps of the first piece
         self.reported = 0.0
 
     def run(self, macro0, response, samples, start: Snapshot | None) -> Solution:
@@ -283,6 +284,7 @@ class Loop:
             spent = time.perf_counter() - clock
             self.busy += spent
             if first:
+                self.first, self.alone = spent, self.done_here
                 warn_unstable_rest(self.field, carry.macro, carry.section)
             self.limits.look(carry.macro, carry.section, self.done, self._time(stretch), stretch.dt)
             per_step = spent / count
@@ -329,7 +331,8 @@ class Loop:
             return
         self.reported = now
         left = self.plan.steps - self.done
-        eta = left * self.busy / self.done_here if self.done_here else float("nan")
+        later = self.done_here - self.alone
+        eta = left * (self.busy - self.first) / later if later else float("nan")
         failed = int(np.sum(to_host(self.field.outcomes(carry.section).result) != 0))
         t = next((self._time(s) for s in self.plan.stretches if self._time(s) <= s.end), self.plan.stretches[-1].end)
         count = self.field.sites.count
@@ -341,9 +344,11 @@ class Loop:
         seen = _observe(self.field, carry, jnp.asarray(t), jnp.asarray(dt), not self.allow_unstable, wanted)
         record = Record(self.saved, t, *to_host((carry.macro, *seen)))
         self.saved += 1
-        self.records.append(record._replace(state=None))  # states are written, and need not stay in memory
         if self.checkpoint is not None:
             self.checkpoint.record(record)
+            if self.checkpoint.keeps_records:
+                self.records.clear()
+        self.records.append(record._replace(state=None))  # states are written, and need not stay in memory
         if seen.stability_margin is not None:
             demand_stability(self.field, carry.macro, carry.section, seen.stability_margin, f"at t = {t:.6g}")
 

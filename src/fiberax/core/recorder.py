@@ -79,9 +79,11 @@ class AbstractRecorder(abc.ABC):
 
     Args:
         wants_states: Class attribute: whether records contain the states of all sites.
+        keeps_records: Class attribute: whether records are kept here, so that the solution of the run holds the last one alone.
     """
 
     wants_states: bool = False
+    keeps_records: bool = False
 
     @abc.abstractmethod
     def due(self) -> bool:

@@ -24,6 +24,8 @@ class FolderRecorder(AbstractRecorder):
     run comes from (`fiberax.io.origin`).
     """
 
+    keeps_records = True
+
     def __init__(
         self,
         folder: Path,
