@@ -3,6 +3,8 @@
 from fiberax.physics.fluids.boundary import Inflow, Outflow, Wall
 from fiberax.physics.fluids.chain import Chain
 from fiberax.physics.fluids.channel import ChannelFlow
+from fiberax.physics.fluids.closures import FENECR, FENEP, PTT, Giesekus, RoliePoly
+from fiberax.physics.fluids.conformation import AbstractClosure, AbstractConformation
 from fiberax.physics.fluids.dumbbell import Dumbbell
 from fiberax.physics.fluids.dumbbell_density import DumbbellDensity, GaussianDensity
 from fiberax.physics.fluids.flow import Flow
@@ -18,6 +20,11 @@ from fiberax.physics.fluids.suspended import AbstractSuspended
 
 __all__ = [
     "FENE",
+    "FENECR",
+    "FENEP",
+    "PTT",
+    "AbstractClosure",
+    "AbstractConformation",
     "AbstractMeanField",
     "AbstractSpring",
     "AbstractSuspended",
@@ -29,6 +36,7 @@ __all__ = [
     "Expanded",
     "Flow",
     "GaussianDensity",
+    "Giesekus",
     "Homogeneous",
     "Hookean",
     "Inflow",
@@ -38,6 +46,7 @@ __all__ = [
     "PeriodicFlow",
     "Rod",
     "RodDensity",
+    "RoliePoly",
     "StaggeredFlow",
     "Wall",
 ]
