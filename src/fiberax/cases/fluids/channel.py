@@ -1,4 +1,4 @@
-"""A channel: dumbbells, chains, rods or closures between two walls, driven by a pressure gradient or by the upper wall, from rest.
+"""A channel: dumbbells, chains, rods or closures between two walls, driven by pressure or by the upper wall, from rest.
 
 For Hookean springs and for Newtonian fluids the exact profile is written as well: with y from wall to wall, U = V y + Σ u_k(t)
 sin(πky), V the speed of the wall, and the modes of `fiberax.cases.fluids.flows`.

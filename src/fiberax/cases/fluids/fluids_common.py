@@ -27,11 +27,13 @@ from fiberax.physics.fluids import (
     GaussianDensity,
     Giesekus,
     Hookean,
+    InverseLangevin,
     MaierSaupe,
     Onsager,
     Rod,
     RodDensity,
     RoliePoly,
+    WormLike,
 )
 
 
@@ -64,6 +66,9 @@ class Potential(enum.Enum):
     ONSAGER = "onsager"
 
 
+_REST = 1e-10  # |z|² that counts as rest in a formula
+
+
 class Law(AbstractSpring):
     """A spring law given as a formula: h(s), s = |z|²."""
 
@@ -75,11 +80,14 @@ class Law(AbstractSpring):
         return self.reach
 
     def factor(self, square):
-        return jnp.broadcast_to(self.h(s=square), square.shape).astype(square.dtype)
+        """The formula, next to rest where it may be 0/0: h(s) is then taken at s = 1e-10."""
+        away = jnp.maximum(square, _REST)
+        return jnp.broadcast_to(self.h(s=away), square.shape).astype(square.dtype)
 
 
 CLOSURES = (Model.FENE_P, Model.FENE_CR, Model.GIESEKUS, Model.PTT, Model.PTT_EXP, Model.ROLIE_POLY)
 RESOLVED = when(model=(Model.DUMBBELL, Model.CHAIN, Model.ROD))  # by members or by their density
+NAMED = {"fene": FENE, "inverse-langevin": InverseLangevin, "worm-like": WormLike}
 SPRINGS = when(model=(Model.DUMBBELL, Model.CHAIN))
 FINITE, TANNER, ENTANGLED = when(model=CLOSURES[:2]), when(model=(Model.PTT, Model.PTT_EXP)), when(model=Model.ROLIE_POLY)
 RODS = when(model=Model.ROD)
@@ -94,7 +102,11 @@ class FluidOptions(Case):
     model: Model = option(
         Model.DUMBBELL, help="dumbbells, bead-spring chains, rigid rods, or a closure, an equation for their stress"
     )
-    spring: str = option("fene", help="hookean, fene, or h(s) of the force h(|z|^2) z, for example 1 + 0.1*s", applies=SPRINGS)
+    spring: str = option(
+        "fene",
+        help="hookean, fene, inverse-langevin, worm-like, or h(s) of the force h(|z|^2) z, as 1 + 0.1*s",
+        applies=SPRINGS,
+    )
     b: float | None = option(
         None,
         help="largest |z|^2 of a spring, in closures of its mean; default 50, none for a formula",
@@ -175,14 +187,19 @@ class FluidOptions(Case):
         name = self.spring.strip().lower()
         if name == "hookean":
             return Hookean()
-        if name == "fene":
-            return FENE(50.0 if self.b is None else self.b)
+        if name in NAMED:
+            return NAMED[name](50.0 if self.b is None else self.b)
         law = Law(expression(self.spring, ("s",), "--spring"), float("inf") if self.b is None else self.b)
-        far = np.linspace(0.0, 100.0 if self.b is None else 0.99 * self.b, 200)
+        end = 100.0 if self.b is None else 0.99 * self.b
+        far = np.union1d(np.geomspace(1e-8, 1e-2, 7) * end, np.linspace(0.0, end, 200))
         found = np.asarray(law.factor(jnp.asarray(far)))
         if not np.all(np.isfinite(found)) or np.any(found < 0.0):
             bad = far[np.argmax(~np.isfinite(found) | (found < 0.0))]
             raise BadInput(f"--spring '{self.spring}': at s = {bad:.3g} it is no finite number >= 0. Give --b, where it ends.")
+        force = found * np.sqrt(np.maximum(far, _REST))
+        if np.any(falls := np.diff(force) < -1e-9 * force[1:]):
+            bad = far[1:][np.argmax(falls)]
+            raise BadInput(f"--spring '{self.spring}': near s = {bad:.3g} the force h sqrt(s) falls as the spring gets longer.")
         return law
 
     def relaxation_times(self) -> np.ndarray:

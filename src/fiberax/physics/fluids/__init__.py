@@ -14,7 +14,7 @@ from fiberax.physics.fluids.periodic import PeriodicFlow
 from fiberax.physics.fluids.potentials import AbstractMeanField, Expanded, MaierSaupe, Onsager
 from fiberax.physics.fluids.rod_density import RodDensity
 from fiberax.physics.fluids.rods import Rod
-from fiberax.physics.fluids.springs import FENE, AbstractSpring, Hookean
+from fiberax.physics.fluids.springs import FENE, AbstractSpring, Hookean, InverseLangevin, WormLike
 from fiberax.physics.fluids.staggered import StaggeredFlow
 from fiberax.physics.fluids.suspended import AbstractSuspended
 
@@ -40,6 +40,7 @@ __all__ = [
     "Homogeneous",
     "Hookean",
     "Inflow",
+    "InverseLangevin",
     "MaierSaupe",
     "Onsager",
     "Outflow",
@@ -49,4 +50,5 @@ __all__ = [
     "RoliePoly",
     "StaggeredFlow",
     "Wall",
+    "WormLike",
 ]
