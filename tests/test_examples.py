@@ -13,7 +13,12 @@ def test_there_are_examples():
     assert len(EXAMPLES) >= 3
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+SLOW = ("16_closures",)
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, marks=pytest.mark.slow if p.stem in SLOW else (), id=p.stem) for p in EXAMPLES]
+)
 def test_example(path, tmp_path, monkeypatch):
     source = path.read_text(encoding="utf-8")
     assert len(source.splitlines()) < 80

@@ -77,6 +77,10 @@ def test_a_formula_is_what_it_says():
     z = np.array([0.2, 0.7])
     assert float(a(3.0, z)) == pytest.approx(2 + np.sin(0.4 * np.pi) * 0.7 + 9 / 4)
     assert np.isfinite(jax.grad(lambda u: a(u, z))(1.0))
+    b = formula("cosh(x) + arctan(y) - log1p(x)*expm1(-U) + sign(-x)*arcsin(y) + cbrt(8*x) + sinh(x)/tan(y)", 2)
+    x, y = z
+    known = np.cosh(x) + np.arctan(y) - np.log1p(x) * np.expm1(-3.0) - np.arcsin(y) + 2.0 * np.cbrt(x) + np.sinh(x) / np.tan(y)
+    assert float(b(3.0, z)) == pytest.approx(known)
     with pytest.raises(BadInput, match="'z' is not known"):
         formula("1 + z", 2)
     with pytest.raises(BadInput, match="does not take 2"):

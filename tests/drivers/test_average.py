@@ -24,7 +24,8 @@ def averaged(kernel, signal, times):
     return run(signal(middles))
 
 
-KERNELS = [fx.Uniform(0.4), fx.Exponential(0.4), fx.ZeroLag(0.4)]
+OWN = fx.Kernel(0.4, lambda s: jnp.exp(-3.0 * s))
+KERNELS = [fx.Uniform(0.4), fx.Exponential(0.4), fx.ZeroLag(0.4), fx.RaisedCosine(0.4), fx.Parabolic(0.4), OWN]
 REGULAR = jnp.linspace(0.0, 4.0, 41)
 
 
@@ -35,7 +36,16 @@ def test_constants_are_kept_from_the_first_value_on(kernel):
         np.testing.assert_allclose(averaged(kernel, constant, times), 3.25, rtol=1e-14)
 
 
-@pytest.mark.parametrize("kernel, lag", [(fx.Uniform(0.4), 0.2), (fx.ZeroLag(0.4), 0.0), (fx.ZeroLag(0.37), 0.0)])
+@pytest.mark.parametrize(
+    "kernel, lag",
+    [
+        (fx.Uniform(0.4), 0.2),
+        (fx.ZeroLag(0.4), 0.0),
+        (fx.ZeroLag(0.37), 0.0),
+        (fx.RaisedCosine(0.4), 0.2),
+        (fx.Parabolic(0.4), 0.2),
+    ],
+)
 def test_lag_on_linear_signals_is_exact(kernel, lag):
     """With windows of whole spans; ZeroLag for any window, and on irregular spans too."""
     values = averaged(kernel, lambda t: 2.0 * t, REGULAR)
@@ -83,9 +93,10 @@ def test_variances_of_white_noise():
 
 
 KINDS = [fx.Uniform, fx.Exponential, fx.ZeroLag]
+SMOOTH = [fx.RaisedCosine, fx.Parabolic]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *SMOOTH])
 @pytest.mark.parametrize("ratio", [0.3, 2.0, 15.0])
 def test_variance_factors_are_those_of_the_stored_weights(kind, ratio):
     """Σ w_i w_j e^{−|t_i − t_j|/τ}, the weights taken from the kernel; the difference falls with the square of the span."""
@@ -108,6 +119,46 @@ def test_variance_factors_in_closed_form():
     np.testing.assert_allclose(300.0 * fx.ZeroLag(1.0).variance_factor(300.0), 8.0, rtol=0.02)  # (2/r) ∫K²
     with pytest.raises(fx.BadInput, match="must be positive; it is -1"):
         fx.Uniform(1.0).variance_factor(-1.0)
+
+
+def test_kernels_of_ones_own_and_smooth_ones_in_closed_form():
+    """Those that are known under another name, ∫K², and what is left of an oscillation of n periods in the window."""
+    r = np.array([0.01, 1.0, 7.0, 300.0, 1e5])
+    np.testing.assert_allclose(fx.Kernel(1.0, jnp.ones_like).variance_factor(r), fx.Uniform(1.0).variance_factor(r), rtol=1e-7)
+    zero = fx.Kernel(1.0, lambda s: 2.0 - 3.0 * s)
+    np.testing.assert_allclose(zero.variance_factor(r), fx.ZeroLag(1.0).variance_factor(r), rtol=1e-7)
+    assert zero.square == pytest.approx(4.0) and fx.Kernel(1.0, jnp.ones_like).square == pytest.approx(1.0)
+    assert fx.RaisedCosine(1.0).square == pytest.approx(1.5) and fx.Parabolic(1.0).square == pytest.approx(1.2)
+    np.testing.assert_allclose(1e5 * fx.RaisedCosine(1.0).variance_factor(1e5), 3.0, rtol=1e-4)
+    times = jnp.linspace(0.0, 2.0, 801)
+    wave = lambda n: float(jnp.max(jnp.abs(averaged(kernel, lambda t: jnp.sin(2.0 * jnp.pi * n * t), times)[400:])))
+    kernel = fx.RaisedCosine(1.0)
+    assert wave(1.0) == pytest.approx(0.5, rel=1e-4) and wave(3.0) < 1e-10  # −½ e^(2πis) in K, and nothing of other waves
+    exact = (
+        abs(
+            np.sum(
+                np.exp(9.0j * np.pi * (np.arange(40000) + 0.5) / 40000)
+                * (1.0 - np.cos(np.pi * (np.arange(40000) + 0.5) / 20000))
+            )
+        )
+        / 40000
+    )
+    assert wave(4.5) == pytest.approx(exact, rel=0.01)
+    kernel = fx.Parabolic(1.0)
+    assert wave(3.0) == pytest.approx(12.0 / (6.0 * np.pi) ** 2, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("K", "said"),
+    [
+        (lambda s: 1.0 - 2.0 * s, "the integral of K vanishes"),
+        (lambda s: 1.0, r"K gives \(\) for s \(48,\)"),
+        (lambda s: jnp.log(s - 0.5), r"K is not finite at s = 0\.0006"),
+    ],
+)
+def test_bad_kernels_are_named(K, said):
+    with pytest.raises(fx.BadInput, match=said):
+        fx.Kernel(1.0, K)
 
 
 @pytest.mark.parametrize("kind", KINDS)

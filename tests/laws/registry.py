@@ -218,14 +218,20 @@ MODELS = {
         carried=False,
     ),
     "conformation": Model(fx.fluids.GaussianDensity(2), _gradients(2), 1.0),
+    "fene-p": Model(fx.fluids.FENEP(10.0), _gradients(2), 1.0, driven=False, carried=False),
+    "fene-cr": Model(fx.fluids.FENECR(10.0), _gradients(2), 1.0, driven=False, carried=False),
+    "giesekus": Model(fx.fluids.Giesekus(0.3), _gradients(2), 1.0, driven=False, carried=False),
+    "ptt": Model(fx.fluids.PTT(0.3), _gradients(2), 1.0, driven=False, carried=False),
+    "rolie-poly": Model(fx.fluids.RoliePoly(5.0, 2, beta=0.5), _gradients(2), 1.0, driven=False, carried=False),
     "dumbbell-density": Model(fx.fluids.DumbbellDensity(fx.fluids.FENE(20.0), degree=4), _gradients(2), 1.0, carried=False),
     "rod-density": Model(fx.fluids.RodDensity(fx.fluids.MaierSaupe(2.0), degree=4), _gradients(3), 3.0, carried=False),
 }
 
 # Rows that take long to compile and whose relatives obey the same law in the gate; they run with the slow tests.
 _CELLS = ("cell-2d", "cell-held", "cell-pores")
+_CLOSURES = ("fene-p", "fene-cr", "giesekus", "ptt", "rolie-poly")
 SLOW = {
-    "test_fiber_keeps_its_promises": ("kohn-sham", "thomas-fermi", "cell-held", "uniaxial"),
+    "test_fiber_keeps_its_promises": ("kohn-sham", "thomas-fermi", "cell-held", "uniaxial", *_CLOSURES),
     "test_without_maps_the_program_is_the_same": ("kohn-sham", "layer"),
     "test_factors_of_one_change_nothing_but_round_off": ("kohn-sham", "cell-held", "cell-2d", "flux-cell", "layer"),
     "test_chunks_restarts_and_constraints": (*_CELLS, "flux-cell", "crystal", "diatomic"),

@@ -7,7 +7,12 @@ from collections.abc import Callable
 
 from fiberax.core.errors import BadInput
 
-FUNCTIONS = ("sin", "cos", "exp", "log", "sqrt", "abs", "tanh", "minimum", "maximum")
+FUNCTIONS = (
+    *("sin", "cos", "tan", "arcsin", "arccos", "arctan"),
+    *("sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh"),
+    *("exp", "expm1", "log", "log1p", "sqrt", "cbrt"),
+    *("abs", "sign", "minimum", "maximum"),
+)
 # Python reads and evaluates a formula by recursion, and XLA compiles every term.
 MOST_CHARACTERS = 10_000
 MOST_DEPTH = 200
@@ -25,8 +30,8 @@ OPERATORS = {
 def formula(text: str, dim: int) -> Callable:
     """The function a(U, z) that `text` describes.
 
-    `text` may use U, the coordinates x, y, z of the cell in [0, 1) (as many as `dim`), pi, numbers, + - * / **, and sin, cos,
-    exp, log, sqrt, abs, tanh, minimum, maximum. Raises `BadInput` with the part that is not allowed.
+    `text` may use U, the coordinates x, y, z of the cell in [0, 1) (as many as `dim`), pi, numbers, + - * / ** and
+    `FUNCTIONS`. Raises `BadInput` with the part that is not allowed.
     """
     evaluate = expression(text, ("U", *"xyz"[:dim]))
     return lambda condition, z: evaluate(U=condition, **dict(zip("xyz"[:dim], z, strict=False)))

@@ -110,7 +110,10 @@ class AbstractStationary(AbstractCapability):
 
 
 class AbstractPropagated(AbstractCapability, AbstractFlow):
-    """A flow that computes its own motion exactly; `fx.Implicit()` then uses it as its step."""
+    """A flow that computes its own motion, exactly or at order 2 for any step; `fx.Implicit()` then uses it as its step.
+
+    Steps much longer than its relaxation time must end at the equilibrium.
+    """
 
     @abc.abstractmethod
     def propagate(self, state: State, condition: Condition, time: Float[Array, ""]) -> State:

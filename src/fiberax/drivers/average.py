@@ -1,6 +1,7 @@
 """Time averages of the link, A(t) = (1/t₀) ∫ K((t−s)/t₀) 𝒜 ds over the last t₀ (7.1); docs: mathematics, section 12."""
 
 import abc
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -11,6 +12,9 @@ from jaxtyping import Array
 from scipy.special import gamma, gammainc
 
 from fiberax.core.errors import BadInput
+
+_NODE, _WEIGHT = np.polynomial.legendre.leggauss(48)  # for integrals of kernels
+_HALVES = 24  # of the interval of lags
 
 
 class AbstractAverage(eqx.Module):
@@ -98,9 +102,7 @@ class Exponential(AbstractAverage):
 
 
 class _Window(AbstractAverage):
-    """A ring of the last values and the spans that they held; `overlap`: coefficients of ∫₀^{1−u} K(s) K(s+u) ds in u."""
-
-    overlap: eqx.AbstractClassVar[tuple[float, ...]]
+    """A ring of the last values and the spans that they held."""
 
     def samples(self, interval):
         return int(np.ceil(self.t0 / interval - 1e-9))
@@ -120,6 +122,16 @@ class _Window(AbstractAverage):
         mean = jax.tree.map(lambda r: jnp.tensordot(weights.astype(r.dtype), r, axes=1), ring)
         return (ring, spans), mean
 
+    @abc.abstractmethod
+    def weights(self, inside: jax.Array, age: jax.Array) -> jax.Array:
+        """Weights (samples,) of the values, which sum to one; `inside` their spans, `age` the times since their midpoints."""
+
+
+class _Polynomial(_Window):
+    """A window with `overlap`: coefficients of ∫₀^{1−u} K(s) K(s+u) ds in u."""
+
+    overlap: eqx.AbstractClassVar[tuple[float, ...]]
+
     def variance_factor(self, ratio):
         ratio = _positive(ratio)
         order = np.arange(1, len(self.overlap) + 1)
@@ -130,12 +142,8 @@ class _Window(AbstractAverage):
     def square(self):
         return self.overlap[0]
 
-    @abc.abstractmethod
-    def weights(self, inside: jax.Array, age: jax.Array) -> jax.Array:
-        """Weights (samples,) of the values, which sum to one; `inside` their spans, `age` the times since their midpoints."""
 
-
-class Uniform(_Window):
+class Uniform(_Polynomial):
     """K = 1: the plain mean over the last t₀; lags by t₀/2.
 
     Args:
@@ -149,7 +157,7 @@ class Uniform(_Window):
         return inside / jnp.sum(inside)
 
 
-class ZeroLag(_Window):
+class ZeroLag(_Polynomial):
     """K = 4 − 6s: no lag, and four times the variance of the uniform mean. Both moments are exact for the stored values.
 
     Args:
@@ -167,6 +175,94 @@ class ZeroLag(_Window):
         several = spread > 1e-9 * mean**2
         slope = jnp.where(several, mean / jnp.where(several, spread, 1.0), 0.0)
         return inside / total * (1.0 - slope * (age - mean))
+
+
+class _Shaped(_Window):
+    """A window with any K, by the values of K at the midpoints of spans; before it is full, K is stretched over what came."""
+
+    @abc.abstractmethod
+    def shape(self, s: Any) -> Any:
+        """K at s (...) in [0, 1], s = 0 being now, up to a factor."""
+
+    def weights(self, inside, age):
+        # The oldest value counts from the middle of what is inside; ends are those of the spans.
+        ends = jnp.cumsum(inside)
+        raw = inside * self.shape((ends - 0.5 * inside) / ends[-1])
+        return raw / jnp.sum(raw)
+
+    def variance_factor(self, ratio):
+        ratio = _positive(ratio)
+        # ∫₀^{1−u} K(s) K(s + u) ds on intervals of u that halve towards 0, where e^{−ru} is steep.
+        node, weight = 0.5 * (_NODE + 1.0), 0.5 * _WEIGHT
+        begin = np.append(0.0, 0.5 ** np.arange(_HALVES, 0, -1))
+        length = np.append(begin[1], begin[1:])[:, None]
+        u, part = (begin[:, None] + length * node).ravel(), (length * weight).ravel()
+        s = np.outer(1.0 - u, node)
+        overlap = (1.0 - u) * ((self._scaled(s) * self._scaled(s + u[:, None])) @ weight)
+        return 2.0 * np.exp(-ratio[..., None] * u) @ (part * overlap)
+
+    @property
+    def square(self):
+        return float(0.5 * self._scaled(0.5 * (_NODE + 1.0)) ** 2 @ _WEIGHT)
+
+    def _scaled(self, s: np.ndarray) -> np.ndarray:
+        """K with the integral 1."""
+        value = lambda s: np.asarray(self.shape(jnp.asarray(s)), float)
+        return value(s) / (0.5 * value(0.5 * (_NODE + 1.0)) @ _WEIGHT)
+
+
+class RaisedCosine(_Shaped):
+    """K = 1 − cos 2πs: smooth, so that oscillations faster than t₀ are left out as 1/(ωt₀)³; lags by t₀/2.
+
+    Args:
+        t0: Averaging time, macro time.
+    """
+
+    t0: float = eqx.field(static=True)
+
+    def shape(self, s):
+        return 1.0 - jnp.cos(2.0 * jnp.pi * s)
+
+
+class Parabolic(_Shaped):
+    """K = 6s(1 − s): continuous, oscillations faster than t₀ are left out as 1/(ωt₀)²; lags by t₀/2.
+
+    Args:
+        t0: Averaging time, macro time.
+    """
+
+    t0: float = eqx.field(static=True)
+
+    def shape(self, s):
+        return 6.0 * s * (1.0 - s)
+
+
+class Kernel(_Shaped):
+    """An average with a kernel of your own.
+
+    Args:
+        t0: Averaging time, macro time.
+        K: K(s) for arrays s in [0, 1], s = 0 being now; it is divided by its integral. It may be negative in parts.
+
+    Raises:
+        BadInput: K is not finite, of another shape than s, or its integral vanishes.
+    """
+
+    t0: float = eqx.field(static=True)
+    K: Callable = eqx.field(static=True)
+
+    def __check_init__(self):
+        s = 0.5 * (_NODE + 1.0)
+        value = np.asarray(self.K(jnp.asarray(s)), float)
+        if value.shape != s.shape:
+            raise BadInput(f"Kernel: K gives {value.shape} for s {s.shape}; it must give as many numbers.")
+        if not np.all(np.isfinite(value)):
+            raise BadInput(f"Kernel: K is not finite at s = {s[np.argmin(np.isfinite(value))]:.3g}.")
+        if not abs(value @ _WEIGHT) > 1e-6 * (np.abs(value) @ _WEIGHT):
+            raise BadInput("Kernel: the integral of K vanishes; it must not, since K is divided by it.")
+
+    def shape(self, s):
+        return self.K(s)
 
 
 _BLOCKS = 32  # kept for the error of an average

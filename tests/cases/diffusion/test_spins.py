@@ -116,7 +116,7 @@ def test_check_says_what_a_table_will_cost(capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"potential": "phi"}, "V must be finite and grow on both sides"),
+        ({"potential": "phi"}, "V must be finite and grow, but for a linear part, on both sides"),
         ({"potential": "psi**2"}, r"--potential 'psi\*\*2': 'psi' is not known. Use phi, pi"),
         ({"low": 1.0, "high": 0.5}, "--high = 0.5 is not above --low = 1"),
         ({"initial": "1/(x - x)", "mode": Mode.DIFFUSION}, r"--initial '1/\(x - x\)' is not finite at x"),

@@ -94,6 +94,21 @@ def test_couette_flow_of_members_has_their_stress_with_errors(tmp_path):
     assert all(" at (0, 0." in m.caption for m in read_microstates(tmp_path / "run"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["channel", "cavity", "kolmogorov"])
+def test_closures_flow(case, tmp_path):
+    """Couette flow of FENE-P ends at the stress of steady shear; in other flows springs stay shorter than they can."""
+    arguments = ["--model", "fene-p", "--b", "20", "--dim", "2", "--De", "1", "--records", "2", "--cells", "12", "--Re", "0.2"]
+    more = ["--drive", "wall", "--speed", "4", "--t1", "30", "--viscosity-ratio", "0.7"] if case == "channel" else ["--t1", "1"]
+    table = run(tmp_path / "run", case, *arguments, *more)
+    tau, c = table.arrays["tau"][-1], table.arrays["conformation"][-1]
+    assert np.trace(c, axis1=-2, axis2=-1).max() < 20.0 and np.linalg.eigvalsh(c.reshape(-1, 2, 2)).min() > 0.0
+    if case == "channel":
+        f = max(r.real for r in np.roots([20.0, -22.0, 0.0, -2.0 * 4.0**2]) if abs(r.imag) < 1e-9)
+        np.testing.assert_allclose(tau[:, 0, 1], 4.0 / f, rtol=1e-6)
+        np.testing.assert_allclose(table.arrays["N1"][-1], 2.0 * (4.0 / f) ** 2, rtol=1e-6)
+
+
 def stokes(n, lid):
     """ψ (n + 1, n + 1) of Stokes flow in the unit square under a lid: the biharmonic equation with thirteen points."""
     h, index = 1.0 / n, lambda i, j: i * (n + 1) + j

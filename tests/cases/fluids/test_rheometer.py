@@ -2,12 +2,14 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import fiberax as fx
 from fiberax import cli
-from fiberax.cases.fluids.fluids_common import Form, Model, Potential
+from fiberax.cases.fluids.fluids_common import CLOSURES, Form, Model, Potential
 from fiberax.cases.fluids.rheology import hookean, second_moment
 from fiberax.cases.fluids.rheometer import Flow, Mode, Rheometer
 from fiberax.core.errors import BadInput
@@ -170,7 +172,7 @@ def test_exact_stress_of_steady_uniaxial_extension():
         ({"spring": "s + q"}, r"--spring 's \+ q': 'q' is not known. Use s, pi"),
         ({"spring": "1 - s"}, r"at s = 1\.01 it is no finite number >= 0. Give --b"),
         ({"spring": "1 + s", "form": Form.DENSITY}, "--form density takes --spring hookean or fene"),
-        ({"spring": "hookean", "b": 3.0}, "--b 3.0 has no effect: it counts with --spring other than hookean only"),
+        ({"spring": "hookean", "b": 3.0}, "--b 3.0 has no effect: it counts with --spring other than hookean or with"),
         ({"b": 1.5}, "b must be finite and above 2"),
         ({"model": Model.CHAIN, "form": Form.DENSITY}, "--form density is not there for chains"),
         ({"model": Model.ROD, "dim": 2}, "--dim 2: rods are unit vectors in three dimensions"),
@@ -188,6 +190,70 @@ def test_exact_stress_of_steady_uniaxial_extension():
 def test_misuse_is_named(options, message):
     with pytest.raises(BadInput, match=message):
         Rheometer(**options).build()
+
+
+def test_springs_by_name_and_formulas_that_are_0_over_0_at_rest():
+    s = jnp.asarray([0.0, 1.0, 9.0])
+    for name, formula in (
+        ("worm-like", "(2/3)*(1/(4*(1 - sqrt(s/12))**2) - 1/4 + sqrt(s/12))/sqrt(s/12)"),
+        ("inverse-langevin", "(1 - s/36)/(1 - s/12)"),
+        ("fene", "1/(1 - s/12)"),
+    ):
+        named, written = (Rheometer(spring=text, b=12.0).law() for text in (name, formula))
+        np.testing.assert_allclose(written.factor(s), named.factor(s), rtol=1e-5)
+    tangled = Rheometer(spring="tanh(sqrt(s))/sqrt(s)").law()
+    np.testing.assert_allclose(tangled.factor(s), [1.0, np.tanh(1.0), np.tanh(3.0) / 3.0], rtol=1e-9)
+    with pytest.raises(BadInput, match=r"--spring '1/s': near s = .* the force h sqrt\(s\) falls"):
+        Rheometer(spring="1/s").law()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": Model.PTT, "alpha": 0.3}, "--alpha 0.3 has no effect: it counts with --model giesekus only"),
+        ({"model": Model.GIESEKUS, "epsilon": 0.3}, "--epsilon 0.3 has no effect: it counts with --model ptt or ptt-exp only"),
+        ({"model": Model.PTT, "b": 30.0}, "--b 30.0 has no effect"),
+        ({"model": Model.FENE_P, "entanglements": 5.0}, "it counts with --model rolie-poly only"),
+        ({"model": Model.ROLIE_POLY, "delta": -0.4}, "--delta -0.4 has no effect: it counts with --beta above 0"),
+        ({"model": Model.FENE_P, "form": Form.DENSITY}, "it counts with --model dumbbell or chain or rod only"),
+        ({"model": Model.FENE_P, "members": 50}, "--members 50 has no effect"),
+        ({"model": Model.FENE_CR, "b": 2.5}, r"--b 2.5: at rest tr c = 3, which it has to exceed"),
+        ({"model": Model.GIESEKUS, "alpha": 1.0}, "--alpha 1: the mobility is below 1"),
+    ],
+)
+def test_misuse_of_closures_is_named(options, message):
+    with pytest.raises(BadInput, match=message):
+        Rheometer(**options).build()
+
+
+@pytest.mark.parametrize("model", CLOSURES, ids=lambda model: model.value)
+def test_closures_oscillate_as_maxwell_says(model):
+    """G' and G'' from ∂rate/∂u and ∂rate/∂κ of the closure are those of one mode; the viscosity is its product."""
+    options = Rheometer(model=model, De=0.7, b=12.0 if model in CLOSURES[:2] else None, mode=Mode.OSCILLATION, rates="0.5,4")
+    problem = options.build()
+    fluid, omega = problem.fiber, problem.conditions
+    exact = problem.derived(omega, None)
+    found = jax.vmap(lambda w: fluid.link(None, w))(jnp.asarray(omega))
+    np.testing.assert_allclose(found["storage"], exact["exact.storage"], rtol=1e-10)
+    np.testing.assert_allclose(found["loss"], exact["exact.loss"], rtol=1e-10)
+    modulus, time = options.maxwell()
+    assert options.zero_rate_viscosity() == pytest.approx(modulus * time)
+
+
+@pytest.mark.slow
+def test_closures_in_a_rheometer(tmp_path):
+    """Steady shear of Giesekus's fluid as in closed form; Rolie-Poly says where there is no steady extension."""
+    arguments = ["--model", "giesekus", "--alpha", "0.3", "--De", "0.7", "--rates", "1,20"]
+    table = run(tmp_path / "shear", *arguments)
+    for k, wi in enumerate(0.7 * table.values):
+        x = 16.0 * 0.3 * 0.7 * wi**2
+        chi = np.sqrt(2.0 * (np.sqrt(1.0 + x) - 1.0) / x)
+        f = (1.0 - chi) / (1.0 + 0.4 * chi)
+        assert table.arrays["viscosity"][k] == pytest.approx(0.7 * (1.0 - f) ** 2 / (1.0 + 0.4 * f), rel=1e-8)
+        assert table.arrays["N2"][k] == pytest.approx(-f, rel=1e-7)
+    assert {p.name for p in (tmp_path / "shear" / "figures").iterdir()} == {"material-functions.png", "configurations.png"}
+    started = run(tmp_path / "start", *arguments, "--mode", "startup", "--span", "20", "--records", "10")
+    np.testing.assert_allclose(started.arrays["viscosity"][-1], table.arrays["viscosity"], rtol=1e-6)
 
 
 NEMATIC = {"model": Model.ROD, "form": Form.DENSITY, "potential": Potential.MAIER_SAUPE, "intensity": 8.0}

@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from scipy.special import digamma, polygamma
 
 import fiberax as fx
 from fiberax.physics.diffusion import ginzburg_landau_chain
@@ -18,6 +20,17 @@ def finite(V, U, sites, beta=1.0, coupling=2.0):
     truth = lambda U: ginzburg_landau_chain(V, U, beta, coupling)
     slope = (np.log(truth(U + 1e-3).diffusion) - np.log(truth(U - 1e-3).diffusion)) / 2e-3
     return truth(U).response - slope / (4.0 * beta * sites)
+
+
+def test_a_potential_that_confines_with_a_field():
+    """V = exp(−a) falls on one side, but the mean is given: ∫ exp(−β(V − ha)) da = Γ(−βh) β^(βh) for h < 0."""
+    beta = 1.3
+    mean = lambda h: np.log(beta) - digamma(-beta * h)
+    for U in (-1.5, 0.3, 2.0):
+        h = brentq(lambda h, U=U: mean(h) - U, -50.0, -1e-3)
+        truth = ginzburg_landau_chain(lambda a: np.exp(-a), U, beta=beta, coupling=0.0)
+        assert truth.response == pytest.approx(0.5 * h, rel=1e-8)
+        assert truth.diffusion == pytest.approx(0.5 / (beta * polygamma(1, -beta * h)), rel=1e-6)
 
 
 @pytest.mark.parametrize("coupling", [0.0, 2.0])

@@ -70,7 +70,7 @@ class Spins(Case):
     """
 
     mode: Mode = option(Mode.TABLE, help="A(U) and D(U) over a range of U, or the density in time")
-    potential: str = option("(phi**2 - 1)**2/4", help="V(phi), the energy of one site")
+    potential: str = option("(phi**2 - 1)**2/4", help="V(phi), the energy of one site, for example exp(-phi)")
     beta: float = option(1.0, help="inverse temperature", above=0)
     coupling: float = option(2.0, help="kappa of the bonds", low=0)
     dim: int = option(1, help="dimensions of the lattice", low=1, high=3)
@@ -118,8 +118,12 @@ class Spins(Case):
         noise: Any = self.noise.value
         dynamics: Any = self.dynamics.value
         far = np.asarray(V(jnp.asarray([-50.0, 0.0, 50.0])))
-        if not np.all(np.isfinite(far)) or min(far[0], far[2]) <= far[1]:
-            raise BadInput(f"--potential '{self.potential}': V must be finite and grow on both sides, to hold the spins.")
+        # The mean of the spins is given, so that a linear part of V has no effect: exp(-phi) holds them.
+        if not np.all(np.isfinite(far)) or far[0] + far[2] <= 2.0 * far[1]:
+            raise BadInput(
+                f"--potential '{self.potential}': V must be finite and grow, but for a linear part, on both sides, to hold the "
+                "spins."
+            )
         return fx.diffusion.GinzburgLandau(
             V, self.sites, self.dim, self.beta, self.coupling, replicas=self.replicas, dynamics=dynamics, noise=noise
         )

@@ -1,4 +1,4 @@
-"""A square cavity with a moving lid, filled with dumbbells, chains or rods.
+"""A square cavity with a moving lid, filled with dumbbells, chains, rods or closures.
 
 The regularised lid moves at 8 (1 + tanh 8(t − 1/2)) x²(1 − x)², as in Fattal and Kupferman, J. Non-Newtonian Fluid Mech. 126
 (2005) 23; Pan, Hao and Glowinski, Int. J. Numer. Meth. Fluids 60 (2009) 791, give centres of the vortex for the Oldroyd-B fluid
@@ -40,10 +40,10 @@ class Lid(enum.Enum):
     PLAIN = "plain"
 
 
-@listed("cavity", "flow of dumbbells, chains or rods in a square cavity under a moving lid")
+@listed("cavity", "flow of dumbbells, chains, rods or closures in a square cavity under a moving lid")
 @dataclass(frozen=True)
 class Cavity(FlowOptions):
-    """Flow of dumbbells, chains or rods in a square cavity under a moving lid.
+    """Flow of dumbbells, chains, rods or closures in a square cavity under a moving lid.
 
     The side is 1, and the lid moves towards positive x at a speed of about 1, set in motion and slowed down towards the corners
     as in the literature, or at once and as a whole. By default dumbbells are Hookean and their density is computed: the

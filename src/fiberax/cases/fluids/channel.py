@@ -1,4 +1,4 @@
-"""A channel: dumbbells, chains or rods between two walls, driven by a pressure gradient or by the upper wall, from rest.
+"""A channel: dumbbells, chains, rods or closures between two walls, driven by pressure or by the upper wall, from rest.
 
 For Hookean springs and for Newtonian fluids the exact profile is written as well: with y from wall to wall, U = V y + Σ u_k(t)
 sin(πky), V the speed of the wall, and the modes of `fiberax.cases.fluids.flows`.
@@ -39,10 +39,10 @@ class Drive(enum.Enum):
     WALL = "wall"
 
 
-@listed("channel", "flow of dumbbells, chains or rods along a channel, from rest")
+@listed("channel", "flow of dumbbells, chains, rods or closures along a channel, from rest")
 @dataclass(frozen=True)
 class Channel(FlowOptions):
-    """Flow of dumbbells, chains or rods along a channel, from rest.
+    """Flow of dumbbells, chains, rods or closures along a channel, from rest.
 
     The width is 1. A pressure gradient, or the upper wall, sets the fluid in motion at t = 0; each cell across the
     channel has an ensemble, whose stress acts on the flow. Results are the profiles of velocity and stress, with standard

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fiberax.cases.base import CaseWarning, Evolve, Summary
-from fiberax.cases.fluids.fluids_common import FluidOptions, Form, Model
+from fiberax.cases.fluids.fluids_common import FluidOptions, Model
 from fiberax.cases.fluids.portraits import portrait
 from fiberax.cases.fluids.rheology import order, second_moment
 from fiberax.cases.options import MOST_RECORDS, inherited, option
@@ -146,7 +146,7 @@ class FlowOptions(FluidOptions):
 
         def look(state, condition) -> dict[str, np.ndarray]:
             """A single ensemble is drawn like the replicas of a sample."""
-            many = state if self.form is Form.DENSITY else jax.tree.map(lambda x: x[None], state)
+            many = jax.tree.map(lambda x: x[None], state) if self.brownian else state
             return draw(many, condition)
 
         return Output(columns=parts.columns, microstate=look, states=states, macro=False)
@@ -241,11 +241,6 @@ def _relaxed(M: np.ndarray, source: np.ndarray, begin: np.ndarray, times: np.nda
 def at_time(times: tuple[float, ...], t: float) -> int:
     """Which save time `t` is."""
     return int(np.argmin(np.abs(np.array(times) - t)))
-
-
-def is_brownian(options: FlowOptions) -> bool:
-    """Whether there are members."""
-    return options.form is Form.BROWNIAN
 
 
 def velocity_of(flow: Any) -> Callable:

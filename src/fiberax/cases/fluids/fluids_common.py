@@ -1,4 +1,4 @@
-"""What cases of complex fluids share: dumbbells, chains and rods by their options (6.1)-(6.4)."""
+"""What cases of complex fluids share: dumbbells, chains, rods (6.1)-(6.4) and closures by their options."""
 
 import enum
 from collections.abc import Callable
@@ -12,21 +12,28 @@ import numpy as np
 from fiberax.cases.base import Case
 from fiberax.cases.formula import expression, read_numbers
 from fiberax.cases.noise import NoiseName
-from fiberax.cases.options import option, other_than, when
+from fiberax.cases.options import above, option, other_than, when
 from fiberax.core.errors import BadInput
 from fiberax.physics.fluids import (
     FENE,
+    FENECR,
+    FENEP,
+    PTT,
     AbstractSpring,
     Chain,
     Dumbbell,
     DumbbellDensity,
     Expanded,
     GaussianDensity,
+    Giesekus,
     Hookean,
+    InverseLangevin,
     MaierSaupe,
     Onsager,
     Rod,
     RodDensity,
+    RoliePoly,
+    WormLike,
 )
 
 
@@ -36,6 +43,12 @@ class Model(enum.Enum):
     DUMBBELL = "dumbbell"
     CHAIN = "chain"
     ROD = "rod"
+    FENE_P = "fene-p"
+    FENE_CR = "fene-cr"
+    GIESEKUS = "giesekus"
+    PTT = "ptt"
+    PTT_EXP = "ptt-exp"
+    ROLIE_POLY = "rolie-poly"
 
 
 class Form(enum.Enum):
@@ -53,6 +66,9 @@ class Potential(enum.Enum):
     ONSAGER = "onsager"
 
 
+_REST = 1e-10  # |z|² that counts as rest in a formula
+
+
 class Law(AbstractSpring):
     """A spring law given as a formula: h(s), s = |z|²."""
 
@@ -64,27 +80,48 @@ class Law(AbstractSpring):
         return self.reach
 
     def factor(self, square):
-        return jnp.broadcast_to(self.h(s=square), square.shape).astype(square.dtype)
+        """The formula, next to rest where it may be 0/0: h(s) is then taken at s = 1e-10."""
+        away = jnp.maximum(square, _REST)
+        return jnp.broadcast_to(self.h(s=away), square.shape).astype(square.dtype)
 
 
+CLOSURES = (Model.FENE_P, Model.FENE_CR, Model.GIESEKUS, Model.PTT, Model.PTT_EXP, Model.ROLIE_POLY)
+RESOLVED = when(model=(Model.DUMBBELL, Model.CHAIN, Model.ROD))  # by members or by their density
+NAMED = {"fene": FENE, "inverse-langevin": InverseLangevin, "worm-like": WormLike}
 SPRINGS = when(model=(Model.DUMBBELL, Model.CHAIN))
+FINITE, TANNER, ENTANGLED = when(model=CLOSURES[:2]), when(model=(Model.PTT, Model.PTT_EXP)), when(model=Model.ROLIE_POLY)
 RODS = when(model=Model.ROD)
 INTERACTING = RODS & when(potential=(Potential.MAIER_SAUPE, Potential.ONSAGER))  # others do not order
-MEMBERS, DENSITY = when(form=Form.BROWNIAN), when(form=Form.DENSITY)
+MEMBERS, DENSITY = RESOLVED & when(form=Form.BROWNIAN), RESOLVED & when(form=Form.DENSITY)
 
 
 @dataclass(frozen=True)
 class FluidOptions(Case):
     """Which fluid; for cases to build on."""
 
-    model: Model = option(Model.DUMBBELL, help="dumbbells, bead-spring chains or rigid rods")
-    spring: str = option("fene", help="hookean, fene, or h(s) of the force h(|z|^2) z, for example 1 + 0.1*s", applies=SPRINGS)
+    model: Model = option(
+        Model.DUMBBELL, help="dumbbells, bead-spring chains, rigid rods, or a closure, an equation for their stress"
+    )
+    spring: str = option(
+        "fene",
+        help="hookean, fene, inverse-langevin, worm-like, or h(s) of the force h(|z|^2) z, as 1 + 0.1*s",
+        applies=SPRINGS,
+    )
     b: float | None = option(
         None,
-        help="largest |z|^2 of a spring; default 50 for fene, none for a formula",
+        help="largest |z|^2 of a spring, in closures of its mean; default 50, none for a formula",
         above=0,
-        applies=SPRINGS & when(spring=other_than("hookean")),
+        applies=SPRINGS & when(spring=other_than("hookean")) | FINITE,
     )
+    alpha: float = option(0.2, help="mobility of giesekus, below 1", above=0, applies=when(model=Model.GIESEKUS))
+    epsilon: float = option(0.25, help="of ptt: how much faster a stretched network breaks", low=0, applies=TANNER)
+    entanglements: float = option(
+        10.0, help="Z of a rolie-poly chain: its stretch relaxes in De / (3 Z)", above=0, applies=ENTANGLED
+    )
+    beta: float = option(
+        0.0, help="of rolie-poly: release of constraints by relaxing stretch", low=0, high=1, applies=ENTANGLED
+    )
+    delta: float = option(-0.5, help="of rolie-poly: power of the stretch in it", applies=ENTANGLED & when(beta=above(0)))
     springs: int = option(5, help="springs of a chain", low=1, applies=when(model=Model.CHAIN))
     potential: Potential = option(
         Potential.NONE, help="interaction of rods; of members onsager's is taken to degree 8", applies=RODS
@@ -99,8 +136,10 @@ class FluidOptions(Case):
         applies=INTERACTING,
     )
     dim: int = option(3, help="dimensions of the flow, 2 or 3; rods have 3", low=2, high=3)
-    De: float = option(1.0, help="relaxation time of a spring; for rods 1 / rotational diffusion", above=0)
-    form: Form = option(Form.BROWNIAN, help="brownian: members with noise; density: their Fokker-Planck equation")
+    De: float = option(1.0, help="relaxation time; for rods 1 / rotational diffusion", above=0)
+    form: Form = option(
+        Form.BROWNIAN, help="brownian: members with noise; density: their Fokker-Planck equation", applies=RESOLVED
+    )
     degree: int | None = option(
         None,
         help="of the polynomials of a density, even; default by the model",
@@ -119,6 +158,8 @@ class FluidOptions(Case):
 
     def fiber(self) -> Any:
         """The fluid that these options describe. Raises `BadInput`."""
+        if self.model in CLOSURES:
+            return self._closure()
         if self.form is Form.DENSITY:
             return self._density()
         noise: Any = self.noise.value
@@ -146,21 +187,26 @@ class FluidOptions(Case):
         name = self.spring.strip().lower()
         if name == "hookean":
             return Hookean()
-        if name == "fene":
-            return FENE(50.0 if self.b is None else self.b)
+        if name in NAMED:
+            return NAMED[name](50.0 if self.b is None else self.b)
         law = Law(expression(self.spring, ("s",), "--spring"), float("inf") if self.b is None else self.b)
-        far = np.linspace(0.0, 100.0 if self.b is None else 0.99 * self.b, 200)
+        end = 100.0 if self.b is None else 0.99 * self.b
+        far = np.union1d(np.geomspace(1e-8, 1e-2, 7) * end, np.linspace(0.0, end, 200))
         found = np.asarray(law.factor(jnp.asarray(far)))
         if not np.all(np.isfinite(found)) or np.any(found < 0.0):
             bad = far[np.argmax(~np.isfinite(found) | (found < 0.0))]
             raise BadInput(f"--spring '{self.spring}': at s = {bad:.3g} it is no finite number >= 0. Give --b, where it ends.")
+        force = found * np.sqrt(np.maximum(far, _REST))
+        if np.any(falls := np.diff(force) < -1e-9 * force[1:]):
+            bad = far[1:][np.argmax(falls)]
+            raise BadInput(f"--spring '{self.spring}': near s = {bad:.3g} the force h sqrt(s) falls as the spring gets longer.")
         return law
 
     def relaxation_times(self) -> np.ndarray:
         """Those of the modes of the stress for Hookean springs, the longest first; a guide for others."""
         if self.model is Model.ROD:
             return np.array([self.De / 6.0])
-        if self.model is Model.DUMBBELL:
+        if self.model is not Model.CHAIN:
             return np.array([self.De])
         k = np.arange(1, self.springs + 1)
         return self.De / (2.0 * np.sin(0.5 * np.pi * k / (self.springs + 1)) ** 2)
@@ -172,10 +218,28 @@ class FluidOptions(Case):
     @property
     def is_hookean(self) -> bool:
         """Whether the answer is known."""
-        return self.model is not Model.ROD and self.spring.strip().lower() == "hookean"
+        return self.model in (Model.DUMBBELL, Model.CHAIN) and self.spring.strip().lower() == "hookean"
+
+    @property
+    def brownian(self) -> bool:
+        """Whether there are members with noise."""
+        return self.form is Form.BROWNIAN and self.model not in CLOSURES
+
+    def maxwell(self) -> tuple[float, float] | None:
+        """Modulus and relaxation time of a closure near rest, where it is Maxwell's fluid; None for others."""
+        if self.model not in CLOSURES:
+            return None
+        b = 50.0 if self.b is None else self.b
+        if self.model is Model.FENE_P:
+            return 1.0, self.De * b / (b + self.dim)
+        if self.model is Model.FENE_CR:
+            return b / (b - self.dim), self.De * (b - self.dim) / b
+        return 1.0, self.De
 
     def zero_rate_viscosity(self) -> float | None:
         """The exact limit of the shear viscosity at small rates, where it is known."""
+        if (known := self.maxwell()) is not None:
+            return known[0] * known[1]
         if self.is_hookean:
             return float(self.relaxation_times().sum())
         if self.model is Model.ROD and self.potential is Potential.NONE:
@@ -183,6 +247,23 @@ class FluidOptions(Case):
         if self.model is Model.DUMBBELL and isinstance(law := self.law(), FENE):
             return self.De * float(law.b) / (float(law.b) + self.dim + 2.0)
         return None
+
+    def _closure(self) -> Any:
+        numbers = {"dim": self.dim, "De": self.De}
+        b = 50.0 if self.b is None else self.b
+        if self.model is Model.FENE_P:
+            return FENEP(b, **numbers)
+        if self.model is Model.FENE_CR:
+            if b <= self.dim:
+                raise BadInput(f"--b {b:g}: at rest tr c = {self.dim}, which it has to exceed. Give more.")
+            return FENECR(b, **numbers)
+        if self.model is Model.GIESEKUS:
+            if self.alpha >= 1.0:
+                raise BadInput(f"--alpha {self.alpha:g}: the mobility is below 1. Give less.")
+            return Giesekus(self.alpha, **numbers)
+        if self.model is Model.ROLIE_POLY:
+            return RoliePoly(self.entanglements, beta=self.beta, delta=self.delta, **numbers)
+        return PTT(self.epsilon, exponential=self.model is Model.PTT_EXP, **numbers)
 
     def _density(self) -> Any:
         if self.model is Model.CHAIN:

@@ -1,4 +1,4 @@
-"""A periodic box of dumbbells, chains or rods under a steady force: Kolmogorov's flow or the four-roll mill.
+"""A periodic box of dumbbells, chains, rods or closures under a steady force: Kolmogorov's flow or the four-roll mill.
 
 Kolmogorov: F (sin ny, 0). It drives the laminar flow (a sin ny, 0), a = F/n² for a fluid of viscosity 1, exact for Hookean
 springs as long as nothing disturbs it. Four-roll mill (Thomases, Shelley, Phys. Fluids 19, 2007, 103103): F (sin nx cos ny,
@@ -45,10 +45,10 @@ class Forcing(enum.Enum):
     FOUR_ROLL = "four-roll"
 
 
-@listed("kolmogorov", "flow of dumbbells, chains or rods in a periodic box under a steady force")
+@listed("kolmogorov", "flow of dumbbells, chains, rods or closures in a periodic box under a steady force")
 @dataclass(frozen=True)
 class Kolmogorov(FlowOptions):
-    """Flow of dumbbells, chains or rods in a periodic box, driven by a steady force.
+    """Flow of dumbbells, chains, rods or closures in a periodic box, driven by a steady force.
 
     The box has the side 2 pi. The force is that of Kolmogorov, along x and periodic in y, or that of a four-roll mill, whose
     stagnation points draw springs out. By default dumbbells are Hookean and their density is computed: the Oldroyd-B fluid.

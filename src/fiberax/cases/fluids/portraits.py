@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from fiberax.cases.fluids.rheology import second_moment
-from fiberax.physics.fluids import Chain, Dumbbell, DumbbellDensity, GaussianDensity, Rod, RodDensity
+from fiberax.physics.fluids import (
+    AbstractConformation,
+    Chain,
+    Dumbbell,
+    DumbbellDensity,
+    GaussianDensity,
+    Rod,
+    RodDensity,
+)
 from fiberax.physics.fluids.members import moving
 
 MOST_POINTS = 3000  # springs or rods of one row that are drawn
@@ -18,7 +26,7 @@ def portrait(fiber: Any, gradient: np.ndarray) -> Callable:
 
     def arrays(state, condition) -> dict[str, np.ndarray]:
         rate = float(np.sum(condition * gradient) / np.sum(gradient**2))
-        if isinstance(fiber, DumbbellDensity | GaussianDensity | RodDensity):
+        if isinstance(fiber, DumbbellDensity | AbstractConformation | RodDensity):
             moment = np.asarray(second_moment(fiber, jnp.asarray(state)))
             shown = rod_map(fiber, state) if isinstance(fiber, RodDensity) else spring_map(fiber, state, moment)
         else:
@@ -46,9 +54,9 @@ def _bound(fiber: Any) -> float | None:
 
 
 def spring_map(fiber: Any, state: Any, moment: np.ndarray, cells: int = 71) -> dict[str, np.ndarray]:
-    """Density of z in the plane of the flow, integrated over the third direction, on a square."""
+    """Density of z in the plane of the flow, integrated over the third direction, on a square; Gaussian for closures."""
     wide = 3.5 * float(np.sqrt(np.linalg.eigvalsh(moment[:2, :2])[-1]))
-    if isinstance(fiber, GaussianDensity):
+    if isinstance(fiber, AbstractConformation):
         plane = GaussianDensity(2)
         x = np.linspace(-wide, wide, cells)
         points = np.stack(np.meshgrid(x, x, indexing="ij"), axis=-1).reshape(-1, 2)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from fiberax.core.capabilities import AbstractEnsemble
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow, AbstractStochastic
-from fiberax.physics.fluids import Chain, DumbbellDensity, GaussianDensity, RodDensity
+from fiberax.physics.fluids import AbstractConformation, Chain, DumbbellDensity, RodDensity
 from fiberax.physics.fluids.members import moving
 
 
@@ -37,8 +37,8 @@ class Readings(eqx.Module):
 
 
 def second_moment(fiber: Any, state: Any) -> Float[Array | np.ndarray, "dim dim"]:
-    """⟨zz⟩ of springs, end to end for chains, ⟨mm⟩ of rods."""
-    if isinstance(fiber, GaussianDensity):
+    """⟨zz⟩ of springs, end to end for chains, ⟨mm⟩ of rods, the conformation of closures."""
+    if isinstance(fiber, AbstractConformation):
         return state
     if isinstance(fiber, DumbbellDensity | RodDensity):
         grid = fiber.grid

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fiberax.cases.base import Evolve, Figure, Results, Sampling, Summary, Table, listed
-from fiberax.cases.fluids.fluids_common import MEMBERS, FluidOptions, Form, Model, Potential
+from fiberax.cases.fluids.fluids_common import CLOSURES, MEMBERS, FluidOptions, Model, Potential
 from fiberax.cases.fluids.portraits import portrait
 from fiberax.cases.fluids.rheology import (
     History,
@@ -64,10 +64,10 @@ LARGE = when(mode=(Mode.STEADY, Mode.STARTUP, Mode.RELAXATION))  # flows, not sm
 OVER_RATES = when(rates=ABSENT, history=ABSENT)
 
 
-@listed("rheometer", "steady and transient material functions of dumbbells, chains or rods")
+@listed("rheometer", "steady and transient material functions of dumbbells, chains, rods or closures")
 @dataclass(frozen=True)
 class Rheometer(FluidOptions):
-    """Steady and transient material functions of dumbbells, chains or rods.
+    """Steady and transient material functions of dumbbells, chains, rods or closures.
 
     A homogeneous flow kappa = rate G acts on the fluid: over a range of rates until averages are steady, from rest at given
     rates (startup), or until it stops (relaxation); or a small oscillation gives G' and G''. Results are the stress, viscosity,
@@ -191,7 +191,7 @@ class Rheometer(FluidOptions):
             return exact_columns(readings, np.concatenate([hookean(r * G, np.array([np.inf]), modes) for r in rates]), rates)
 
         shown = np.unique(np.linspace(0, len(rates) - 1, _SHOWN).round().astype(int))
-        brownian = self.form is Form.BROWNIAN
+        brownian = self.brownian
         return Table(
             fiber=fiber,
             conditions=rates[:, None, None] * G,
@@ -249,7 +249,7 @@ class Rheometer(FluidOptions):
                 found |= exact_columns(readings, np.concatenate(tau), rates)
             return found
 
-        brownian = self.form is Form.BROWNIAN
+        brownian = self.brownian
         axis = Quantity("time", "1", "time after the flow stopped" if stops else "time")
         return Evolve(
             bundle=fx.Bundle(
@@ -270,19 +270,22 @@ class Rheometer(FluidOptions):
 
     def _own_step(self, fiber: Any, kappa: np.ndarray) -> float:
         """The fiber's own time step, for densities one that follows the flow."""
-        if self.form is Form.BROWNIAN:
+        if self.brownian:
             return fiber.timestep(jnp.asarray(kappa))
         rest = 6.0 if self.model is Model.ROD else 1.0
         return 0.1 / (rest / self.De + float(np.linalg.norm(kappa)))
 
     def _oscillation(self, fiber: Any, G: np.ndarray) -> Table:
-        if self.form is Form.BROWNIAN:
+        if self.brownian:
             raise BadInput("--mode oscillation is of linear response, which the density gives exactly: --form density with it.")
         linear = Oscillation(fiber, self.dim)
         frequencies, modes = self._values(31), self.relaxation_times()
 
         def exact(omega: np.ndarray, _: Any) -> dict[str, np.ndarray]:
             x = np.outer(omega, modes)
+            if (known := self.maxwell()) is not None:
+                x, size = known[1] * omega, known[0]
+                return {"exact.storage": size * x**2 / (1 + x**2), "exact.loss": size * x / (1 + x**2)}
             if self.is_hookean:
                 return {"exact.storage": np.sum(x**2 / (1 + x**2), axis=1), "exact.loss": np.sum(x / (1 + x**2), axis=1)}
             if self.model is Model.ROD and self.potential is Potential.NONE:
@@ -337,7 +340,7 @@ class Rheometer(FluidOptions):
         words |= {"angle": "extinction angle in degrees"}
         stresses = {"tau": "stress τ", "N1": "first normal stress difference N₁", "N2": "second normal stress difference N₂"}
         stresses |= {"stress": "shear stress" if shear else f"stress of the {kind} viscosity"}
-        stresses |= {"moment": "⟨mm⟩ of rods" if self.model is Model.ROD else "⟨zz⟩ of springs, end to end"}
+        stresses |= {"moment": "⟨mm⟩ of rods" if self.model is Model.ROD else "⟨zz⟩ of springs, end to end, or conformation"}
         quantities = {f"response.{k}": Quantity(k, "1", v) for k, v in stresses.items()}
         for key, text in words.items():
             quantities[f"material.{key}"] = Quantity(key, "1", text)
@@ -366,6 +369,7 @@ class Rheometer(FluidOptions):
             lines.append(f"the viscosity is {limit:.5g} (exact) at vanishing rates, {lowest}")
         bad = rates[columns["result"] != 0]
         if len(bad):
-            remedy = "raise --average" if self.form is Form.BROWNIAN else "raise --degree, or take --form brownian"
+            remedy = "raise --average" if self.brownian else "raise --degree, or take --form brownian"
+            remedy = "there is no steady state" if self.model in CLOSURES else remedy
             lines.append(f"{len(bad)} rates from {bad.min():.4g} to {bad.max():.4g} are not to be trusted: {remedy}")
         return Summary(content, tuple(lines))

@@ -19,6 +19,7 @@ _POINTS = 160
 _PER_WIDTH = 2.5  # points for each standard deviation of the coupling's Gaussian
 _TRIES = 60
 _NEGLIGIBLE = 80.0  # exponent beyond which a weight is left out
+_PER_SPREAD_OF_ONE = 8.0  # points for each standard deviation of a site alone
 _PER_SPREAD = 4  # points for each standard deviation of the weights over imaginary fields
 _MOST = 4000  # of these points
 
@@ -55,9 +56,20 @@ def ginzburg_landau_chain(
     Raises:
         BadInput: V does not confine.
     """
-    low, high, h = -np.inf, np.inf, 0.0
+    near = 1e-3 * max(1.0, abs(U))
+    # The slope of V at U, of which V − ha may be confining where V is not, as for exp(−a).
+    h = float(np.diff(np.asarray(V(np.array([U - near, U + near]))))[0]) / (2.0 * near)
+    low, high, good = -np.inf, np.inf, None
     for _ in range(_TRIES):
-        pressure, mean, slope = _moments(V, h, beta, coupling)
+        try:
+            pressure, mean, slope = _moments(V, h, beta, coupling)
+        except _Unbounded:
+            if good is None:
+                raise
+            low, high = (low, h) if h > good else (h, high)
+            h = 0.5 * (good + h)
+            continue
+        good = h
         low, high = (h, high) if mean < U else (low, h)
         step = (U - mean) / slope
         if abs(step) <= 1e-14 * (1.0 + abs(h)):
@@ -67,6 +79,10 @@ def ginzburg_landau_chain(
         # Newton, kept between the fields that are known to be too small and too large.
         h = h + step if low < h + step < high else 0.5 * (low + high)
     raise BadInput(f"ginzburg_landau_chain: no field was found for the mean {U}; V must grow faster than linearly.")
+
+
+class _Unbounded(BadInput):
+    """V − ha does not grow on both sides."""
 
 
 def _moments(V, h: float, beta: float, coupling: float) -> tuple[float, float, float]:
@@ -121,15 +137,19 @@ def _grid(V, h: float, beta: float, coupling: float) -> tuple[np.ndarray, float]
     while True:
         a = np.linspace(-reach, reach, 4001)
         exponent = beta * (np.asarray(V(a)) - h * a)
-        if not np.all(np.isfinite(exponent)):
+        if not np.all(exponent > -np.inf):
             raise BadInput(f"ginzburg_landau_chain: V is not finite within |φ| <= {reach:g}.")
         exponent = exponent - exponent.min()
         if min(exponent[0], exponent[-1]) > _NEGLIGIBLE:
             break
         reach *= 2.0
         if reach > 1e6:
-            raise BadInput("ginzburg_landau_chain: V does not confine φ.")
-    inside = a[exponent < _NEGLIGIBLE]
-    count = max(_POINTS, int(_PER_WIDTH * (inside[-1] - inside[0]) * (beta * coupling) ** 0.5))
+            raise _Unbounded("ginzburg_landau_chain: V does not confine φ.")
+    inside, weight = a[exponent < _NEGLIGIBLE], np.exp(-exponent) / np.sum(np.exp(-exponent))
+    spread = float(np.sqrt(weight @ (a - weight @ a) ** 2))
+    span = float(inside[-1] - inside[0])
+    count = max(
+        _POINTS, int(_PER_WIDTH * span * (beta * coupling) ** 0.5), int(_PER_SPREAD_OF_ONE * span / max(spread, a[1] - a[0]))
+    )
     points = np.linspace(inside[0], inside[-1], count)
     return points, points[1] - points[0]

@@ -11,18 +11,17 @@ import math
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from fiberax.core.capabilities import AbstractMonitored, AbstractPropagated, AbstractTangent
+from fiberax.core.capabilities import AbstractTangent
 from fiberax.core.errors import BadInput
 from fiberax.core.solvers import Newton
-from fiberax.core.strategies import Within
 from fiberax.numerics import trees
 from fiberax.numerics.result import Result, outcome
 from fiberax.physics.fluids import ball
+from fiberax.physics.fluids.conformation import AbstractConformation, check_dim, check_number
 from fiberax.physics.fluids.density import AbstractDensity, Grid, check_density, check_gradient
 from fiberax.physics.fluids.springs import FENE, AbstractSpring, Hookean
-from fiberax.physics.fluids.suspended import AbstractSuspended
 
 _DOUBLINGS = 8  # of the time in which a conformation is known by its series
 _TERMS = 5  # of that series
@@ -135,7 +134,7 @@ class _Dense(Newton):
         return new, outcome(jnp.where(trees.isfinite(new), Result.SUCCESS, Result.NONFINITE), 1)
 
 
-class GaussianDensity(AbstractPropagated, AbstractMonitored, AbstractSuspended):
+class GaussianDensity(AbstractConformation):
     """Hookean dumbbells that start from a Gaussian, by their covariance c: exact, the Oldroyd-B fluid.
 
     Condition κ (dim, dim); state and response c (dim, dim).
@@ -155,15 +154,7 @@ class GaussianDensity(AbstractPropagated, AbstractMonitored, AbstractSuspended):
     De: Float[Array, ""]
 
     def __init__(self, dim: int = 2, De=1.0):
-        if dim not in (2, 3):
-            raise BadInput(f"GaussianDensity: dim must be 2 or 3; it is {dim!r}.")
-        check_density("GaussianDensity", De, 4)
-        self.dim, self.De = dim, jnp.asarray(De, jnp.result_type(float))
-
-    def init(self, condition, key):
-        """The equilibrium at rest."""
-        check_gradient("GaussianDensity", condition, self.dim)
-        return jnp.eye(self.dim)
+        self.dim, self.De = check_dim("GaussianDensity", dim), check_number("GaussianDensity", "De", De, 0.0)
 
     def rate(self, state, condition):
         return condition @ state + state @ condition.T - (state - jnp.eye(self.dim)) / self.De
@@ -187,48 +178,20 @@ class GaussianDensity(AbstractPropagated, AbstractMonitored, AbstractSuspended):
         new = decay * (stretch @ state @ stretch.T) + source
         return 0.5 * (new + new.T)
 
-    def link(self, state, condition):
-        return state
-
-    @property
-    def solver(self):
-        return _Covariance()
-
-    @property
-    def mixing(self):
-        return Within(_safe)
-
-    def stability_margin(self, state, condition):
-        """The smallest eigenvalue of c."""
-        return jnp.min(jnp.linalg.eigvalsh(0.5 * (state + state.T)))
+    def steady(self, condition):
+        operator = jnp.kron(condition, jnp.eye(self.dim)) + jnp.kron(jnp.eye(self.dim), condition)
+        unit = jnp.eye(self.dim).ravel()
+        c = jnp.linalg.solve(jnp.eye(unit.size) - self.De * operator, unit).reshape(self.dim, self.dim)
+        return c, jnp.all(jnp.isfinite(c))
 
     def remedy(self, result):
         return "there is no steady state at or beyond De·rate = 1/2 in extension" if result == Result.OUT_OF_RANGE else ""
-
-    def explain(self, state, condition):
-        return (
-            f"The covariance is not positive, its eigenvalues being {np.linalg.eigvalsh(np.asarray(state))}: no steady state."
-        )
 
     def density(self, state, points) -> Float[Array, " points"]:
         """ψ at `points` (points, dim)."""
         points = jnp.asarray(points, jnp.result_type(float))
         square = jnp.sum(points * jnp.linalg.solve(state, points.T).T, axis=1)
         return jnp.exp(-0.5 * square) / jnp.sqrt(jnp.linalg.det(2.0 * jnp.pi * state))
-
-
-class _Covariance(Newton):
-    """Newton's method, whose answer counts where it is a covariance."""
-
-    def solve(self, fiber, state, condition, tolerance):
-        new, out = super().solve(fiber, state, condition, tolerance)
-        lost = (out.result == Result.SUCCESS) & ~(fiber.stability_margin(new, condition) > 0.0)
-        return new, out._replace(result=jnp.where(lost, jnp.int32(Result.OUT_OF_RANGE), out.result))
-
-
-def _safe(state, safe):
-    """The new c where it is at least a quarter of `safe` in every direction, so that it stays positive, else `safe`."""
-    return jnp.where(_positive(state - 0.25 * safe), state, safe)
 
 
 def _weight(n: int, x: Float[Array, ""]) -> Float[Array, ""]:
@@ -241,13 +204,6 @@ def _weight(n: int, x: Float[Array, ""]) -> Float[Array, ""]:
     for k in range(1, n + 1):
         parts = k / large * parts - jnp.exp(-large)
     return jnp.where(x < 1.0, series, parts)
-
-
-def _positive(c: Float[Array, "dim dim"]) -> Bool[Array, ""]:
-    """Whether a symmetric matrix is positive definite: all of its leading minors are."""
-    minor = c[0, 0] * c[1, 1] - c[0, 1] * c[1, 0]
-    last = minor if c.shape[0] == 2 else jnp.linalg.det(c)
-    return (c[0, 0] > 0.0) & (minor > 0.0) & (last > 0.0)
 
 
 def _reach(spring) -> float:
