@@ -23,6 +23,7 @@ class Result(enum.IntEnum):
     TOO_SHORT = 7
     RUNAWAY = 8
     BORROWED = 9
+    TRUNCATED = 10
 
 
 TEXTS = {
@@ -39,6 +40,7 @@ TEXTS = {
     "more steps",
     Result.RUNAWAY: "the residual falls but the state does not settle: there is no equilibrium, or it is at infinity",
     Result.BORROWED: "the fiber never gave a response of its own; that of the nearest site was used",
+    Result.TRUNCATED: "solved in a basis that is too small for the condition: the estimated error of the response is too large",
 }
 
 

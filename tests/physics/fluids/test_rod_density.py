@@ -193,6 +193,26 @@ def test_what_is_not_resolved_is_said():
     assert "degree 4" in fiber.explain(found.state, strong)
 
 
+def test_truncation_is_said():
+    """The estimate is within a factor of ten of the error against a large degree, and what is beyond 0.1 % is no success."""
+    coarse, fine, kappa = RodDensity(degree=8), RodDensity(degree=16), shear(30.0)
+    state = newton(coarse, kappa, coarse.init(STILL, None))
+    truth = np.asarray(fine.link(newton(fine, kappa, fine.init(STILL, None)), kappa))
+    error = np.abs(np.asarray(coarse.link(state, kappa)) - truth).max() / np.abs(truth).max()
+    estimate = float(coarse.truncation(state))
+    assert 1e-3 < error < 10.0 * estimate and estimate < 10.0 * error
+    solve = jax.jit(lambda kappa: coarse.solver.solve(coarse, state, kappa, 1e-8)[1].result)
+    assert int(solve(kappa)) == Result.TRUNCATED and int(solve(shear(5.0))) == Result.SUCCESS
+    assert coarse.remedy(Result.TRUNCATED) == "a larger degree, up to 40"
+
+
+def test_no_advice_beyond_the_limit():
+    last = RodDensity(degree=6)
+    object.__setattr__(last, "degree", 40)
+    assert "no degree is possible above 40" in last.remedy(Result.TRUNCATED)
+    assert "No larger degree is possible" in last.explain(last.init(STILL, None), STILL)
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [

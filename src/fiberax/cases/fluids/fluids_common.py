@@ -35,6 +35,7 @@ from fiberax.physics.fluids import (
     RoliePoly,
     WormLike,
 )
+from fiberax.physics.fluids.dumbbell_density import largest_degree
 
 
 class Model(enum.Enum):
@@ -280,6 +281,10 @@ class FluidOptions(Case):
         if isinstance(law, Hookean):
             return GaussianDensity(self.dim, self.De)
         return DumbbellDensity(law, self.dim, self.De, self.degree)
+
+    def largest_degree(self) -> int:
+        """The largest --degree of a density."""
+        return RodDensity.LARGEST if self.model is Model.ROD else largest_degree(self.dim)
 
     def _field(self):
         if self.potential is Potential.NONE:

@@ -369,7 +369,11 @@ class Rheometer(FluidOptions):
             lines.append(f"the viscosity is {limit:.5g} (exact) at vanishing rates, {lowest}")
         bad = rates[columns["result"] != 0]
         if len(bad):
-            remedy = "raise --average" if self.brownian else "raise --degree, or take --form brownian"
+            remedy = (
+                "raise --average"
+                if self.brownian
+                else f"raise --degree, up to {self.largest_degree()}, or take --form brownian"
+            )
             remedy = "there is no steady state" if self.model in CLOSURES else remedy
             lines.append(f"{len(bad)} rates from {bad.min():.4g} to {bad.max():.4g} are not to be trusted: {remedy}")
         return Summary(content, tuple(lines))

@@ -118,69 +118,85 @@ class AbstractClosure(AbstractConformation):
         start = self._bounded(jnp.trace(symmetric))
         first = self.rates(start)
 
-        def end(trace):
-            last = self.rates(trace)
+        def held(known, trace):
+            fiber, moved, first, time = known
+            last = fiber.rates(trace)
             share = 0.5 * _exp(-0.25 * jnp.maximum(jnp.abs(first[0]), jnp.abs(last[0])) * time)
             a, g = (share * b + (1.0 - share) * e for b, e in zip(first, last, strict=True))
-            return _held(moved, symmetric, a, g, time)
+            return _held(moved, a, g, time)
 
-        trace, _ = self._root(lambda s: jnp.trace(end(s)), start, 1e-12 * self.dim, _ROOT)
-        return end(trace)
+        def of(known, trace):
+            carried, parts = held(known[0], trace)
+            return carried * known[1] + parts @ known[2]
+
+        moved_state = moved.end @ symmetric @ moved.end.T
+        known = (self, moved, first, time)
+        traces = jnp.trace(moved_state), jnp.trace(moved.spread, axis1=1, axis2=2)
+        trace, _ = self._root(of, (known, *traces), start, 1e-12 * self.dim, _ROOT)
+        carried, parts = held(known, trace)
+        new = carried * moved_state + jnp.tensordot(parts, moved.spread, 1)
+        return 0.5 * (new + new.T)
 
     def steady(self, condition):
-        operator = jnp.kron(condition, jnp.eye(self.dim)) + jnp.kron(jnp.eye(self.dim), condition)
         unit = jnp.eye(self.dim)
 
-        def held(trace):
-            a, g = self.rates(trace)
+        def held(known, trace):
+            fiber, condition = known
+            operator = jnp.kron(condition, unit) + jnp.kron(unit, condition)
+            a, g = fiber.rates(trace)
             c = jnp.linalg.solve(a * jnp.eye(unit.size) - operator, g * unit.ravel()).reshape(unit.shape)
             return 0.5 * (c + c.T)
 
-        def of(trace):
-            c = held(trace)
+        def of(known, trace):
+            c = held(known, trace)
             # Where the flow is faster than the springs no positive c is steady: they would be drawn out further.
             return jnp.where(positive(c), jnp.trace(c), jnp.inf)
 
         # The power of the flow is not negative: a tr c ≥ g dim, as at rest or above.
         least = 0.5 * self.rest * self.dim
-        trace, left = self._root(of, 1.01 * self.rest * self.dim, least, _STEADY)
-        return held(trace), jnp.abs(left) < _FOUND
+        known = (self, condition)
+        trace, left = self._root(of, known, 1.01 * self.rest * self.dim, least, _STEADY)
+        return held(known, trace), jnp.abs(left) < _FOUND
 
     def _bounded(self, trace):
         return jnp.clip(trace, 0.0, self.reach * (1.0 - 16.0 * jnp.finfo(trace.dtype).eps))
 
-    def _root(self, of, guess, least, iterations):
-        """The s with of(s) = s, from above `least`, and the logarithm of of(s)/s there.
+    def _root(self, of, known, guess, least, iterations):
+        """The s with of(known, s) = s, from above `least`, and the logarithm of of(known, s)/s there.
 
         Newton's method in y = log(s/(1 − s/reach)), held in a bracket. The root is differentiable, though the search is not.
         """
         dtype = jnp.result_type(float)
         eps = float(jnp.finfo(dtype).eps)
-        stop = jax.lax.stop_gradient
-        reach = jnp.asarray(self.reach, dtype)
+        stop = lambda tree: jax.tree.map(lambda x: jax.lax.stop_gradient(x) if isinstance(x, jax.Array) else x, tree)
+        reach = stop(jnp.asarray(self.reach, dtype))  # only a variable to search in
 
         def trace(y):
             u = jnp.exp(y)
             return u / (1.0 + u / reach)
 
-        def off(y):
+        def off(known, y):
             s = trace(y)
-            return jnp.log(of(s)) - jnp.log(s)
+            return jnp.log(of(known, s)) - jnp.log(s)
 
-        def body(_, carry):
-            low, high, y = carry
-            value, slope = jax.jvp(off, (y,), (jnp.ones_like(y),))
+        fixed = stop(known)
+
+        def body(carry):
+            k, low, high, y, _ = carry
+            value, slope = jax.jvp(lambda y: off(fixed, y), (y,), (jnp.ones_like(y),))
             over = value < 0.0
             low, high = jnp.where(over, low, y), jnp.where(over, y, high)
             trial = y - value / slope
-            return low, high, jnp.where((trial > low) & (trial < high), trial, 0.5 * (low + high))
+            new = jnp.where((trial >= low) & (trial <= high), trial, 0.5 * (low + high))
+            return k + 1, low, high, new, jnp.abs(new - y)
 
         top = jnp.log(jnp.where(jnp.isfinite(reach), reach / (16.0 * eps), _LARGEST))
         bottom = jnp.log(jnp.asarray(least, dtype))
         s = jnp.asarray(guess, dtype)
         start = jnp.clip(jnp.log(s) - jnp.log1p(-s / reach), bottom, top)
-        y = jax.lax.fori_loop(0, iterations, body, stop((bottom, top, start)))[2]
-        value, slope = jax.jvp(off, (stop(y),), (jnp.ones_like(y),))
+        going = lambda carry: (carry[0] < iterations) & (carry[4] > 16.0 * eps * (1.0 + jnp.abs(carry[3])))
+        y = jax.lax.while_loop(going, body, (0, *stop((bottom, top, start)), jnp.asarray(jnp.inf, dtype)))[3]
+        value, slope = jax.jvp(lambda y: off(known, y), (stop(y),), (jnp.ones_like(y),))
         good = jnp.isfinite(value) & jnp.isfinite(slope) & (slope < 0.0)
         move = jnp.where(good, -value / jnp.where(good, stop(slope), -1.0), 0.0)
         return trace(stop(y) + jnp.clip(move, -1.0, 1.0)), stop(value)
@@ -233,9 +249,12 @@ def _motion(kappa: Float[Array, "d d"], time: Float[Array, ""]) -> Motion:
     )
 
 
-def _held(moved: Motion, state, a, g, time):
-    """The c after a step with a and g held; the sum of the weights e^(−au) is exact."""
-    carried = _exp(2.0 * moved.log - a * time) * (moved.end @ state @ moved.end.T)
+def _held(moved: Motion, a, g, time):
+    """Factors of E c Eᵀ and of E(u)E(u)ᵀ at the nodes, whose sum is c after a step with a and g held.
+
+    The sum of the weights e^(−au) is exact.
+    """
+    carried = _exp(2.0 * moved.log - a * time)
     decay = -a * moved.times
     top = jax.lax.stop_gradient(jnp.max(decay))  # cancels
     total = jnp.sum(moved.weights * _exp(decay - top))
@@ -243,8 +262,7 @@ def _held(moved: Motion, state, a, g, time):
     small = jnp.abs(a * time) < 1e-7
     safe = jnp.where(small, 1.0, a)
     span = jnp.where(small, time, (1.0 - _exp(-safe * time)) / safe)
-    new = carried + g * span * jnp.tensordot(parts, moved.spread, 1)
-    return 0.5 * (new + new.T)
+    return carried, g * span * parts
 
 
 def _exp(x):

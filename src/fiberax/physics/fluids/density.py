@@ -40,6 +40,11 @@ class AbstractDensity(AbstractFlow, AbstractMonitored, AbstractSuspended):
     constant: eqx.AbstractVar[float]
     degree: eqx.AbstractVar[int]
 
+    @property
+    @abc.abstractmethod
+    def largest(self) -> int:
+        """The largest degree that can be made."""
+
     @abc.abstractmethod
     def basis(self, points: np.ndarray) -> np.ndarray:
         """Basis functions (points, n) at `points` (points, dim)."""
@@ -76,7 +81,13 @@ class AbstractDensity(AbstractFlow, AbstractMonitored, AbstractSuspended):
         return NEGATIVE - self.negative(state)
 
     def remedy(self, result):
-        return "a larger degree, if there is a steady state" if result == Result.OUT_OF_RANGE else ""
+        if result not in (Result.OUT_OF_RANGE, Result.TRUNCATED):
+            return ""
+        if self.degree >= self.largest:
+            return f"lower rates, or an ensemble of members: no degree is possible above {self.largest}"
+        return f"a larger degree, up to {self.largest}" + (
+            ", if there is a steady state" if result == Result.OUT_OF_RANGE else ""
+        )
 
     def explain(self, state, condition):
         psi = np.asarray(self.grid.values @ self.full(state))
@@ -84,7 +95,8 @@ class AbstractDensity(AbstractFlow, AbstractMonitored, AbstractSuspended):
         return (
             f"The density is negative (mass {float(self.negative(state)):.2g}; at worst {psi[worst]:.3g} at "
             f"{np.array2string(np.asarray(self.grid.points[worst]), precision=3)}, its maximum being {psi.max():.3g}): "
-            f"{type(self).__name__} of degree {self.degree} does not resolve it. Raise degree."
+            f"{type(self).__name__} of degree {self.degree} does not resolve it. "
+            + (f"Raise degree, up to {self.largest}." if self.degree < self.largest else "No larger degree is possible.")
         )
 
 

@@ -70,7 +70,10 @@ class DumbbellDensity(AbstractDensity, AbstractTangent):
         check_density(who, De, degree)
         n = ball.size(dim, degree)
         if n > _LARGEST:
-            raise BadInput(f"{who}: degree {degree} makes {n} basis functions; up to {_LARGEST} are stored. Lower degree.")
+            raise BadInput(
+                f"{who}: degree {degree} makes {n} basis functions; up to {_LARGEST} are stored. Lower degree to "
+                f"{largest_degree(dim)} or less."
+            )
         real = lambda x: jnp.asarray(x, jnp.result_type(float))
         self.b, self.dim, self.degree, self.De = b, dim, degree, real(De)
         self.sigma = ball.natural_weight(b)
@@ -83,6 +86,10 @@ class DumbbellDensity(AbstractDensity, AbstractTangent):
 
     def basis(self, points):
         return ball.evaluate(self.dim, self.b, self.sigma, self.degree, points)
+
+    @property
+    def largest(self):
+        return largest_degree(self.dim)
 
     def init(self, condition, key):
         """The equilibrium at rest."""
@@ -192,6 +199,14 @@ class GaussianDensity(AbstractConformation):
         points = jnp.asarray(points, jnp.result_type(float))
         square = jnp.sum(points * jnp.linalg.solve(state, points.T).T, axis=1)
         return jnp.exp(-0.5 * square) / jnp.sqrt(jnp.linalg.det(2.0 * jnp.pi * state))
+
+
+def largest_degree(dim: int) -> int:
+    """The largest degree of a `DumbbellDensity`."""
+    degree = 4
+    while ball.size(dim, degree + 2) <= _LARGEST:
+        degree += 2
+    return degree
 
 
 def _weight(n: int, x: Float[Array, ""]) -> Float[Array, ""]:

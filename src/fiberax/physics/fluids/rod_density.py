@@ -6,7 +6,7 @@ over even real harmonics; test functions are the same, integrals exact. The harm
 each degree (Funk and Hecke), and 2 ∫ψ ∇φ·∇Φ = ∫ (φΦ Δψ − φψ ΔΦ − ψΦ Δφ). The exact equation of ⟨mm⟩ is kept.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -24,9 +24,9 @@ from fiberax.physics.fluids.harmonics import angular, count, half_quadrature, ha
 from fiberax.physics.fluids.potentials import AbstractMeanField
 
 _QUADRATIC = 6  # harmonics up to degree 2
-_LARGEST = 40
 _ITERATIONS = 60  # of ψ ∝ exp(−Φ)
 _SMALL = 1e-6  # part of the density below which residuals need not be known
+_ACCURATE = 1e-3  # estimated relative error of the stress up to which a steady density counts as resolved
 _FLAT = 1e-12  # relative curvature below which a direction counts as free
 
 
@@ -46,8 +46,9 @@ class _LeastLength(Newton):
         isotropic = jnp.maximum(trees.norm(rest(jnp.zeros_like(state))), _SMALL * fiber.constant / fiber.De)
         reference = jnp.maximum(isotropic, trees.norm(spread * state))
         new, out = newton(rest, state, linearise, reference, tolerance)
-        lost = (out.result == Result.SUCCESS) & ~(fiber.stability_margin(new, condition) > 0.0)
-        return new, out._replace(result=jnp.where(lost, jnp.int32(Result.OUT_OF_RANGE), out.result))
+        code = jnp.where(fiber.truncation(new) < _ACCURATE, Result.SUCCESS, Result.TRUNCATED)
+        code = jnp.where(fiber.stability_margin(new, condition) > 0.0, code, Result.OUT_OF_RANGE)
+        return new, out._replace(result=jnp.where(out.result == Result.SUCCESS, code.astype(jnp.int32), out.result))
 
 
 class RodDensity(AbstractDensity):
@@ -66,11 +67,14 @@ class RodDensity(AbstractDensity):
 
     Above N = 4.49 (Maier-Saupe) there are nematic states as well as the isotropic one, which is unstable above 5. A steady
     state that a solve finds need not be stable, and where rods tumble there is none: `fx.relax` follows them in time. A
-    density that is not resolved turns negative; solves end with `Result.OUT_OF_RANGE` where its negative mass exceeds 1/4.
+    density that is not resolved turns negative; solves end with `Result.OUT_OF_RANGE` where its negative mass exceeds 1/4, and
+    with `Result.TRUNCATED` where `truncation`, an estimate of the relative error of the stress, exceeds 0.1 %.
 
     Raises:
         BadInput: A number out of range.
     """
+
+    LARGEST: ClassVar[int] = 40  # degree
 
     potential: AbstractMeanField | None
     De: Float[Array, ""]
@@ -94,8 +98,8 @@ class RodDensity(AbstractDensity):
         if director is not None and not (np.shape(director) == (3,) and 0.0 < np.linalg.norm(director) < np.inf):
             raise BadInput(f"RodDensity: the director must be three numbers, not all zero, or None; it is {director!r}.")
         self.director = None if director is None else tuple(float(x) for x in np.divide(director, np.linalg.norm(director)))
-        if degree > _LARGEST:
-            raise BadInput(f"RodDensity: degree {degree} makes {count(3, degree)} harmonics; up to {_LARGEST} is possible.")
+        if degree > self.LARGEST:
+            raise BadInput(f"RodDensity: degree {degree} makes {count(3, degree)} harmonics; up to {self.LARGEST} is possible.")
         real = lambda x: jnp.asarray(x, jnp.result_type(float))
         self.potential, self.degree, self.De = potential, degree, real(De)
         self.constant = float(np.sqrt(0.25 / np.pi))
@@ -111,6 +115,20 @@ class RodDensity(AbstractDensity):
     @property
     def dim(self):
         return 3
+
+    @property
+    def largest(self):
+        return self.LARGEST
+
+    def truncation(self, state) -> Float[Array, ""]:
+        """Estimate of the relative error of the stress, 2 |ψ_top|²/|ψ|² of the coefficients of the highest degree.
+
+        The stress is linear in the density and the equation is solved by Galerkin's method, so that its error is of the second
+        order in what is left out. In shear and extension from degree 8 to 20 the error was 0.3 to 6 times the estimate.
+        """
+        full = self.full(state)
+        top = self.laplacian < 0.5 - self.degree * (self.degree + 1.0)
+        return 2.0 * jnp.sum(jnp.where(top, full, 0.0) ** 2) / jnp.sum(full**2)
 
     def basis(self, points):
         lengths = np.linalg.norm(points, axis=1, keepdims=True)
