@@ -200,7 +200,7 @@ def test_a_second_series_is_not_dropped(tmp_path):
     pages[0].save(path, save_all=True, append_images=pages[1:])
     assert alike(read(path), BLOCK)  # a stack of equal pages
     pages[0].save(path, save_all=True, append_images=[*pages[1:], Image.fromarray(TWO[:8, :8])])
-    with pytest.raises(BadInput, match=r"2 parts \(0: 4 pages of 20x24 uint8; 1: 1 page of 8x8 uint8\). Choose .*--part"):
+    with pytest.raises(BadInput, match=r"2 parts \(0: 5 pages of 20x24 uint8; 1: 1 page of 8x8 uint8\). Choose .*--part"):
         read(path)
     assert alike(read(path, part=0), BLOCK) and alike(read(path, part="1"), TWO[:8, :8])
     with pytest.raises(BadInput, match="no part '2'"):
@@ -316,8 +316,8 @@ def test_raw_data(tmp_path):
     found = read(path, shape=BLOCK.shape, dtype=">u2")
     assert alike(found, block) and found.dtype == np.uint16
     for words, told in (
-        ({}, r"Give shape=.*--raw-shape and --raw-type\); the file has 3840 bytes"),
-        ({"shape": (4, 20, 25), "dtype": "uint16"}, "4x20x25 voxels of uint16 take 4000 bytes, the file has 3840"),
+        ({}, r"Give shape=.*--raw-shape and --raw-type\); the file has 4800 bytes"),
+        ({"shape": (4, 20, 25), "dtype": "uint16"}, "4x20x25 voxels of uint16 take 4000 bytes, the file has 4800"),
         ({"shape": (4, 20, 24), "dtype": "grey"}, "dtype = 'grey'"),
         ({"shape": (4, 20, 24), "dtype": "S2"}, "dtype = 'S2'"),
         ({"shape": (4, 0, 24), "dtype": "u2"}, r"shape = \(4, 0, 24\)"),
