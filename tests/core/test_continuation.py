@@ -98,6 +98,7 @@ def test_resumed_path_is_the_same():
         np.testing.assert_array_equal(a.response, b.response)
 
 
+@pytest.mark.slow
 def test_monolithic_agrees_and_converges_quadratically():
     start = jnp.asarray([0.5, 0.8, 0.2])
     nested = fx.steady(BUNDLE, fx.Quasistatic(1e-12), start, t=2.0, tolerance=1e-12)

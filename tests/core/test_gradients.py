@@ -67,9 +67,11 @@ CASES = {
 # Each takes long to compile; the slow ones have relatives among the others.
 SLOW = (
     "quasistatic-heun-closures",
-    "seamless-implicit-closures",
-    "seamless-implicit-macro-implicit",
+    "quasistatic-sdirk2-fields",
     "quasistatic-constrained",
+    "seamless-implicit-closures",
+    "seamless-inertial-constrained",
+    "seamless-implicit-macro-implicit",
 )
 
 

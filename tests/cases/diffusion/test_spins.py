@@ -79,6 +79,7 @@ def test_a_ring_of_three_spins_by_quadrature():
     assert 0.0 < abs(far.response - limit.response) < 0.05 * abs(limit.response)
 
 
+@pytest.mark.slow
 def test_gaussian_spins_diffuse_as_heat(tmp_path):
     """A = 0.8 U: the wave falls by exp(−0.8 (2π/L)² t), up to the noise of the lattices; the sum over cells stays."""
     arguments = ["--mode", "diffusion", "--potential", "0.8*phi**2", "--initial", "0.3 + cos(2*pi*x)", "--cells", "12"]

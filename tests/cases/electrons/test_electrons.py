@@ -20,6 +20,7 @@ def run(folder, *arguments):
     return read_table(folder), json.loads((folder / "summary.json").read_text()) if arguments[0] == "electrons" else None
 
 
+@pytest.mark.slow
 def test_sodium_without_orbitals(tmp_path):
     """Stress is the slope of the energy; elastic constants are those of the slope of the stress, near the measured ones."""
     options = ["--crystal", "sodium", "--model", "tfw", "--grid", "10", "--low", "-0.01", "--high", "0.01", "--rows", "5"]

@@ -80,6 +80,7 @@ def test_fene_density_in_extension_is_the_closed_form(tmp_path):
         assert table.arrays["viscosity"][k] == pytest.approx(stress / rate, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_startup_of_a_chain_is_that_of_rouse(tmp_path):
     """Within the errors over replicas at every time, at which fibers and records belong together."""
     arguments = ["--model", "chain", "--springs", "3", "--spring", "hookean", "--dim", "2", "--members", "150"]
