@@ -300,16 +300,17 @@ def test_progress_can_be_lines(capfd):
 @pytest.mark.parametrize("anew", [False, True])
 def test_a_second_run_of_the_same_shapes_compiles_nothing(anew, caplog):
     """The same bundle with other numbers, or one that was made again."""
-    grid = fx.grids.Box((0.0,), (1.0,), cells=(8,), periodic=True)
+    cells = 13 if anew else 11  # of no other test: the first run compiles
+    grid = fx.grids.Box((0.0,), (1.0,), cells=(cells,), periodic=True)
     make = lambda: fx.Bundle(fx.homogenization.Diffusion(grid), CubicFlow(a=0.5))
     bundle, compiled = make(), []
     for start in (1.0, 1.5):
         with jax.log_compiles(), caplog.at_level("WARNING"):
-            fx.evolve(make() if anew else bundle, fx.Quasistatic(), jnp.full(8, start), t1=1e-3, dt=1e-4)
+            fx.evolve(make() if anew else bundle, fx.Quasistatic(), jnp.full(cells, start), t1=1e-3, dt=1e-4)
         compiled.append(sum("Compiling jit(_run)" in line for line in caplog.messages))
         others = sum("Compiling" in line for line in caplog.messages)
         caplog.clear()
-    assert compiled[1] == 0 and others == 0
+    assert compiled[0] >= 1 and compiled[1] == 0 and others == 0
 
 
 def test_a_recorder_that_keeps_records_leaves_the_last_one_in_the_solution():

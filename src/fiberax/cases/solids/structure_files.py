@@ -57,7 +57,10 @@ def _read(path: Path) -> Any:
         raise BadInput(f"--atoms {path}: the file holds no atoms.")
     if len(images) > 1:
         warnings.warn(f"--atoms {path}: {len(images)} structures; the last one is taken.", CaseWarning, stacklevel=2)
-    return images[-1]
+    atoms = images[-1]
+    if not len(atoms):
+        raise BadInput(f"--atoms {path}: the file holds no atoms.")
+    return atoms
 
 
 def _lay(path: Path, atoms: Any) -> None:
@@ -69,19 +72,17 @@ def _lay(path: Path, atoms: Any) -> None:
             f"--layer: the third lattice vector of {path} must lie along z, and the others across; they are {lattice.tolist()}."
         )
     if atoms.cell.rank == 3:
-        heights = np.sort(atoms.get_scaled_positions()[:, 2])
+        scaled = atoms.get_scaled_positions()
+        heights = np.sort(scaled[:, 2])
         gaps = np.diff(heights, append=heights[0] + 1.0)
         # The vacuum is the widest gap between heights; what lies above it belongs below.
         below = heights[(int(np.argmax(gaps)) + 1) % len(heights)]
-        scaled = atoms.get_scaled_positions()
         scaled[:, 2] = (scaled[:, 2] - below + 1e-9) % 1.0
         atoms.set_scaled_positions(scaled)
     atoms.pbc = (True, True, False)
 
 
 def _check_periodic(path: Path, atoms: Any) -> None:
-    if not len(atoms):
-        raise BadInput(f"--atoms {path}: the file holds no atoms.")
     if atoms.pbc.tolist() == [True, True, False] and atoms.cell.rank >= 2:
         return
     if atoms.cell.rank < 3:
