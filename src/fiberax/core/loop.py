@@ -221,7 +221,7 @@ class Loop:
         self.progress, self.checkpoint = watch
         self.allow_unstable = allow_unstable
         self.limit = int(np.floor(fail_fraction * field.sites.count + 1e-9))
-        self.monitor = Monitor(field, plan)
+        self.monitor = Monitor(field, stepper, plan)
         self.limits = StepLimits(field, stepper, plan.steps)
         self.on_trial = False
         self.records: list[Record] = []
