@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fiberax.core.borrow import count_failures, marked
-from fiberax.core.driver import Section
+from fiberax.core.driver import Section, map_rows
 from fiberax.core.errors import BadInput
 from fiberax.core.failure import FAILED, NONFINITE, NOT_CONVERGED, Begun, demand_stability, raise_failure
 from fiberax.core.fiber import AbstractDynamic
@@ -377,5 +377,5 @@ class Loop:
         }
         count, section = self.field.sites.count, carry.section
         if self.field.sites.padded > count:
-            section = jax.tree.map(lambda x: x[:count], section)
+            section = map_rows(lambda x: x[:count], section)
         return Solution(ts, macro, response, result, section, stats, self.field.bundle.macro, energy, stderr)
