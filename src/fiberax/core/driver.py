@@ -68,6 +68,9 @@ class AbstractDriver(eqx.Module):
     def prepare(self, fiber: AbstractFiber) -> AbstractFiber:
         """The fiber in the form that this driver advances. Raises `Mismatch` for a fiber that it cannot advance."""
 
+    def check_traced(self) -> None:
+        """Raise `BadInput` where results under `jax.jit`, `jax.grad` or `jax.vmap` would lack derivatives."""
+
     @abc.abstractmethod
     def begin(self, fiber, link: Callable | None, condition, key: PRNGKeyArray, samples: int) -> tuple[Any, Any]:
         """State and memory at the start; `samples`: the number of stored values that averages of this run need."""

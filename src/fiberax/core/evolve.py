@@ -90,6 +90,7 @@ def evolve(
     stepper.check(bundle.macro)
     stepper.check_step(min(stretch.dt for stretch in plan.stretches))
     if not field.retry:
+        driver.check_traced()
         if start is not None:
             raise BadInput("evolve: start cannot be used under jit, grad or vmap. Begin at macro0, or run outside of them.")
         return _traced_evolve(field, stepper, macro0, plan, response, samples)

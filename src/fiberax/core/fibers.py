@@ -383,6 +383,7 @@ class Fibers:
         Without retries where the arguments, or the fiber itself, are being differentiated.
         """
         if self.traced or any(trees.is_tracer(x) for x in jax.tree.leaves(arguments)):
+            self.driver.check_traced()
             return function(self._field(name[1], False), *arguments)
         if name not in self._programs:
             program = functools.partial(function, self._field(name[1], True))

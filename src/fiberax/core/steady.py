@@ -97,6 +97,7 @@ def steady(
             f"steady: the response of {type(field.fiber).__name__} depends on the way there. Use fx.continuation, or fx.evolve."
         )
     if not field.retry:
+        driver.check_traced()
         section = field.begin(macro, like, samples)
         step, zero = jnp.zeros((), jnp.uint32), jnp.zeros(())
         at = Step(step, jnp.asarray(t, float), zero, macro, section)

@@ -102,6 +102,12 @@ class Surrogate(AbstractSectionDriver):
     def slaved(self):
         return True
 
+    def check_traced(self):
+        raise BadInput(
+            "Surrogate keeps a table of past responses, through which derivatives with respect to parameters would be lost. Under "
+            "jax.jit, jax.grad or jax.vmap use the inner driver, fx.Quasistatic()."
+        )
+
     def prepare(self, fiber):
         if isinstance(fiber, AbstractMemory):
             raise Mismatch(
@@ -370,10 +376,7 @@ def _tangent(slope: jax.Array, response: Any, conditions: Any) -> Any:
     parts = [
         jax.tree.unflatten(
             inner,
-            [
-                block.reshape(*out.shape, *x.shape[1:])
-                for block, x in zip(jnp.split(part, stops, axis=2), inputs, strict=True)
-            ],
+            [block.reshape(*out.shape, *x.shape[1:]) for block, x in zip(jnp.split(part, stops, axis=2), inputs, strict=True)],
         )
         for part, out in zip(jnp.split(slope, ends, axis=1), leaves, strict=True)
     ]

@@ -276,8 +276,10 @@ class Ellipsoids(AbstractTable):
         ratio = jnp.where(square > 1.0, (1.0 / square - 1.0) / square, 0.0)
         # The smallest ellipsoid through the point that contains the old one; where the tangent fails inside, a smaller one.
         grown = records.trust[best] + jnp.where(jnp.isfinite(square), ratio, 0.0) * jnp.outer(pressed, pressed)
-        smaller = records.trust[best] * jnp.maximum(error / jnp.where(allowed > 0.0, allowed, 1.0), 1.0) / jnp.where(
-            square > 0.0, square, 1.0
+        smaller = (
+            records.trust[best]
+            * jnp.maximum(error / jnp.where(allowed > 0.0, allowed, 1.0), 1.0)
+            / jnp.where(square > 0.0, square, 1.0)
         )
         now = jnp.where(good, grown, jnp.where(some & (square <= 1.0) & ~known, smaller, records.trust[best]))
         records = records._replace(trust=records.trust.at[best].set(now))
