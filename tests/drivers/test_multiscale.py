@@ -9,6 +9,7 @@ import fiberax as fx
 from fiberax.testing import CubicFlow, Decay, ElasticPlastic, observed_order
 
 EPS, STEP, RATE = 0.02, 0.005, 1.5
+START = jnp.asarray([0.6, 1.7])
 
 
 class Linear(fx.AbstractStochastic):
@@ -121,12 +122,10 @@ def test_a_burst_in_every_stage_keeps_the_order():
     """A deterministic fiber whose bursts reach equilibrium: HMM with Heun is of second order, as `Quasistatic` is."""
     fiber = fx.relax(CubicFlow(a=0.5, speed=50.0))
     driver = fx.HeterogeneousMultiscale(relax=40, average=1, dt=0.05)
-    truth = fx.evolve(
-        fx.Bundle(Decay(2, source=1.0), CubicFlow(a=0.5)), fx.Quasistatic(1e-12), jnp.asarray([0.6, 1.7]), t1=1.0, dt=1 / 256
-    )
+    truth = fx.evolve(fx.Bundle(Decay(2, source=1.0), CubicFlow(a=0.5)), fx.Quasistatic(1e-12), START, t1=1.0, dt=1 / 256)
     errors = []
     for dt in (0.1, 0.05, 0.025):
-        found = fx.evolve(fx.Bundle(Decay(2, source=1.0), fiber), driver, jnp.asarray([0.6, 1.7]), t1=1.0, dt=dt)
+        found = fx.evolve(fx.Bundle(Decay(2, source=1.0), fiber), driver, START, t1=1.0, dt=dt)
         assert found.stderr is None
         errors.append(np.abs(found.macro - truth.macro).max())
     assert 1.8 < observed_order(errors, (0.1, 0.05, 0.025)) < 2.2, errors
@@ -146,9 +145,7 @@ def test_gradients_go_through_bursts():
     def end(rate):
         driver = fx.HeterogeneousMultiscale(relax=3, average=4, dt=0.01)
         fiber = fx.relax(CubicFlow(a=0.5, speed=rate))
-        return (
-            fx.evolve(fx.Bundle(Decay(2, source=1.0), fiber), driver, jnp.asarray([0.6, 1.7]), t1=0.2, dt=0.1).macro[-1].sum()
-        )
+        return fx.evolve(fx.Bundle(Decay(2, source=1.0), fiber), driver, START, t1=0.2, dt=0.1).macro[-1].sum()
 
     difference = (end(20.0 + 1e-4) - end(20.0 - 1e-4)) / 2e-4
     np.testing.assert_allclose(jax.grad(end)(20.0), difference, rtol=1e-6)

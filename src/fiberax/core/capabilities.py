@@ -138,7 +138,7 @@ class AbstractEnergetic(AbstractCapability):
 
 
 class AbstractObjective(AbstractCapability):
-    """A fiber of a solid: its condition is a displacement gradient A (d, d), F = I + A, and its response turns with the material.
+    """A fiber of a solid whose response turns with the material; its condition is a displacement gradient A (d, d), F = I + A.
 
     P(QF) = Q P(F) for every rotation Q, and the energy does not change: tables need to know the right stretch alone.
     """

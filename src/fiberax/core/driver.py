@@ -125,9 +125,18 @@ class AbstractDriver(eqx.Module):
         return False
 
     @property
+    def micro_steps(self) -> int:
+        """Steps of a carried fiber in one `advance`; of no use for slaved drivers, whose outcomes count them."""
+        return 1
+
+    @property
     def pace(self) -> "Pace | None":
         """Substeps, clock and limit of scale separation, for drivers that carry states in time; None for slaved ones."""
         return None
+
+    def stats(self, section: Section) -> dict[str, Any]:
+        """What this driver counts during a run, for `Solution.stats`; read at the end, outside of any transformation."""
+        return {}
 
     def samples(self, dt: float) -> int:
         """Number of stored values that averaging needs at the macro step `dt`."""

@@ -148,8 +148,10 @@ class Field(eqx.Module):
 
             start = (jnp.zeros((), jnp.int32), section, jnp.ones(ids.shape, bool))
             new = jax.lax.while_loop(lambda c: jnp.any(c[2]) & (c[0] < _ATTEMPTS), attempt, start)[1]
-        # A fiber that fails at one stage of a macro step counts as failed in that step.
-        return new._replace(outcome=jax.tree.map(jnp.maximum, section.outcome, new.outcome))
+        # A fiber that fails at one stage of a macro step counts as failed in that step; the steps of all stages count.
+        before, now = section.outcome, new.outcome
+        worst = jax.tree.map(jnp.maximum, before, now)
+        return new._replace(outcome=worst._replace(steps=before.steps + now.steps))
 
     def accept(self, step, macro, section: Section, dt) -> Section:
         """The section after a macro step of length `dt` that ended at `macro` and is kept: histories change, once.

@@ -51,6 +51,7 @@ class Carry(NamedTuple):
     section: Section
     status: jax.Array  # 0, or why the run stopped before this step
     failures: jax.Array  # failed fibers of all accepted steps together
+    work: jax.Array  # steps of the solves of all fibers so far, where the driver is slaved
     begun: jax.Array  # checksum of the macrostate that the run began with
 
 
@@ -81,7 +82,10 @@ def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t
     accepted = accepted._replace(history=trees.where(status == 0, accepted.history, carry.section.history))
     step = jnp.where(status == 0, carry.step + 1, carry.step).astype(carry.step.dtype)
     failures = carry.failures + jnp.where(status == 0, failed, 0)
-    return Carry(step, last_dt, macro, accepted, status.astype(jnp.int32), failures, carry.begun)
+    work = carry.work
+    if field.driver.slaved:
+        work = work + jnp.sum(field.outcomes(accepted).steps, dtype=work.dtype)
+    return Carry(step, last_dt, macro, accepted, status.astype(jnp.int32), failures, work, carry.begun)
 
 
 def _on_trial(field: Field, stepper: AbstractStepper, carry: Carry, start, first, count, dt) -> tuple[Carry, jax.Array]:
@@ -143,7 +147,7 @@ def begin(field: Field, macro, response, samples) -> Carry:
     zero = jnp.zeros(())
     none = jnp.zeros((), jnp.int32)
     section = section._replace(response=empty)
-    return Carry(jnp.zeros((), jnp.uint32), zero, macro, section, none, none, jnp.zeros((), jnp.uint32))
+    return Carry(jnp.zeros((), jnp.uint32), zero, macro, section, none, none, zero, jnp.zeros((), jnp.uint32))
 
 
 class Observed(NamedTuple):
@@ -357,6 +361,12 @@ class Loop:
         leaves = snapshot_leaves(self.field.sites, carry) | origin_leaves(self.stepper, self.field.key)
         self.checkpoint.save(Snapshot(self.done, t, self.saved, leaves))
 
+    def _fiber_steps(self, carry: Carry) -> int:
+        """Micro steps, or steps of solves, of all fibers together, without those for records."""
+        if self.field.driver.slaved:
+            return int(carry.work)
+        return self.done * self.stepper.advances * self.field.driver.micro_steps * self.field.sites.count
+
     def _solution(self, carry: Carry) -> Solution:
         def stacked(values):
             return jax.tree.map(lambda *x: np.stack(x), *values) if values else None
@@ -373,8 +383,10 @@ class Loop:
             "elapsed": elapsed,
             "separation": self.monitor.history,
             "failures": int(carry.failures),
+            "fiber_steps": self._fiber_steps(carry),
             "stability": self.limits.history,
         }
+        stats |= self.field.driver.stats(carry.section)
         count, section = self.field.sites.count, carry.section
         if self.field.sites.padded > count:
             section = map_rows(lambda x: x[:count], section)

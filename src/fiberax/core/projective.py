@@ -38,8 +38,8 @@ class Projective(AbstractStepper):
     """`steps` + 1 inner steps of length `inner` in true time; the last one gives the slope of the macrostate for the rest.
 
     With k = `steps`, d = `inner` and a macro step dt, one forward Euler step (`PFE`) of u' = −λu multiplies u by
-    (1 − λd)^k (1 − λ(dt − kd)): fast modes are damped by the inner steps, slow ones pass as with a step dt. A run warns where the
-    measured relaxation time of the fibers makes this factor exceed 1, and says how many inner steps would not.
+    (1 − λd)^k (1 − λ(dt − kd)): fast modes are damped by the inner steps, slow ones pass as with a step dt. A run warns where
+    the measured relaxation time of the fibers makes this factor exceed 1, and says how many inner steps would not.
 
     Every inner step moves the fibers by d at the present macrostate and then the macrostate by d with what they answer. Use
     `fx.Seamless()`, whose clock is 1; the noise of random fibers is amplified by the extrapolation, (dt − (k+1)d)/d.
@@ -73,21 +73,25 @@ class Projective(AbstractStepper):
     def fiber_step(self, dt):
         return self.inner
 
+    @property
+    def advances(self):
+        return (self.steps + 1) * len(self.outer.nodes)
+
     def check(self, macro):
         super().check(macro)
         if isinstance(macro, AbstractCarrier):
             raise Mismatch(
-                f"Projective extrapolates the macrostate alone, and {type(macro).__name__} carries states with its motion: what "
-                "they pass in the long step would be lost. Use fx.IMEX() or fx.Heun()."
+                f"Projective extrapolates the macrostate alone, and {type(macro).__name__} carries states with its motion: "
+                "what they pass in the long step would be lost. Use fx.IMEX() or fx.Heun()."
             )
 
     def check_step(self, dt):
         shortest = min((c for c in self.outer.nodes if c > 0.0), default=1.0) * dt
         if not (self.steps + 1) * self.inner <= shortest * (1.0 + 1e-12):
             raise BadInput(
-                f"Projective: {self.steps + 1} inner steps of {self.inner:.6g} take {(self.steps + 1) * self.inner:.6g}, longer "
-                f"than the shortest stage, {shortest:.6g} of a macro step of {dt:.6g}. Take fewer or shorter inner steps, or a "
-                "longer macro step."
+                f"Projective: {self.steps + 1} inner steps of {self.inner:.6g} take {(self.steps + 1) * self.inner:.6g}, "
+                f"longer than the shortest stage, {shortest:.6g} of a macro step of {dt:.6g}. Take fewer or shorter inner "
+                "steps, or a longer macro step."
             )
 
     def advice(self, relaxation, dt):
@@ -105,8 +109,9 @@ class Projective(AbstractStepper):
             else "no number of inner steps of this length mends it: take shorter ones, near the relaxation time"
         )
         return (
-            f"Projective: fibers that relax in {relaxation:.3g} are multiplied by {factor(self.steps):.3g} in each macro step of "
-            f"{dt:.3g} with {self.steps} inner steps of {self.inner:.3g}: the run is unstable. Remedy: {remedy}."
+            f"Projective: a mode that decays in {relaxation:.3g}, as these fibers do, is multiplied by "
+            f"{factor(self.steps):.3g} in each macro step of {dt:.3g} with {self.steps} inner steps of {self.inner:.3g}: "
+            f"the run is unstable. Remedy: {remedy}."
         )
 
     def step(self, field, at):

@@ -32,6 +32,11 @@ class AbstractStepper(eqx.Module):
         """The macro time by which carried fibers are advanced at once, in a macro step `dt`."""
         return dt
 
+    @property
+    def advances(self) -> int:
+        """How often carried fibers are advanced in one macro step."""
+        return 1
+
     def check_step(self, dt: float) -> None:
         """Raise `BadInput` for a macro step that this scheme cannot take; `dt` is the shortest of a run."""
 

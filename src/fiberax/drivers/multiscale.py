@@ -128,7 +128,7 @@ class HeterogeneousMultiscale(AbstractDriver):
 
     def follow(self, fiber, link, state, memory, condition):
         raise Mismatch(
-            "HeterogeneousMultiscale: the mean over a burst has no tangent. Take an explicit macro step, fx.Heun() or fx.IMEX()."
+            "HeterogeneousMultiscale: the mean over a burst has no tangent. Take an explicit macro step: fx.Heun(), fx.IMEX()."
         )
 
 

@@ -47,6 +47,10 @@ class Seamless(AbstractDriver):
         return False
 
     @property
+    def micro_steps(self):
+        return self.substeps
+
+    @property
     def pace(self):
         return Pace(self.substeps, self.clock, self.separation) if self.separation < float("inf") else None
 

@@ -1,7 +1,7 @@
 """Responses from a table of all that has been computed, where its error estimate allows; else from the fiber.
 
 One table serves all sites (`tables`). Sites that it cannot answer are solved together, a few at a time, the ones that lie
-farthest from each other first, and what they answer is learnt before the next are chosen: most of the others need no solve then.
+farthest from each other first, and what they answer is learnt before the next are chosen: most others need no solve then.
 """
 
 from typing import Any, NamedTuple
@@ -61,10 +61,10 @@ class _Site(NamedTuple):
 class Surrogate(AbstractSectionDriver):
     """The table of all responses so far where its error estimate is below a tolerance, else the fiber.
 
-    Records have values and tangents. Conditions of one entry are interpolated by cubic Hermite polynomials, up to nine entries by
-    tangents in ellipsoids of accuracy; fibers whose response turns with the material (`AbstractObjective`) are tabulated by the
-    right stretch and turned back. Newton's method gets the derivative of the interpolant, and the table is left as it is during
-    one Newton solve. Decisions are made on all sites in their order: the digits depend on no chunk and no number of devices.
+    Records have values and tangents. Conditions of one entry are interpolated by cubic Hermite polynomials, up to nine entries
+    by tangents in ellipsoids of accuracy; fibers whose response turns with the material (`AbstractObjective`) are tabulated by
+    the right stretch and turned back. Newton's method gets the derivative of the interpolant, and the table stays as it is
+    during one Newton solve. Decisions are made on all sites in their order: digits depend on no chunk and no number of devices.
 
     Args:
         inner: The driver that computes responses: `fx.Quasistatic`.
@@ -88,7 +88,8 @@ class Surrogate(AbstractSectionDriver):
     def __check_init__(self):
         if not isinstance(self.inner, AbstractDriver) or not self.inner.slaved or self.inner.coupled:
             raise BadInput(
-                f"Surrogate: inner computes responses that depend on the condition alone: fx.Quasistatic(); it is {self.inner!r}."
+                f"Surrogate: inner computes responses that depend on the condition alone, as fx.Quasistatic(); it is "
+                f"{self.inner!r}."
             )
         if not 0.0 < self.tolerance < 1.0:
             raise BadInput(f"Surrogate: tolerance must lie between 0 and 1; it is {self.tolerance!r}.")
@@ -104,8 +105,8 @@ class Surrogate(AbstractSectionDriver):
 
     def check_traced(self):
         raise BadInput(
-            "Surrogate keeps a table of past responses, through which derivatives with respect to parameters would be lost. Under "
-            "jax.jit, jax.grad or jax.vmap use the inner driver, fx.Quasistatic()."
+            "Surrogate keeps a table of past responses, through which derivatives with respect to parameters would be lost. "
+            "Under jax.jit, jax.grad or jax.vmap use the inner driver, fx.Quasistatic()."
         )
 
     def prepare(self, fiber):
@@ -121,6 +122,15 @@ class Surrogate(AbstractSectionDriver):
                 "Use the inner driver alone."
             )
         return fiber
+
+    def stats(self, section):
+        """`surrogate`: evaluations, answers of the table, live solves, checks, the worst checked error, records, fullness.
+
+        The error is relative to the largest response.
+        """
+        records, counts = section.shared
+        numbers = {name: float(value) for name, value in counts._asdict().items()}
+        return {"surrogate": numbers | {"records": int(records.count), "full": bool(records.full)}}
 
     # --- one site -----------------------------------------------------------------------------------------------------------
 

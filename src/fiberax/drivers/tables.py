@@ -4,9 +4,9 @@
 of a cubic is that of a quartic, 16 s²(1 − s)² of its largest value in the middle, so that one live value inside an interval
 tells the error of the whole interval, and of its parts, which fall with the fourth power of their length.
 
-`Ellipsoids`, for several entries: in situ adaptive tabulation (Pope, Combust. Theory Model. 1 (1997) 41). A record answers by its
-tangent inside an ellipsoid of accuracy, which grows where a live value shows that the tangent is still accurate; where it is not,
-a further record is made, and its first ellipsoid is a ball of the radius in which that error would be allowed.
+`Ellipsoids`, for several entries: in situ adaptive tabulation (Pope, Combust. Theory Model. 1 (1997) 41). A record answers by
+its tangent inside an ellipsoid of accuracy, which grows where a live value shows that the tangent is still accurate; where it
+is not, a further record is made, and its first ellipsoid is a ball of the radius in which that error would be allowed.
 
 Tables have a fixed capacity. All decisions depend on the records and on the order of the sites alone.
 """
