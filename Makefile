@@ -2,7 +2,7 @@
 # make test   style, types, import rules and all tests but slow ones, which run in make validate
 # make wheel   the wheel, into dist/, installed alone into a fresh environment, where it lists the cases and runs the demo
 # make lowest   some tests with the lowest versions of the dependencies that pyproject.toml allows
-# make mutate   whether tests notice a wrong token: 60 changes in the source, hours; SEED=1 draws others
+# make mutate   whether tests notice a wrong token: 60 changes in the source, two hours; SEED=1 draws others
 # make docs   the documentation site, into site/
 # make validate   comparisons with exact and published results and with peers, and slow tests, an hour, tables into runs/validation; needs abinit and quantum-espresso
 # make bench  times as ratios against named peers; needs gcc, libfftw3-dev, abinit and quantum-espresso

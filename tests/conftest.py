@@ -50,9 +50,27 @@ import jax  # noqa: E402
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 
+import shapes  # noqa: E402  # isort: skip
+
+shapes.enforce("fiberax")
 jax.config.update("jax_enable_x64", True)
 gc.freeze()
 gc.set_threshold(100_000, 20, 50)  # tracing makes many small objects; looking for garbage among them took 5 % of the time
+
+
+_SLOW = Path(__file__).with_name("slow_rows.txt")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Rows of slow_rows.txt are marked; one that is no test any more ends a run of all tests."""
+    slow = {line for line in _SLOW.read_text().splitlines() if not line.startswith("#")}
+    for item in items:
+        if item.nodeid in slow:
+            item.add_marker(pytest.mark.slow)
+    gone = slow - {item.nodeid for item in items}
+    if gone and config.args == config.getini("testpaths"):
+        raise pytest.UsageError(f"{_SLOW.name} names tests that are not there: {', '.join(sorted(gone))}")
 
 
 @pytest.fixture

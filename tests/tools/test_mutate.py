@@ -67,21 +67,66 @@ def test_the_sample_does_not_depend_on_other_lines():
     ]
 
 
-def test_tests_are_found_by_path_by_import_and_through_users(tmp_path):
-    files = {
-        "src/fiberax/core/box.py": b"def shut():\n    return 1\n",
-        "src/fiberax/cli/say.py": b"def run():\n    from fiberax.core.box import shut\n",
-    }
-    tests = {
-        "tests/cli/test_say.py": "import fiberax.cli.say",
-        "tests/core/test_box.py": "",
-        "tests/laws/test_own.py": "from fiberax.core import box",
-        "tests/laws/test_shut.py": "fx.shut()",
-        "tests/laws/test_other.py": "",
-    }
-    find = cover.Cover(files, tests, tmp_path / "map.json")
-    closest = ["tests/core/test_box.py", "tests/laws/test_own.py", "tests/cli/test_say.py", "tests/laws/test_shut.py"]
-    assert find("src/fiberax/core/box.py", 2) == closest
-    (tmp_path / "map.json").write_text('{"src/fiberax/core/box.py shut": ["tests/laws/test_other.py"]}')
-    find = cover.Cover(files, tests, tmp_path / "map.json")
-    assert find("src/fiberax/core/box.py", 2) == ["tests/laws/test_other.py", *closest]
+PROBED = b'''"""A module."""
+LIMIT = 3
+
+@decorated
+def f(x, y=4):
+    """Text."""
+    if x < LIMIT:
+        return 1 + y
+    elif x < 5:
+        return 2
+    else:
+        return [
+            z
+            for z in x if z < 7
+        ]
+
+class C:
+    size: int = 6
+
+    def g(self):
+        return self.size
+
+def h():
+    return 0
+'''
+
+
+@pytest.mark.parametrize(
+    ("line", "before"),
+    [
+        (2, [b"    if x < LIMIT:"]),  # a constant: where the functions begin that use it
+        (5, [b"    if x < LIMIT:"]),  # a default: where the function begins
+        (8, [b"        return 1 + y"]),
+        (9, [b"    if x < LIMIT:"]),  # no statement can stand before `elif`
+        (14, [b"        return ["]),
+        (18, [b"        return self.size"]),  # a field: where it is read
+    ],
+)
+def test_a_probe_stands_where_a_line_counts(line, before):
+    change = changes.Change("src/fiberax/m.py", line, 0, "", "")
+    new = cover.probed({"src/fiberax/m.py": PROBED}, [change])
+    lines = new["src/fiberax/m.py"].splitlines()
+    compile(new["src/fiberax/m.py"], "m", "exec")
+    probes = [i for i, text in enumerate(lines) if b"_probe.hit(0)" in text]
+    assert [lines[i + 1] for i in probes] == before
+    assert [text for text in lines if b"_probe" not in text] == PROBED.splitlines()
+
+
+def test_tests_that_ran_a_line_and_passed_are_found_the_quickest_first(tmp_path):
+    (tmp_path / "log").write_text("0\tt.py::slow[a b]\n0\tt.py::quick\n1\tt.py::failed\n0\tt.py::quick\n")
+    (tmp_path / "times").write_text('{"t.py::slow[a b]": 2.5, "t.py::quick": 0.5}')
+    found = cover.read(tmp_path / "log", tmp_path / "times", 2)
+    assert found == [[cover.Reached("t.py::quick", 0.5), cover.Reached("t.py::slow[a b]", 2.5)], []]
+
+
+def test_a_probe_notes_the_test_that_runs(tmp_path, monkeypatch):
+    for name, value in (("MUTATE_LOG", str(tmp_path / "log")), ("PYTEST_CURRENT_TEST", "t.py::f[a (b)] (call)")):
+        monkeypatch.setenv(name, value)
+    space = {}
+    exec(cover._PROBE_TEXT, space)
+    for number in (3, 3, 4):
+        space["hit"](number)
+    assert (tmp_path / "log").read_text() == "3\tt.py::f[a (b)]\n4\tt.py::f[a (b)]\n"

@@ -2,17 +2,14 @@
 
     python tools/mutate                                  # 60 changes; exit code 1 where fewer than 90 % are noticed
     python tools/mutate --count 8 --only numerics
-    python tools/mutate --list                           # the sample and its test files
-    python tools/mutate --map                            # once, slow: which functions each test file runs, for better choices
+    python tools/mutate --list                           # the sample alone
 
-Each change is made in a copy of the tree: a temporary git worktree with the uncommitted changes of tracked files. Its tests are
-those that ran the function (where there is a map), that of the mirrored path, those that import the module or mention its
-public names, then those of the modules that use it. Their files run, the closest first, until one fails or the budget of time
-is used up. A failure counts where the same tests pass without the change, a time-out where they take less than a third of the
-limit then.
+All tests run once in a copy of the tree that notes which of them run the changed lines. Then each change is made in a copy, a
+temporary git worktree with the uncommitted changes of tracked files, and the tests that ran its line are repeated, the quickest
+first, until one fails or the budget of time is used up. A line that no test runs is not noticed.
 
 The sample is drawn by a hash of the line and the seed, so that a change elsewhere in the tree leaves it as it is. Results are
-kept in .cache/mutate.json: a second call goes on where the first was stopped, and tries survivors again once tests changed.
+kept in .cache/mutate.json: a second call goes on where the first was stopped, as long as sources and tests stay the same.
 """
 
 import argparse
@@ -29,12 +26,13 @@ import threading
 import time
 from pathlib import Path
 
+import cover
 from changes import Change, sample
-from cover import SOURCE, Cover
 
 ROOT = Path(__file__).parents[2]
-MAP = ROOT / ".cache" / "mutate-map.json"
-KILLED, SURVIVED, TIMEOUT, UNDECIDED = "killed", "survived", "timeout", "undecided"
+KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
+_FIRST = 20.0  # seconds of tests in the first process for a change; each further one takes four times as many
+_START = 60.0  # seconds that a process may need beside its tests
 
 
 def git(*words: str) -> str:
@@ -42,110 +40,115 @@ def git(*words: str) -> str:
     return subprocess.run(["git", *words], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def run_tests(tree: Path, test: str, limit: float) -> tuple[str, float]:
-    """How one test file ends in a tree, and the seconds it took. Its processes are ended at the limit."""
-    # Byte code would be stale: a change keeps size and second of its file.
-    environment = os.environ | {"PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", test]
-    begun = time.monotonic()
+def environment(tree: Path, **more: str) -> dict[str, str]:
+    """Variables for tests of a tree. Byte code would be stale: a change keeps size and second of its file."""
+    path = os.pathsep.join((str(tree / "src"), str(Path(__file__).parent)))
+    return os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"} | more
+
+
+def run_tests(tree: Path, tests: list[str], limit: float) -> str:
+    """How tests end in a tree. Their processes are ended at the limit."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            command, cwd=tree, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command, cwd=tree, env=environment(tree), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            return TIMEOUT, limit
-    # 5: every test of the file is deselected.
-    return SURVIVED if code in (0, 5) else KILLED, time.monotonic() - begun
+            return TIMEOUT
+    return SURVIVED if code == 0 else KILLED
 
 
 class Record:
-    """Verdicts and runs without a change, kept in a file after each."""
+    """The tests that reach each change, and the verdicts, kept in a file after each."""
 
-    def __init__(self, path: Path):
-        self.path, self._lock = path, threading.Lock()
+    def __init__(self, path: Path, state: str):
+        self.path, self.state, self._lock = path, state, threading.Lock()
         content = json.loads(path.read_text()) if path.exists() else {}
-        self.verdicts, self.clean = content.get("verdicts", {}), content.get("clean", {})
+        same = content.get("state") == state
+        self.reached: list | None = content["reached"] if same else None
+        self.verdicts: dict[str, dict] = content["verdicts"] if same else {}
 
     def save(self) -> None:
         """Write the file in one piece."""
         with self._lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             partial = self.path.with_suffix(".part")
-            partial.write_text(json.dumps({"verdicts": self.verdicts, "clean": self.clean}, indent=1))
+            partial.write_text(json.dumps({"state": self.state, "reached": self.reached, "verdicts": self.verdicts}, indent=1))
             partial.replace(self.path)
+
+
+def reached(tree: Path, files: dict[str, bytes], changes: list[Change], workers: int) -> list[list[cover.Reached]]:
+    """The tests that run each change, from a run of all tests with probes in `tree`."""
+    log, times = tree.parent / "log", tree.parent / "times"
+    probed = cover.probed(files, changes)
+    for path, source in probed.items():
+        (tree / path).write_bytes(source)
+    command = [sys.executable, "-m", "pytest", "-q", "-n", str(workers), "-p", "cover", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        command, cwd=tree, env=environment(tree, MUTATE_LOG=str(log), MUTATE_TIMES=str(times)), capture_output=True, text=True
+    )
+    for path in probed:
+        if path in files:
+            (tree / path).write_bytes(files[path])
+    (tree / cover.PROBE).unlink()
+    print(f"all tests, with probes: {(done.stdout.splitlines() or ['nothing'])[-1]}", flush=True)
+    if not times.exists():
+        sys.exit(f"The tests did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return cover.read(log, times, len(changes))
+
+
+def batches(tests: list[cover.Reached], budget: float) -> list[list[cover.Reached]]:
+    """Tests by process, up to `budget` seconds in all: the quickest alone first, so that a change costs little in the mean."""
+    found, size, total = [[]], _FIRST, 0.0
+    for test in tests:
+        if total + test.seconds > budget and total:
+            break
+        if found[-1] and sum(t.seconds for t in found[-1]) + test.seconds > size:
+            found.append([])
+            size *= 4.0
+        found[-1].append(test)
+        total += test.seconds
+    return [batch for batch in found if batch]
 
 
 class Trial:
     """Judges changes in trees of their own, as many at a time as there are trees."""
 
-    def __init__(self, trees: list[Path], cover: Cover, record: Record, limit: float, budget: float):
-        self.cover, self.record, self.limit, self.budget = cover, record, limit, budget
-        self.stamp = hashlib.sha256(json.dumps(cover.tests, sort_keys=True).encode()).hexdigest()[:12]
-        self.state = hashlib.sha256(self.stamp.encode() + b"".join(sources(trees[0]).values())).hexdigest()[:12]
-        self.trees = queue.SimpleQueue()
+    def __init__(self, trees: list[Path], record: Record, budget: float):
+        self.record, self.budget, self.trees = record, budget, queue.SimpleQueue()
         for tree in trees:
             self.trees.put(tree)
 
-    def known(self, change: Change, source: bytes) -> dict | None:
-        """The verdict of an earlier call, where it still holds."""
-        found = self.record.verdicts.get(str(change))
-        if found is None or found["source"] != hashlib.sha256(source).hexdigest()[:12]:
-            return None
-        return found if found["verdict"] in (KILLED, TIMEOUT) or found["tests"] == self.stamp else None
-
-    def judge(self, change: Change, source: bytes) -> dict:
+    def judge(self, change: Change, source: bytes, tests: list[cover.Reached]) -> dict:
         """The verdict on a change, from the record or by running tests."""
-        if found := self.known(change, source):
+        if found := self.record.verdicts.get(str(change)):
             return found
         tree = self.trees.get()
-        file = tree / change.path
-        ran, begun, verdict, by = [], time.monotonic(), SURVIVED, ""
+        file, begun, verdict, ran = tree / change.path, time.monotonic(), SURVIVED, 0
         try:
-            for test in self.cover(change.path, change.line):
-                if time.monotonic() - begun > self.budget:
-                    break
-                file.write_bytes(change.apply(source))
-                outcome, _ = run_tests(tree, test, self.limit)
-                file.write_bytes(source)
-                ran.append(test)
-                if outcome != SURVIVED and (verdict := self._weigh(tree, test, outcome)) != SURVIVED:
-                    by = test
+            file.write_bytes(change.apply(source))
+            for batch in batches(tests, self.budget):
+                ran += len(batch)
+                # Other work on the machine and programs that are not in the cache take their time.
+                limit = _START + 5.0 * sum(t.seconds for t in batch)
+                if (verdict := run_tests(tree, [t.test for t in batch], limit)) != SURVIVED:
                     break
         finally:
             file.write_bytes(source)
             self.trees.put(tree)
-        found = {
-            "verdict": verdict if ran else UNDECIDED,
-            "by": by,
-            "ran": ran,
-            "seconds": round(time.monotonic() - begun, 1),
-            "source": hashlib.sha256(source).hexdigest()[:12],
-            "tests": self.stamp,
-        }
+        found = {"verdict": verdict, "ran": ran, "of": len(tests), "seconds": round(time.monotonic() - begun, 1)}
         self.record.verdicts[str(change)] = found
         self.record.save()
         return found
 
-    def _weigh(self, tree: Path, test: str, outcome: str) -> str:
-        """What a failure or a time-out says, given how the same tests end without the change."""
-        key = f"{self.state} {test}"
-        if key not in self.record.clean:
-            self.record.clean[key] = run_tests(tree, test, self.limit)
-            self.record.save()
-        clean, seconds = self.record.clean[key]
-        if clean != SURVIVED:
-            print(f"  {test} ends with '{clean}' without any change: it is not counted", flush=True)
-            return SURVIVED
-        return UNDECIDED if outcome == TIMEOUT and seconds > self.limit / 3 else outcome
-
 
 def sources(tree: Path, only: str = "") -> dict[str, bytes]:
     """Modules of the package whose path holds `only`."""
-    files = {str(path.relative_to(tree)): path for path in sorted((tree / SOURCE).rglob("*.py"))}
+    files = {str(path.relative_to(tree)): path for path in sorted((tree / cover.SOURCE).rglob("*.py"))}
     return {name: path.read_bytes() for name, path in files.items() if only in name}
 
 
@@ -167,24 +170,22 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="modules whose path holds this")
     parser.add_argument("--workers", type=int, default=1, help="changes tried at the same time")
-    parser.add_argument("--limit", type=float, default=300.0, help="seconds for one test file")
-    parser.add_argument("--budget", type=float, default=900.0, help="seconds after which no further file is run for a change")
+    parser.add_argument("--budget", type=float, default=300.0, help="seconds of tests after which a change has survived")
     parser.add_argument("--share", type=float, default=0.9, help="of the changes that must be noticed")
     parser.add_argument("--results", type=Path, default=ROOT / ".cache" / "mutate.json")
-    parser.add_argument("--list", action="store_true", help="print the sample with its tests, and run nothing")
-    parser.add_argument("--map", action="store_true", help="run all tests once and keep which functions each file runs")
+    parser.add_argument("--list", action="store_true", help="print the sample, and run nothing")
     return parser.parse_args()
 
 
-def try_all(changes: list[Change], files: dict[str, bytes], trial: Trial, workers: int) -> list[dict]:
+def try_all(changes: list[Change], files: dict[str, bytes], trial: Trial, tests: list, workers: int) -> list[dict]:
     """The verdict on every change, with a line for each as it comes."""
     verdicts = [{}] * len(changes)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        pending = {pool.submit(trial.judge, change, files[change.path]): i for i, change in enumerate(changes)}
+        pending = {pool.submit(trial.judge, change, files[change.path], tests[i]): i for i, change in enumerate(changes)}
         for done, future in enumerate(concurrent.futures.as_completed(pending), 1):
             i = pending[future]
             verdicts[i] = future.result()
-            print(f"[{done}/{len(changes)}] {changes[i]}  {verdicts[i]['verdict']} {verdicts[i]['by']}", flush=True)
+            print(f"[{done}/{len(changes)}] {changes[i]}  {verdicts[i]['verdict']}", flush=True)
     return verdicts
 
 
@@ -193,47 +194,37 @@ def report(changes: list[Change], verdicts: list[dict], share: float) -> int:
     width = max(len(str(change)) for change in changes)
     print()
     for change, found in sorted(zip(changes, verdicts, strict=True), key=lambda pair: (pair[1]["verdict"], pair[0].path)):
-        by = found["by"] or f"{len(found['ran'])} test files"
-        print(f"{change!s:{width}}  {found['verdict']:9}  {found['seconds']:6.0f} s  {by}")
-    counts = {kind: sum(v["verdict"] == kind for v in verdicts) for kind in (KILLED, TIMEOUT, SURVIVED, UNDECIDED)}
+        ran = f"{found['ran']} of {found['of']} tests"
+        print(f"{change!s:{width}}  {found['verdict']:9}  {found['seconds']:6.0f} s  {ran}")
+    counts = {kind: sum(v["verdict"] == kind for v in verdicts) for kind in (KILLED, TIMEOUT, SURVIVED)}
     noticed = (counts[KILLED] + counts[TIMEOUT]) / len(changes)
     told = ", ".join(f"{number} {kind}" for kind, number in counts.items())
     print(f"\n{noticed:.0%} of {len(changes)} changes noticed ({told}); {share:.0%} are needed.")
     return int(noticed < share)
 
 
-def make_map() -> int:
-    """Run every test file with a watch on the functions it calls; each adds to the map when it ends."""
-    MAP.unlink(missing_ok=True)
-    path = os.pathsep.join((str(Path(__file__).parent), str(ROOT / "src")))
-    files = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "tests").rglob("test_*.py"))
-    for number, test in enumerate(files, 1):
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "cover", "--timeout", "3600", test]
-        done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
-        print(f"[{number}/{len(files)}] {test}  {(done.stdout.splitlines() or ['nothing'])[-1]}", flush=True)
-    return 0
-
-
 def main() -> int:
     """Draw, try, report."""
     options = arguments()
-    if options.map:
-        return make_map()
-    files = sources(ROOT, options.only)
-    tests = {str(p.relative_to(ROOT)): p.read_text() for p in sorted((ROOT / "tests").rglob("test_*.py"))}
-    cover = Cover(sources(ROOT), tests, MAP)
-    changes = sample(files, options.count, options.seed)
+    files = sources(ROOT)
+    changes = sample(sources(ROOT, options.only), options.count, options.seed)
     if not changes:
-        sys.exit(f"No module of {SOURCE} holds '{options.only}' in its path and offers a change.")
+        sys.exit(f"No module of {cover.SOURCE} holds '{options.only}' in its path and offers a change.")
     if options.list:
-        for change in changes:
-            print(change, *cover(change.path, change.line), sep="\n    ")
+        print(*changes, sep="\n")
         return 0
+    state = ["\n".join(map(str, changes)).encode(), *files.values()]
+    state += [path.read_bytes() for path in sorted((ROOT / "tests").rglob("*.py"))]
+    record = Record(options.results, hashlib.sha256(b"\0".join(state)).hexdigest()[:16])
     with tempfile.TemporaryDirectory() as name:
         trees = grow(Path(name), options.workers)
         try:
-            trial = Trial(trees, cover, Record(options.results), options.limit, options.budget)
-            verdicts = try_all(changes, files, trial, options.workers)
+            if record.reached is None:
+                found = reached(trees[0], files, changes, options.workers)
+                record.reached = [[(r.test, r.seconds) for r in tests] for tests in found]
+                record.save()
+            covering = [[cover.Reached(*r) for r in tests] for tests in record.reached]
+            verdicts = try_all(changes, files, Trial(trees, record, options.budget), covering, options.workers)
         finally:
             for tree in trees:
                 git("worktree", "remove", "--force", str(tree))

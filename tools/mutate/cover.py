@@ -1,148 +1,139 @@
-"""Which test files cover a line: by a map of what each ran, by their paths, by what they import and mention."""
+"""Which tests run a line: in a copy of the tree a statement before it notes the running test, and all tests run once."""
 
 import ast
 import json
+import os
 import re
-import sys
-import threading
+from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from changes import Change
 
 SOURCE = "src/fiberax"
-DEPTH = 4  # the command reaches a figure through cli, commands, execute and figures
+PROBE = f"{SOURCE}/_probe.py"
+_PROBE_TEXT = '''"""Notes which test runs a line."""
+
+import os
+
+_seen = set()
 
 
-class Cover:
-    """Finds the test files of a change."""
-
-    def __init__(self, files: dict[str, bytes], tests: dict[str, str], map_file: Path):
-        self.tests = tests
-        self.trees = {path: ast.parse(source) for path, source in files.items()}
-        self.names = {module_name(path): path for path in files}
-        self.users = self._users()
-        self.map = json.loads(map_file.read_text()) if map_file.exists() else {}
-
-    def __call__(self, path: str, line: int) -> list[str]:
-        """Test files, the closest first: those that ran the function, then those of the module, then of modules that use it."""
-        scores: dict[str, float] = {}
-        shell, seen = [path], {path}
-        for depth in range(DEPTH + 1):
-            for module in shell:
-                for test, score in self._near(module).items():
-                    scores[test] = max(scores.get(test, 0.0), score * 0.05**depth)
-            shell = [user for module in shell for user in self.users.get(module, ()) if user not in seen and not seen.add(user)]
-        ran = self.map.get(f"{path} {function_at(self.trees[path], line)}", ())
-        for test in ran:
-            if test in self.tests:
-                scores[test] = scores.get(test, 0.0) + 1e6
-        return sorted(scores, key=lambda test: (-scores[test], test))
-
-    def _users(self) -> dict[str, list[str]]:
-        """The modules that import each module, anywhere in their text."""
-        users: dict[str, list[str]] = {}
-        for path, tree in self.trees.items():
-            for node in ast.walk(tree):
-                if isinstance(node, ast.ImportFrom) and node.module:
-                    wanted = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-                elif isinstance(node, ast.Import):
-                    wanted = [alias.name for alias in node.names]
-                else:
-                    continue
-                for name in wanted:
-                    if name in self.names and self.names[name] != path:
-                        users.setdefault(self.names[name], []).append(path)
-        return users
-
-    def _near(self, path: str) -> dict[str, float]:
-        """A score for each test file that has to do with a module: the mirrored path, imports, public names."""
-        inside, module = Path(path).relative_to(SOURCE), module_name(path)
-        package, _, short = module.rpartition(".")
-        imports = re.compile(rf"\b{re.escape(module)}\b|from {re.escape(package)} import [^\n]*\b{short}\b")
-        definitions = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-        names = [n.name for n in self.trees[path].body if isinstance(n, definitions) and not n.name.startswith("_")]
-        scores = {}
-        for test, text in self.tests.items():
-            own = test == f"tests/{inside.parent / f'test_{inside.stem}.py'}"
-            folder = Path(test).parent == Path("tests") / inside.parent
-            mentioned = sum(bool(re.search(rf"\b{name}\b", text)) for name in names)
-            score = 1000 * own + 100 * bool(imports.search(text)) + 50 * (folder and mentioned > 0) + 20 * folder + mentioned
-            if score:
-                scores[test] = float(score)
-        return scores
+def hit(number):
+    """Line `number` runs; processes that a test starts inherit its name."""
+    test, log = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0], os.environ.get("MUTATE_LOG")
+    if test and log and (number, test) not in _seen:
+        _seen.add((number, test))
+        with open(log, "a") as file:
+            file.write(f"{number}\\t{test}\\n")
+'''
 
 
-def module_name(path: str) -> str:
-    """`fiberax.grids.box` for src/fiberax/grids/box.py."""
-    return ".".join(Path(path).relative_to("src").with_suffix("").parts).removesuffix(".__init__")
+@dataclass(frozen=True)
+class Reached:
+    """A test that ran a line, and the seconds that it took."""
+
+    test: str
+    seconds: float
 
 
-def function_at(tree: ast.Module, line: int) -> str:
-    """The outermost function that holds a line, `Class.method` for a method, or nothing."""
-    found, body = [], tree.body
-    while body:
-        inside = [n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.lineno <= line <= (n.end_lineno or 0)]
-        if not inside:
-            return ""
-        found.append(inside[0].name)
-        if isinstance(inside[0], ast.FunctionDef):
-            return ".".join(found)
-        body = inside[0].body
-    return ""
+def probed(files: dict[str, bytes], changes: list[Change]) -> dict[str, bytes]:
+    """The modules that hold or use the lines of `changes`, with a probe at each, and the module of the probe itself."""
+    trees = {path: ast.parse(source) for path, source in files.items()}
+    wanted: dict[str, set[tuple[int, int]]] = {}
+    for number, change in enumerate(changes):
+        for path, line in _places(trees, change):
+            wanted.setdefault(path, set()).add((line, number))
+    new = {PROBE: _PROBE_TEXT.encode()}
+    for path, probes in wanted.items():
+        lines = files[path].splitlines(keepends=True)
+        for line, number in sorted(probes, reverse=True):
+            indent = re.match(rb"\s*", lines[line - 1])
+            assert indent is not None
+            lines.insert(line - 1, indent[0] + f"__import__('fiberax._probe')._probe.hit({number})\n".encode())
+        new[path] = b"".join(lines)
+    return new
 
 
-# --- the map, as a plugin of pytest: python -m pytest -p cover, with tools/mutate on the path --------------------------------
+def _places(trees: dict[str, ast.Module], change: Change) -> list[tuple[str, int]]:
+    """Where a probe notes that the line of a change counts.
+
+    In a function: the statement of the line. Default arguments: where the function begins. What is set when a module is
+    imported: the beginnings of all functions that mention its name, else of all functions of the module.
+    """
+    tree, line = trees[change.path], change.line
+    functions = [f for f in _functions(tree) if f.lineno <= line <= (f.end_lineno or 0)]
+    if functions:
+        inner = functions[-1]
+        within = [s for s in _statements(inner) if s.lineno <= line <= (s.end_lineno or 0)]
+        return [(change.path, within[-1].lineno if within else _first(inner))]
+    names = [
+        word
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.lineno <= line <= (node.end_lineno or 0)
+        for word in re.findall(r"\w+", " ".join(map(ast.unparse, getattr(node, "targets", None) or [node.target])))
+    ]
+    users = [
+        (path, _first(f))
+        for path, other in trees.items()
+        for f in _functions(other)
+        if names and any(_name_of(n) in names for n in ast.walk(f))
+    ]
+    return users or [(change.path, _first(f)) for f in _functions(tree)]
 
 
-class Watch:
-    """Notes which functions of the package run during each test file."""
-
-    def __init__(self, root: Path):
-        self.root, self.prefix, self.ran = root, str(root / SOURCE), {}
-        self.known, self.test = set(), ""
-
-    def begin(self, test: str) -> None:
-        """A further test file."""
-        if test != self.test:
-            self.test, self.known = test, set()
-
-    def __call__(self, frame, event, arg) -> None:
-        """Called by Python at every call of a function."""
-        code = frame.f_code
-        if code in self.known:
-            return
-        self.known.add(code)
-        if self.test and code.co_filename.startswith(self.prefix):
-            name = code.co_qualname.split(".<locals>")[0]
-            path = Path(code.co_filename).relative_to(self.root)
-            self.ran.setdefault(f"{path} {name}", set()).add(self.test)
-
-    def merge(self, file: Path) -> None:
-        """Add what was seen to the map in a file."""
-        known = json.loads(file.read_text()) if file.exists() else {}
-        for key, tests in self.ran.items():
-            known[key] = sorted(tests | set(known.get(key, ())))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(known, indent=0, sort_keys=True))
+def _name_of(node: ast.AST) -> str:
+    return getattr(node, "id", "") or getattr(node, "attr", "")
 
 
-WATCH = pytest.StashKey[Watch]()
+def _functions(tree: ast.AST) -> list[ast.FunctionDef]:
+    """All functions, outer ones first."""
+    return sorted((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)), key=lambda f: f.lineno)
 
 
-def pytest_configure(config) -> None:
-    """Begin to watch."""
-    config.stash[WATCH] = watch = Watch(config.rootpath)
-    threading.settrace(watch)
-    sys.settrace(watch)
+def _statements(function: ast.FunctionDef) -> list[ast.stmt]:
+    """Statements of the body before which a line can be put, outer ones first; no `elif`, which looks like a nested `if`."""
+    chained = {
+        id(node.orelse[0])
+        for node in ast.walk(function)
+        if isinstance(node, ast.If) and len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If)
+    }
+    found = (n for part in function.body for n in ast.walk(part))
+    return sorted((n for n in found if isinstance(n, ast.stmt) and id(n) not in chained), key=lambda s: s.lineno)
 
 
-def pytest_runtest_setup(item) -> None:
-    """Note whose turn it is."""
-    item.config.stash[WATCH].begin(item.nodeid.split("::")[0])
+def _first(function: ast.FunctionDef) -> int:
+    """The line of the first statement after the docstring."""
+    body = function.body
+    has_text = isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) and len(body) > 1
+    first = body[1] if has_text else body[0]
+    return min([first.lineno, *(d.lineno for d in getattr(first, "decorator_list", ()))])
 
 
-def pytest_unconfigure(config) -> None:
-    """Write the map."""
-    sys.settrace(None)
-    threading.settrace(None)
-    config.stash[WATCH].merge(config.rootpath / ".cache" / "mutate-map.json")
+def read(log: Path, times: Path, count: int) -> list[list[Reached]]:
+    """For each of `count` changes the tests that ran its line and passed, the quickest first."""
+    passed = json.loads(times.read_text())
+    found: list[set[Reached]] = [set() for _ in range(count)]
+    for line in log.read_text().splitlines() if log.exists() else ():
+        number, _, test = line.partition("\t")
+        if test in passed:
+            found[int(number)].add(Reached(test, passed[test]))
+    return [sorted(tests, key=lambda r: (r.seconds, r.test)) for tests in found]
+
+
+# --- a plugin of pytest: python -m pytest -p cover, with tools/mutate on the path ---------------------------------------------
+
+_seconds: dict[str, float] = {}
+_failed: set[str] = set()
+
+
+def pytest_runtest_logreport(report) -> None:
+    """Add up the phases of a test."""
+    _seconds[report.nodeid] = _seconds.get(report.nodeid, 0.0) + report.duration
+    if not report.passed:
+        _failed.add(report.nodeid)
+
+
+def pytest_sessionfinish(session) -> None:
+    """Write the seconds of the tests that passed; workers leave that to the process that started them."""
+    if "MUTATE_TIMES" in os.environ and "PYTEST_XDIST_WORKER" not in os.environ:
+        Path(os.environ["MUTATE_TIMES"]).write_text(json.dumps({k: v for k, v in _seconds.items() if k not in _failed}))
