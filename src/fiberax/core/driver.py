@@ -134,6 +134,15 @@ class AbstractDriver(eqx.Module):
         """Substeps, clock and limit of scale separation, for drivers that carry states in time; None for slaved ones."""
         return None
 
+    @property
+    def paces_itself(self) -> bool:
+        """Whether the run chooses the clock, and hands it over by `with_clock`."""
+        return False
+
+    def with_clock(self, clock: Any) -> "AbstractDriver":
+        """This driver with a given clock, where it `paces_itself`."""
+        return self
+
     def stats(self, section: Section) -> dict[str, Any]:
         """What this driver counts during a run, for `Solution.stats`; read at the end, outside of any transformation."""
         return {}

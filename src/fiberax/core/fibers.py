@@ -97,6 +97,8 @@ class Fibers:
         warn_unused_key("Fibers", fiber, self.one, key)
         self.ids = self._numbers(ids, self.count)
         self.traced = is_traced(self.bundle, driver, conditions, self.key)
+        if driver.paces_itself:
+            driver.check_traced()
         self.words = Words(fiber)
         self._fields: dict[tuple[int, bool], Field] = {}
         self._programs: dict[tuple, Callable] = {}

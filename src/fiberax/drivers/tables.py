@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 
 _SHOWN = 0.05  # share of the error of an interval that a live value in it must show: near its ends it shows nothing
-_SAFETY = 0.5  # of the squared radius in which a new record is trusted
+_UNSEEN = 0.25  # of the tolerance, up to which an interval may grow on an error that was seen in a part of it
+_SAFETY = 0.5  # of the tolerance, up to which ellipsoids grow: errors elsewhere in them were not looked at
 
 
 class Records(NamedTuple):
@@ -105,12 +106,12 @@ def _write(records: Records, place, condition, value, slope, trust, slot, kept) 
     )
 
 
-def _shifted(records: Records, by: int, after) -> Records:
-    """The records with those behind place `after` moved by one place, up or down."""
+def _shifted(records: Records, by: int, first, last) -> Records:
+    """The records whose places `first` to `last` are taken by those before (`by` = 1) or behind them (−1)."""
 
     def move(x):
-        behind = (jnp.arange(x.shape[0]) > after).reshape(-1, *[1] * (x.ndim - 1))
-        return jnp.where(behind, jnp.roll(x, by, axis=0), x)
+        place = jnp.arange(x.shape[0]).reshape(-1, *[1] * (x.ndim - 1))
+        return jnp.where((place >= first) & (place <= last), jnp.roll(x, by, axis=0), x)
 
     return records._replace(
         condition=move(records.condition),
@@ -174,7 +175,7 @@ class Curve(AbstractTable):
         def insert(records: Records) -> Records:
             at = place + 1  # records from here on move up
             slot = records.slot[n]
-            moved = _shifted(records, 1, at)._replace(count=n + 1)
+            moved = _shifted(records, 1, at + 1, n)._replace(count=n + 1)
             new = _write(moved, at, condition, value, slope, jnp.where(inside, whole * (1.0 - s) ** 4, jnp.inf), slot, kept)
             before = jnp.maximum(at - 1, 0)
             part = jnp.where(inside, whole * s**4, jnp.inf)
@@ -207,15 +208,13 @@ class Curve(AbstractTable):
         share = _share(s)
         whole = jnp.where(share >= _SHOWN, error / jnp.maximum(share, _SHOWN), inner / jnp.maximum(s, 1.0 - s) ** 4)
         possible = ~inside & (n > 2)
-        drop = possible & (whole <= self.tolerance * records.scale)
+        allowed = jnp.where(share >= _SHOWN, 1.0, _UNSEEN) * self.tolerance * records.scale
+        drop = possible & (whole <= allowed)
 
         def without(records: Records) -> Records:
-            slot = records.slot[middle]
-            new = _shifted(records, -1, middle - 1)._replace(count=n - 1)
-            # Behind the last record: the free place, and the first of those that were free before.
-            free = new.slot.at[n - 1].set(slot).at[self.capacity - 1].set(records.slot[self.capacity - 1])
-            free = jnp.where(jnp.arange(self.capacity) >= n, records.slot, free)
-            return new._replace(slot=free, trust=new.trust.at[middle - 1].set(whole).at[n - 1].set(jnp.inf))
+            new = _shifted(records, -1, middle, n - 2)._replace(count=n - 1)
+            slot = new.slot.at[n - 1].set(records.slot[middle])  # free again
+            return new._replace(slot=slot, trust=new.trust.at[middle - 1].set(whole).at[n - 1].set(jnp.inf))
 
         def both(records: Records) -> Records:
             parts = jnp.stack([s, 1.0 - s]) ** 4 * whole
@@ -269,7 +268,7 @@ class Ellipsoids(AbstractTable):
         records = records._replace(scale=jnp.maximum(records.scale, jnp.linalg.norm(value)))
         best, square = (v[0] for v in self._nearest(records, condition[None]))
         off = condition - records.condition[best]
-        error, allowed = self._error(records, condition, value), self.tolerance * records.scale
+        error, allowed = self._error(records, condition, value), _SAFETY * self.tolerance * records.scale
         known, some = jnp.sum(off**2) == 0.0, records.count > 0
         good = some & (error <= allowed)
         pressed = records.trust[best] @ off
@@ -284,7 +283,7 @@ class Ellipsoids(AbstractTable):
         now = jnp.where(good, grown, jnp.where(some & (square <= 1.0) & ~known, smaller, records.trust[best]))
         records = records._replace(trust=records.trust.at[best].set(now))
         # Errors grow with the square of the distance; nothing is known around the first record but its own size.
-        reach = jnp.sum(off**2) * _SAFETY * allowed / jnp.where(error > 0.0, error, 1.0)
+        reach = jnp.sum(off**2) * allowed / jnp.where(error > 0.0, error, 1.0)
         first = (1e-6 * (1.0 + jnp.linalg.norm(condition))) ** 2
         radius = jnp.where(some & (error > 0.0), reach, first)
         full = records.count >= self.capacity
