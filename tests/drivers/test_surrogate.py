@@ -104,12 +104,12 @@ def test_records_that_are_told_by_their_neighbours_are_given_up():
 
 def test_ellipsoids_grow_and_keep_the_tolerance():
     """Responses of three entries to three conditions, asked at random: errors of sure answers stay near the tolerance."""
-    table = Ellipsoids(tolerance=1e-2, capacity=500)
+    table = Ellipsoids(tolerance=1e-2, capacity=900)
     f = lambda x: jnp.stack([jnp.sin(x[0] + x[1]), x[2] ** 2, jnp.exp(0.3 * x[0]) * x[1]])
     learn = jax.jit(lambda r, x: table.learn(r, x, f(x), jax.jacfwd(f)(x), ()))
     find = jax.jit(table.find)
     records = table.empty(3, 3, ())
-    points = jax.random.uniform(jax.random.key(0), (1500, 3))
+    points = jax.random.uniform(jax.random.key(0), (2500, 3))
     sure, errors = [], []
     for x in points:
         found = find(records, x[None])
@@ -137,9 +137,8 @@ def test_solids_are_tabulated_by_their_stretch_and_turn_exactly():
     live = int(section.sites.shared.counts.live)
     after, second = fibers.advance(section, turned, tangent=True)
     assert int(after.sites.shared.counts.live) == live
-    answered = ~np.asarray(section.sites.memory.live)
-    assert answered.any()
-    np.testing.assert_allclose(second.response[answered], jnp.einsum("ij,rjk->rik", Q, first.response[answered]), atol=1e-13)
+    assert not np.any(after.sites.memory.live)
+    np.testing.assert_allclose(second.response, jnp.einsum("ij,rjk->rik", Q, first.response), atol=1e-13)
 
     def interpolant(A):
         return fibers.advance(after, A)[1].response

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 _SHOWN = 0.05  # share of the error of an interval that a live value in it must show: near its ends it shows nothing
 _UNSEEN = 0.25  # of the tolerance, up to which an interval may grow on an error that was seen in a part of it
 _SAFETY = 0.5  # of the tolerance, up to which ellipsoids grow: errors elsewhere in them were not looked at
+_AROUND = 0.4  # of the squared radius in which a new record is trusted in all directions
 
 
 class Records(NamedTuple):
@@ -282,8 +283,9 @@ class Ellipsoids(AbstractTable):
         )
         now = jnp.where(good, grown, jnp.where(some & (square <= 1.0) & ~known, smaller, records.trust[best]))
         records = records._replace(trust=records.trust.at[best].set(now))
-        # Errors grow with the square of the distance; nothing is known around the first record but its own size.
-        reach = jnp.sum(off**2) * allowed / jnp.where(error > 0.0, error, 1.0)
+        # Errors grow with the square of the distance, faster in other directions perhaps than in the one that was seen; nothing
+        # is known around the first record but its own size.
+        reach = _AROUND * jnp.sum(off**2) * allowed / jnp.where(error > 0.0, error, 1.0)
         first = (1e-6 * (1.0 + jnp.linalg.norm(condition))) ** 2
         radius = jnp.where(some & (error > 0.0), reach, first)
         full = records.count >= self.capacity
