@@ -5,6 +5,7 @@ Gear and Kevrekidis, SIAM J. Sci. Comput. 24 (2003) 1091; Runge-Kutta forms: Laf
 """
 
 import enum
+import math
 
 import equinox as eqx
 import jax
@@ -37,9 +38,10 @@ class Outer(enum.Enum):
 class Projective(AbstractStepper):
     """`steps` + 1 inner steps of length `inner` in true time; the last one gives the slope of the macrostate for the rest.
 
-    With k = `steps`, d = `inner` and a macro step dt, one forward Euler step (`PFE`) of u' = −λu multiplies u by
-    (1 − λd)^k (1 − λ(dt − kd)): fast modes are damped by the inner steps, slow ones pass as with a step dt. A run warns where
-    the measured relaxation time of the fibers makes this factor exceed 1, and says how many inner steps would not.
+    With k = `steps`, d = `inner` and a macro step dt, one step of `PFE` multiplies a mode of which an inner step leaves ρ by
+    ρ^k (ρ − (dt/d − k − 1)(1 − ρ)): fast modes are damped by the inner steps, slow ones pass as with a step dt. A run warns
+    where ρ = exp(−d/τ), with the measured relaxation time τ of the fibers, makes this exceed 1, and says how many inner steps
+    would not.
 
     Every inner step moves the fibers by d at the present macrostate and then the macrostate by d with what they answer. Use
     `fx.Seamless()`, whose clock is 1; the noise of random fibers is amplified by the extrapolation, (dt − (k+1)d)/d.
@@ -95,18 +97,19 @@ class Projective(AbstractStepper):
             )
 
     def advice(self, relaxation, dt):
-        def factor(k):
-            return abs((1.0 - rate) ** k * (1.0 - (dt / self.inner - k) * rate))
+        left = math.exp(-self.inner / relaxation)  # of such a mode, after one inner step
 
-        rate = self.inner / relaxation
+        def factor(k):
+            return left**k * abs(left - (dt / self.inner - k - 1) * (1.0 - left))
+
         if not factor(self.steps) > 1.0:
             return ""
         most = int(dt / self.inner) - 1
         enough = next((k for k in range(self.steps + 1, most + 1) if factor(k) <= 1.0), None)
         remedy = (
             f"with steps={enough} it would be {factor(enough):.2g}"
-            if enough is not None and abs(1.0 - rate) < 1.0
-            else "no number of inner steps of this length mends it: take shorter ones, near the relaxation time"
+            if enough is not None
+            else "no number of inner steps mends it: take longer ones, near the relaxation time, or a shorter macro step"
         )
         return (
             f"Projective: a mode that decays in {relaxation:.3g}, as these fibers do, is multiplied by "
