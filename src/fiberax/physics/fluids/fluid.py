@@ -135,6 +135,10 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
     def centred(self, velocity: Velocity) -> Float[Array, "*cells d"]:
         """Velocity at the cell centres."""
 
+    def kinetic_energy(self, velocity: Velocity) -> Float[Array, ""]:
+        """½ ∫|V|² over the box; times Re it is the kinetic energy of the equation."""
+        return 0.5 * np.prod(self.box.spacing) * jnp.sum(self.centred(velocity) ** 2)
+
     @property
     def grid(self) -> Box:
         return self.box
@@ -247,6 +251,10 @@ class Creeping(AbstractInertialess, AbstractCarrier):
     def centred(self, macro: Inertialess) -> Float[Array, "*cells d"]:
         """Velocity at the cell centres, (*cells, d)."""
         return self.inner.centred(macro.value)
+
+    def kinetic_energy(self, macro: Inertialess) -> Float[Array, ""]:
+        """½ ∫|V|² over the box."""
+        return self.inner.kinetic_energy(macro.value)
 
     def with_fiber(self, fiber):
         return Creeping(self.inner.with_fiber(fiber))
