@@ -9,7 +9,6 @@ import enum
 from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +28,7 @@ from fiberax.cases.fluids.flows import (
 from fiberax.cases.fluids.fluids_common import Form
 from fiberax.cases.options import MOST_CELLS_A_SIDE, inherited, option
 from fiberax.io.results import Quantity
+from fiberax.numerics.compilation import jit_once
 
 _MODULUS, _RATE = 150.0, 10.0  # stress and velocity gradients that are expected under a lid, by Wi = De
 
@@ -73,7 +73,7 @@ class Cavity(FlowOptions):
         fiber = self.fiber()
         conformation, watch, velocity = Conformation(self, fiber), StiffWatch(self, grid, dt), velocity_of(flow)
         inner = flow.inner if self.Re == 0.0 else flow
-        totals = eqx.filter_jit(lambda value: (inner.stream_function(value), inner.kinetic_energy(value)))
+        totals = jit_once(lambda value: (inner.stream_function(value), inner.kinetic_energy(value)))
 
         def further(record: Any) -> dict[str, np.ndarray]:
             value = jax.tree.map(jnp.asarray, record.macro.value if self.Re == 0.0 else record.macro)

@@ -173,12 +173,12 @@ class GaussianDensity(AbstractConformation):
         """
         h = time / 2.0**_DOUBLINGS
         x = h / self.De
-        decay, power, spread = jnp.exp(-x), jnp.eye(self.dim), jnp.eye(self.dim)
-        stretch, source = power, _weight(0, x) * spread
+        decay, power, spread, weights = jnp.exp(-x), jnp.eye(self.dim), jnp.eye(self.dim), _weights(x)
+        stretch, source = power, weights[0] * spread
         for n in range(1, _TERMS):
             power = condition @ power * (h / n)
             spread = (condition @ spread + spread @ condition.T) * (h / n)
-            stretch, source = stretch + power, source + _weight(n, x) * spread
+            stretch, source = stretch + power, source + weights[n] * spread
         for _ in range(_DOUBLINGS):
             source = source + decay * (stretch @ source @ stretch.T)
             stretch, decay = stretch @ stretch, decay**2
@@ -209,16 +209,18 @@ def largest_degree(dim: int) -> int:
     return degree
 
 
-def _weight(n: int, x: Float[Array, ""]) -> Float[Array, ""]:
-    """∫₀ˣ (s/x)ⁿ e^(−s) ds: by its series where x < 1, else by partial integration."""
-    small = jnp.minimum(x, 1.0)
-    # As floats: 13! is too large for the integers of single precision.
-    series = sum(small * (-small) ** j / float(math.factorial(j) * (n + 1 + j)) for j in range(_SERIES))
+def _weights(x: Float[Array, ""]) -> Float[Array, " terms"]:
+    """∫₀ˣ (s/x)ⁿ e^(−s) ds for n = 0, 1 ..: by its series where x < 1, else by partial integration."""
+    n = np.arange(_TERMS)
+    small, series = jnp.minimum(x, 1.0), jnp.zeros(_TERMS)
+    for j in reversed(range(_SERIES)):
+        # As floats: 13! is too large for the integers of single precision.
+        series = 1.0 / (float(math.factorial(j)) * (n + 1 + j)) - small * series
     large = jnp.maximum(x, 1.0)
-    parts = -jnp.expm1(-large)
-    for k in range(1, n + 1):
-        parts = k / large * parts - jnp.exp(-large)
-    return jnp.where(x < 1.0, series, parts)
+    parts = [-jnp.expm1(-large)]
+    for k in n[1:]:
+        parts.append(k / large * parts[-1] - jnp.exp(-large))
+    return jnp.where(x < 1.0, small * series, jnp.stack(parts))
 
 
 def _reach(spring) -> float:

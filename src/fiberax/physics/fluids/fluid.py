@@ -22,7 +22,7 @@ from fiberax.core.macro import AbstractInertialess, AbstractSemiImplicit, Inerti
 from fiberax.core.transport import AbstractCarrier, AbstractTransport
 from fiberax.grids.box import Box
 from fiberax.numerics import trees
-from fiberax.physics.fluids.boundary import Sides, parse_sides
+from fiberax.physics.fluids.boundary import Sides, Wall, parse_sides
 from fiberax.physics.fluids.suspended import AbstractSuspended
 from fiberax.transport.convected import Convected
 
@@ -198,6 +198,10 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
     def with_fiber(self, fiber):
         return type(self)(self.box, self.parameters.beside(fiber), self.sides)
 
+    @property
+    def tight(self):
+        return tuple(name for name, side in self.sides.items() if type(side) is Wall)
+
     def transport(self) -> AbstractTransport:
         """Convected with the flow."""
         return Convected()
@@ -255,6 +259,10 @@ class Creeping(AbstractInertialess, AbstractCarrier):
     def kinetic_energy(self, macro: Inertialess) -> Float[Array, ""]:
         """½ ∫|V|² over the box."""
         return self.inner.kinetic_energy(macro.value)
+
+    @property
+    def tight(self):
+        return self.inner.tight
 
     def with_fiber(self, fiber):
         return Creeping(self.inner.with_fiber(fiber))
