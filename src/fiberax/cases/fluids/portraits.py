@@ -17,6 +17,7 @@ from fiberax.physics.fluids import (
     Rod,
     RodDensity,
 )
+from fiberax.physics.fluids.extension_density import ExtensionDensity
 from fiberax.physics.fluids.members import moving
 
 MOST_POINTS = 3000  # springs or rods of one row that are drawn
@@ -27,7 +28,7 @@ def portrait(fiber: Any, gradient: np.ndarray) -> Callable:
 
     def arrays(state, condition) -> dict[str, np.ndarray]:
         rate = float(np.sum(np.asarray(condition) * gradient) / np.sum(gradient**2))
-        if isinstance(fiber, DumbbellDensity | AbstractConformation | RodDensity):
+        if isinstance(fiber, DumbbellDensity | ExtensionDensity | AbstractConformation | RodDensity):
             moment = np.asarray(second_moment(fiber, jnp.asarray(state)))
             shown = rod_map(fiber, state) if isinstance(fiber, RodDensity) else spring_map(fiber, state, moment)
         else:
@@ -47,7 +48,7 @@ def _ends(fiber: Any, state: np.ndarray) -> np.ndarray:
 
 def _bound(fiber: Any) -> float | None:
     """The length that springs never reach."""
-    if isinstance(fiber, DumbbellDensity):
+    if isinstance(fiber, DumbbellDensity | ExtensionDensity):
         return fiber.b**0.5
     if isinstance(fiber, Dumbbell) and np.isfinite(float(fiber.spring.limit)):
         return float(fiber.spring.limit) ** 0.5
