@@ -302,3 +302,11 @@ def test_rates_beyond_a_density_are_named_before_the_work():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Rheometer(form=Form.DENSITY, dim=2, high=1.0).build()
+
+
+def test_rods_choose_their_degree():
+    """Degree 16 ends at Wi = 91 in shear; what is asked for stays."""
+    table = Rheometer(model=Model.ROD, form=Form.DENSITY, rates="1,150").build()
+    assert table.fiber.degree == 24
+    with pytest.warns(CaseWarning, match="degree 16 resolves steady states up to the rate 9"):
+        assert Rheometer(model=Model.ROD, form=Form.DENSITY, degree=16, rates="1,150").build().fiber.degree == 16

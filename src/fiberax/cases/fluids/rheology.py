@@ -24,6 +24,8 @@ from fiberax.physics.fluids.density import AbstractDensity
 from fiberax.physics.fluids.extension_density import ExtensionDensity
 from fiberax.physics.fluids.members import moving
 
+_FINER = 8  # by which the degree of a density is raised
+
 
 class Readings(eqx.Module):
     """What a rheometer reads from a fluid, a link: the full stress, its `weights` by name, and the second moment.
@@ -177,6 +179,16 @@ class Oscillation(AbstractFlow):
         viscosity = self.stress @ jnp.linalg.solve(system, self.forcing.astype(complex)) + self.viscous
         modulus = 1j * condition * viscosity
         return {"storage": modulus.real, "loss": modulus.imag, "dynamic": jnp.abs(viscosity)}
+
+
+def resolving(fiber: Any, G: np.ndarray, rates: np.ndarray) -> Any:
+    """Dilute rods by a density of the least degree that reaches the largest rate; other fluids as they are."""
+    if not isinstance(fiber, RodDensity):
+        return fiber
+    most = float(rates.max())
+    while fiber.degree < fiber.largest and fiber.reach(G, most) < most:
+        fiber = RodDensity(fiber.potential, float(fiber.De), fiber.degree + _FINER, fiber.director)
+    return fiber
 
 
 def tell_reach(fiber: Any, G: np.ndarray, rates: np.ndarray, loss: str) -> None:

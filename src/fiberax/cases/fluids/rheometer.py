@@ -29,6 +29,7 @@ from fiberax.cases.fluids.rheology import (
     mode_tensors,
     order,
     read_history,
+    resolving,
     stretch,
     tell_reach,
 )
@@ -193,6 +194,7 @@ class Rheometer(FluidOptions):
     def _steady(self, fiber: Any, G: np.ndarray, readings: Readings) -> Table:
         rates, modes = self._values(13), self.relaxation_times()
         if self.potential is Potential.NONE:
+            fiber = resolving(fiber, G, rates) if self.degree is None else fiber
             tell_reach(fiber, G, rates, "will have no numbers")
         if self.is_hookean:
             growth = 2.0 * modes[0] * float(np.linalg.eigvals(G).real.max())

@@ -43,8 +43,8 @@ class DumbbellDensity(AbstractDensity, AbstractTangent):
 
     In shear at Wi = 10 the default degrees give the shear stress of b = 10 to 1e-5, and that of b = 50 in two dimensions to
     1e-4. A density that is not resolved turns negative; solves end with `Result.OUT_OF_RANGE` where its negative mass exceeds
-    1/4. With b = 50 the default degrees reach rates times De of 21 (2.7 in three dimensions) in shear and 1.2 (0.8) in
-    extension, the largest possible ones 97 in plane shear and 4.9 (1.2) in extension; `reach` finds it for any flow. Steady
+    1/4. With b = 50 the default degrees reach rates times De of 21 (9.5 in three dimensions) in shear and 1.2 (0.8) in
+    extension, the largest possible ones 97 (17) and 4.9 (1.2); `reach` finds it for any flow. Steady
     extension at any rate has a density of its own, `ExtensionDensity`.
 
     Raises:
