@@ -191,6 +191,19 @@ def electrons_body_over_densities():
     return lambda: fx.steady(bundle, fx.Quasistatic(1e-8), body.start(), tolerance=1e-6)
 
 
+@documented
+def fluids_cavity():
+    import math
+
+    import fiberax as fx
+
+    grid = fx.grids.Box((0, 0), (1, 1), (8, 8), periodic=False)
+    flow = fx.fluids.Flow(grid, 0.0, 0.5, {"top": fx.fluids.Wall(lambda x, t: 16.0 * x**2 * (1.0 - x) ** 2)})
+    bundle = fx.Bundle(flow, fx.fluids.GaussianDensity(2, 0.5))
+    start = flow.start()
+    return lambda: fx.evolve(bundle, fx.Seamless(separation=math.inf), start, t1=0.02, dt=0.01, saveat=[0.0, 0.02]).macro
+
+
 def _one(name: str) -> None:
     pin(int(os.environ.get("CORE", "0")))
     import jax

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -311,6 +312,27 @@ def test_a_second_run_of_the_same_shapes_compiles_nothing(anew, caplog):
         others = sum("Compiling" in line for line in caplog.messages)
         caplog.clear()
     assert compiled[0] >= 1 and compiled[1] == 0 and others == 0
+
+
+class Marked(fx.AbstractTransport):
+    """Moves nothing, and says when a program is written with it."""
+
+    written: ClassVar[list] = []
+
+    def check(self, model, fiber):
+        pass
+
+    def apply(self, model, fiber, state, macro, t, dt):
+        self.written.append(None)
+        return state
+
+
+def test_a_program_of_cheap_steps_has_one_copy_of_the_transport():
+    """Before the fibers' own motion in one step and after it in the next; failures are for a program of their own."""
+    bundle = fx.Bundle(Decay(5), OrnsteinUhlenbeck(members=3), transport=Marked())
+    Marked.written.clear()
+    fx.evolve(bundle, QUIET, START, t1=0.3, dt=0.02, key=jax.random.key(4))
+    assert len(Marked.written) == 2  # steps and records
 
 
 def test_a_recorder_that_keeps_records_leaves_the_last_one_in_the_solution():

@@ -338,3 +338,31 @@ def test_refusals():
         bundle_of(box, faces, inflow={"top": np.zeros((8, 1))})
     with pytest.raises(fx.BadInput, match=r"inflow\['left'\] must hold a state of StochasticFiber for each of the 1 cells"):
         go(bundle_of(box, faces, inflow={"left": np.zeros((2, 1))}), jnp.zeros((8, 1)), 0.1)
+
+
+class Tight(Carrier):
+    """A motion along walls, which says so."""
+
+    @property
+    def tight(self):
+        return "left", "right", "bottom", "top"
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_walls_that_are_known_to_be_tight_leave_inflow_out_of_the_program(scheme):
+    box = fx.grids.Box((0, 0), (1, 1), (6, 5), periodic=False)
+    faces = from_stream(box, lambda x, y: x * (1 - x) * y * (1 - y))
+    state, found, sizes = jnp.asarray(np.random.default_rng(0).standard_normal((30, 1))), [], []
+    for kind in (Carrier, Tight):
+        bundle = fx.Bundle(kind(box, faces), passive(), transport=fx.Convected(scheme))
+        move = lambda s, b=bundle: b.transport.apply(b.macro, b.fiber, s, jnp.zeros(1), 0.0, 0.2)
+        sizes.append(len(str(jax.make_jaxpr(move)(state))))
+        found.append(jax.jit(move)(state))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-13, atol=1e-15)
+    assert sizes[1] < 0.75 * sizes[0], sizes
+
+
+def test_the_walls_of_a_flow_are_tight():
+    sides = {"left": fx.fluids.Inflow(1.0), "right": fx.fluids.Outflow()}
+    flow = fx.fluids.Flow(fx.grids.Box((0, 0), (1, 1), (4, 4), periodic=False), Re=0.0, boundary=sides)
+    assert set(flow.tight) == set(flow.inner.tight) == {"bottom", "top"}

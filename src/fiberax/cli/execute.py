@@ -30,6 +30,7 @@ from fiberax.io.microstates import Microstate, write_microstates
 from fiberax.io.recorder import FolderRecorder, named_leaves
 from fiberax.io.records import drop_records
 from fiberax.io.results import Quantity
+from fiberax.numerics.compilation import jit_once
 
 STATE_INTERVAL = 0.5
 LOG_INTERVAL = 10.0
@@ -263,7 +264,7 @@ def _save_microstates(problem: Evolve | Steady | Loading, job: Job, solution: An
     if solution.macro is None:
         return
     macro = jax.tree.map(lambda leaf: jnp.asarray(leaf[-1]), solution.macro)
-    conditions = problem.bundle.macro.conditions(macro)
+    conditions = jit_once(lambda model, macro: model.conditions(macro))(problem.bundle.macro, macro)
     leading = jax.tree.leaves(conditions)[0]
     size = np.linalg.norm(np.asarray(leading).reshape(len(leading), -1), axis=1) if np.ndim(leading) > 1 else leading
     order = np.argsort(np.asarray(size), kind="stable")

@@ -66,9 +66,13 @@ def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t
         span = 0.5 * (carry.last_dt + dt)
         # Transport before the fibers' own motion in one step, after it in the next: order 2 with one transport per step.
         late = carry.step % 2 == 1
-        section = field.carry(section, carry.macro, t, jnp.where(late, 0.0, span))
-        section = field.advance(carry.step, carry.macro, section, span)
-        section = field.carry(section, carry.macro, t, jnp.where(late, span, 0.0))
+        own = lambda section: field.advance(carry.step, carry.macro, section, span)
+        carried = lambda section: field.carry(section, carry.macro, t, span)
+        if field.bundle.transport is None:
+            section = own(section)
+        else:  # one copy of each in the program
+            half = lambda k, section: jax.lax.cond((k == 1) == late, carried, own, section)
+            section = jax.lax.fori_loop(0, 2, half, section)
     macro, section, converged = stepper.step(field, Step(carry.step, t, dt, carry.macro, section))
     macro = field.bundle.macro.prescribed(t + dt, macro)
     accepted = field.accept(carry.step, macro, section, dt)
@@ -119,25 +123,24 @@ def _careful(field, stepper, limit, carry: Carry, start, first, count, dt) -> Ca
 def _run(static, carry: Carry) -> Carry:
     """`count` steps from `start + first·dt`, fewer where the run has to stop.
 
-    Where steps are so cheap that looking for failures would dominate, blocks of steps are taken on trial, and repeated with
-    care if anything is not finite at their end. Blocks begin at fixed step numbers, so that no digit depends on pauses.
+    Where steps are so cheap that looking for failures would dominate, blocks of steps are taken on trial, until anything is not
+    finite at the end of one; that block is left to the caller, to be repeated with care by a program of its own, which most
+    runs never need to compile. Blocks begin at fixed step numbers, so that no digit depends on pauses.
     """
     field, stepper, limit, start, first, count, dt, on_trial = static
     if not on_trial:
         return _careful(field, stepper, limit, carry, start, first, count, dt)
 
     def body(state):
-        k, carry = state
+        k, carry, _ = state
         block = jnp.minimum(BLOCK - (carry.step % BLOCK).astype(k.dtype), count - k)
         clean = jnp.all(carry.section.outcome.result == 0)
         new, good = _on_trial(field, stepper, carry, start, first + k, block, dt)
-        carry = jax.lax.cond(
-            good & clean, lambda: new, lambda: _careful(field, stepper, limit, carry, start, first + k, block, dt)
-        )
-        return k + block, carry
+        good = good & clean
+        return jnp.where(good, k + block, k), jax.lax.cond(good, lambda: new, lambda: carry), good
 
-    unfinished = lambda state: (state[0] < count) & (state[1].status == 0)
-    return jax.lax.while_loop(unfinished, body, (jnp.zeros_like(count), carry))[1]
+    unfinished = lambda state: (state[0] < count) & state[2]
+    return jax.lax.while_loop(unfinished, body, (jnp.zeros_like(count), carry, jnp.asarray(True)))[1]
 
 
 def begin(field: Field, macro, response, samples) -> Carry:
@@ -332,10 +335,17 @@ class Loop:
         self.field = self.monitor.field = self.limits.field = dataclasses.replace(self.field, driver=driver)
 
     def _advance(self, carry: Carry, stretch: Stretch, before: int, count: int) -> Carry:
-        first = self.done - before
-        numbers = [jnp.asarray(x) for x in (stretch.start, first, count, stretch.dt)]
-        carry = jax.block_until_ready(_run((self.field, self.stepper, self.limit, *numbers, self.on_trial), carry))
-        status, step = int(carry.status), int(carry.step)
+        def run(carry, step, most, on_trial):
+            numbers = [jnp.asarray(x) for x in (stretch.start, step - before, most, stretch.dt)]
+            carry = jax.block_until_ready(_run((self.field, self.stepper, self.limit, *numbers, on_trial), carry))
+            return carry, int(carry.status), int(carry.step)
+
+        goal = self.done + count
+        carry, status, step = run(carry, self.done, count, self.on_trial)
+        while step < goal and not status:  # a block on trial has failed
+            carry, status, step = run(carry, step, min(goal - step, BLOCK - step % BLOCK), False)
+            if step < goal and not status:
+                carry, status, step = run(carry, step, goal - step, True)
         self.done_here += step - self.done if count else 0
         self.done = step
         if status:

@@ -41,6 +41,11 @@ class AbstractCarrier(AbstractMacro):
     def grid(self) -> Any:
         """The `fx.grids.Box` whose cell centres are the sites."""
 
+    @property
+    def tight(self) -> tuple[str, ...]:
+        """Names of sides of the grid whose face velocity is always 0; transport is spared what could enter there."""
+        return ()
+
     @abc.abstractmethod
     def face_velocity(self, t: Float[Array, ""], macro: Any) -> tuple[Float[Array, "..."], ...]:
         """Velocity component k on the faces normal to axis k, for every k: cells, with one more along k (periodic axes too).

@@ -1,9 +1,12 @@
 """The generalised Stokes problem on a rectangle of marker-and-cell type, without splitting error.
 
-shift u − ν Δu + ∇p = f, ∇·u = 0. Second order: F. H. Harlow, J. E. Welch, Phys. Fluids 8 (1965) 2182. The pressure solves the
-Schur complement by conjugate gradients, preconditioned by ν + shift (−Δ)⁻¹ (J. Cahouet, J.-P. Chabard, Int. J. Numer. Meth.
-Fluids 8 (1988) 869); the inner problems are solved exactly by fast diagonalisation. Velocities are pairs (u, v), u on the faces
-normal to x (nx + 1, ny), v on those normal to y (nx, ny + 1), along periodic axes too; pressures are at cell centres.
+shift u − ν Δu + ∇p = f, ∇·u = 0. Second order: F. H. Harlow, J. E. Welch, Phys. Fluids 8 (1965) 2182. The shear at a wall is
+the slope of the parabola through the wall's velocity and the two nearest ones, so that it is of second order too. The Schur
+complement is then slightly unsymmetric. The pressure solves it by minimal residuals, preconditioned by ν + shift (−Δ)⁻¹
+(J. Cahouet, J.-P. Chabard, Int. J. Numer. Meth. Fluids 8 (1988) 869); the inner problems are solved exactly by fast
+diagonalisation. A gradient along x maps the modes of the pressure along x to those of u: in the modes of the pressure both
+inner problems together take four products with small matrices, and the preconditioner none. Velocities are pairs (u, v), u on
+the faces normal to x (nx + 1, ny), v on those normal to y (nx, ny + 1), along periodic axes too; pressures are at cell centres.
 """
 
 from typing import Any
@@ -14,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fiberax.numerics.conjugate_gradients import conjugate_gradients
-from fiberax.numerics.separable import End, Ends, Separable, cell_modes, face_modes
+from fiberax.numerics.minimal_residual import minimal_residual
+from fiberax.numerics.separable import End, Ends, Modes, Separable, cell_modes, divided, face_modes, in_modes_of
 
 Velocity = tuple[Float[Array, "nx1 ny"], Float[Array, "nx ny1"]]
 Corners = tuple[Float[Array, "nx1 ny1"], Float[Array, "nx1 ny1"]]
@@ -33,6 +36,12 @@ def along(array: Array, axis: int, start: int, stop: int | None = None) -> Array
     return array[start:stop] if axis == 0 else array[:, start:stop]
 
 
+def layers(array: Array, axis: int) -> tuple[Array, Array, Array, Array]:
+    """The first two and the last two layers along `axis`, each (.., 1, ..) there."""
+    first, second, before, last = (along(array, axis, *place) for place in ((0, 1), (1, 2), (-2, -1), (-1, None)))
+    return first, second, before, last
+
+
 class Stokes(eqx.Module):
     """Operators and solver for one rectangle.
 
@@ -41,8 +50,8 @@ class Stokes(eqx.Module):
         spacing: Sizes of a cell (hx, hy).
         ends: For each axis None where it is periodic, else for its lower and upper side "fixed", where the velocity is given,
             or "open", where it is free: ν ∂u/∂n − p n = 0, with p = 0 outside.
-        tolerance: Of the conjugate gradients, relative to the first divergence; None for 1e-11, in single precision 1e-5.
-        iterations: Largest number of conjugate gradient steps.
+        tolerance: Of the residual of the pressure, relative to the first divergence; None for 1e-11, in single precision 1e-5.
+        iterations: Largest number of steps for the pressure.
     """
 
     cells: tuple[int, int] = eqx.field(static=True)
@@ -52,15 +61,17 @@ class Stokes(eqx.Module):
     tolerance: float = eqx.field(static=True)
     velocity: tuple[Separable, Separable]
     pressure: Separable
+    across: tuple[Modes, Modes]  # of the tangential velocities along x and y, for coefficients in the modes of the pressure
 
     def __init__(self, cells, spacing, ends, tolerance: float | None = None, iterations: int = 200):
         self.cells, self.spacing, self.ends, self.iterations = cells, spacing, ends, iterations
         single = jnp.finfo(jnp.result_type(float)).eps > 1e-10
         self.tolerance = (1e-5 if single else 1e-11) if tolerance is None else tolerance
         faces = [face_modes(n, h, pair) for n, h, pair in zip(cells, spacing, ends)]
-        centres = [cell_modes(n, h, pair) for n, h, pair in zip(cells, spacing, ends)]
+        centres = [cell_modes(n, h, pair, quadratic=True) for n, h, pair in zip(cells, spacing, ends)]
         self.velocity = (Separable(faces[0], centres[1]), Separable(centres[0], faces[1]))
         self.pressure = Separable(*(cell_modes(n, h, _turned(pair)) for n, h, pair in zip(cells, spacing, ends)))
+        self.across = (in_modes_of(self.pressure.x, centres[0]), in_modes_of(self.pressure.y, centres[1]))
 
     @property
     def closed(self) -> bool:
@@ -86,21 +97,22 @@ class Stokes(eqx.Module):
             high = 2.0 / h * (beyond[1] - last) if pair[1] == "open" else jnp.zeros_like(last)
         return jnp.concatenate([low, (along(p, axis, 1) - along(p, axis, 0, -1)) / h, high], axis)
 
-    def _on_sides(self, u, axis, values):
-        """First and last layer of u, which is at centres along `axis`, and its values on the two sides, given or its own."""
-        low, high = (jnp.expand_dims(value, axis) for value in values)
-        first, last = along(u, axis, 0, 1), along(u, axis, -1)
-        pair = self.ends[axis] or ("open", "open")
-        return first, last, low if pair[0] == "fixed" else first, high if pair[1] == "fixed" else last
+    def _between(self, axis: int, fixed: tuple[Array, Array], free: tuple[Array, Array], around: Array, inside: Array) -> Array:
+        """`inside` with one more layer on either side of `axis`: `fixed` or `free` as the end is, `around` if periodic."""
+        pair = self.ends[axis]
+        chosen = (given if end == "fixed" else own for given, own, end in zip(fixed, free, pair or ()))
+        low, high = (around, around) if pair is None else chosen
+        return jnp.concatenate([low, inside, high], axis)
 
     def shear(self, velocity: Velocity, walls: Walls) -> Corners:
-        """(∂u/∂y, ∂v/∂x) at the corners (nx + 1, ny + 1), on sides half a cell from `walls`; zero on open ones."""
+        """(∂u/∂y, ∂v/∂x) at the corners (nx + 1, ny + 1): on sides with `walls` of second order, zero on open ones."""
 
         def slope(u, axis, values):
-            h, (first, last, low, high) = self.spacing[axis], self._on_sides(u, axis, values)
-            wrap = (first - last) / h
-            ends = (wrap, wrap) if self.ends[axis] is None else (2.0 / h * (first - low), 2.0 / h * (high - last))
-            return jnp.concatenate([ends[0], (along(u, axis, 1) - along(u, axis, 0, -1)) / h, ends[1]], axis)
+            h, (first, second, before, last) = self.spacing[axis], layers(u, axis)
+            low, high = (jnp.expand_dims(value, axis) for value in values)
+            fixed = _wall_slope(low, first, second, h), -_wall_slope(high, last, before, h)
+            free = jnp.zeros_like(first), jnp.zeros_like(last)
+            return self._between(axis, fixed, free, (first - last) / h, jnp.diff(u, axis=axis) / h)
 
         return slope(velocity[0], 1, walls[1]), slope(velocity[1], 0, walls[0])
 
@@ -108,10 +120,10 @@ class Stokes(eqx.Module):
         """(u, v) at the corners (nx + 1, ny + 1), means of neighbours."""
 
         def mean(u, axis, values):
-            first, last, low, high = self._on_sides(u, axis, values)
-            wrap = 0.5 * (first + last)
-            ends = (wrap, wrap) if self.ends[axis] is None else (low, high)
-            return jnp.concatenate([ends[0], 0.5 * (along(u, axis, 1) + along(u, axis, 0, -1)), ends[1]], axis)
+            first, _, _, last = layers(u, axis)
+            low, high = (jnp.expand_dims(value, axis) for value in values)
+            inside = 0.5 * (along(u, axis, 1) + along(u, axis, 0, -1))
+            return self._between(axis, (low, high), (first, last), 0.5 * (first + last), inside)
 
         return mean(velocity[0], 1, walls[1]), mean(velocity[1], 0, walls[0])
 
@@ -150,27 +162,35 @@ class Stokes(eqx.Module):
         def within(f):
             return self.velocity[0].solve(f[0], shift, viscosity), self.velocity[1].solve(f[1], shift, viscosity)
 
-        # The velocity is eliminated: what is left is the equation of the pressure.
-        def schur(p):
-            return -self.divergence(within(self.gradient(p)))
-
-        def precondition(r):
-            return viscosity * r + shift * self.pressure.solve(r)
-
         free = jax.tree.map(jnp.add, within(known), normal)
-        p, count = self._conjugate(schur, precondition, -self.divergence(free))
+        p, count = self._pressure(shift, viscosity, -self.divergence(free))
         velocity = jax.tree.map(jnp.subtract, free, within(self.gradient(p)))
         return self.project(velocity)[0], p, count
 
-    def _conjugate(self, matrix, precondition, right):
-        """Preconditioned conjugate gradients; differentiable as the solution of a linear system."""
+    def _pressure(self, shift, viscosity, right: Float[Array, "nx ny"]):
+        """The p with −∇·(shift − viscosity Δ)⁻¹ ∇p = right; differentiable as the solution of a linear system."""
+        (x, y), (px, py) = self.across, (self.pressure.x.values[:, None], self.pressure.y.values)
+        along_x = divided(px, shift + viscosity * (px + y.values))
+        along_y = divided(py, shift + viscosity * (x.values[:, None] + py))
+
+        def schur(p):
+            u = (along_x * (p @ y.forward)) @ y.backward
+            return u + x.backward.T @ (along_y * (x.forward.T @ p))
+
+        laplacian = self.pressure.symbol
+        inverse = viscosity + divided(shift, laplacian)
 
         def iterate(matrix, right):
-            if self.closed:  # a constant is not in the range of the matrix; round-off must not add one
-                right = right - jnp.mean(right)
-            found = conjugate_gradients(
-                matrix, precondition, jnp.vdot, right, jnp.vdot(right, right), self.tolerance, self.iterations, "residual"
-            )
+            # A constant is not in the range of the matrix; round-off must not add one.
+            right = jnp.where(laplacian == 0.0, 0.0, right)
+            found = minimal_residual(matrix, lambda r: inverse * r, right, self.tolerance, self.iterations)
             return found.correction, found.steps
 
-        return jax.lax.custom_linear_solve(matrix, right, iterate, iterate, symmetric=True, has_aux=True)
+        right = self.pressure.modes(right)
+        p, count = jax.lax.custom_linear_solve(schur, right, iterate, iterate, has_aux=True)
+        return self.pressure.fields(p), count
+
+
+def _wall_slope(wall: Array, first: Array, second: Array, h: float) -> Array:
+    """Slope at a wall, away from it, of the parabola through the values there and at h/2 and 3h/2."""
+    return (9.0 * first - second - 8.0 * wall) / (3.0 * h)

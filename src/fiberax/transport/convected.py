@@ -76,7 +76,7 @@ class Convected(AbstractTransport):
         self._check_states(model, fiber, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), state))
         grid, velocity = model.grid, model.face_velocity(t, macro)
         shift = tuple(jnp.asarray(v) * (dt / h) for v, h in zip(velocity, grid.spacing))
-        sides = openings(grid, shift, self._given(grid))
+        sides = openings(grid, shift, self._given(grid), model.tight)
         inflow = self._data(model, fiber, macro, state, sides)
         hooks = _Hooks(fiber.mixing)
         if self.scheme == "semi-lagrangian":

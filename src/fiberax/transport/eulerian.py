@@ -59,7 +59,7 @@ def _beside(grid: Any, axis: int, offset: int):
 
 def _entering(grid: Any, sides: Sides, axis: int, end: int):
     """For all cells, whether something enters from the side in front of them along `axis`, and the rows of what does."""
-    if grid.periodic[axis]:
+    if (axis, end) not in sides.open:
         nothing = np.zeros(math.prod(grid.cells), np.int32)
         return nothing.astype(bool), nothing
     spread = lambda x: jnp.broadcast_to(jnp.expand_dims(x, axis), grid.cells).ravel()

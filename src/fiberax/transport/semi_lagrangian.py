@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from fiberax.transport.sides import Sides, boundaries
+from fiberax.transport.sides import Sides
 from fiberax.transport.sweep import scaled, sweep
 
 _NODES = 4
@@ -76,7 +76,7 @@ def departure(grid: Any, shift: tuple[Float[Array, "..."], ...], sides: Sides) -
     middle = start - 0.5 * _motion(grid, shift, start)
     path = -_motion(grid, shift, _within(grid, middle))
     part = jnp.ones(start.shape[1])
-    for axis, end in boundaries(grid):
+    for axis, end in sides.open:
         wall = grid.cells[axis] - 0.5 if end else -0.5
         outward = path[axis] if end else -path[axis]
         share = jnp.abs(wall - start[axis]) / jnp.maximum(outward, 0.25)  # no centre is this close to a wall
@@ -144,8 +144,11 @@ def _axis(grid: Any, k: int, points, sides: Sides) -> Axis:
         where, near = where % n, near % n
     else:
         nodes = min(_NODES, n)
-        first = -_at(grid, sides.open[k, 0], k, points).astype(jnp.int32)
-        last = n - 1 + _at(grid, sides.open[k, 1], k, points).astype(jnp.int32)
+        ghosts = [
+            _at(grid, sides.open[k, end], k, points).astype(jnp.int32) if (k, end) in sides.open else jnp.zeros_like(low)
+            for end in (0, 1)
+        ]
+        first, last = -ghosts[0], n - 1 + ghosts[1]
         begin = jnp.clip(low - (nodes // 2 - 1), first, last - (nodes - 1))
         where = begin[:, None] + jnp.arange(nodes, dtype=jnp.int32)
         place = jnp.clip(where.astype(x.dtype), -0.5, n - 0.5)
@@ -183,7 +186,7 @@ def _row(grid: Any, sides: Sides, nodes: list) -> Int[Array, "chunk ..."]:
     row = jnp.int32(0)
     for i, n in zip(inside, grid.cells):
         row = row * n + i
-    for axis, end in reversed(boundaries(grid)):
+    for axis, end in reversed(sides.open):
         beside = tuple(i for k, i in enumerate(inside) if k != axis)
         ghost = nodes[axis] == grid.cells[axis] if end else nodes[axis] < 0
         enters = ghost & sides.open[axis, end][beside]

@@ -13,7 +13,7 @@ _LEAK = 1e-9  # inward motion below this share of the fastest is the round-off o
 
 
 class Sides(NamedTuple):
-    """For both ends (0 lower, 1 upper) of every axis that is not periodic: where it is open, and the rows of its data.
+    """For the ends (0 lower, 1 upper) of axes where something may enter: where they are open, and the rows of their data.
 
     `open[axis, end]` (*cells of the side) is dynamic; `row[axis, end]`, of the same shape, counts on from the last site.
     """
@@ -37,10 +37,10 @@ def boundaries(grid: Any) -> list[tuple[int, int]]:
     return [(axis, end) for axis in range(grid.dim) if not grid.periodic[axis] for end in (0, 1)]
 
 
-def openings(grid: Any, shift: tuple[Float[Array, "..."], ...], given: tuple[str, ...]) -> Sides:
+def openings(grid: Any, shift: tuple[Float[Array, "..."], ...], given: tuple[str, ...], tight: tuple[str, ...] = ()) -> Sides:
     """Sides of `grid` under a motion by `shift` (cells per step, on faces); sides with data of their own are `given` in order.
 
-    Data are one row for all sides that are not given, then the cells of each given side.
+    Data are one row for all sides that are not given, then the cells of each given side. Nothing enters through `tight` ones.
     """
     fastest = jnp.max(jnp.stack([jnp.max(jnp.abs(s)) for s in shift]))
     count = math.prod(grid.cells)
@@ -52,6 +52,8 @@ def openings(grid: Any, shift: tuple[Float[Array, "..."], ...], given: tuple[str
     is_open, row = {}, {}
     for axis, end in boundaries(grid):
         shape, name = side_shape(grid, axis), name_of(axis, end)
+        if name in tight:
+            continue
         inward = jnp.take(shift[axis], -end, axis=axis) * (1.0 - 2.0 * end)
         is_open[axis, end] = inward > _LEAK * fastest
         own = np.arange(math.prod(shape)).reshape(shape) + firsts[name] if name in firsts else np.full(shape, count)

@@ -1,6 +1,7 @@
 """The case rheometer: material functions against closed forms; what it refuses; kill and resume."""
 
 import json
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 
 import fiberax as fx
 from fiberax import cli
+from fiberax.cases.base import CaseWarning
 from fiberax.cases.fluids.fluids_common import CLOSURES, Form, Model, Potential
 from fiberax.cases.fluids.rheology import hookean, second_moment
 from fiberax.cases.fluids.rheometer import Flow, Mode, Rheometer
@@ -282,3 +284,29 @@ def test_misuse_of_the_command_is_one_message(tmp_path, capsys):
     said = capsys.readouterr().err
     prepared, message = said.splitlines()
     assert prepared == "Preparing rheometer" and "there is no such file" in message
+
+
+def test_extension_of_springs_reaches_every_rate_by_its_density(tmp_path):
+    """N1 = 946.944 at De·rate 10 and b = 50 (quadrature in tests/physics/fluids); every row has numbers."""
+    table = run(tmp_path / "run", "--form", "density", "--flow", "uniaxial", "--rates", "1,10")
+    assert not table.arrays["result"].any()
+    np.testing.assert_allclose(table.arrays["N1"][-1], 946.944, rtol=1e-6)
+    moment = table.arrays["moment"][-1]
+    np.testing.assert_allclose(table.arrays["N1"][-1], 10.0 * (2.0 * moment[0, 0] + moment[1, 1]), rtol=1e-9)
+
+
+def test_rates_beyond_a_density_are_named_before_the_work():
+    options = Rheometer(form=Form.DENSITY, dim=2, degree=8, low=1.0, high=60.0, rows=4)
+    with pytest.warns(CaseWarning, match=r"degree 8 resolves steady states up to the rate .* [123] of 4 rates are beyond it"):
+        options.build()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Rheometer(form=Form.DENSITY, dim=2, high=1.0).build()
+
+
+def test_rods_choose_their_degree():
+    """Degree 16 ends at Wi = 91 in shear; what is asked for stays."""
+    table = Rheometer(model=Model.ROD, form=Form.DENSITY, rates="1,150").build()
+    assert table.fiber.degree == 24
+    with pytest.warns(CaseWarning, match="degree 16 resolves steady states up to the rate 9"):
+        assert Rheometer(model=Model.ROD, form=Form.DENSITY, degree=16, rates="1,150").build().fiber.degree == 16

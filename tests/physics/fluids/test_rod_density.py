@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.linalg import expm
+from scipy.linalg import expm, solve_banded
 from scipy.optimize import minimize_scalar
 from scipy.spatial.transform import Rotation
 
@@ -204,6 +204,76 @@ def test_truncation_is_said():
     solve = jax.jit(lambda kappa: coarse.solver.solve(coarse, state, kappa, 1e-8)[1].result)
     assert int(solve(kappa)) == Result.TRUNCATED and int(solve(shear(5.0))) == Result.SUCCESS
     assert coarse.remedy(Result.TRUNCATED) == "a larger degree, up to 40"
+
+
+@pytest.mark.parametrize("potential", [None, MaierSaupe(7.0)], ids=["dilute", "MaierSaupe"])
+def test_jacobian(potential):
+    """Whole for the mean field of Maier and Saupe, which has no harmonics above degree 4."""
+    fiber, kappa = RodDensity(potential, De=0.7, degree=8), random_flow(1)
+    state = 0.05 * np.random.default_rng(2).normal(size=fiber.laplacian.size - 1)
+    truth = jax.jit(jax.jacfwd(fiber.rate))(jnp.asarray(state), kappa)
+    np.testing.assert_allclose(fiber.jacobian(state, kappa), truth, atol=1e-11 * np.abs(truth).max())
+
+
+@pytest.mark.parametrize("dt", [0.05, 20.0])
+@pytest.mark.parametrize("potential", [None, MaierSaupe(4.0), Onsager(12.0)], ids=["dilute", "MaierSaupe", "Onsager"])
+def test_stages_of_steps_are_solved(potential, dt):
+    """rate(u) = shift (u − base), with the factors of one Jacobian or, where these do not do, with others."""
+    fiber, kappa = RodDensity(potential, degree=8), shear(4.0)
+    base = np.asarray(fiber.init(STILL, None)) + 0.01
+    shift = 1.0 / (0.3 * dt)
+    state, out = jax.jit(lambda base: fiber.solver.stage(fiber, base, kappa, base, shift, 1e-10))(jnp.asarray(base))
+    left = np.asarray(fiber.rate(state, kappa)) - shift * (np.asarray(state) - base)
+    scale = np.abs(fiber.laplacian[1:] * state).max() + shift * np.abs(base).max()
+    assert int(out.result) == Result.SUCCESS and np.abs(left).max() < 1e-8 * scale
+
+
+def tumbling_parameter(N, cells=4000):
+    """λ of Ericksen and Leslie (N. Kuzuu, M. Doi, J. Phys. Soc. Japan 52 (1983) 3486), by differences in the polar angle θ.
+
+    With ψ₀ ∝ exp((3/2) N s cos² θ) and ∇·(ψ₀ ∇(g cos φ)) = −ψ₀' cos φ the director follows a strain E with λ En,
+    λ = −∫ψ₀ (g' sin θ cos 2θ + g cos θ) dθ / ∫ψ₀ (g'² sin θ + g²/sin θ) dθ.
+    """
+    x, w = np.polynomial.legendre.leggauss(60)
+    s = 1.0
+    for _ in range(500):
+        boltzmann = w * np.exp(1.5 * N * s * x**2)
+        s = (boltzmann @ (1.5 * x**2 - 0.5)) / boltzmann.sum()
+    h, r = np.pi / cells, 1.5 * N * s
+    edge, theta = h * np.arange(1, cells), h * (np.arange(cells) + 0.5)
+    psi = lambda angle: np.exp(-r * np.sin(angle) ** 2)
+    flow = np.sin(edge) * psi(edge) / h**2
+    main = -(np.r_[flow, 0.0] + np.r_[0.0, flow]) - psi(theta) / np.sin(theta)
+    right = 2.0 * r * psi(theta) * np.cos(theta) * np.sin(theta) ** 2
+    g = solve_banded((1, 1), np.array([np.r_[0.0, flow], main, np.r_[flow, 0.0]]), right)
+    slope = np.diff(g) / h
+    turned = np.sum(psi(edge) * slope * np.sin(edge) * np.cos(2 * edge)) + np.sum(psi(theta) * g * np.cos(theta))
+    return -turned / (np.sum(psi(edge) * slope**2 * np.sin(edge)) + np.sum(psi(theta) * g**2 / np.sin(theta)))
+
+
+@pytest.mark.slow
+def test_tumbling_period():
+    """The strain of half a turn is 2π/√(1 − λ²) in slow shear, and grows with the square of the rate until tumbling ends."""
+    fiber = RodDensity(MaierSaupe(8.0), director=(1.0, 0.0, 0.0))
+    m, weight = quadrature(3, 40)
+    basis = jnp.asarray(fiber.basis(m) * weight[:, None])
+
+    def moment(fiber, state, condition):
+        return jnp.einsum("p,pi,pj->ij", basis @ fiber.full(state), m, m)
+
+    def strain(rate):
+        bundle = fx.Bundle(fx.fluids.Homogeneous(shear(rate)[None]), fiber, link=moment)
+        times = np.linspace(0.0, 34.0 / rate, 350)
+        sol = fx.evolve(bundle, fx.Seamless(separation=np.inf), np.asarray(0.0), t1=times[-1], dt=0.07 / rate, saveat=times)
+        M = np.asarray(sol.response)[:, 0]
+        turns = -np.unwrap(np.arctan2(2.0 * M[:, 0, 1], M[:, 0, 0] - M[:, 1, 1])) / (2.0 * np.pi)
+        assert np.abs(M[:, 2, :2]).max() < 1e-6  # it stays in the plane of the flow
+        return rate * np.diff(np.interp([0.9, 1.9], turns, times))[0] if turns.max() > 1.9 else np.inf
+
+    slow, middle, fast = (strain(rate) for rate in (2.5, 5.0, 20.0))
+    limit = 2.0 * np.pi / np.sqrt(1.0 - tumbling_parameter(8.0) ** 2)
+    np.testing.assert_allclose((4.0 * slow - middle) / 3.0, limit, rtol=1e-3)
+    assert 1.005 < middle / limit < 1.01 and fast == np.inf
 
 
 def test_no_advice_beyond_the_limit():

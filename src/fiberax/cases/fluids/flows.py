@@ -27,6 +27,7 @@ from fiberax.cases.options import MOST_RECORDS, inherited, option
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
+from fiberax.numerics.compilation import jit_once
 
 _SAFETY = 0.4  # of the largest stable step
 _RESOLVED = 0.1  # step times the rates of springs and flow
@@ -115,7 +116,7 @@ class FlowOptions(FluidOptions):
         return Evolve(
             bundle=fx.Bundle(parts.flow, parts.fiber, transport=parts.transport),
             driver=fx.Seamless(separation=math.inf),
-            macro0=jax.tree.map(np.asarray, parts.flow.start() if parts.start is None else parts.start),
+            macro0=jax.tree.map(np.asarray, _started(parts.flow) if parts.start is None else parts.start),
             t1=self.t1,
             dt=dt,
             saveat=self.times,
@@ -162,6 +163,12 @@ class Parts:
     quantities: dict[str, Quantity]
     transport: Any = None
     start: Any = None
+
+
+@jit_once
+def _started(flow: Any) -> Any:
+    """The macrostate that a flow begins with."""
+    return flow.start()
 
 
 class Conformation:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fiberax.cases.fluids.rheology import second_moment
+from fiberax.numerics.compilation import jit_once
 from fiberax.physics.fluids import (
     AbstractConformation,
     Chain,
@@ -16,6 +17,7 @@ from fiberax.physics.fluids import (
     Rod,
     RodDensity,
 )
+from fiberax.physics.fluids.extension_density import ExtensionDensity
 from fiberax.physics.fluids.members import moving
 
 MOST_POINTS = 3000  # springs or rods of one row that are drawn
@@ -25,8 +27,8 @@ def portrait(fiber: Any, gradient: np.ndarray) -> Callable:
     """`Output.microstate` of a fluid: what is drawn, with the second moment and the rate in units of `gradient`."""
 
     def arrays(state, condition) -> dict[str, np.ndarray]:
-        rate = float(np.sum(condition * gradient) / np.sum(gradient**2))
-        if isinstance(fiber, DumbbellDensity | AbstractConformation | RodDensity):
+        rate = float(np.sum(np.asarray(condition) * gradient) / np.sum(gradient**2))
+        if isinstance(fiber, DumbbellDensity | ExtensionDensity | AbstractConformation | RodDensity):
             moment = np.asarray(second_moment(fiber, jnp.asarray(state)))
             shown = rod_map(fiber, state) if isinstance(fiber, RodDensity) else spring_map(fiber, state, moment)
         else:
@@ -46,7 +48,7 @@ def _ends(fiber: Any, state: np.ndarray) -> np.ndarray:
 
 def _bound(fiber: Any) -> float | None:
     """The length that springs never reach."""
-    if isinstance(fiber, DumbbellDensity):
+    if isinstance(fiber, DumbbellDensity | ExtensionDensity):
         return fiber.b**0.5
     if isinstance(fiber, Dumbbell) and np.isfinite(float(fiber.spring.limit)):
         return float(fiber.spring.limit) ** 0.5
@@ -60,7 +62,7 @@ def spring_map(fiber: Any, state: Any, moment: np.ndarray, cells: int = 71) -> d
         plane = GaussianDensity(2)
         x = np.linspace(-wide, wide, cells)
         points = np.stack(np.meshgrid(x, x, indexing="ij"), axis=-1).reshape(-1, 2)
-        values = np.asarray(plane.density(jnp.asarray(moment[:2, :2]), points))
+        values = np.asarray(jit_once(GaussianDensity.density)(plane, jnp.asarray(moment[:2, :2]), points))
         return {"spring map": values.reshape(cells, cells), "extent": np.array([wide])}
     wide = min(wide, fiber.b**0.5)
     x = np.linspace(-wide, wide, cells)

@@ -5,6 +5,7 @@ De_k = De/(2 sin²(πk/(2n + 2))). Small oscillations are exact too: with J = �
 the complex viscosity is η*(ω) = C (iω − J)⁻¹ B + D.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fiberax.cases.base import CaseWarning
 from fiberax.core.capabilities import AbstractEnsemble
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow, AbstractStochastic
 from fiberax.physics.fluids import AbstractConformation, Chain, DumbbellDensity, RodDensity
+from fiberax.physics.fluids.density import AbstractDensity
+from fiberax.physics.fluids.extension_density import ExtensionDensity
 from fiberax.physics.fluids.members import moving
+
+_FINER = 8  # by which the degree of a density is raised
 
 
 class Readings(eqx.Module):
@@ -40,6 +46,8 @@ def second_moment(fiber: Any, state: Any) -> Float[Array | np.ndarray, "dim dim"
     """⟨zz⟩ of springs, end to end for chains, ⟨mm⟩ of rods, the conformation of closures."""
     if isinstance(fiber, AbstractConformation):
         return state
+    if isinstance(fiber, ExtensionDensity):
+        return fiber.moment(state)
     if isinstance(fiber, DumbbellDensity | RodDensity):
         grid = fiber.grid
         density = grid.weights * (grid.values @ fiber.full(state))
@@ -171,6 +179,31 @@ class Oscillation(AbstractFlow):
         viscosity = self.stress @ jnp.linalg.solve(system, self.forcing.astype(complex)) + self.viscous
         modulus = 1j * condition * viscosity
         return {"storage": modulus.real, "loss": modulus.imag, "dynamic": jnp.abs(viscosity)}
+
+
+def resolving(fiber: Any, G: np.ndarray, rates: np.ndarray) -> Any:
+    """Dilute rods by a density of the least degree that reaches the largest rate; other fluids as they are."""
+    if not isinstance(fiber, RodDensity):
+        return fiber
+    most = float(rates.max())
+    while fiber.degree < fiber.largest and fiber.reach(G, most) < most:
+        fiber = RodDensity(fiber.potential, float(fiber.De), fiber.degree + _FINER, fiber.director)
+    return fiber
+
+
+def tell_reach(fiber: Any, G: np.ndarray, rates: np.ndarray, loss: str) -> None:
+    """Warn before the work of rates at which a density will not be resolved. Not for rods that may tumble."""
+    if not isinstance(fiber, AbstractDensity):
+        return
+    reach = fiber.reach(G, float(rates.max()))
+    if beyond := int(np.sum(rates > reach)):
+        more = f"a larger --degree, up to {fiber.largest}, or " if fiber.degree < fiber.largest else ""
+        warnings.warn(
+            f"--form density: degree {fiber.degree} resolves steady states up to the rate {reach:.3g} in this flow; {beyond} "
+            f"of {rates.size} rates are beyond it and {loss}. Take {more}--form brownian.",
+            CaseWarning,
+            stacklevel=2,
+        )
 
 
 def exact_columns(readings: Readings, tau: np.ndarray, rates: np.ndarray) -> dict[str, np.ndarray]:

@@ -29,7 +29,9 @@ from fiberax.cases.fluids.rheology import (
     mode_tensors,
     order,
     read_history,
+    resolving,
     stretch,
+    tell_reach,
 )
 from fiberax.cases.fluids.rheometer_figures import oscillation_figures, steady_figures, transient_figures
 from fiberax.cases.formula import read_numbers
@@ -37,6 +39,8 @@ from fiberax.cases.options import ABSENT, MOST_RECORDS, option, other_than, when
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
+from fiberax.physics.fluids import FENE, DumbbellDensity
+from fiberax.physics.fluids.extension_density import ExtensionDensity
 
 _STARTS = 4  # rates of a transient by default
 _SHOWN = 3  # rows whose configurations are drawn
@@ -120,13 +124,22 @@ class Rheometer(FluidOptions):
 
     def build(self) -> Table | Evolve:
         """The rows, or the run in time. Raises `BadInput` for options that do not go together."""
-        gradient, fiber = self._gradient(), self.fiber()
+        gradient = self._gradient()
+        fiber = self._fiber(gradient)
         if self.mode is Mode.OSCILLATION:
             return self._oscillation(fiber, gradient)
         readings = self._readings(gradient)
         return (
             self._steady(fiber, gradient, readings) if self.mode is Mode.STEADY else self._transient(fiber, gradient, readings)
         )
+
+    def _fiber(self, G: np.ndarray) -> Any:
+        """The fluid; of steady extension of dumbbells the density that is known."""
+        fiber = self.fiber()
+        plain = isinstance(fiber, DumbbellDensity) and self.degree is None and np.allclose(G, G.T)
+        if plain and self.mode is Mode.STEADY:
+            return ExtensionDensity(FENE(fiber.b), self.dim, self.De)
+        return fiber
 
     def figures(self, results: Results) -> list[Figure]:
         """Those of the mode."""
@@ -180,6 +193,9 @@ class Rheometer(FluidOptions):
 
     def _steady(self, fiber: Any, G: np.ndarray, readings: Readings) -> Table:
         rates, modes = self._values(13), self.relaxation_times()
+        if self.potential is Potential.NONE:
+            fiber = resolving(fiber, G, rates) if self.degree is None else fiber
+            tell_reach(fiber, G, rates, "will have no numbers")
         if self.is_hookean:
             growth = 2.0 * modes[0] * float(np.linalg.eigvals(G).real.max())
             if growth * rates[-1] > 1.0 - 1e-9:
@@ -213,6 +229,8 @@ class Rheometer(FluidOptions):
         import fiberax as fx
 
         rates, modes = (np.ones(1) if self.history else self._values(_STARTS)), self.relaxation_times()
+        if self.potential is Potential.NONE and self.history is None:
+            tell_reach(fiber, G, rates, "are likely to end the run")
         span = self.span or 6.0 * self.longest()
         times, gradients = np.array([0.0]), rates[:, None, None] * G
         if self.history is not None:

@@ -23,12 +23,11 @@ from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractStochastic
 from fiberax.core.noise import Noise, draw
 from fiberax.core.strategies import Within
-from fiberax.physics.fluids.dumbbell import carried, check_condition, check_ensemble, kramers, square
+from fiberax.physics.fluids.dumbbell import carried, check_condition, check_ensemble, kramers, own_step, square
 from fiberax.physics.fluids.members import Controlled, moving, not_beyond, standard_errors
 from fiberax.physics.fluids.springs import AbstractSpring, Hookean
 from fiberax.physics.fluids.suspended import AbstractSuspended
 
-_RESOLVED = 0.2  # time step times the fastest rate of spring and flow
 _SWEEPS = 2
 
 
@@ -86,8 +85,8 @@ class Chain(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
         return Controlled(springs, springs) if self.control else springs
 
     def timestep(self, condition):
-        """A fifth of 1/(1/De + |κ|), 1/De being a bound of all Rouse rates."""
-        return _RESOLVED / (1.0 / self.De + jnp.sqrt(jnp.sum(condition**2)))
+        """As of dumbbells, 1/De being a bound of all Rouse rates."""
+        return own_step(condition, self.De)
 
     def step(self, state, condition, dt, key):
         beads = (self.springs + 1, self.dim, self.members)

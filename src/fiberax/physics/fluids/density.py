@@ -8,6 +8,7 @@ import abc
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -15,10 +16,12 @@ from jaxtyping import Array, Float
 from fiberax.core.capabilities import AbstractMonitored
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow
+from fiberax.core.solvers import solver_of
 from fiberax.numerics import trees
 from fiberax.numerics.result import Result
 from fiberax.physics.fluids.suspended import AbstractSuspended
 
+_LEAST = 1e-3  # of the largest rate, below which no reach is looked for
 NEGATIVE = 0.25  # negative mass at which a density is rejected; below it stresses were within 0.1 % in trials
 
 
@@ -33,7 +36,7 @@ class Grid(eqx.Module):
 class AbstractDensity(AbstractFlow, AbstractMonitored, AbstractSuspended):
     """An even probability density; the state (n − 1,) holds its coefficients except the first, which is `constant`.
 
-    It has more than five public methods: those of a flow fiber, and `density`.
+    It has more than five public methods: those of a flow fiber, `density`, and `reach`.
     """
 
     grid: eqx.AbstractVar[Grid]
@@ -79,6 +82,29 @@ class AbstractDensity(AbstractFlow, AbstractMonitored, AbstractSuspended):
     def stability_margin(self, state, condition):
         """1/4 less the negative mass: beyond it the degree is too low for the flow."""
         return NEGATIVE - self.negative(state)
+
+    def reach(self, gradient: Any, most: float) -> float:
+        """The largest rate up to `most`, to 2 %, at which the steady density in the flow rate × `gradient` is resolved.
+
+        Args:
+            gradient: G (dim, dim), of which κ is a multiple.
+            most: Largest rate to look at.
+
+        Returns:
+            The rate, 0 where none is found above 1e-3 times `most`.
+        """
+        start = self.init(jnp.asarray(gradient, jnp.result_type(float)), jax.random.key(0))
+        solve = jax.jit(lambda kappa: solver_of(self).solve(self, start, kappa, 1e-8)[1].result)
+        resolved = lambda rate: int(solve(rate * jnp.asarray(gradient, start.dtype))) == Result.SUCCESS
+        low, high = most, most
+        while not resolved(low):
+            low, high = 0.5 * low, low
+            if low < _LEAST * most:
+                return 0.0
+        while high > 1.02 * low:
+            middle = (low * high) ** 0.5
+            low, high = (middle, high) if resolved(middle) else (low, middle)
+        return low
 
     def remedy(self, result):
         if result not in (Result.OUT_OF_RANGE, Result.TRUNCATED):

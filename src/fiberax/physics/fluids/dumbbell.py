@@ -80,8 +80,11 @@ class Dumbbell(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
         return Controlled(springs, springs) if self.control else springs
 
     def timestep(self, condition):
-        """A fifth of 1/(1/De + |κ|): for FENE at Wi = 10 and in extension its bias is below 1e-3 of the stress."""
-        return _RESOLVED / (1.0 / self.De + jnp.sqrt(jnp.sum(condition**2)))
+        """A fifth of 1/(1/De + |κ| + 2 √tr κ²), tr κ² being 0 in shear and at least 0.
+
+        For FENE at Wi = 10 its bias is below 1e-3 of the stress, in extension below 1e-4.
+        """
+        return own_step(condition, self.De)
 
     def step(self, state, condition, dt, key):
         return self.advance(state, condition, dt, draw(key, moving(state).shape, self.noise, self._type))
@@ -128,6 +131,13 @@ class Dumbbell(AbstractStochastic, AbstractEnsemble, AbstractSuspended):
     @property
     def _type(self):
         return jnp.result_type(float) if self.dtype is None else self.dtype
+
+
+def own_step(kappa: Float[Array, "dim dim"], De: Any) -> Float[Array, ""]:
+    """The time step of springs: shorter where the flow draws them out, since the bias of a step grows with its square."""
+    drawn = jnp.sum(kappa * kappa.T)
+    drawn = jnp.where(drawn > 0.0, jnp.sqrt(jnp.where(drawn > 0.0, drawn, 1.0)), 0.0)
+    return _RESOLVED / (1.0 / De + jnp.sqrt(jnp.sum(kappa**2)) + 2.0 * drawn)
 
 
 def square(z: Float[Array, "dim ..."]) -> Float[Array, "..."]:

@@ -22,7 +22,7 @@ from fiberax.core.macro import AbstractInertialess, AbstractSemiImplicit, Inerti
 from fiberax.core.transport import AbstractCarrier, AbstractTransport
 from fiberax.grids.box import Box
 from fiberax.numerics import trees
-from fiberax.physics.fluids.boundary import Sides, parse_sides
+from fiberax.physics.fluids.boundary import Sides, Wall, parse_sides
 from fiberax.physics.fluids.suspended import AbstractSuspended
 from fiberax.transport.convected import Convected
 
@@ -135,6 +135,10 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
     def centred(self, velocity: Velocity) -> Float[Array, "*cells d"]:
         """Velocity at the cell centres."""
 
+    def kinetic_energy(self, velocity: Velocity) -> Float[Array, ""]:
+        """½ ∫|V|² over the box; times Re it is the kinetic energy of the equation."""
+        return 0.5 * np.prod(self.box.spacing) * jnp.sum(self.centred(velocity) ** 2)
+
     @property
     def grid(self) -> Box:
         return self.box
@@ -194,6 +198,10 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
     def with_fiber(self, fiber):
         return type(self)(self.box, self.parameters.beside(fiber), self.sides)
 
+    @property
+    def tight(self):
+        return tuple(name for name, side in self.sides.items() if type(side) is Wall)
+
     def transport(self) -> AbstractTransport:
         """Convected with the flow."""
         return Convected()
@@ -247,6 +255,14 @@ class Creeping(AbstractInertialess, AbstractCarrier):
     def centred(self, macro: Inertialess) -> Float[Array, "*cells d"]:
         """Velocity at the cell centres, (*cells, d)."""
         return self.inner.centred(macro.value)
+
+    def kinetic_energy(self, macro: Inertialess) -> Float[Array, ""]:
+        """½ ∫|V|² over the box."""
+        return self.inner.kinetic_energy(macro.value)
+
+    @property
+    def tight(self):
+        return self.inner.tight
 
     def with_fiber(self, fiber):
         return Creeping(self.inner.with_fiber(fiber))

@@ -6,7 +6,7 @@ over even real harmonics; test functions are the same, integrals exact. The harm
 each degree (Funk and Hecke), and 2 ∫ψ ∇φ·∇Φ = ∫ (φΦ Δψ − φψ ΔΦ − ψΦ Δφ). The exact equation of ⟨mm⟩ is kept.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,15 +18,19 @@ from fiberax.core.errors import BadInput
 from fiberax.core.solvers import Newton
 from fiberax.numerics import trees
 from fiberax.numerics.newton import Linearised, newton
-from fiberax.numerics.result import Result
+from fiberax.numerics.result import Result, outcome
 from fiberax.physics.fluids.density import AbstractDensity, Grid, check_density, check_gradient
 from fiberax.physics.fluids.harmonics import angular, count, half_quadrature, harmonics
 from fiberax.physics.fluids.potentials import AbstractMeanField
 
 _QUADRATIC = 6  # harmonics up to degree 2
 _ITERATIONS = 60  # of ψ ∝ exp(−Φ)
+_AGAIN = -1  # code of a stage that is to be solved in another way
 _SMALL = 1e-6  # part of the density below which residuals need not be known
 _ACCURATE = 1e-3  # estimated relative error of the stress up to which a steady density counts as resolved
+_SIMPLIFIED = 30  # steps of Newton's method with one Jacobian
+_CONTRACTION = 0.5  # from one of them to the next
+_COUPLED = 15  # harmonics up to degree 4, whose part in the mean field is in that Jacobian
 _FLAT = 1e-12  # relative curvature below which a direction counts as free
 
 
@@ -49,6 +53,42 @@ class _LeastLength(Newton):
         code = jnp.where(fiber.truncation(new) < _ACCURATE, Result.SUCCESS, Result.TRUNCATED)
         code = jnp.where(fiber.stability_margin(new, condition) > 0.0, code, Result.OUT_OF_RANGE)
         return new, out._replace(result=jnp.where(out.result == Result.SUCCESS, code.astype(jnp.int32), out.result))
+
+    def stage(self, fiber: "RodDensity", state, condition, base, shift, tolerance):
+        """By the factors of one Jacobian; as any other fiber where that does not converge."""
+        factors = jax.scipy.linalg.lu_factor(fiber.jacobian(state, condition) - shift * jnp.eye(state.size))
+        correction = lambda v: jax.scipy.linalg.lu_solve(factors, shift * (v - base) - fiber.rate(v, condition))
+        if fiber.potential is None:
+            new = state + correction(state)
+            return new, outcome(jnp.where(trees.isfinite(new), Result.SUCCESS, Result.NONFINITE), 1)
+
+        def body(c: _Simplified):
+            change = correction(c.value)
+            value = c.value + change
+            size = jnp.max(jnp.abs(change)) / jnp.maximum(jnp.max(jnp.abs(value)), _SMALL)
+            return _Simplified(value, size, c.step + 1, size < _CONTRACTION * c.size)
+
+        running = lambda c: (c.size > tolerance) & (c.step < _SIMPLIFIED) & c.falls
+        start = _Simplified(state, jnp.asarray(jnp.inf), jnp.zeros((), jnp.int32), jnp.asarray(True))
+        end = jax.lax.while_loop(running, body, start)
+
+        def again(c):
+            # It begins at `state`; said in this way, or the compiler would take its Jacobian out of the loop.
+            guess = jnp.where(c[1].steps > _SIMPLIFIED, c[0], state)
+            return super(_LeastLength, self).stage(fiber, guess, condition, base, shift, tolerance)
+
+        # A loop of one pass: in a batch it is left out unless a fiber needs it.
+        done = end.value, outcome(jnp.where(end.size <= tolerance, Result.SUCCESS, _AGAIN), end.step)
+        return jax.lax.while_loop(lambda c: c[1].result == _AGAIN, again, done)
+
+
+class _Simplified(NamedTuple):
+    """Newton's method with one Jacobian: the value, the last correction relative to it, and whether corrections fall."""
+
+    value: Array
+    size: Array
+    step: Array
+    falls: Array
 
 
 class RodDensity(AbstractDensity):
@@ -85,6 +125,7 @@ class RodDensity(AbstractDensity):
     quadratic: Float[Array, "3 3 low"]
     moments: Float[Array, "3 3 low n"]
     laplacian: Float[Array, " n"]
+    coupling: Float[Array, "few n n"]
     cosines: Float[Array, " nodes"]
     transform: Float[Array, "n nodes"]
     grid: Grid
@@ -110,7 +151,10 @@ class RodDensity(AbstractDensity):
         self.laplacian = real(-parts.degrees * (parts.degrees + 1.0))
         self.cosines, self.transform = map(real, _funk_hecke(parts.degrees))
         points, weights = half_quadrature(3, 3 * degree)
-        self.grid = Grid(real(points), real(weights), real(self.basis(points)))
+        values = self.basis(points)
+        self.grid = Grid(real(points), real(weights), real(values))
+        free = np.zeros((0, 1, 1))
+        self.coupling = real(free if potential is None else _coupling(parts.degrees, values, weights))
 
     @property
     def dim(self):
@@ -159,6 +203,17 @@ class RodDensity(AbstractDensity):
         """(n, 9 (n − 1)): states of a batch are then rows of a product, twice as fast as columns."""
         return self.flow[:, :, 1:].reshape(-1, self.flow.shape[-1]).T
 
+    def jacobian(self, state, condition) -> Float[Array, "m m"]:
+        """∂rate/∂state; of a mean field the part of its harmonics up to degree 4, which is all for Maier and Saupe."""
+        matrix = jnp.tensordot(condition, self.flow[:, :, 1:, 1:], 2) + jnp.diag(self.laplacian[1:] / self.De)
+        if self.potential is None:
+            return matrix
+        full, few = self.full(state), slice(1, _COUPLED)
+        strength = jnp.broadcast_to(self._field(jnp.ones_like(full)), full.shape)[few]
+        turned = jnp.tensordot(strength * full[few], self.coupling, 1)[1:, 1:]
+        pulled = (self.coupling @ full)[:, 1:] * strength[:, None]
+        return matrix - turned.at[:, : pulled.shape[0]].add(pulled.T) / self.De
+
     def link(self, state, condition):
         full = self.full(state)
         moments = self.moments @ full  # (3, 3, low): ∫ mm Y ψ
@@ -187,6 +242,13 @@ class RodDensity(AbstractDensity):
         products = jnp.stack([phi * psi_bent - psi * phi_bent, psi * phi], axis=1)
         even, bent = (values.T @ products).T
         return 0.5 * (even - self.laplacian * bent)
+
+
+def _coupling(degrees: np.ndarray, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """∫ Y_b ∇Y_a·∇Y_c for the first harmonics c of a field, (few, a, b)."""
+    bent, first = -degrees * (degrees + 1.0), values[:, 1:_COUPLED]
+    triple = np.stack([(weights * column)[:, None] * values for column in first.T])
+    return 0.5 * (bent - bent[:, None] - bent[1 : first.shape[1] + 1, None, None]) * (values.T @ triple)
 
 
 def _funk_hecke(degrees: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
