@@ -1,4 +1,4 @@
-"""The command `fiberax`: list, run, resume, status, check, plot."""
+"""The command `fiberax`: list, run, resume, extend, status, check, plot."""
 
 import os
 import sys
@@ -15,6 +15,8 @@ from fiberax.cli.options import (
     Claim,
     Code,
     Devices,
+    Drawing,
+    End,
     Errors,
     Place,
     Settings,
@@ -63,11 +65,13 @@ def _app(arguments: list[str]) -> tuple[typer.Typer, list[str]]:
     groups = {"Run": Claim, "Where": Devices, "Saving and showing": Settings}
     folder = {"directory": "folder of the run"}
     app.command("resume", help="Go on with a run that was stopped or killed.")(command(commands.resume, groups, folder))
+    ends = {"End": End, **groups}
+    app.command("extend", help="Make a run in time longer, finished or stopped.")(command(commands.extend, ends, folder))
     app.command("status", help="How a run is.")(command(status, {"Errors": Errors}, folder))
     checks, arguments = _case_app("check", "Test a case before anything long is computed.", arguments)
     app.add_typer(checks, name="check")
     app.command("plot", help="Draw the figures of a run again.")(
-        command(commands.plot, {"Run": Code, "Errors": Errors}, folder)
+        command(commands.plot, {"Figures": Drawing, "Run": Code, "Errors": Errors}, folder)
     )
     return app, arguments
 

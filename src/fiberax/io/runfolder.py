@@ -30,9 +30,11 @@ from fiberax.io.reading import read_json
 VERSION = 2
 _NONE = type(None)
 _TYPES = {"case": str, "options": dict, "settings": dict, "source": (str, _NONE), "version": int}
-_CODE = {"code": dict, "seal": str}
+_CODE = {"code": dict, "seal": str, "ends": list}
 # bool is a kind of int, which does no harm here.
-_SETTINGS = {"checkpoint_every": (int, float, _NONE), "devices": (int, _NONE), "chunk": (int, _NONE)}
+_SETTINGS: dict[str, tuple[type, ...]] = {
+    "checkpoint_every": (int, float, _NONE), "devices": (int, _NONE), "chunk": (int, _NONE), "figures": (bool,),
+}  # fmt: skip
 _PARTS = ("records", "checkpoints", "figures", "inputs")
 PACKAGES = ("fiberax", "jax", "jaxlib", "equinox", "numpy")
 
@@ -43,6 +45,7 @@ class Parameters:
 
     The case (a name, or `source`, a Python file under `inputs/`), its options as JSON values (paths relative to the
     run's folder), the settings of the command, and of a case from a file the digests of all its code and a seal (`trust.py`).
+    `ends` are the later ends that a run was given, in order.
     """
 
     case: str
@@ -51,6 +54,7 @@ class Parameters:
     source: str | None = None
     code: dict[str, str] = field(default_factory=dict)
     seal: str = ""
+    ends: list[float] = field(default_factory=list)
     version: int = field(default=VERSION)
 
 
@@ -114,9 +118,11 @@ def read_parameters(folder: Path) -> Parameters:
     wrong = [name for name, kinds in _TYPES.items() if not isinstance(raw.get(name), kinds)]
     wrong += [name for name, kinds in _CODE.items() if not isinstance(raw.get(name, kinds()), kinds)]
     if not wrong:
+        raw["settings"].setdefault("figures", True)  # earlier versions did not write it
         wrong = [
             f"settings.{name}" for name, kinds in _SETTINGS.items() if not isinstance(raw["settings"].get(name, 0.5), kinds)
         ]
+    wrong += [] if wrong or all(isinstance(end, int | float) for end in raw.get("ends", [])) else ["ends"]
     wrong += sorted(set(raw) - {entry.name for entry in fields(Parameters)})
     if wrong:
         raise BadInput(f"{path} is damaged: {wrong[0]} is not as it is written. Run the case again in a new folder.")

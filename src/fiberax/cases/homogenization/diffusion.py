@@ -8,6 +8,7 @@ from fiberax.cases.homogenization.options import LENGTH, TEMPERATURE, TIME
 from fiberax.cases.homogenization.shapes import ON_MESH, ShapeOptions, States, mesh_of
 from fiberax.cases.mesh_files import sides_of
 from fiberax.cases.options import ABSENT, MOST_CELLS_A_SIDE, MOST_RECORDS, inherited, option, when
+from fiberax.cases.times import even_times
 
 
 class Method(enum.Enum):
@@ -88,7 +89,7 @@ class Diffusion(ShapeOptions):
             macro0=self.peak * np.exp(-0.5 * distance),
             t1=self.t1,
             dt=self.dt,
-            saveat=tuple(np.linspace(0.0, self.t1, self.records + 1).tolist()),
+            saveat=even_times(self.t1, self.records),
             stepper=fx.SDIRK2(tolerance=1e-4) if self.stepping is Stepping.IMPLICIT else fx.Heun(),
             fail_fraction=self.fail_fraction,
             names=NAMES,

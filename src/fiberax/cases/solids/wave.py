@@ -18,6 +18,7 @@ from fiberax.cases.base import Evolve, listed
 from fiberax.cases.options import ABSENT, GIVEN, MOST_CELLS, MOST_RECORDS, inherited, option, when
 from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, density, dimension, factor
 from fiberax.cases.solids.chain import ChainOptions, Model, chain_names, chain_pictures
+from fiberax.cases.times import even_times
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
@@ -108,7 +109,7 @@ class WaveCase(CrystalOptions, ChainOptions):
             macro0=macro0,
             t1=t1,
             dt=dt,
-            saveat=tuple(np.linspace(0.0, t1, self.records + 1).tolist()),
+            saveat=even_times(t1, self.records),
             stepper=fx.Verlet(),
             names=names,
             output=dataclasses.replace(output, energies=energies_of(macro)),
@@ -195,7 +196,7 @@ def _crystal_names(crystal: Any) -> Names:
         quantities={
             "condition": Quantity("A", "1", "strain A"),
             "macro.position": Quantity("A", "1", "strain along x"),
-            "macro.velocity": Quantity("A_t", "1/ps" if metal else "1", "strain rate"),
+            "macro.velocity": Quantity("A_t", "1/ps" if metal else "1/time", "strain rate"),
             "response": Quantity("P", unit, "longitudinal stress P_xx"),
             "energy": Quantity("W", unit, "energy per reference volume, above rest"),
             "stability_margin": Quantity("stability_margin", "1", "margin of stability, relative"),
