@@ -137,4 +137,20 @@ def _list() -> None:
     width = max(map(len, lines))
     for name, line in lines.items():
         print(f"{name:<{width}}  {line}")
+    print("\nExtras, pip install 'fiberax[NAME]':")
+    for name, uses in _extras().items():
+        print(f"  {name:<6} {uses}")
     print("\n`fiberax run CASE --help` shows the options of a case; `fiberax run FILE.py` runs one of your own.")
+
+
+def _extras() -> dict[str, str]:
+    """What needs each extra, in words."""
+    found: dict[str, dict[str, list[str]]] = {"plot": {"": ["figures of all cases"]}}
+    for case, entry in all_cases().items():
+        for part in filter(None, entry.extras.split("; ")):
+            name, _, use = part.partition(" for ")
+            found.setdefault(name, {}).setdefault(use, []).append(case)
+    return {
+        name: "; ".join(f"{use} of {', '.join(cases)}" if use else ", ".join(cases) for use, cases in sorted(uses.items()))
+        for name, uses in found.items()
+    }

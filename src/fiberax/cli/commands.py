@@ -40,8 +40,9 @@ def run(case: Case, source: Path | None, name: str, place: Place, devices: Devic
     """Compute a case in a new folder. `source`: the Python file of a case of a user."""
     for path in filter(None, (place.out, source)):
         _check_name(path)
-    platform.start(devices)
-    _prepare(name, settings)
+    if place.out is not None:
+        runfolder.refuse_taken(place.out, place.overwrite)
+    _start(name, devices, settings)
     problem = build(case)
     if settings.checkpoint_every is not None and isinstance(problem, Steady | Table):
         words = "a steady state has no checkpoints" if isinstance(problem, Steady) else "a table goes on after its last row"
@@ -93,7 +94,7 @@ def _go_on(folder: Path, end: End | None, claim: Claim, devices: Devices, settin
     for name in ("checkpoint_every", "figures"):
         if getattr(settings, name) is None:
             settings = dataclasses.replace(settings, **{name: before.get(name)})
-    platform.start(devices)
+    _start(parameters.case, devices, settings)
     platform.on_first_process(lambda: runfolder.adopt(folder, claim.takeover))
     from fiberax.cli import extend as longer
 
@@ -101,7 +102,6 @@ def _go_on(folder: Path, end: End | None, claim: Claim, devices: Devices, settin
         if end is None:
             _refuse_finished(folder)
         case = _case_of(parameters, folder, claim.trust)
-        _prepare(parameters.case, settings)
         problem = build(case)
         if end is None:
             problem = longer.with_ends(problem, parameters.ends)
@@ -160,9 +160,13 @@ def build(case: Case) -> Problem:
     return problem
 
 
-def _prepare(name: str, settings: Settings) -> None:
-    """Say that something happens: files are read and first things compiled before the run has a folder and a display."""
-    if platform.is_first_process() and not settings.quiet:
+def _start(name: str, devices: Devices, settings: Settings) -> None:
+    """Start JAX, and say that something happens: all is imported and files are read before the run has a display."""
+    alone = platform.is_alone(devices)
+    if alone and not settings.quiet:
+        display.tell(f"Preparing {name}")
+    platform.start(devices)
+    if not alone and platform.is_first_process() and not settings.quiet:
         display.tell(f"Preparing {name}")
 
 

@@ -64,10 +64,9 @@ def create(folder: Path, overwrite: bool = False) -> None:
     Raises `BadInput` where the folder exists (with `overwrite`: where it is no run, or its run is still running),
     `SaveFailed` where it cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"{folder} is a file. Choose another folder with --out.")
+    refuse_taken(folder, overwrite)
     if folder.is_dir() and any(folder.iterdir()):
-        _clear(folder, overwrite or is_unbegun(folder))
+        _clear(folder)
     try:
         for part in _PARTS:
             (folder / part).mkdir(parents=True, exist_ok=True)
@@ -165,14 +164,23 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _clear(folder: Path, overwrite: bool) -> None:
-    if not overwrite:
+def refuse_taken(folder: Path, overwrite: bool) -> None:
+    """Raise `BadInput` where a new run cannot have this folder; nothing is changed."""
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is a file. Choose another folder with --out.")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not (overwrite or is_unbegun(folder)):
         remedy = "add --overwrite, or choose another with --out"
         if (folder / "parameters.json").exists():
             remedy = f"`fiberax resume {folder}` goes on with the run in it; or {remedy}"
         raise BadInput(f"The folder {folder} exists and is not empty: {remedy}.")
     if not ((folder / "parameters.json").exists() or (folder / "checkpoints").is_dir() or is_unbegun(folder)):
         raise BadInput(f"{folder} holds something other than a run, and is not overwritten. Choose another with --out.")
+    owner.refuse_living(folder)
+
+
+def _clear(folder: Path) -> None:
     owner.claim(folder)
     for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():

@@ -25,7 +25,11 @@ class Stepping(enum.Enum):
     EXPLICIT = "explicit"
 
 
-@listed("diffusion", "heat flow in time through a composite whose cell is an image")
+@listed(
+    "diffusion",
+    "heat flow in time through a composite whose cell is an image",
+    extras="image for --image (.png, .tif and the like); mesh for --shape and --mesh",
+)
 @dataclass(frozen=True)
 class Diffusion(ShapeOptions):
     """Heat flow in time through a composite whose cell is an image.

@@ -37,7 +37,11 @@ CHAIN = when(material=ABSENT, potential=ABSENT)  # else it is a crystal
 CRYSTAL = when(material=GIVEN) | when(potential=GIVEN)
 
 
-@listed("wave", "a pulse of strain that runs through a chain of atoms or electrons, with relaxing or relaxed fibers")
+@listed(
+    "wave",
+    "a pulse of strain that runs through a chain of atoms or electrons, with relaxing or relaxed fibers",
+    extras="atoms for --atoms",
+)
 @dataclass(frozen=True)
 class WaveCase(CrystalOptions, ChainOptions):
     """A pulse of strain that runs apart in a periodic chain or crystal, in space and time.
