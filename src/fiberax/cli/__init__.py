@@ -1,4 +1,4 @@
-"""The command `fiberax`: list, run, resume, extend, status, check, plot."""
+"""The command `fiberax`: list, run, resume, extend, status, check, plot, completion."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ import typer
 from fiberax import __version__
 from fiberax.cases.base import Case
 from fiberax.cases.find import all_cases, find_case, load_file, own_cases
-from fiberax.cli import commands, config, display, stopping
+from fiberax.cli import commands, completion, config, display, stopping
 from fiberax.cli.options import (
     Claim,
     Code,
@@ -38,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
     def work() -> None:
+        if whole_process and completion.asked():
+            _complete(completion.typed())
         app, words = _app(arguments)
         app(words, prog_name="fiberax")
 
@@ -47,7 +49,19 @@ def main(arguments: list[str] | None = None) -> int:
     return code
 
 
-def _app(arguments: list[str]) -> tuple[typer.Typer, list[str]]:
+def _complete(typed: list[str]) -> None:
+    """Print what completes the words that are `typed`, or the script of a shell. No code of users is executed for this."""
+    known = len(typed) > 1 and typed[1] in own_cases()
+    app, _ = _app(typed[:2] if known else typed[:1], completes=True)
+    app([], prog_name="fiberax")
+
+
+def _completion(shell: Annotated[completion.Shell, typer.Argument(help="the shell")]) -> None:
+    os.environ[completion.VARIABLE] = f"source_{shell.value}"
+    _complete([])
+
+
+def _app(arguments: list[str], completes: bool = False) -> tuple[typer.Typer, list[str]]:
     """The command line, and `arguments` with the options of a file that they name.
 
     Of the cases, only the one that `arguments` name is imported and gets its options.
@@ -55,7 +69,7 @@ def _app(arguments: list[str]) -> tuple[typer.Typer, list[str]]:
     app = typer.Typer(
         help="Concurrent multiscale simulation by dynamics on fiber bundles.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=completes,
         pretty_exceptions_enable=False,
     )
     app.callback()(_about)
@@ -73,6 +87,7 @@ def _app(arguments: list[str]) -> tuple[typer.Typer, list[str]]:
     app.command("plot", help="Draw the figures of a run again.")(
         command(commands.plot, {"Figures": Drawing, "Run": Code, "Errors": Errors}, folder)
     )
+    app.command("completion", help="Print the completion script of a shell.")(_completion)
     return app, arguments
 
 
