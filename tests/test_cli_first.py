@@ -7,9 +7,8 @@ import pytest
 from small_runs import SMALL
 
 from fiberax import cli
-from fiberax.cases.find import all_cases, own_cases
+from fiberax.cases.find import all_cases, find_case, own_cases
 from fiberax.cases.options import fields_of
-from fiberax.cases.find import find_case
 from fiberax.core.errors import MissingExtra
 
 OPTIONAL = {
@@ -33,10 +32,12 @@ def test_the_list_names_the_extras_that_a_case_cannot_do_without(monkeypatch, na
 
 def test_extras_of_options_are_options_of_the_case(capsys):
     for name, entry in all_cases().items():
-        flags = {f"--{field.replace('_', '-')}" for field, *_ in fields_of(find_case(name))} if entry.package == "fiberax" else ()
+        flags = (
+            {f"--{field.replace('_', '-')}" for field, *_ in fields_of(find_case(name))} if entry.package == "fiberax" else ()
+        )
         for part in filter(None, entry.extras.split("; ")):
             extra, _, use = part.partition(" for ")
-            assert extra in OPTIONAL and {word for word in use.split() if word.startswith("--")} <= set(flags)
+            assert extra in OPTIONAL and {word for word in use.split() if word.startswith("--")} <= flags
     assert cli.main(["list"]) == 0
     said = capsys.readouterr().out
     assert "mesh   pull; --shape and --mesh of diffusion, steady" in said and "plot   figures of all cases" in said
