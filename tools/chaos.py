@@ -32,7 +32,7 @@ from small_runs import LONG, SMALL  # noqa: E402
 PHASES = ("beginning", "before a record", "between records", "writing results")
 LONGER = "made longer"
 SAVING = {*LONG, "pull"}  # cases with checkpoints; tables go on after their last row
-LINGER = {"beginning": 2.5, "before a record": 3.0, "between records": 1.0, "writing results": 1.5}  # s, at most
+LINGER = {"beginning": 3.0, "before a record": 2.0, "between records": 0.2, "writing results": 1.5}  # s, at most
 LIMIT = 900.0  # seconds in which a command must end
 OWN = {"log.jsonl", "state.json", "owner.json", "parameters.json", "digests.json", "versions.json"}  # not of the results
 FINISHED = "is finished;"

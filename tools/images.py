@@ -1,5 +1,7 @@
 """Draw the images of the documentation again: run the cases, draw their figures in full colour, none above 150 kB.
 
+Smooth fields are JPEG, of which PNG holds too few dots in that size.
+
     python tools/images.py                # all: an hour or two of one core
     python tools/images.py demo pull      # some
 
@@ -22,7 +24,7 @@ RESOLUTIONS = (160, 140, 125, 110, 100, 90, 80, 70, 60)
 
 
 class Drawn(NamedTuple):
-    """A run: what follows `fiberax run`, and its figures by the name of the image."""
+    """A run: what follows `fiberax run`, and its figures by the file of the image."""
 
     arguments: tuple[str, ...]
     figures: dict[str, str]
@@ -32,17 +34,18 @@ WAVES = ("kolmogorov", "--Re", "1", "--De", "4", "--waves", "4", "--viscosity-ra
 DRAWN = {
     "demo": Drawn(
         ("diffusion",),
-        {"demo-scales": "scales", "demo-fields": "U", "demo-microstates": "microstates", "demo-response": "response"},
+        {"demo-scales.png": "scales", "demo-fields.png": "U", "demo-response.png": "response"},
     ),
-    "pull": Drawn(("pull",), {"pull-body": "body", "pull-curve": "stress-strain"}),
-    "crystal": Drawn(("crystal", "--material", "si-sw"), {"crystal-path": "path"}),
-    "channel": Drawn(("channel",), {"flow-channel": "centre", "flow-stress": "stress"}),
-    "cavity": Drawn(("cavity",), {"flow-cavity": "fields", "flow-ellipses": "ellipses"}),
-    "kolmogorov": Drawn(WAVES, {"flow-kolmogorov": "fields"}),
-    "hole": Drawn(("diffusion", "--shape", "plate-with-hole"), {"diffusion-hole": "U"}),
-    "l-shape": Drawn(("steady", "--shape", "l-shape", "--cells", "12"), {"steady-l-shape": "U"}),
+    "pull": Drawn(("pull",), {"pull-body.png": "body", "pull-curve.png": "stress-strain"}),
+    "crystal": Drawn(("crystal", "--material", "si-sw"), {"crystal-path.png": "path"}),
+    "channel": Drawn(("channel",), {"flow-channel.png": "centre", "flow-stress.png": "stress"}),
+    "cavity": Drawn(("cavity",), {"flow-cavity.jpg": "fields", "flow-ellipses.png": "ellipses"}),
+    "kolmogorov": Drawn(WAVES, {"flow-kolmogorov.jpg": "fields"}),
+    "hole": Drawn(("diffusion", "--shape", "plate-with-hole"), {"diffusion-hole.png": "U"}),
+    "l-shape": Drawn(("steady", "--shape", "l-shape", "--cells", "12"), {"steady-l-shape.png": "U"}),
     "electrons": Drawn(
-        ("electrons",), {"electrons-silicon": "stress-strain", "electrons-density": "density", "electrons-bands": "bands"}
+        ("electrons",),
+        {"electrons-silicon.png": "stress-strain", "electrons-density.png": "density", "electrons-bands.png": "bands"},
     ),
 }
 
@@ -54,8 +57,9 @@ def run(*words: str) -> None:
 
 def keep(drawn: Path, target: Path) -> int:
     """Write a picture without its empty fourth channel, as small as it can be; its size in bytes."""
+    look = {"quality": 88, "subsampling": 0} if target.suffix == ".jpg" else {}
     with Image.open(drawn) as picture:
-        picture.convert("RGB").save(target, optimize=True)
+        picture.convert("RGB").save(target, optimize=True, **look)
     return target.stat().st_size
 
 
@@ -70,10 +74,10 @@ def draw(name: str) -> None:
         run("plot", str(folder), "--dpi", str(dpi))
         with tempfile.TemporaryDirectory() as place:
             for image, figure in list(wanted.items()):
-                made = Path(place) / f"{image}.png"
+                made = Path(place) / image
                 if keep(folder / "figures" / f"{figure}.png", made) <= MOST:
                     (IMAGES / made.name).write_bytes(made.read_bytes())
-                    print(f"{image}.png: {dpi} dots per inch, {made.stat().st_size // 1000} kB", flush=True)
+                    print(f"{image}: {dpi} dots per inch, {made.stat().st_size // 1000} kB", flush=True)
                     del wanted[image]
         if not wanted:
             return

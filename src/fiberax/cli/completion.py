@@ -24,12 +24,10 @@ def asked() -> bool:
 
 
 def typed() -> list[str]:
-    """The words before the one that is being typed, without the program's name; none where they cannot be told apart."""
+    """The words on the line without the program's name, the last perhaps half typed; none where they cannot be told apart."""
     try:
         if "COMP_WORDS" in os.environ:
-            return shlex.split(os.environ["COMP_WORDS"])[1 : int(os.environ["COMP_CWORD"])]
-        line = os.environ.get("_TYPER_COMPLETE_ARGS", "")
-        words = shlex.split(line)[1:]
-        return words if line.endswith(" ") else words[:-1]
+            return shlex.split(os.environ["COMP_WORDS"])[1:]
+        return shlex.split(os.environ.get("_TYPER_COMPLETE_ARGS", ""))[1:]
     except ValueError:  # an open quotation mark
         return []

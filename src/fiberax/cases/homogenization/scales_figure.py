@@ -53,7 +53,9 @@ def _draw(plt, results: Results, field: Any, title: str) -> Any:
         place = re.search(r"at \((.*?)\)", state.caption)
         if place is not None:
             at = [float(x) for x in place[1].split(",")]
-            last.plot(*at, marker="o", markersize=4, color="white", markeredgecolor="black", markeredgewidth=0.7)
-            last.annotate(letter, at, xytext=(5, 3), textcoords="offset points", color="white", weight="bold")
+            last.scatter(*at, s=16, color="white", edgecolors="black", linewidths=0.7)
+            inwards = [1 if x < 0.5 * sum(extent[2 * k : 2 * k + 2]) else -1 for k, x in enumerate(at)]
+            beside = {"textcoords": "offset points", "ha": "center", "va": "center", "color": "white", "weight": "bold"}
+            last.annotate(letter, at, xytext=(9 * inwards[0], 7 * inwards[1]), **beside)
     figure.colorbar(lower, ax=axes[1], label=f"{title} in the cell", shrink=0.85)
     return figure
