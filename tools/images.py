@@ -1,6 +1,6 @@
 """Draw the images of the documentation again: run the cases, draw their figures in full colour, none above 150 kB.
 
-Smooth fields are JPEG, of which PNG holds too few dots in that size.
+Smooth fields and fine meshes are JPEG, of which PNG holds too few dots in that size.
 
     python tools/images.py                # all: an hour or two of one core
     python tools/images.py demo pull      # some
@@ -20,7 +20,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 IMAGES, RUNS = ROOT / "docs" / "images", ROOT / "runs" / "images"
 MOST = 150_000  # bytes
-RESOLUTIONS = (160, 140, 125, 110, 100, 90, 80, 70, 60)
+RESOLUTIONS = (160, 140, 125, 110, 100, 90, 80, 75, 70, 65, 60)
 
 
 class Drawn(NamedTuple):
@@ -36,7 +36,7 @@ DRAWN = {
         ("diffusion",),
         {"demo-scales.png": "scales", "demo-fields.png": "U", "demo-response.png": "response"},
     ),
-    "pull": Drawn(("pull",), {"pull-body.png": "body", "pull-curve.png": "stress-strain"}),
+    "pull": Drawn(("pull",), {"pull-body.jpg": "body", "pull-curve.png": "stress-strain"}),
     "crystal": Drawn(("crystal", "--material", "si-sw"), {"crystal-path.png": "path"}),
     "channel": Drawn(("channel",), {"flow-channel.png": "centre", "flow-stress.png": "stress"}),
     "cavity": Drawn(("cavity",), {"flow-cavity.jpg": "fields", "flow-ellipses.png": "ellipses"}),
@@ -57,7 +57,7 @@ def run(*words: str) -> None:
 
 def keep(drawn: Path, target: Path) -> int:
     """Write a picture without its empty fourth channel, as small as it can be; its size in bytes."""
-    look = {"quality": 88, "subsampling": 0} if target.suffix == ".jpg" else {}
+    look = {"quality": 80, "subsampling": 0} if target.suffix == ".jpg" else {}
     with Image.open(drawn) as picture:
         picture.convert("RGB").save(target, optimize=True, **look)
     return target.stat().st_size

@@ -64,4 +64,5 @@ def test_error_bars_are_columns(panels):
 def test_a_figure_without_curves_has_no_numbers(panels):
     figure, (left, _) = panels
     left.imshow(np.eye(3))
+    left.plot(1.0, 1.0, marker="x")
     assert curves_csv(figure) == ""

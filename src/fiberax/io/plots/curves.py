@@ -46,7 +46,7 @@ def _curves(panel: Any) -> list[_Curve]:
     found = []
     for line in panel.get_lines():
         x, y = (np.asarray(values, float) for values in (line.get_xdata(), line.get_ydata()))
-        if line.get_transform() is not panel.transData or id(line) in caps or not len(x):
+        if line.get_transform() is not panel.transData or id(line) in caps or len(x) < 2:  # a point is a mark
             continue
         bar = next((bar for bar in bars if bar[0] is line), None)
         label = line.get_label() if bar is None else bar.get_label()
