@@ -3,6 +3,7 @@
 # make wheel   the wheel, into dist/, installed alone into a fresh environment, where it lists the cases and runs the demo
 # make lowest   some tests with the lowest versions of the dependencies that pyproject.toml allows
 # make mutate   whether tests notice a wrong token: 60 changes in the source, two hours; SEED=1 draws others
+# make chaos   100 kills of runs of every case, resumed and compared bit by bit, 40 minutes; SEED=1 draws others
 # make docs   the documentation site, into site/
 # make validate   comparisons with exact and published results and with peers, and slow tests, an hour, tables into runs/validation; needs abinit and quantum-espresso
 # make bench  times as ratios against named peers; needs gcc, libfftw3-dev, abinit and quantum-espresso
@@ -15,7 +16,7 @@ SEED ?= 0
 # The tests that meet every dependency.
 LOWEST := tests/test_cli.py tests/core tests/numerics tests/io tests/grids tests/interop tests/physics/homogenization/test_images.py
 
-.PHONY: help demo test lint wheel lowest mutate docs validate bench clean
+.PHONY: help demo test lint wheel lowest mutate chaos docs validate bench clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -55,6 +56,9 @@ lowest: $(STAMP)
 
 mutate: $(STAMP)
 	$(BIN)/python tools/mutate --workers $(WORKERS) --seed $(SEED)
+
+chaos: $(STAMP)
+	$(BIN)/python tools/chaos.py --workers $(WORKERS) --seed $(SEED)
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

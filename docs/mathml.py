@@ -1,4 +1,4 @@
-"""Turns the formulae of each page into MathML while the site is built, so that the pages need no script and no network."""
+"""Turns formulae into MathML while the site is built: pages need no script and no network."""
 
 import html
 import re

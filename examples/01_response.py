@@ -1,8 +1,8 @@
 """The effective conductivity of a laminate, and its derivative with respect to the macrostate.
 
-Layers of conductivity 1 and 10 + U, of equal thickness, normal to the first axis. Across the layers the effective
-conductivity is the harmonic mean, along them the arithmetic one, exactly; so both the response A(U) (2.3) and its
-derivative are known.
+Layers of conductivity 1 and 10 + U, of equal thickness, normal to the first axis. Across the
+layers the effective conductivity is the harmonic mean, along them the arithmetic one, exactly; so
+both the response A(U) (2.3) and its derivative are known.
 """
 
 import jax
@@ -39,4 +39,6 @@ assert jnp.allclose(r.tangent, jax.jacfwd(exact)(U), rtol=0, atol=1e-7)
 slope = jax.grad(lambda U: fx.response(cell, U).value[0, 0])(U)
 assert abs(slope - r.tangent[0, 0]) < 1e-7
 curve = fx.responses(cell, jnp.linspace(0.0, 90.0, 10)).value
-assert jnp.allclose(curve[:, 0, 0], jax.vmap(exact)(jnp.linspace(0.0, 90.0, 10))[:, 0, 0], rtol=1e-8)
+assert jnp.allclose(
+    curve[:, 0, 0], jax.vmap(exact)(jnp.linspace(0.0, 90.0, 10))[:, 0, 0], rtol=1e-8
+)

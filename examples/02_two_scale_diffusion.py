@@ -1,8 +1,8 @@
 """Two-scale diffusion on an interval, against the macroscale equation in closed form.
 
-With a(U, z) = (1 + U) / (1 + sin(2 pi z) / 2) the harmonic mean over the cell is A(U) = 1 + U, so the two-scale problem
-(2.2)-(2.4) must give the solution of dU/dt = d/dx((1 + U) dU/dx), which is computed here independently, by scipy on a
-finer grid.
+With a(U, z) = (1 + U) / (1 + sin(2 pi z) / 2) the harmonic mean over the cell is A(U) = 1 + U, so
+the two-scale problem (2.2)-(2.4) must give the solution of dU/dt = d/dx((1 + U) dU/dx), which is
+computed here independently, by scipy on a finer grid.
 """
 
 import jax
@@ -24,7 +24,9 @@ def initial(x):
 def two_scale(cells):
     """U(T) at the cell centres, with one corrector problem per site and time step."""
     grid = fx.grids.Box((0.0,), (1.0,), cells=(cells,), periodic=True)
-    cell = fx.homogenization.Cell(lambda U, z: (1 + U) / (1 + jnp.sin(2 * jnp.pi * z[0]) / 2), shape=(32,))
+    cell = fx.homogenization.Cell(
+        lambda U, z: (1 + U) / (1 + jnp.sin(2 * jnp.pi * z[0]) / 2), shape=(32,)
+    )
     bundle = fx.Bundle(fx.homogenization.Diffusion(grid), cell)
     start = jnp.asarray(initial(grid.centres[:, 0]))
     sol = fx.evolve(bundle, fx.Quasistatic(), start, t1=T, dt=0.1 / cells**2)

@@ -1,8 +1,9 @@
-"""A microstructure of your own: two unlike bonds in a row, stretched together, and the limit of vanishing friction.
+"""A microstructure of your own: two unlike bonds in a row, and the limit of vanishing friction.
 
-The fiber has two bond lengths p = (p1, p2) and the constraint p1 + p2 = 1 + A, where A is the macroscopic strain (the chain of
-two atoms, (4.9), without elimination). Its response is the force, by the generalised Hellmann-Feynman theorem (4.6). The
-macroscale is an overdamped bar, dA/dt = d^2 F/dx^2 on a ring.
+The fiber has two bond lengths p = (p1, p2) and the constraint p1 + p2 = 1 + A, where A is the
+macroscopic strain (the chain of two atoms, (4.9), without elimination). Its response is the
+force, by the generalised Hellmann-Feynman theorem (4.6). The macroscale is an overdamped bar,
+dA/dt = d^2 F/dx^2 on a ring.
 """
 
 import jax
@@ -15,7 +16,10 @@ jax.config.update("jax_enable_x64", True)
 
 
 class TwoBonds(fx.AbstractEnergy):
-    """A stiff Morse bond and a soft one in a row; condition: strain (); state: bond lengths (2,); response: force ()."""
+    """A stiff Morse bond and a soft one in a row.
+
+    Condition: strain (); state: bond lengths (2,); response: force ().
+    """
 
     stiffness: jax.Array
 
@@ -61,7 +65,8 @@ frictions = np.array([0.004, 0.002, 0.001])
 distances = []
 for friction in frictions:
     relaxed = fx.relax(fiber, friction=friction)
-    # A carried state belongs to the middle of a step, so the step is refined along with the friction.
+    # A carried state belongs to the middle of a step, so the step is refined along with the
+    # friction.
     seamless = strain(fx.Seamless(), relaxed, strain0, dt=friction / 20)
     distances.append(float(jnp.abs(seamless - reference).max()))
 order = np.polyfit(np.log(frictions), np.log(distances), 1)[0]

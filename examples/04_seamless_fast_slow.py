@@ -1,8 +1,9 @@
 """A fast and a slow variable, and the clock that slows the fast one down.
 
-dU/dt = -u, eta du/dt = U - u with eta = 1e-6: physically u = U and U = exp(-t), but a million steps would be needed to
-follow u. With the clock M the fiber relaxes in the time tau = M eta instead, and a few hundred steps suffice. The coupled
-system is linear, so the error is known exactly: the solution belongs to tau, and tends to exp(-t) at first order in tau.
+dU/dt = -u, eta du/dt = U - u with eta = 1e-6: physically u = U and U = exp(-t), but a million
+steps would be needed to follow u. With the clock M the fiber relaxes in the time tau = M eta
+instead, and a few hundred steps suffice. The coupled system is linear, so the error is known
+exactly: the solution belongs to tau, and tends to exp(-t) at first order in tau.
 """
 
 import jax
@@ -41,9 +42,14 @@ print("     clock      tau    U(1)          exact         without lag")
 lags = np.array([0.04, 0.02, 0.01])
 distances = []
 for tau in lags:
-    sol = fx.evolve(bundle, fx.Seamless(clock=tau / ETA), macro0, t1=1.0, dt=1 / 400, saveat=[0.5, 1.0])
+    sol = fx.evolve(
+        bundle, fx.Seamless(clock=tau / ETA), macro0, t1=1.0, dt=1 / 400, saveat=[0.5, 1.0]
+    )
     value = float(sol.macro[-1, 0])
-    print(f"{tau / ETA:10.0f}   {tau:.4f}    {value:.8f}    {exact(tau, 1.0):.8f}    {np.exp(-1.0):.8f}")
+    print(
+        f"{tau / ETA:10.0f}   {tau:.4f}    {value:.8f}    "
+        f"{exact(tau, 1.0):.8f}    {np.exp(-1.0):.8f}"
+    )
     assert abs(value - exact(tau, 1.0)) < 1e-4
     assert abs(float(sol.macro[-1, 1]) - 2 * value) < 1e-12
     distances.append(abs(value - np.exp(-1.0)))

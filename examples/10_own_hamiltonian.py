@@ -1,8 +1,9 @@
 """Diffusion coefficient of interacting spins from their Hamiltonian (5.1)-(5.7).
 
-The lattice of Guo, Papanicolaou and Varadhan, H = (κ/2) Σ (φ_i − φ_j)² + Σ V(φ_i), diffuses by its own interaction,
-∂_t U = ΔA(U). A(U) is the long-time average of ½V'(φ) on a lattice held at the mean U. The script draws it with its error
-bars into runs/own_hamiltonian.png, with the exact answer of the infinite chain by its transfer operator.
+The lattice of Guo, Papanicolaou and Varadhan, H = (κ/2) Σ (φ_i − φ_j)² + Σ V(φ_i), diffuses by
+its own interaction, ∂_t U = ΔA(U). A(U) is the long-time average of ½V'(φ) on a lattice held at
+the mean U. The script draws it with its error bars into runs/own_hamiltonian.png, with the exact
+answer of the infinite chain by its transfer operator.
 """
 
 from pathlib import Path
@@ -27,7 +28,10 @@ def main(folder=Path("runs")):
     exact = [fx.diffusion.ginzburg_landau_chain(V, float(u)) for u in U]
     truth = np.array([x.response for x in exact])
     for u, value, error, x in zip(U, found.value, found.stderr, exact):
-        print(f"U = {u:5.2f}   A = {value:8.4f} ± {error:.4f}   exact {x.response:8.4f}   D = {x.diffusion:.4f}")
+        print(
+            f"U = {u:5.2f}   A = {value:8.4f} ± {error:.4f}   "
+            f"exact {x.response:8.4f}   D = {x.diffusion:.4f}"
+        )
     # A finite lattice is off by O(1/N), here less than 0.01.
     assert np.all(np.abs(found.value - truth) < 4.0 * found.stderr + 0.01)
     draw(folder / "own_hamiltonian.png", U, found, truth)
@@ -42,7 +46,14 @@ def draw(path, U, found, truth):
     path.parent.mkdir(exist_ok=True)
     figure, axes = plt.subplots(layout="constrained")
     axes.plot(U, truth, color="black", label="infinite chain, transfer operator")
-    axes.errorbar(U, found.value, 2.0 * found.stderr, fmt="o", capsize=3, label="lattice of 64 spins, two standard errors")
+    axes.errorbar(
+        U,
+        found.value,
+        2.0 * found.stderr,
+        fmt="o",
+        capsize=3,
+        label="lattice of 64 spins, two standard errors",
+    )
     axes.set(xlabel="mean spin U", ylabel="response A(U)")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=150)

@@ -1,8 +1,9 @@
 """A spring law of your own in a rheometer: shear-thinning of dumbbells from five lines (6.3).
 
-The inverse Langevin spring of Cohen, h = (1 − s/3b)/(1 − s/b) with s = |z|², is between FENE and a freely jointed chain.
-Its start-up of shear and its steady viscosity have error bars. One thing is known exactly for every spring: τ_yy = 1 at
-all shear rates. The script draws runs/own_spring.png.
+The inverse Langevin spring of Cohen, h = (1 − s/3b)/(1 − s/b) with s = |z|², is between FENE and
+a freely jointed chain. Its start-up of shear and its steady viscosity have error bars. One thing
+is known exactly for every spring: τ_yy = 1 at all shear rates. The script draws
+runs/own_spring.png.
 """
 
 from pathlib import Path
@@ -37,7 +38,8 @@ def main(folder=Path("runs")):
     steady = fx.samples(fluid, jax.vmap(shear)(jnp.asarray(rates)), steps=1280, replicas=2)
     stress, error = np.asarray(steady.value), np.asarray(steady.stderr)
     for rate, value, bar in zip(rates, stress, error):
-        shown = f"viscosity {value[0, 1] / rate:.4f} ± {bar[0, 1] / rate:.4f}   yy {value[1, 1]:.4f} ± {bar[1, 1]:.4f}"
+        shown = f"viscosity {value[0, 1] / rate:.4f} ± {bar[0, 1] / rate:.4f}"
+        shown += f"   yy {value[1, 1]:.4f} ± {bar[1, 1]:.4f}"
         print(f"rate {rate:5.1f}   {shown}")
     assert np.all(np.abs(stress[:, 1, 1] - 1.0) < 4.0 * error[:, 1, 1] + 2e-3)
     viscosity = stress[:, 0, 1] / rates

@@ -1,10 +1,11 @@
 """How to feed a noisy microstructure to a macro model: averages (7.1) and clocks compared.
 
-The mean spin U of 400 lattices rises at a constant speed, and each answers with one of its spins, whose mean is U as well. That
-answer is noisy: averages over the last t₀ reduce the noise, by the factor that theory gives for its correlation time, but
-all except one lag behind. A slower clock saves micro steps and makes the noise last longer, so that the same average is less
-effective. The library's measure of scale separation, relaxation time over macro time, shows how slow the clock may be.
-The script draws runs/averages_and_clocks.png.
+The mean spin U of 400 lattices rises at a constant speed, and each answers with one of its spins,
+whose mean is U as well. That answer is noisy: averages over the last t₀ reduce the noise, by the
+factor that theory gives for its correlation time, but all except one lag behind. A slower clock
+saves micro steps and makes the noise last longer, so that the same average is less effective. The
+library's measure of scale separation, relaxation time over macro time, shows how slow the clock
+may be. The script draws runs/averages_and_clocks.png.
 """
 
 from pathlib import Path
@@ -30,10 +31,14 @@ class Rising(fx.AbstractMacro):
 
 
 def main(folder=Path("runs")):
-    lattice = fx.diffusion.GinzburgLandau(lambda phi: phi**2, sites=8, coupling=0.5, beta=25.0, replicas=1)
+    lattice = fx.diffusion.GinzburgLandau(
+        lambda phi: phi**2, sites=8, coupling=0.5, beta=25.0, replicas=1
+    )
     link = lambda fiber, state, U: state.field[0, 0]
     time = fx.sample(lattice, 0.0, link=link, steps=20000).correlation_time
-    bundle = fx.Bundle(Rising(), fx.rescale(lattice, time=float(time) / TAU), link=link)  # decays in TAU of macro time
+    bundle = fx.Bundle(
+        Rising(), fx.rescale(lattice, time=float(time) / TAU), link=link
+    )  # decays in TAU of macro time
     print(f"{'':20s}{'bias':>9s}{'spread':>9s}{'theory':>9s}   relaxation/macro time")
     rows, still = [], np.nan
     for name, clock, average in (
@@ -43,11 +48,23 @@ def main(folder=Path("runs")):
         ("zero lag", 1.0, fx.ZeroLag(T0)),
         ("zero lag, clock 10", 10.0, fx.ZeroLag(T0)),
     ):
-        sol = fx.evolve(bundle, fx.Seamless(clock=clock, average=average, separation=1.0), jnp.zeros(SITES), t1=1.0, dt=0.002)
-        bias = float(np.mean(sol.response)) - (1.0 - 0.001)  # fibers are half a step before the macrostate
+        sol = fx.evolve(
+            bundle,
+            fx.Seamless(clock=clock, average=average, separation=1.0),
+            jnp.zeros(SITES),
+            t1=1.0,
+            dt=0.002,
+        )
+        bias = float(np.mean(sol.response)) - (
+            1.0 - 0.001
+        )  # fibers are half a step before the macrostate
         spread = float(np.std(sol.response))
         still = spread if average is None else still
-        theory = still if average is None else still * float(average.variance_factor(T0 / (TAU * clock))) ** 0.5
+        theory = (
+            still
+            if average is None
+            else still * float(average.variance_factor(T0 / (TAU * clock))) ** 0.5
+        )
         lag = {"uniform": 0.5 * T0, "exponential": T0}.get(name, 0.0)
         ratio = np.median([look.ratio for look in sol.stats["separation"]])
         rows.append((name, bias, spread, theory))
@@ -65,8 +82,12 @@ def draw(path, names, bias, spread, theory):
         return
     path.parent.mkdir(exist_ok=True)
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    axes.errorbar(names, bias, spread, fmt="o", capsize=5, label="mean error of an answer and its spread")
-    axes.plot(names, np.array(bias) + theory, "k_", names, np.array(bias) - theory, "k_", markersize=25)
+    axes.errorbar(
+        names, bias, spread, fmt="o", capsize=5, label="mean error of an answer and its spread"
+    )
+    axes.plot(
+        names, np.array(bias) + theory, "k_", names, np.array(bias) - theory, "k_", markersize=25
+    )
     axes.plot([], [], "k_", label="spread by theory")
     axes.set(ylabel="answer less the truth")
     axes.legend(frameon=False)

@@ -1,8 +1,9 @@
 """A metal from its electrons: an ion fitted to one number, and what follows from it.
 
-Sodium with electrons of Thomas, Fermi and von Weizsäcker. Its ion is a Gaussian charge, with the width for which the
-body-centred lattice is at rest at the measured constant, 8.107 bohr. The width is found by Newton's method with derivatives of
-the pressure through the ground state. The bulk modulus follows, and is near the measured 6.8 GPa.
+Sodium with electrons of Thomas, Fermi and von Weizsäcker. Its ion is a Gaussian charge, with the
+width for which the body-centred lattice is at rest at the measured constant, 8.107 bohr. The
+width is found by Newton's method with derivatives of the pressure through the ground state. The
+bulk modulus follows, and is near the measured 6.8 GPa.
 """
 
 import jax
@@ -36,9 +37,12 @@ def sodium(exponent):
 
 
 def pressure(both):
-    """In GPa, of an exponent of the ion and a stretch in all directions; twice, as a value beside the derivatives."""
+    """In GPa, of an exponent of the ion and a stretch; twice, as a value beside the derivatives."""
     exponent, stretch = both
-    found = -jnp.trace(GPA * fx.response(sodium(exponent), stretch * jnp.eye(3), tolerance=1e-10).value) / 3.0
+    found = (
+        -jnp.trace(GPA * fx.response(sodium(exponent), stretch * jnp.eye(3), tolerance=1e-10).value)
+        / 3.0
+    )
     return found, found
 
 

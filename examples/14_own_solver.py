@@ -1,7 +1,7 @@
-"""Another solver without another fiber: the rest states of a flow by Powell's dogleg method of optimistix.
+"""Another solver without another fiber: rest states of a flow by the dogleg method of optimistix.
 
-A fiber proposes how it is solved, and a driver may be handed another `solver=`. Derivatives do not depend on it: they come
-from the implicit function theorem. Needs `fiberax[ode]`.
+A fiber proposes how it is solved, and a driver may be handed another `solver=`. Derivatives do
+not depend on it: they come from the implicit function theorem. Needs `fiberax[ode]`.
 """
 
 import jax

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import fiberax as fx
-from fiberax.cases import Case, Evolve, Names, Quantity, option
+from fiberax.cases import Case, Evolve, Names, Quantity, even_times, option
 
 
 class Ring(fx.AbstractMacro):
@@ -46,6 +46,6 @@ class RingCase(Case):
             macro0=np.sin(2 * np.pi * np.arange(self.cells) / self.cells),
             t1=self.steps * dt,
             dt=dt,
-            saveat=tuple(np.linspace(0, self.steps * dt, self.records + 1)),
+            saveat=even_times(self.steps * dt, self.records),
             names=Names({"macro": Quantity("U", "K", "temperature"), "response": Quantity("A")}),
         )

@@ -29,6 +29,19 @@ def test_code_blocks_run(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", PAGES)
+def test_code_is_no_wider_than_its_column(name):
+    blocks = re.findall(r"^```[^\n]*\n(.*?)^```$", PAGES[name].read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    shown = [ROOT / path for block in blocks for path in re.findall(r'^--8<-- "(.*)"', block, re.MULTILINE)]
+    texts = [*blocks, *(path.read_text(encoding="utf-8") for path in shown)]
+    assert not [line for text in texts for line in text.split("\n") if len(line) > 100]
+
+
+def test_every_example_is_in_the_gallery():
+    page = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    assert not [path.name for path in (ROOT / "examples").glob("*.py") if f"examples/{path.name}" not in page]
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_local_links_and_images_exist(name):
     page = PAGES[name]
     targets = re.findall(r"\]\((?!https?:|mailto:|#)([^)#]+)", page.read_text(encoding="utf-8"))

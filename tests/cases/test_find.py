@@ -128,7 +128,7 @@ def test_a_package_brings_a_case_with_options_units_and_figures(package, tmp_pat
     folder = tmp_path / "run"
     assert cli.main(["run", "cooling", "--draught", "--plain", "--out", str(folder)]) == 0
     assert "The figure broken.png failed: ZeroDivisionError" in capsys.readouterr().err
-    assert {path.name for path in (folder / "figures").iterdir()} == {"response.png", "flux.png", "last.png"}
+    assert {path.name for path in (folder / "figures").glob("*.png")} == {"response.png", "flux.png", "last.png"}
     table = read_table(folder)
     assert table.arrays["q"].tolist() == [0.0, 2.0, 4.0] and table.schema.axis.unit == "K"
     for path in (folder / "figures").iterdir():
@@ -146,7 +146,7 @@ def test_a_case_that_is_gone_leaves_the_figures_of_any_results(package, tmp_path
     assert cli.main(["plot", str(folder)]) == 2
     said = capsys.readouterr().err
     assert "the default figures are drawn: There is no case 'cooling'" in said
-    assert [path.name for path in (folder / "figures").iterdir()] == ["response.png"]
+    assert [path.name for path in (folder / "figures").glob("*.png")] == ["response.png"]
 
 
 def test_what_a_package_cannot_give_is_one_message(package, capsys):

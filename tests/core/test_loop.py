@@ -98,8 +98,8 @@ def test_solution_has_the_promised_shapes_and_values():
     invariant = np.log(sol.response) + 0.75 * sol.response**2 + sol.ts[:, None]
     np.testing.assert_allclose(invariant - invariant[0], 0.0, atol=1e-4)
     data = sol.to_xarray()
-    assert data["macro"].dims == ("time", "x") and data["response"].dims == ("time", "site")
-    np.testing.assert_array_equal(data["site_x"], np.arange(5))
+    assert data["macro"].dims == data["response"].dims == ("time", "x")
+    np.testing.assert_array_equal(data["x"], np.arange(5))
 
 
 @pytest.mark.parametrize("bundle, driver", [(CUBIC, fx.Quasistatic()), (RANDOM, QUIET)])
@@ -117,6 +117,37 @@ def test_resume_is_bit_identical_from_every_snapshot(bundle, driver):
             if len(rest.ts):
                 np.testing.assert_array_equal(getattr(whole, name)[snapshot.saved :], getattr(rest, name))
         assert [r.index for r in after.records] == list(range(snapshot.saved, 4))
+
+
+@pytest.mark.parametrize("bundle, driver", [(CUBIC, fx.Quasistatic()), (RANDOM, QUIET)])
+@pytest.mark.parametrize("later", [[0.3], [0.0, 0.1, 0.2, 0.3], None])
+def test_a_solution_goes_on_as_one_long_run(bundle, driver, later):
+    whole = run(bundle, driver)
+    part = run(bundle, driver, t1=0.2, saveat=[0.0, 0.1, 0.2])
+    rest = run(bundle, driver, saveat=later, start=part)
+    identical(whole.section, rest.section)
+    for name in ("ts", "macro", "response", "result"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(rest, name))
+    assert rest.stats["steps"] == whole.stats["steps"]
+    again = run(bundle, driver, t1=0.4, saveat=None, start=rest)
+    np.testing.assert_array_equal(again.macro, run(bundle, driver, t1=0.4, saveat=[0.0, 0.1, 0.2, 0.3, 0.4]).macro)
+
+
+def test_a_solution_goes_on_only_as_its_own_run():
+    part = run(CUBIC, fx.Quasistatic(), t1=0.2, saveat=[0.0, 0.2])
+    for words, options in (
+        ("t1 must be later, and is 0.2", {"t1": 0.2, "saveat": None}),
+        ("t = 0.1, which the run of start has passed", {"saveat": [0.0, 0.1, 0.3]}),
+        ("from t0 = 0.0, and t0 is 0.1", {"t0": 0.1, "saveat": None}),
+        ("snapshot is of a run with the stepper Heun", {"stepper": fx.ForwardEuler()}),
+    ):
+        with pytest.raises(fx.BadInput, match=words):
+            run(CUBIC, fx.Quasistatic(), **({"saveat": [0.3], "start": part} | options))
+    with pytest.raises(fx.BadInput, match="macro0 is not the one that run began with"):
+        fx.evolve(CUBIC, fx.Quasistatic(), START + 1, t1=0.3, dt=0.02, start=part)
+    still = fx.steady(CUBIC, fx.Quasistatic(), START)
+    with pytest.raises(fx.BadInput, match="solution of steady or continuation"):
+        run(CUBIC, fx.Quasistatic(), start=still)
 
 
 def test_snapshot_of_another_model_is_refused():

@@ -118,6 +118,7 @@ def test_standard_errors_are_right(average, replicas):
     assert np.all(np.isnan(few.stderr))  # too few values for an estimate
 
 
+@pytest.mark.slow
 def test_a_burst_in_every_stage_keeps_the_order():
     """A deterministic fiber whose bursts reach equilibrium: HMM with Heun is of second order, as `Quasistatic` is."""
     fiber = fx.relax(CubicFlow(a=0.5, speed=50.0))
@@ -141,6 +142,7 @@ def test_fresh_bursts_begin_from_init():
     assert np.var(fresh) < 0.75 * np.var(carried)
 
 
+@pytest.mark.slow
 def test_gradients_go_through_bursts():
     def end(rate):
         driver = fx.HeterogeneousMultiscale(relax=3, average=4, dt=0.01)

@@ -41,6 +41,7 @@ def test_errors_keep_the_tolerance_and_solves_are_few(stepper):
     assert not found.result.any() and not np.array_equal(found.macro, truth.macro)
 
 
+@pytest.mark.slow
 def test_nothing_depends_on_the_chunk():
     options = {"t1": 0.05, "dt": 0.01}
     found = [
@@ -54,6 +55,7 @@ def test_nothing_depends_on_the_chunk():
         assert other.stats["surrogate"]["live"] == found[0].stats["surrogate"]["live"]
 
 
+@pytest.mark.slow
 def test_steady_states():
     truth = fx.steady(BUNDLE, NESTED, START).macro
     found = fx.steady(BUNDLE, fx.Surrogate(NESTED, 1e-6), START)
@@ -87,11 +89,10 @@ def test_a_curve_is_exact_on_cubics_and_its_error_estimate_on_quartics():
 def test_records_that_are_told_by_their_neighbours_are_given_up():
     """A front that moves in small steps leaves as few records as one that jumps."""
     table = Curve(tolerance=1e-4, capacity=32)
+    learn = jax.jit(lambda records, x: table.learn(records, x[None], jnp.sin(x)[None], jnp.cos(x)[None, None], x))
     records = table.empty(1, 1, jax.ShapeDtypeStruct((), jnp.float64))
     for x in np.linspace(0.0, 1.0, 101):
-        records = jax.jit(table.learn)(
-            records, jnp.asarray([x]), jnp.sin(jnp.asarray([x])), jnp.cos(jnp.asarray([[x]])), jnp.asarray(x)
-        )
+        records = learn(records, x)
     assert records.count <= 6
     used = np.asarray(records.condition[: int(records.count), 0])
     np.testing.assert_array_equal(np.asarray(records.kept)[np.asarray(records.slot)[: len(used)]], used)

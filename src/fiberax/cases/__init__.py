@@ -32,6 +32,7 @@ and `fiberax list` shows them where it is installed.
 from fiberax.cases.base import Case, Evolve, Loading, Sampling, Steady, Summary, Table
 from fiberax.cases.find import all_cases, find_case, load_file
 from fiberax.cases.options import ABSENT, GIVEN, Option, above, inherited, option, other_than, when
+from fiberax.cases.times import even_times
 from fiberax.io.labels import Names, Output
 from fiberax.io.plots.figure import Figure
 from fiberax.io.results import Quantity
@@ -39,5 +40,6 @@ from fiberax.io.run import Results
 
 __all__ = [
     "ABSENT", "GIVEN", "Case", "Evolve", "Figure", "Loading", "Names", "Option", "Output", "Quantity", "Results", "Sampling",
-    "Steady", "Summary", "Table", "above", "all_cases", "find_case", "inherited", "load_file", "option", "other_than", "when",
+    "Steady", "Summary", "Table", "above", "all_cases", "even_times", "find_case", "inherited", "load_file", "option",
+    "other_than", "when",
 ]  # fmt: skip

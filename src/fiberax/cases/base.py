@@ -47,12 +47,15 @@ class Case(abc.ABC):
         return figures_of(results)
 
 
-def listed(name: str, line: str) -> Callable[[AnyCase], AnyCase]:
+def listed(name: str, line: str, extras: str = "") -> Callable[[AnyCase], AnyCase]:
     """Decorator of a case in a file below `fiberax/cases`: its name on the command line, and one line for `fiberax list`.
 
-    Both are read from the text of the file (`fiberax.cases.find`), so that nothing is imported for a list.
+    `extras` names the extras of the installation that it needs, such as "mesh"; with what needs them where not all of it does,
+    such as "mesh for --shape and --mesh; image for pictures".
+
+    All are read from the text of the file (`fiberax.cases.find`), so that nothing is imported for a list.
     """
-    del name, line
+    del name, line, extras
     return lambda case: case
 
 

@@ -17,18 +17,20 @@ PACKAGE = Path(__file__).parents[1]
 
 # Entry points of other packages.
 GROUP = "fiberax.cases"
-# The decorator `listed` with its two texts, and the class below it.
-LISTED = re.compile(r'^@listed\(\s*"([^"]+)",\s*"([^"]+)",?\s*\)\n(?:@.*\n)*class (\w+)', re.MULTILINE)
+# The decorator `listed` with its texts, and the class below it.
+_TEXT = r'\s*"([^"]+)"'
+LISTED = re.compile(rf"^@listed\({_TEXT},{_TEXT}(?:,\s*extras={_TEXT})?,?\s*\)\n(?:@.*\n)*class (\w+)", re.MULTILINE)
 
 
 class Entry(NamedTuple):
-    """A case on the command line: its name, where its class is, one line for `fiberax list`, and the package it comes from."""
+    """A case on the command line: name, where its class is, a line for `fiberax list`, its package, extras that it needs."""
 
     name: str
     module: str
     attribute: str
     line: str
     package: str = "fiberax"
+    extras: str = ""
 
 
 def all_cases() -> dict[str, Entry]:
@@ -47,8 +49,8 @@ def own_cases() -> dict[str, Entry]:
     found = []
     for path in sorted(PACKAGE.glob("cases/*/*.py")):
         module = ".".join(("fiberax", *path.relative_to(PACKAGE).with_suffix("").parts))
-        for name, line, attribute in LISTED.findall(path.read_text(encoding="utf-8")):
-            found.append(Entry(name, module, attribute, line))
+        for name, line, extras, attribute in LISTED.findall(path.read_text(encoding="utf-8")):
+            found.append(Entry(name, module, attribute, line, extras=extras))
     return {entry.name: entry for entry in sorted(found)}
 
 

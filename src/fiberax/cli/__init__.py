@@ -1,4 +1,4 @@
-"""The command `fiberax`: list, run, resume, status, check, plot."""
+"""The command `fiberax`: list, run, resume, extend, status, check, plot, completion."""
 
 import os
 import sys
@@ -10,11 +10,13 @@ import typer
 from fiberax import __version__
 from fiberax.cases.base import Case
 from fiberax.cases.find import all_cases, find_case, load_file, own_cases
-from fiberax.cli import commands, config, display, stopping
+from fiberax.cli import commands, completion, config, display, stopping
 from fiberax.cli.options import (
     Claim,
     Code,
     Devices,
+    Drawing,
+    End,
     Errors,
     Place,
     Settings,
@@ -36,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
     def work() -> None:
+        if whole_process and completion.asked():
+            _complete(completion.typed())
         app, words = _app(arguments)
         app(words, prog_name="fiberax")
 
@@ -45,7 +49,19 @@ def main(arguments: list[str] | None = None) -> int:
     return code
 
 
-def _app(arguments: list[str]) -> tuple[typer.Typer, list[str]]:
+def _complete(typed: list[str]) -> None:
+    """Print what completes the words that are `typed`, or the script of a shell. No code of users is executed for this."""
+    known = len(typed) > 1 and typed[1] in own_cases()
+    app, _ = _app(typed[:2] if known else typed[:1], completes=True)
+    app([], prog_name="fiberax")
+
+
+def _completion(shell: Annotated[completion.Shell, typer.Argument(help="the shell")]) -> None:
+    os.environ[completion.VARIABLE] = f"source_{shell.value}"
+    _complete([])
+
+
+def _app(arguments: list[str], completes: bool = False) -> tuple[typer.Typer, list[str]]:
     """The command line, and `arguments` with the options of a file that they name.
 
     Of the cases, only the one that `arguments` name is imported and gets its options.
@@ -53,7 +69,7 @@ def _app(arguments: list[str]) -> tuple[typer.Typer, list[str]]:
     app = typer.Typer(
         help="Concurrent multiscale simulation by dynamics on fiber bundles.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=completes,
         pretty_exceptions_enable=False,
     )
     app.callback()(_about)
@@ -63,12 +79,15 @@ def _app(arguments: list[str]) -> tuple[typer.Typer, list[str]]:
     groups = {"Run": Claim, "Where": Devices, "Saving and showing": Settings}
     folder = {"directory": "folder of the run"}
     app.command("resume", help="Go on with a run that was stopped or killed.")(command(commands.resume, groups, folder))
+    ends = {"End": End, **groups}
+    app.command("extend", help="Make a run in time longer, finished or stopped.")(command(commands.extend, ends, folder))
     app.command("status", help="How a run is.")(command(status, {"Errors": Errors}, folder))
     checks, arguments = _case_app("check", "Test a case before anything long is computed.", arguments)
     app.add_typer(checks, name="check")
     app.command("plot", help="Draw the figures of a run again.")(
-        command(commands.plot, {"Run": Code, "Errors": Errors}, folder)
+        command(commands.plot, {"Figures": Drawing, "Run": Code, "Errors": Errors}, folder)
     )
+    app.command("completion", help="Print the completion script of a shell.")(_completion)
     return app, arguments
 
 
@@ -133,4 +152,20 @@ def _list() -> None:
     width = max(map(len, lines))
     for name, line in lines.items():
         print(f"{name:<{width}}  {line}")
+    print("\nExtras, pip install 'fiberax[NAME]':")
+    for name, uses in _extras().items():
+        print(f"  {name:<6} {uses}")
     print("\n`fiberax run CASE --help` shows the options of a case; `fiberax run FILE.py` runs one of your own.")
+
+
+def _extras() -> dict[str, str]:
+    """What needs each extra, in words."""
+    found: dict[str, dict[str, list[str]]] = {"plot": {"": ["figures of all cases"]}}
+    for case, entry in all_cases().items():
+        for part in filter(None, entry.extras.split("; ")):
+            name, _, use = part.partition(" for ")
+            found.setdefault(name, {}).setdefault(use, []).append(case)
+    return {
+        name: "; ".join(f"{use} of {', '.join(cases)}" if use else ", ".join(cases) for use, cases in sorted(uses.items()))
+        for name, uses in found.items()
+    }

@@ -12,9 +12,10 @@ from typing import Any
 
 from fiberax.cases.base import Case, CaseWarning, Problem, Steady, Table
 from fiberax.cases.find import find_case, load_file, modules_beside, place_of
+from fiberax.cases.formula import read_numbers
 from fiberax.cases.options import fields_of, from_json, to_json
 from fiberax.cli import display, platform, stopping
-from fiberax.cli.options import CHECKPOINT_EVERY, Claim, Code, Devices, Errors, Place, Settings
+from fiberax.cli.options import CHECKPOINT_EVERY, Claim, Code, Devices, Drawing, End, Errors, Place, Settings
 from fiberax.core.errors import BadInput, FiberaxError
 from fiberax.io import digests, log, owner, runfolder
 from fiberax.io.atomic import SaveFailed
@@ -39,8 +40,9 @@ def run(case: Case, source: Path | None, name: str, place: Place, devices: Devic
     """Compute a case in a new folder. `source`: the Python file of a case of a user."""
     for path in filter(None, (place.out, source)):
         _check_name(path)
-    platform.start(devices)
-    _prepare(name, settings)
+    if place.out is not None:
+        runfolder.refuse_taken(place.out, place.overwrite)
+    _start(name, devices, settings)
     problem = build(case)
     if settings.checkpoint_every is not None and isinstance(problem, Steady | Table):
         words = "a steady state has no checkpoints" if isinstance(problem, Steady) else "a table goes on after its last row"
@@ -65,10 +67,20 @@ def run(case: Case, source: Path | None, name: str, place: Place, devices: Devic
 
 def resume(directory: str, claim: Claim, devices: Devices, settings: Settings) -> None:
     """Go on with a run that was stopped or killed, from its last checkpoint."""
-    folder = Path(directory)
+    _go_on(Path(directory), None, claim, devices, settings)
+
+
+def extend(directory: str, end: End, claim: Claim, devices: Devices, settings: Settings) -> None:
+    """Make a run in time longer, finished or stopped; the results are those of one long run, to the last digit."""
+    _go_on(Path(directory), end, claim, devices, settings)
+
+
+def _go_on(folder: Path, end: End | None, claim: Claim, devices: Devices, settings: Settings) -> None:
+    """Go on with a run, to a later end where one is given."""
     _check_name(folder)
     parameters = runfolder.read_parameters(folder)
-    _refuse_finished(folder)
+    if end is None:
+        _refuse_finished(folder)
     owner.refuse_living(folder, claim.takeover)
     made, now = recorded_origin(folder), origin_of(folder, parameters)
     changes = [] if made is None else differences(made, now)
@@ -79,15 +91,23 @@ def resume(directory: str, claim: Claim, devices: Devices, settings: Settings) -
         )
     before = parameters.settings
     devices = dataclasses.replace(devices, devices=devices.devices or before["devices"], chunk=devices.chunk or before["chunk"])
-    if settings.checkpoint_every is None:
-        settings = dataclasses.replace(settings, checkpoint_every=before["checkpoint_every"])
-    platform.start(devices)
+    for name in ("checkpoint_every", "figures"):
+        if getattr(settings, name) is None:
+            settings = dataclasses.replace(settings, **{name: before.get(name)})
+    _start(parameters.case, devices, settings)
     platform.on_first_process(lambda: runfolder.adopt(folder, claim.takeover))
+    from fiberax.cli import extend as longer
+
     try:
-        _refuse_finished(folder)
+        if end is None:
+            _refuse_finished(folder)
         case = _case_of(parameters, folder, claim.trust)
-        _prepare(parameters.case, settings)
         problem = build(case)
+        if end is None:
+            problem = longer.with_ends(problem, parameters.ends)
+        else:
+            problem = longer.lengthened(problem, parameters.ends, end.t1, folder)
+            platform.on_first_process(lambda: longer.reopen(folder, problem.t1))
     except BaseException:
         _release(folder)
         raise
@@ -119,7 +139,10 @@ def _check_name(path: Path) -> None:
 def _refuse_finished(folder: Path) -> None:
     if log.read_state(folder).get("phase") == "finished":
         changed = "".join(f" {line}" for line in digests.altered(folder))
-        raise BadInput(f"The run in {folder} is finished; `fiberax plot {folder}` draws its figures again.{changed}")
+        raise BadInput(
+            f"The run in {folder} is finished; `fiberax plot {folder}` draws its figures again, and `fiberax extend {folder} "
+            f"--t1 T` makes a run in time longer.{changed}"
+        )
 
 
 def build(case: Case) -> Problem:
@@ -137,9 +160,13 @@ def build(case: Case) -> Problem:
     return problem
 
 
-def _prepare(name: str, settings: Settings) -> None:
-    """Say that something happens: files are read and first things compiled before the run has a folder and a display."""
-    if platform.is_first_process() and not settings.quiet:
+def _start(name: str, devices: Devices, settings: Settings) -> None:
+    """Start JAX, and say that something happens: all is imported and files are read before the run has a display."""
+    alone = platform.is_alone(devices)
+    if alone and not settings.quiet:
+        display.tell(f"Preparing {name}")
+    platform.start(devices)
+    if not alone and platform.is_first_process() and not settings.quiet:
         display.tell(f"Preparing {name}")
 
 
@@ -179,6 +206,7 @@ def _parameters(
             "checkpoint_every": settings.checkpoint_every,
             "devices": devices.devices,
             "chunk": devices.chunk,
+            "figures": settings.figures is not False,
         },
         source=copied,
         code=code,
@@ -228,7 +256,9 @@ def _launch(
     shown = display.choose(settings.quiet or not first, settings.plain)
     every = CHECKPOINT_EVERY if settings.checkpoint_every is None else settings.checkpoint_every
     case, problem, origin = work
-    job = Job(case, folder, shown, platform.placement(devices), every, settings.figures, origin, resumed is not None)
+    job = Job(
+        case, folder, shown, platform.placement(devices), every, settings.figures is not False, origin, resumed is not None
+    )
     stopped = f"Stopped. `fiberax resume {folder}` goes on from the last checkpoint."
 
     def end() -> None:
@@ -277,11 +307,12 @@ def _release(folder: Path) -> None:
         owner.release(folder)
 
 
-def plot(directory: str, code: Code, errors: Errors) -> None:
+def plot(directory: str, drawing: Drawing, code: Code, errors: Errors) -> None:
     """Draw the figures and ParaView files of a run, finished or not, from what it has saved so far."""
     from fiberax.cli.finish import draw, gather, lost_words
+    from fiberax.io.plots.draw import Look
 
-    folder = Path(directory)
+    folder, times = Path(directory), () if drawing.times is None else read_numbers(drawing.times, "--times", "0.1,0.5")
     parameters = runfolder.read_parameters(folder)
     case, complaints, lost = None, [], ""
     if log.read_state(folder).get("phase") != "finished":
@@ -294,7 +325,7 @@ def plot(directory: str, code: Code, errors: Errors) -> None:
         case = _case_of(parameters, folder, code.trust)
     except FiberaxError as error:
         complaints.append(f"The case cannot be loaded, the default figures are drawn: {error}".removesuffix("."))
-    drawn = draw(folder, case)
+    drawn = draw(folder, case, Look(drawing.format.value, drawing.dpi), times)
     for path in drawn.paths:
         print(path)
     if complaints := list(dict.fromkeys(complaints + drawn.complaints)):

@@ -26,6 +26,7 @@ from fiberax.core.solvers import solver_of
 from fiberax.io import log
 from fiberax.io.atomic import write_text
 from fiberax.io.checkpoint import newest_checkpoint
+from fiberax.io.dataset import grid_of
 from fiberax.io.microstates import Microstate, write_microstates
 from fiberax.io.recorder import FolderRecorder, named_leaves
 from fiberax.io.records import drop_records
@@ -156,15 +157,13 @@ def _as_message(job: Job):
 
 def _recorder(job: Job, problem: Problem) -> FolderRecorder:
     """The recorder of a new or a resumed run."""
-    output, body, coords = problem.output, problem.output.body, {}
-    layout = None if isinstance(problem, Table) else problem.bundle.macro.layout()
+    output, body = problem.output, problem.output.body
+    coords, places = ({}, None) if isinstance(problem, Table) else grid_of(problem.bundle.macro, body)
     if body is not None:  # nodes of a mesh form no grid
         output = dataclasses.replace(output, states="written") if body.deforms else output
         if jax.process_index() == 0:
             body.save(job.folder)
-    elif layout is not None:
-        coords = {dim: np.asarray(layout.coords[dim]) for dim in layout.dims}
-    return FolderRecorder(job.folder, job.checkpoint_every, coords, problem.names, output, job.origin)
+    return FolderRecorder(job.folder, job.checkpoint_every, coords, problem.names, output, job.origin, places)
 
 
 def _begun(problem: Evolve | Loading, job: Job) -> tuple[dict[str, Any], FolderRecorder]:

@@ -1,6 +1,7 @@
 """The end of a run: results assembled from its records, summary, figures, digests; also what `fiberax plot` does again."""
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,11 @@ from fiberax.cases.find import place_of
 from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.io import digests, log, runfolder
 from fiberax.io.atomic import SaveFailed, write_text
-from fiberax.io.plots.draw import draw_all, figures_of
+from fiberax.io.plots.draw import USUAL, Look, draw_all, figures_of
 from fiberax.io.plots.figure import Figure
 from fiberax.io.records import remove_records
 from fiberax.io.results import Assembled, assemble, read_table, write_csv
+from fiberax.io.results import Table as Saved
 from fiberax.io.run import Results
 from fiberax.io.vtk import write_series
 from fiberax.io.vtu import write_body
@@ -122,14 +124,16 @@ class Drawn(NamedTuple):
     complaints: list[str]
 
 
-def draw(folder: Path, case: Case | None) -> Drawn:
-    """ParaView files (or a CSV table) and figures from results.nc, those of the `case`, or of any results.
+def draw(folder: Path, case: Case | None, look: Look = USUAL, times: tuple[float, ...] = ()) -> Drawn:
+    """ParaView files (or a CSV table) and figures from results.nc, those of the `case`, or of any results; fields at `times`.
 
     Files that cannot be read are complaints. Raises `MissingExtra` without matplotlib, after the ParaView files; `SaveFailed`
-    where a file cannot be written.
+    where a file cannot be written; `BadInput` for times that were not saved.
     """
     complaints: list[str] = []
     results = Results.load(folder, complaints)
+    if times and results.table is not None:
+        results = dataclasses.replace(results, table=_at(results.table, times))
     table, body = results.table, results.body
     try:
         if table is not None and table.schema.is_table:
@@ -141,10 +145,21 @@ def draw(folder: Path, case: Case | None) -> Drawn:
     except BadInput as error:
         complaints.append(f"No ParaView files: {error}".removesuffix("."))
     figures, why = _figures(case, results)
-    drawn = draw_all(figures, folder / "figures")
+    drawn = draw_all(figures, folder / "figures", look)
     complaints += why
     complaints = [line.removesuffix(".") for line in complaints]
     return Drawn(drawn.paths, complaints + [f"The figure {name} failed: {why}" for name, why in drawn.failed.items()])
+
+
+def _at(table: Saved, times: tuple[float, ...]) -> Saved:
+    """The results, to be drawn at these times."""
+    if table.schema.is_table:
+        raise BadInput("--times has no effect: the run is a table, whose figures have all its rows. Leave --times out.")
+    first, last = float(table.values.min()), float(table.values.max())
+    for t in times:
+        if not first <= t <= last:
+            raise BadInput(f"--times = {t:g}: this run has saved from {first:g} to {last:g}. Give times between them.")
+    return dataclasses.replace(table, wanted=times)
 
 
 def _figures(case: Case | None, results: Results) -> tuple[list[Figure], list[str]]:

@@ -44,7 +44,7 @@ class Settings:
     )
     quiet: bool = option(False, help="say nothing but the last line")
     plain: bool = option(False, help="lines of text in place of the progress bar")
-    figures: bool = option(True, help="draw figures at the end")
+    figures: bool | None = option(None, help="draw figures at the end; default yes, a resumed run: as before")
     debug: bool = option(False, help="show the Python traceback of an error")
 
     def __post_init__(self) -> None:
@@ -62,6 +62,26 @@ class Place:
     overwrite: bool = option(False, help="replace an earlier run in that folder")
 
 
+class Kind(Enum):
+    """Formats of figures."""
+
+    PNG = "png"
+    PDF = "pdf"
+    SVG = "svg"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How figures are drawn."""
+
+    format: Kind = option(Kind.PNG, help="format of the files")
+    dpi: int | None = option(None, help="dots per inch; default 160", low=10, high=2400)
+    times: str | None = option(None, help="times (or loads) at which fields are drawn, such as 0.1,0.5; default a few")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
 CHECKPOINT_EVERY = 60.0
 
 
@@ -70,6 +90,16 @@ class Errors:
     """How errors are shown."""
 
     debug: bool = option(False, help="show the Python traceback of an error")
+
+
+@dataclass(frozen=True)
+class End:
+    """The new end of a run."""
+
+    t1: float | None = option(None, help="new end of the run, in its own unit of time")
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 TRUST = "execute the Python code in the folder although this user did not put it there on this machine"
@@ -162,7 +192,8 @@ def peek_devices(arguments: list[str]) -> Devices:
 
 def _parameter(panel: str, name: str, hint: Any, default: Any, opt) -> inspect.Parameter:
     unit = f" ({opt.unit})" if opt.unit else ""
-    flags = f"{flag(name)}/--no-{flag(name)[2:]}" if default is True else flag(name)
+    both = default is True or (default is None and bool in typing.get_args(hint))
+    flags = f"{flag(name)}/--no-{flag(name)[2:]}" if both else flag(name)
     declared = typer.Option(flags, help=opt.help + unit, rich_help_panel=panel, show_default=default is not None)
     if opt.choices is not None:  # typer needs an enumeration
         choice: Any = Chosen(name, {text: text for text in opt.choices()})

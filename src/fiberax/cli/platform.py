@@ -21,20 +21,26 @@ _LAUNCHERS = (
 )
 
 
+_JAX_DEFAULT = 1.0
+_WORTH = 0.02  # seconds of compilation from which a program is kept
+
+
 def start(devices: Devices) -> None:
     """Set JAX up for this process. Calling it again with the same devices changes nothing.
 
     Raises `BadInput` where more devices are asked for than there are, the other processes cannot be reached, or there are other
     processes of which nothing was said.
     """
-    if not devices.distributed and devices.coordinator is None:
+    if is_alone(devices):
         _refuse_unshared()
     import jax
 
     jax.config.update("jax_enable_x64", True)
     if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    # A case begins with dozens of small programs, which take longer to compile than to read.
+    if jax.config.values["jax_persistent_cache_min_compile_time_secs"] == _JAX_DEFAULT:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH)
     logging.getLogger("jax._src.compilation_cache").setLevel(logging.ERROR)
     if not jax.distributed.is_initialized():
         _split_cpu(devices)
@@ -50,6 +56,11 @@ def placement(devices: Devices):
 
     alone = jax.process_count() == 1
     return Placement(devices=devices.devices if alone else None, chunk=devices.chunk)
+
+
+def is_alone(devices: Devices) -> bool:
+    """Whether no other process takes part, which is known before JAX starts."""
+    return not devices.distributed and devices.coordinator is None
 
 
 def is_first_process() -> bool:

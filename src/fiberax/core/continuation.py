@@ -147,9 +147,9 @@ class _Path:
         stats = {"steps": self.saved - 1, "newton": self.counts, "stopped": stopped, "elapsed": time.perf_counter() - begun}
         stats |= {"fiber_steps": self.newton.work} | self.field.driver.stats(carry.section)
         stack = lambda values: jax.tree.map(lambda *x: np.stack(x), *values) if values else None
-        columns = [stack([getattr(r, name) for r in self.records]) for name in ("t", "macro", "response", "result", "energy")]
-        ts, macros, responses, results, energies = columns
-        return Solution(ts, macros, responses, results, carry.section, stats, model, energies)
+        names = ("t", "macro", "response", "result", "energy", "stability_margin")
+        ts, macros, responses, results, energies, margins = (stack([getattr(r, name) for r in self.records]) for name in names)
+        return Solution(ts, macros, responses, results, carry.section, stats, model, energies, stability_margin=margins)
 
     def _advance(self, carry: _Carry, watch: Watch) -> tuple[_Carry, str | None]:
         """The next equilibrium, and None; or the same one, and why there is none."""

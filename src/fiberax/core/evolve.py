@@ -17,8 +17,9 @@ from fiberax.core.platform import check_platform
 from fiberax.core.progress import listener
 from fiberax.core.randomness import warn_unused_key
 from fiberax.core.recorder import AbstractRecorder, Snapshot
-from fiberax.core.schedule import Schedule, schedule
+from fiberax.core.schedule import Schedule, lengthened, schedule
 from fiberax.core.sites import Placement, lay_out
+from fiberax.core.snapshots import schedule_of, snapshot_of
 from fiberax.core.solution import Solution
 from fiberax.core.steppers import AbstractStepper, default_stepper
 from fiberax.core.traced import is_traced
@@ -40,7 +41,7 @@ def evolve(
     fail_fraction: float = 0.0,
     progress=None,
     checkpoint: AbstractRecorder | None = None,
-    start: Snapshot | None = None,
+    start: Snapshot | Solution | None = None,
     allow_unstable: bool = False,
 ) -> Solution:
     """Advance a bundle in time, macrostate and fibers together.
@@ -64,7 +65,9 @@ def evolve(
         progress: Called with a `Report` from time to time; True prints lines on standard error.
         checkpoint: Receives records and snapshots.
         start: A snapshot to go on from. `macro0`, `t0`, `dt`, `stepper`, `key` and the save times before the snapshot are then
-            those of its run; later save times, `t1`, and the accuracy of the stepper's solves may change.
+            those of its run; later save times, `t1`, and the accuracy of the stepper's solves may change. Or the solution of an
+            `evolve`, whose run is made longer: `t1` is later, `saveat` gives the times from then on, `macro0`, `stepper` and
+            `key` are those of before. The result has all times, with the digits of one long run that saves at them.
         allow_unstable: Whether to go on where a stability margin (`AbstractMonitored`) is not positive at a save time.
 
     Returns:
@@ -82,7 +85,7 @@ def evolve(
     given and the fibers draw nothing.
     """
     check_run("evolve", bundle, driver, macro0, stepper)
-    plan = schedule(t0, t1, dt, saveat)
+    plan = lengthened(schedule_of(start), t0, t1, dt, saveat) if isinstance(start, Solution) else schedule(t0, t1, dt, saveat)
     field, macro0, response, samples = assemble(bundle, driver, macro0, plan, key, placement)
     check_unstable("evolve", field.fiber, allow_unstable)
     macro0 = field.bundle.macro.prescribed(jnp.asarray(plan.stretches[0].start, float), macro0)
@@ -95,6 +98,8 @@ def evolve(
             raise BadInput("evolve: start cannot be used under jit, grad or vmap. Begin at macro0, or run outside of them.")
         return _traced_evolve(field, stepper, macro0, plan, response, samples)
     loop = Loop(field, stepper, plan, Watch(listener(progress), checkpoint), fail_fraction, allow_unstable)
+    if isinstance(start, Solution):
+        start, loop.records = snapshot_of(field.sites, start)
     return loop.run(macro0, response, samples, start)
 
 

@@ -23,7 +23,7 @@ from fiberax.core.schedule import Schedule, Stretch
 from fiberax.core.separation import Monitor, Paced, first_clock, next_clock
 from fiberax.core.signals import Interrupt, agree, anywhere
 from fiberax.core.sites import to_host
-from fiberax.core.snapshots import check_key, check_origin, origin_leaves, restored, snapshot_leaves
+from fiberax.core.snapshots import check_key, check_origin, end_of, origin_leaves, restored, snapshot_leaves
 from fiberax.core.solution import Solution
 from fiberax.core.stability import StepLimits, warn_unstable_rest
 from fiberax.core.steppers import AbstractStepper
@@ -279,6 +279,8 @@ class Loop:
             for stretch in self.plan.stretches:
                 carry = self._cross(carry, stretch, before, interrupt)
                 before += stretch.steps
+        if self.checkpoint is not None and self.done_here:  # from which the run can be made longer
+            self._snapshot(carry, self.plan.stretches[-1].end)
         self._report(carry, final=True)
         return self._solution(carry)
 
@@ -400,7 +402,7 @@ class Loop:
 
     def _snapshot(self, carry: Carry, t: float) -> None:
         assert self.checkpoint is not None
-        leaves = snapshot_leaves(self.field.sites, carry) | origin_leaves(self.stepper, self.field.key)
+        leaves = snapshot_leaves(self.field.sites, carry) | self._origin()
         self.checkpoint.save(Snapshot(self.done, t, self.saved, leaves))
 
     def _fiber_steps(self, carry: Carry) -> int:
@@ -408,6 +410,9 @@ class Loop:
         if self.field.driver.slaved:
             return int(carry.work)
         return self.done * self.stepper.advances * self.field.driver.micro_steps * self.field.sites.count
+
+    def _origin(self) -> dict[str, np.ndarray]:
+        return origin_leaves(self.stepper, self.field.key)
 
     def _solution(self, carry: Carry) -> Solution:
         def stacked(values):
@@ -418,6 +423,7 @@ class Loop:
         result = stacked([r.result for r in self.records])
         energy = stacked([r.energy for r in self.records])
         stderr = stacked([r.stderr for r in self.records])
+        margin = stacked([r.stability_margin for r in self.records])
         ts = np.asarray([r.t for r in self.records])
         elapsed = time.perf_counter() - self.begun
         stats = {
@@ -432,4 +438,5 @@ class Loop:
         count, section = self.field.sites.count, carry.section
         if self.field.sites.padded > count:
             section = map_rows(lambda x: x[:count], section)
-        return Solution(ts, macro, response, result, section, stats, self.field.bundle.macro, energy, stderr)
+        end = end_of(self.plan, self.saved, carry._replace(section=None), self._origin())
+        return Solution(ts, macro, response, result, section, stats, self.field.bundle.macro, energy, stderr, margin, end)

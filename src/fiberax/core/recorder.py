@@ -91,7 +91,7 @@ class AbstractRecorder(abc.ABC):
 
     @abc.abstractmethod
     def save(self, snapshot: Snapshot) -> None:
-        """Keep a snapshot."""
+        """Keep a snapshot. `evolve` takes a last one at its end, from which the run can be made longer."""
 
     @abc.abstractmethod
     def record(self, record: Record) -> None:

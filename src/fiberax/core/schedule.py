@@ -74,3 +74,24 @@ def schedule(t0: float, t1: float, dt: float, saveat) -> Schedule:
         stretches.append(Stretch(start, end, steps, save))
         start = end
     return Schedule(save_start, tuple(stretches))
+
+
+def lengthened(before: Schedule, t0: float, t1: float, dt: float, saveat) -> Schedule:
+    """The schedule `before`, and steps from its end to t1 that land on the save times after that end. Raises `BadInput`."""
+    begin, end = before.stretches[0].start, before.stretches[-1].end
+    if t0 not in (0.0, begin):
+        raise BadInput(f"evolve: start is the solution of a run from t0 = {begin}, and t0 is {t0}. Leave t0 out.")
+    if np.isfinite(t1) and not t1 > end:
+        raise BadInput(f"evolve: start is a solution up to t = {end}; t1 must be later, and is {t1}.")
+    if saveat is not None:
+        saves = np.asarray(saveat, float).ravel()
+        tiny = 1e-12 * max(abs(begin), abs(t1), t1 - begin)
+        known = [s.end for s in before.stretches if s.save] + [begin] * before.save_start
+        for t in saves[saves <= end + tiny]:
+            if not any(abs(t - other) <= tiny for other in known):
+                raise BadInput(
+                    f"evolve: saveat has t = {t:.9g}, which the run of start has passed without saving it. Leave it out; save "
+                    f"times after t = {end:.9g} may be chosen."
+                )
+        saveat = [end, *saves[saves > end + tiny]]
+    return Schedule(before.save_start, before.stretches + schedule(end, t1, dt, saveat).stretches)

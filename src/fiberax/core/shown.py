@@ -37,7 +37,7 @@ class Shown(eqx.Module):
 
 def _fields(result: Any) -> list[tuple[str, str]]:
     """Name and text of every field that is not None."""
-    values = [(field.name, getattr(result, field.name)) for field in dataclasses.fields(result)]
+    values = [(field.name, getattr(result, field.name)) for field in dataclasses.fields(result) if field.repr]
     return [(name, _codes(value) if name == "result" else _tree(value)) for name, value in values if value is not None]
 
 

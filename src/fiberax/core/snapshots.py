@@ -1,19 +1,64 @@
 """The carry of a run as named arrays with one row per site, and back, for any number of devices."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from fiberax.core.driver import map_rows
 from fiberax.core.errors import BadInput
-from fiberax.core.recorder import Snapshot
-from fiberax.core.schedule import Schedule
+from fiberax.core.recorder import Record, Snapshot
+from fiberax.core.schedule import Schedule, Stretch
 from fiberax.core.sites import Sites, to_host
-from fiberax.core.solution import named_leaves
+from fiberax.core.solution import Solution, named_leaves
 
 _ACCURACY = ("tolerance", "max_steps")  # of a stepper's solves: they may change, the scheme remains the same
+
+
+class End(NamedTuple):
+    """What a solution of `evolve` keeps, so that its run can be made longer: with the section, all that the loop carries.
+
+    `plan` has a row (start, end, steps, save) for each stretch of the schedule; `origin` is that of snapshots.
+    """
+
+    save_start: bool
+    plan: np.ndarray
+    saved: int
+    carry: Any  # without its section, which the solution has
+    origin: dict[str, np.ndarray]
+
+    @property
+    def schedule(self) -> Schedule:
+        return Schedule(self.save_start, tuple(Stretch(a, b, int(n), bool(s)) for a, b, n, s in self.plan.tolist()))
+
+
+def end_of(plan: Schedule, saved: int, carry: Any, origin: dict[str, np.ndarray]) -> End:
+    """The end of a run with this schedule, which has come to `carry`."""
+    return End(plan.save_start, np.array([list(stretch) for stretch in plan.stretches], float), saved, carry, origin)
+
+
+def schedule_of(start: Solution) -> Schedule:
+    """The schedule of the run of a solution. Raises `BadInput` where `evolve` cannot go on from it."""
+    if start.end is None:
+        raise BadInput(
+            "evolve: start is a solution of steady or continuation, or of a traced run, and has no end to go on from. Hand in "
+            "what evolve has returned outside of jit, grad and vmap."
+        )
+    return start.end.schedule
+
+
+def snapshot_of(sites: Sites, start: Solution) -> tuple[Snapshot, list[Record]]:
+    """The end of the run of a solution as a snapshot, and the records in that solution."""
+    end: End = start.end
+    leaves = snapshot_leaves(sites, end.carry._replace(section=start.section)) | end.origin
+    times = np.asarray(start.ts)
+    columns = (start.macro, start.response, start.result, start.energy, start.stderr, start.stability_margin)
+    first = end.saved - len(times)
+    records = [
+        Record(first + k, float(t), *jax.tree.map(lambda x, k=k: np.asarray(x[k]), columns)) for k, t in enumerate(times)
+    ]
+    return Snapshot(int(end.carry.step), end.schedule.stretches[-1].end, end.saved, leaves), records
 
 
 def origin_leaves(stepper: Any, key: jax.Array) -> dict[str, np.ndarray]:

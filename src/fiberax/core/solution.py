@@ -1,13 +1,13 @@
 """What a run returns."""
 
+import importlib
 from typing import Any
 
+import equinox as eqx
 import jax
-import numpy as np
 
 from fiberax.core.driver import Section
-from fiberax.core.errors import MissingExtra
-from fiberax.core.macro import AbstractMacro, Layout
+from fiberax.core.macro import AbstractMacro
 from fiberax.core.shown import Shown
 
 
@@ -27,6 +27,8 @@ class Solution(Shown):
         energy: Energies of the fibers (T, sites) per unit reference volume, kinetic energy of the microstates included; None
             where fibers have none.
         stderr: Standard errors of the responses, a tree like `response`; None where fibers are not random.
+        stability_margin: Margins of fibers that have one (T, sites), where they were looked at; else None.
+        end: What `evolve(start=...)` needs to go on; None where it cannot.
     """
 
     ts: Any
@@ -38,46 +40,45 @@ class Solution(Shown):
     model: AbstractMacro
     energy: Any = None
     stderr: Any = None
+    stability_margin: Any = None
+    end: Any = eqx.field(default=None, repr=False)
 
-    def to_xarray(self):
-        """The saved fields as an `xarray.Dataset` with dimensions time, the macro model's own axes, and site.
+    def to_xarray(self, names: Any = None, output: Any = None) -> Any:
+        """The saved fields as an `xarray.Dataset`: what `results.nc` of a run of the command line holds.
 
-        Raises `MissingExtra` where xarray is not installed.
+        Args:
+            names: `fiberax.cases.Names`, names and units of the results; by default those of the library.
+            output: `fiberax.cases.Output`, further columns; those that need states cannot be computed from a solution.
+
+        Returns:
+            A variable for each leaf of the macrostates and responses, `result`, and energies, standard errors and stability
+            margins where there are any. Dimensions are time, the axes of the macro model's grid (sites in its cells have them
+            too), else `site`, and i, j, ... of tensors.
+
+        Raises:
+            MissingExtra: xarray is not installed.
         """
-        try:
-            import xarray
-        except ImportError as error:
-            raise MissingExtra("to_xarray needs xarray: install `fiberax[data]`.") from error
-        layout, positions = self.model.layout(), self.model.positions()
-        variables = {}
-        for name, value in _named("macro", self.macro):
-            own = layout.dims if layout is not None and _fits(layout, value.shape[1:]) else ()
-            rest = tuple(f"{name}_{k}" for k in range(value.ndim - 1 - len(own)))
-            variables[name] = (("time", *own, *rest), value)
-        for name, value in _named("response", self.response):
-            variables[name] = (("time", "site", *(f"{name}_{k}" for k in range(value.ndim - 2))), value)
-        variables["result"] = (("time", "site"), np.asarray(self.result))
-        for name, value in _named("response_stderr", self.stderr):
-            variables[name] = (("time", "site", *(f"response_{k}" for k in range(value.ndim - 2))), value)
-        if self.energy is not None:
-            variables["energy"] = (("time", "site"), np.asarray(self.energy))
-        coordinates: dict[str, Any] = {"time": np.asarray(self.ts)}
-        if layout is not None:
-            coordinates |= {name: (name, np.asarray(values)) for name, values in layout.coords.items()}
-        if positions is not None:
-            for k, axis in enumerate("xyz"[: positions.shape[1]]):
-                coordinates[f"site_{axis}"] = ("site", np.asarray(positions)[:, k])
-        return xarray.Dataset(variables, coordinates, {"source": "fiberax"})
+        return _of_io("dataset_of")(self, names, output)
+
+    def plot(self, names: Any = None, output: Any = None) -> dict[str, Any]:
+        """The figures that `fiberax run` draws of any run, as matplotlib figures.
+
+        Args:
+            names: `fiberax.cases.Names`, names and units of the results; by default those of the library.
+            output: `fiberax.cases.Output`, such as energies to be drawn against time.
+
+        Returns:
+            Figures by name: each macro field, responses against the field, energies, or a body.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        return _of_io("figures_of_solution")(self, names, output)
 
 
-def _fits(layout: Layout, shape: tuple[int, ...]) -> bool:
-    """Whether the leading axes of a macro array are those of the layout; staggered and nodal values have others."""
-    sizes = [len(layout.coords[name]) if name in layout.coords else None for name in layout.dims]
-    return len(shape) >= len(sizes) and all(n in (None, m) for n, m in zip(sizes, shape, strict=False))
-
-
-def _named(root: str, tree: Any) -> list[tuple[str, np.ndarray]]:
-    return [(root + path, np.asarray(leaf)) for path, leaf in named_leaves(tree)]
+def _of_io(name: str) -> Any:
+    """A function of `fiberax.io.dataset`, which stands above the core and knows files and figures: found when it is called."""
+    return getattr(importlib.import_module("fiberax.io.dataset"), name)
 
 
 def named_leaves(tree: Any) -> list[tuple[str, Any]]:

@@ -21,7 +21,7 @@ class FolderRecorder(AbstractRecorder):
     """Writes into `folder`: a record at every save time, a checkpoint at least every `every` seconds of work.
 
     `names` and `output` give names and content; `coords` are the axes of a macro field and their values; `origin` is what the
-    run comes from (`fiberax.io.origin`).
+    run comes from (`fiberax.io.origin`); `places` are the positions of the sites.
     """
 
     keeps_records = True
@@ -34,8 +34,9 @@ class FolderRecorder(AbstractRecorder):
         names: Names,
         output: Output,
         origin: dict[str, Any] | None = None,
+        places: np.ndarray | None = None,
     ):
-        self._folder, self._every, self._coords = folder, every, coords
+        self._folder, self._every, self._coords, self._places = folder, every, coords, places
         self._names, self._output, self._origin = names, output, origin
         self.wants_states = output.states != "no"
         self._schema = Schema.load(folder) if record_numbers(folder) else None  # with no record it says nothing of this run
@@ -60,43 +61,52 @@ class FolderRecorder(AbstractRecorder):
         self.saved = record.index + 1
         if jax.process_index() != 0:
             return
-        output = self._output
-        arrays = (named_leaves("macro", record.macro) if output.macro else {}) | named_leaves("response", record.response)
-        if record.result is not None:
-            arrays["result"] = np.asarray(record.result, np.int32)
-        arrays |= named_leaves("stderr", record.stderr)
-        if record.energy is not None:
-            arrays["energy"] = np.asarray(record.energy)
-        if record.stability_margin is not None:
-            arrays["stability_margin"] = np.asarray(record.stability_margin)
-        if record.state is not None and output.states == "written":
-            arrays |= {name: array for name, array in named_leaves("state", record.state).items() if array.size}
-        if output.energies is not None:
-            found = output.energies(record).items()
-            arrays |= {f"energies.{name}": _numbers(f"The energy {name!r}", value) for name, value in found}
-        if output.columns is not None:
-            arrays |= own_columns(output.columns(record), output)
-        self.row(record.index, record.t, arrays, sites=True)
+        self.row(record.index, record.t, arrays_of(record, self._output), sites=True)
 
     def row(self, index: int, value: float, arrays: dict[str, np.ndarray], sites: bool = False) -> None:
         """Write named arrays as record `index`, at `value` of the leading axis. Raises `SaveFailed`.
 
         `sites`: their first axis is that of the sites, or of the cells or nodes of a macro model; else they are tensors.
         """
-        arrays = {name: self._converted(name.split(".")[0], array) for name, array in arrays.items()}
+        arrays = converted(arrays, self._names)
         if self._schema is None:
             names = self._names
-            made = make_schema(arrays, names.quantities, self._coords, names.length_unit, names.axis, sites)
+            made = make_schema(arrays, names.quantities, self._coords, names.length_unit, names.axis, sites, self._places)
             self._schema = dataclasses.replace(made, origin=self._origin)
             self._schema.save(self._folder)
         write_record(self._folder, index, value + 0.0, arrays)  # -0.0 becomes 0.0
         log.append_event(self._folder, "record", {"index": index, "at": float(value)})
 
-    def _converted(self, root: str, array: np.ndarray) -> np.ndarray:
-        factors, offsets = self._names.factors, self._names.offsets
+
+def arrays_of(record: Record, output: Output) -> dict[str, np.ndarray]:
+    """What is written of a record, by key, in the units of the model."""
+    arrays = (named_leaves("macro", record.macro) if output.macro else {}) | named_leaves("response", record.response)
+    if record.result is not None:
+        arrays["result"] = np.asarray(record.result, np.int32)
+    arrays |= named_leaves("stderr", record.stderr)
+    if record.energy is not None:
+        arrays["energy"] = np.asarray(record.energy)
+    if record.stability_margin is not None:
+        arrays["stability_margin"] = np.asarray(record.stability_margin)
+    if record.state is not None and output.states == "written":
+        arrays |= {name: array for name, array in named_leaves("state", record.state).items() if array.size}
+    if output.energies is not None:
+        found = output.energies(record).items()
+        arrays |= {f"energies.{name}": _numbers(f"The energy {name!r}", value) for name, value in found}
+    if output.columns is not None:
+        arrays |= own_columns(output.columns(record), output)
+    return arrays
+
+
+def converted(arrays: dict[str, np.ndarray], names: Names) -> dict[str, np.ndarray]:
+    """Arrays by key in the units of the results."""
+
+    def convert(root: str, array: np.ndarray) -> np.ndarray:
         if root == "stderr":
-            return array * np.abs(factors.get("response", 1.0))
-        return array if root not in factors else factors[root] * array + offsets.get(root, 0.0)
+            return array * np.abs(names.factors.get("response", 1.0))
+        return array if root not in names.factors else names.factors[root] * array + names.offsets.get(root, 0.0)
+
+    return {name: convert(name.split(".")[0], array) for name, array in arrays.items()}
 
 
 def own_columns(columns: dict[str, Any], output: Output) -> dict[str, np.ndarray]:

@@ -5,20 +5,22 @@ record is a file of its own (`records/000012.npz`, see `records.py`), which is c
 is HDF5 with named dimensions) is assembled record by record, and renamed to its final name when it is complete.
 """
 
+import contextlib
 import dataclasses
 import json
 import operator
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fiberax.core.errors import BadInput
+from fiberax.core.errors import BadInput, FiberaxError
 from fiberax.io.atomic import replacing, write_text
 from fiberax.io.reading import Unreadable, opened, read_json
-from fiberax.io.records import DamagedRecord, read_record, record_numbers
+from fiberax.io.records import DamagedRecord, read_record, record_numbers, write_record
 
 SCHEMA = "schema.json"
 # Of the largest component; differences of numbers of that size are no smaller.
@@ -57,7 +59,8 @@ class Variable:
 class Schema:
     """The content of a run's results: variables, coordinates (dimension -> values and unit) and the leading axis.
 
-    `origin` is what the records come from (`origin.py`); None where that is not known.
+    `origin` is what the records come from (`origin.py`); None where that is not known. `places` are coordinates of the sites by
+    name, such as "site_x", where sites are no axis of a grid.
     """
 
     variables: tuple[Variable, ...]
@@ -65,6 +68,11 @@ class Schema:
     units: dict[str, str]
     axis: Quantity = Quantity("time", "1", "time")
     origin: dict[str, Any] | None = None
+    places: dict[str, list[float]] = field(default_factory=dict)
+
+    def attributes_of_place(self, name: str) -> dict[str, str]:
+        """Unit and text of a coordinate of the sites."""
+        return {"units": self.units.get("site", "1"), "long_name": f"{name[-1]} of the site"}
 
     @property
     def is_table(self) -> bool:
@@ -88,7 +96,8 @@ class Schema:
                 for v in raw["variables"]
             )
             coords = {dim: [float(value) for value in values] for dim, values in raw["coords"].items()}
-            schema = cls(variables, coords, dict(raw["units"]), _quantity(raw["axis"]), raw.get("origin"))
+            places = {name: [float(value) for value in values] for name, values in raw.get("places", {}).items()}
+            schema = cls(variables, coords, dict(raw["units"]), _quantity(raw["axis"]), raw.get("origin"), places)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Unreadable(f"{path} is damaged: {type(error).__name__} {error}.") from error
         return schema
@@ -96,11 +105,18 @@ class Schema:
 
 @dataclass(frozen=True)
 class Table:
-    """Arrays with a leading record axis, by variable name, and the values along that axis."""
+    """Arrays with a leading record axis, by variable name, and the values along that axis; `wanted` of them are drawn."""
 
     schema: Schema
     values: np.ndarray
     arrays: dict[str, np.ndarray]
+    wanted: tuple[float, ...] = ()
+
+    def chosen(self, usual: Iterable[int]) -> list[int]:
+        """The records that a figure shows: those next to the wanted values, else the `usual` ones."""
+        if self.wanted:
+            usual = (int(np.argmin(np.abs(self.values - value))) for value in self.wanted)
+        return sorted({int(k) for k in usual})
 
 
 def make_schema(
@@ -110,8 +126,11 @@ def make_schema(
     unit: str,
     axis: Quantity,
     sites: bool = True,
+    places: np.ndarray | None = None,
 ) -> Schema:
     """The schema of records like `arrays`. `sites`: whether their first axis is that of sites, or they are tensors.
+
+    `places` are the positions of the sites (sites, d), in `unit`.
 
     `coords` name the axes of a macro field and give their values, in `unit`; a leading axis over all sites is reshaped
     to them. `quantities` name the keys; a key without one is named after itself.
@@ -141,11 +160,15 @@ def make_schema(
         if variable.quantity.name in taken:
             raise BadInput(f"Two results are called {variable.quantity.name!r}: rename the quantity of {variable.key}.")
         taken.append(variable.quantity.name)
+    located = {}
+    if places is not None and sizes.get("site") == len(places):
+        located = {f"site_{letter}": column.tolist() for letter, column in zip("xyz", places.T.astype(float), strict=False)}
     return Schema(
         tuple(variables),
         {dim: [float(v) for v in values] for dim, values in coords.items()},
-        dict.fromkeys(coords, unit),
+        dict.fromkeys([*coords, *(["site"] if located else [])], unit),
         axis,
+        places=located,
     )
 
 
@@ -223,6 +246,32 @@ def _write_results(folder: Path, schema: Schema, attributes: dict[str, str], num
     return path
 
 
+def unpack(folder: Path) -> None:
+    """Write the records of a finished run again, from its `results.nc`. Raises `Unreadable`, `SaveFailed`."""
+    import h5py
+
+    path, schema = folder / "results.nc", Schema.load(folder)
+    if schema is None or not path.exists():
+        return
+    with _as_unreadable(path), opened(path) as stream, h5py.File(stream) as file:
+        lost = {int(k) for k in str(file.attrs.get("missing_records", "")).split(",") if k}
+        values = _values(path, file, schema.axis.name)
+        numbers = [k for k in range(len(values) + len(lost)) if k not in lost]
+        for row, (number, value) in enumerate(zip(numbers, values, strict=True)):
+            write_record(folder, number, value, {v.key: file[v.quantity.name][row] for v in schema.variables})
+
+
+@contextlib.contextmanager
+def _as_unreadable(path: Path) -> Iterator[None]:
+    """What h5py raises for damaged files as `Unreadable`."""
+    try:
+        yield
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
+        if isinstance(error, FiberaxError):
+            raise
+        raise Unreadable(f"{path} is damaged: {error}.") from error
+
+
 def read_table(folder: Path) -> Table | None:
     """All of `folder/results.nc` as arrays; None where there is none.
 
@@ -233,14 +282,9 @@ def read_table(folder: Path) -> Table | None:
     path, schema = folder / "results.nc", Schema.load(folder)
     if schema is None or not path.exists():
         return None
-    try:
-        with opened(path) as stream, h5py.File(stream) as file:
-            arrays = {v.quantity.name: _values(path, file, v.quantity.name) for v in schema.variables}
-            return Table(schema, _values(path, file, schema.axis.name), arrays)
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
-        if isinstance(error, Unreadable):
-            raise
-        raise Unreadable(f"{path} is damaged: {error}.") from error
+    with _as_unreadable(path), opened(path) as stream, h5py.File(stream) as file:
+        arrays = {v.quantity.name: _values(path, file, v.quantity.name) for v in schema.variables}
+        return Table(schema, _values(path, file, schema.axis.name), arrays)
 
 
 def _values(path: Path, file, name: str) -> np.ndarray:
@@ -310,19 +354,35 @@ def _write_dimensions(file, schema: Schema, count: int) -> dict:
             scale.make_scale(f"This is a netCDF dimension but not a netCDF variable. {size:10d}")
         scale.attrs["_Netcdf4Dimid"] = np.int32(number)
         scales[name] = scale
+    for name, values in schema.places.items():
+        place = file.create_dataset(name, data=np.asarray(values))
+        place.dims[0].attach_scale(scales["site"])
+        place.attrs.update(schema.attributes_of_place(name))
     return scales
 
 
 def _create_variable(file, variable: Variable, schema: Schema, count: int, scales: dict):
-    from fiberax.numerics.result import Result
-
     shape = (count, *variable.shape)
-    dtype = np.int32 if variable.key == "result" else np.float64
-    dataset = file.create_dataset(variable.quantity.name, shape=shape, dtype=dtype)
+    dataset = file.create_dataset(variable.quantity.name, shape=shape, dtype=stored(variable, np.zeros(0)).dtype)
     for axis, dim in enumerate((schema.axis.name, *variable.dims)):
         dataset.dims[axis].attach_scale(scales[dim])
-    dataset.attrs.update({"units": variable.quantity.unit, "long_name": variable.quantity.label or variable.key})
-    if variable.key == "result":
-        dataset.attrs["flag_values"] = np.array([int(r) for r in Result], np.int32)
-        dataset.attrs["flag_meanings"] = " ".join(r.name.lower() for r in Result)
+    dataset.attrs.update(attributes_of(variable))
+    if schema.places and "site" in variable.dims:
+        dataset.attrs["coordinates"] = " ".join(schema.places)
     return dataset
+
+
+def stored(variable: Variable, values: np.ndarray) -> np.ndarray:
+    """Values in the type that results have."""
+    return np.asarray(values, np.int32 if variable.key == "result" else np.float64)
+
+
+def attributes_of(variable: Variable) -> dict[str, Any]:
+    """Unit and text of a variable, and the meaning of result codes."""
+    from fiberax.numerics.result import Result
+
+    found: dict[str, Any] = {"units": variable.quantity.unit, "long_name": variable.quantity.label or variable.key}
+    if variable.key == "result":
+        found["flag_values"] = np.array([int(r) for r in Result], np.int32)
+        found["flag_meanings"] = " ".join(r.name.lower() for r in Result)
+    return found

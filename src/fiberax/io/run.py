@@ -1,6 +1,6 @@
 """Everything that a run has saved, read from its folder, for figures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +66,17 @@ class Results:
     def values(self) -> np.ndarray:
         """Values along the leading axis: times, loads, or rows of a table."""
         return np.zeros(0) if self.table is None else self.table.values
+
+    def chosen(self, usual: Iterable[int]) -> list[int]:
+        """The records that a figure shows.
+
+        Args:
+            usual: Numbers of the records that it shows by itself.
+
+        Returns:
+            Those next to the times that `fiberax plot --times` names, else the usual ones, sorted.
+        """
+        return sorted(usual) if self.table is None else self.table.chosen(usual)
 
     def __call__(self, key: str) -> Any:
         """The array of a key, its leading axis that of `values`; None where there is none."""

@@ -30,9 +30,11 @@ from fiberax.io.reading import read_json
 VERSION = 2
 _NONE = type(None)
 _TYPES = {"case": str, "options": dict, "settings": dict, "source": (str, _NONE), "version": int}
-_CODE = {"code": dict, "seal": str}
+_CODE = {"code": dict, "seal": str, "ends": list}
 # bool is a kind of int, which does no harm here.
-_SETTINGS = {"checkpoint_every": (int, float, _NONE), "devices": (int, _NONE), "chunk": (int, _NONE)}
+_SETTINGS: dict[str, tuple[type, ...]] = {
+    "checkpoint_every": (int, float, _NONE), "devices": (int, _NONE), "chunk": (int, _NONE), "figures": (bool,),
+}  # fmt: skip
 _PARTS = ("records", "checkpoints", "figures", "inputs")
 PACKAGES = ("fiberax", "jax", "jaxlib", "equinox", "numpy")
 
@@ -43,6 +45,7 @@ class Parameters:
 
     The case (a name, or `source`, a Python file under `inputs/`), its options as JSON values (paths relative to the
     run's folder), the settings of the command, and of a case from a file the digests of all its code and a seal (`trust.py`).
+    `ends` are the later ends that a run was given, in order.
     """
 
     case: str
@@ -51,6 +54,7 @@ class Parameters:
     source: str | None = None
     code: dict[str, str] = field(default_factory=dict)
     seal: str = ""
+    ends: list[float] = field(default_factory=list)
     version: int = field(default=VERSION)
 
 
@@ -60,10 +64,9 @@ def create(folder: Path, overwrite: bool = False) -> None:
     Raises `BadInput` where the folder exists (with `overwrite`: where it is no run, or its run is still running),
     `SaveFailed` where it cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise BadInput(f"{folder} is a file. Choose another folder with --out.")
+    refuse_taken(folder, overwrite)
     if folder.is_dir() and any(folder.iterdir()):
-        _clear(folder, overwrite or is_unbegun(folder))
+        _clear(folder)
     try:
         for part in _PARTS:
             (folder / part).mkdir(parents=True, exist_ok=True)
@@ -114,9 +117,11 @@ def read_parameters(folder: Path) -> Parameters:
     wrong = [name for name, kinds in _TYPES.items() if not isinstance(raw.get(name), kinds)]
     wrong += [name for name, kinds in _CODE.items() if not isinstance(raw.get(name, kinds()), kinds)]
     if not wrong:
+        raw["settings"].setdefault("figures", True)  # earlier versions did not write it
         wrong = [
             f"settings.{name}" for name, kinds in _SETTINGS.items() if not isinstance(raw["settings"].get(name, 0.5), kinds)
         ]
+    wrong += [] if wrong or all(isinstance(end, int | float) for end in raw.get("ends", [])) else ["ends"]
     wrong += sorted(set(raw) - {entry.name for entry in fields(Parameters)})
     if wrong:
         raise BadInput(f"{path} is damaged: {wrong[0]} is not as it is written. Run the case again in a new folder.")
@@ -159,14 +164,23 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _clear(folder: Path, overwrite: bool) -> None:
-    if not overwrite:
+def refuse_taken(folder: Path, overwrite: bool) -> None:
+    """Raise `BadInput` where a new run cannot have this folder; nothing is changed."""
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(f"{folder} is a file. Choose another folder with --out.")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not (overwrite or is_unbegun(folder)):
         remedy = "add --overwrite, or choose another with --out"
         if (folder / "parameters.json").exists():
             remedy = f"`fiberax resume {folder}` goes on with the run in it; or {remedy}"
         raise BadInput(f"The folder {folder} exists and is not empty: {remedy}.")
     if not ((folder / "parameters.json").exists() or (folder / "checkpoints").is_dir() or is_unbegun(folder)):
         raise BadInput(f"{folder} holds something other than a run, and is not overwritten. Choose another with --out.")
+    owner.refuse_living(folder)
+
+
+def _clear(folder: Path) -> None:
     owner.claim(folder)
     for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():

@@ -54,7 +54,11 @@ def test_channels(channels, tmp_path, capsys, borders):
         np.testing.assert_allclose(found["tortuosity"].values, [[9 / 8, np.inf]] * 2, rtol=1e-8)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["percolates"] == {"x": True, "y": False} and summary["tortuosity"][1] is None
-    assert {p.name for p in (tmp_path / "out" / "figures").iterdir()} == {"response.png", "tortuosity.png", "microstates.png"}
+    assert {p.name for p in (tmp_path / "out" / "figures").glob("*.png")} == {
+        "response.png",
+        "tortuosity.png",
+        "microstates.png",
+    }
 
 
 def test_a_scheme_that_passes_corners_says_so(channels, tmp_path, capsys):

@@ -312,8 +312,8 @@ def test_results_have_names():
     pytest.importorskip("xarray")
     flow = channel(4, Re=0.0, viscosity_ratio=0.5, force=1.0)
     data = fx.evolve(fx.Bundle(flow, gaussian()), DRIVER, flow.with_fiber(gaussian()).start(), t1=0.1, dt=0.1).to_xarray()
-    assert data.macro_value.shape == (1, 5) and data.response.dims[:2] == ("time", "site")
-    np.testing.assert_allclose(data.site_y, [0.125, 0.375, 0.625, 0.875])
+    assert data.macro_value.shape == (1, 5) and data.response.dims == ("time", "y", "i", "j")
+    np.testing.assert_allclose(data.y, [0.125, 0.375, 0.625, 0.875])
 
 
 @pytest.mark.parametrize("Re", [0.0, 1.0])

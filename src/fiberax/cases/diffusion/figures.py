@@ -53,7 +53,7 @@ def _draw_profiles(plt, results: Results) -> Any:
     (dim,) = results.coords
     x = results.coords[dim]
     figure, panel = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
-    chosen = np.unique(np.linspace(0, len(results.values) - 1, _PROFILES).round().astype(int))
+    chosen = results.chosen(np.linspace(0, len(results.values) - 1, _PROFILES).round().astype(int))
     colours = plt.get_cmap("viridis")
     for k in chosen:
         colour = colours(0.9 * k / max(len(results.values) - 1, 1))

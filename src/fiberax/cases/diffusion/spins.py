@@ -8,7 +8,6 @@ for comparison with a coupled run.
 """
 
 import enum
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from fiberax.cases.diffusion.figures import coefficient_figure, coupled_figures
 from fiberax.cases.formula import expression
 from fiberax.cases.noise import NoiseName
 from fiberax.cases.options import MOST_CELLS, MOST_RECORDS, option, other_than, when
+from fiberax.cases.times import even_times
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
 from fiberax.io.plots.draw import microstates
@@ -184,19 +184,18 @@ class Spins(Case):
             raise BadInput(f"--initial '{self.initial}' is not finite at x = {x[~np.isfinite(macro0)][0] / self.length:.4g}.")
         low, high = float(macro0.min()), float(macro0.max())
         nodes = np.linspace(low - 1e-3, high + 1e-3, _NODES)
-        exact = self._exact(lattice)
+        exact, spacing = self._exact(lattice), self.length / self.cells
         if exact is None:
             # Of a site alone: A' is at most half the mean curvature, which the coupling changes little.
             slopes, answer = 0.5 * np.abs(np.asarray(jax.vmap(lattice.curvature)(jnp.asarray(nodes)))), None
         else:
             both = np.array([exact(U, self.sites) for U in nodes])
-            slopes, answer = both[:, 1], _Reference(nodes, both, macro0, self.length / self.cells)
-        spacing = self.length / self.cells
+            slopes, answer = both[:, 1], _Reference(nodes, both, macro0, spacing)
         dt = self.dt or _SAFETY * spacing**2 / (2.0 * slopes.max())
         t1 = self.t1 or self.length**2 / (4.0 * math.pi**2 * float(np.mean(slopes)))
-        times = tuple(np.linspace(0.0, t1, self.records + 1).tolist())
+        times = even_times(t1, self.records)
         if answer is not None:
-            answer.times = np.array(times)
+            answer.every = times[1]
         own = min(float(lattice.timestep(jnp.asarray(U))) for U in (low, 0.5 * (low + high), high))
         if self.method is Method.SEAMLESS:
             driver = fx.Seamless(substeps=max(1, math.ceil(dt / own)))
@@ -234,25 +233,30 @@ class _Reference:
     def __init__(self, nodes: np.ndarray, both: np.ndarray, macro0: np.ndarray, spacing: float):
         from scipy.interpolate import CubicHermiteSpline
 
-        self.times = np.zeros(1)
+        self.every = 1.0  # interval of save times
         self._response = CubicHermiteSpline(nodes, both[:, 0], both[:, 1])
-        self._macro0, self._spacing = macro0, spacing
+        self._solved, self._spacing = [macro0], spacing
 
-    @functools.cached_property
-    def _solved(self) -> np.ndarray:
+    def _at(self, t: float) -> np.ndarray:
+        """U at `t`, from one save time to the next, so that no digit depends on the end of the run."""
+        whole = math.floor(t / self.every + 1e-9)
+        while len(self._solved) <= whole:
+            self._solved.append(self._after(self._solved[-1], self.every))
+        rest = t - whole * self.every
+        return self._solved[whole] if rest <= 1e-9 * self.every else self._after(self._solved[whole], rest)
+
+    def _after(self, macro: np.ndarray, span: float) -> np.ndarray:
         from scipy.integrate import solve_ivp
 
         def rate(t, U):
             A = self._response(U)
             return (np.roll(A, 1) - 2.0 * A + np.roll(A, -1)) / self._spacing**2
 
-        end = float(self.times[-1])
-        return solve_ivp(rate, (0.0, end), self._macro0, "LSODA", t_eval=self.times, rtol=1e-8, atol=1e-10).y.T
+        return solve_ivp(rate, (0.0, span), macro, "LSODA", t_eval=[span], rtol=1e-8, atol=1e-10).y[:, -1]
 
     def columns(self, record) -> dict[str, np.ndarray]:
         """The exact U at the time of the record, and the exact A at the U of the run."""
-        k = int(np.argmin(np.abs(self.times - record.t)))
-        return {"exact.U": self._solved[k], "exact.A": self._response(np.asarray(record.macro))}
+        return {"exact.U": self._at(record.t), "exact.A": self._response(np.asarray(record.macro))}
 
 
 def _spins_of(dim: int) -> Callable:

@@ -17,6 +17,7 @@ from fiberax.cases.electrons.units import ANGSTROM, GPA
 from fiberax.cases.options import MOST_CELLS, MOST_RECORDS, option, when
 from fiberax.cases.solids.atoms import DENSITY, LENGTH, MASSES
 from fiberax.cases.solids.wave import Method, energies_of, with_energies
+from fiberax.cases.times import even_times
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
@@ -90,7 +91,7 @@ class ElectronWave(Case):
             macro0=macro.start(self.peak * np.exp(-0.5 * distance**2)),
             t1=t1,
             dt=dt,
-            saveat=tuple(np.linspace(0.0, t1, self.records + 1).tolist()),
+            saveat=even_times(t1, self.records),
             stepper=fx.Verlet(),
             names=with_energies(self._names(fiber)),
             output=Output(microstate=self._picture(fiber), energies=energies_of(macro)),

@@ -6,6 +6,7 @@ sin(πky), V the speed of the wall, and the modes of `fiberax.cases.fluids.flows
 
 import enum
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,6 @@ from fiberax.cases.fluids.flows import (
     FlowOptions,
     Parts,
     StiffWatch,
-    at_time,
     linear_modes,
     noise_summary,
     velocity_of,
@@ -124,32 +124,37 @@ class Channel(FlowOptions):
 
 
 class _Exact:
-    """Velocity and shear stress of linear viscoelasticity, at all save times."""
+    """Velocity and shear stress of linear viscoelasticity."""
 
     def __init__(self, options: Channel):
         self._options = options
 
     @functools.cached_property
-    def _solved(self) -> tuple[np.ndarray, np.ndarray]:
+    def _solved(self) -> Callable:
+        """Of time."""
         o, q = self._options, np.pi * _MODES
-        pressure, t = o.drive is Drive.PRESSURE, np.array(o.times)
+        pressure = o.drive is Drive.PRESSURE
         constant, height = 4.0 / q * (_MODES % 2), -2.0 * (-1.0) ** _MODES / q  # 1 and y in sines
         V = 0.0 if pressure else o.speed
         force, start = (o.gradient * constant if pressure else 0.0), (0.0 if o.Re == 0.0 else -V * height)
-        u, s = linear_modes(q, t, o, force, start)
+        modes = linear_modes(q, o, force, start)
         centres = 0.5 * (o.nodes[1:] + o.nodes[:-1])
         De = o.relaxation_times()
-        uniform = V * np.sum(De * (1.0 - np.exp(-np.multiply.outer(t, 1.0 / De))), axis=1)
-        U = V * o.nodes + u @ np.sin(np.outer(q, o.nodes))
-        U[:, -1] = V  # where the series of y does not converge
-        return U, uniform[:, None] + s @ np.cos(np.outer(q, centres))
+        at_nodes, at_centres = np.sin(np.outer(q, o.nodes)), np.cos(np.outer(q, centres))
+
+        def solved(t: float) -> tuple[np.ndarray, np.ndarray]:
+            u, s = modes(t)
+            U = V * o.nodes + u @ at_nodes
+            U[-1] = V  # where the series of y does not converge
+            return U, V * np.sum(De * (1.0 - np.exp(-t / De))) + s @ at_centres
+
+        return solved
 
     def columns(self, t: float) -> dict[str, np.ndarray]:
-        """Those of the save time `t`."""
-        k, o = at_time(self._options.times, t), self._options
-        U = self._solved[0][k] if t > 0.0 else np.where(o.nodes < 1.0, 0.0, self._solved[0][k])
-        if o.Re == 0.0:
-            U = self._solved[0][k]
+        """Those of the time `t`."""
+        o, (U, shear) = self._options, self._solved(t)
+        if t <= 0.0 and o.Re > 0.0:
+            U = np.where(o.nodes < 1.0, 0.0, U)
         found = {"exact.U": U, "exact.centre": np.interp(0.5, o.nodes, U)}
         springs = o.model is not Model.ROD and o.is_hookean
-        return found | ({"exact.shear": self._solved[1][k]} if springs else {})
+        return found | ({"exact.shear": shear} if springs else {})

@@ -44,7 +44,7 @@ class _Flow:
     def __init__(self, results: Results):
         self._results, self.words, self.times = results, results.words, results.values
         self.centres = list(results.coords.values())
-        self.ends = [edges_of(values) for values in self.centres]
+        self.ends, self.chosen = [edges_of(values) for values in self.centres], results.chosen
 
     def __call__(self, key: str) -> Any:
         return self._results(key)
@@ -59,10 +59,10 @@ class _Flow:
         return None if error is None else 2.0 * error[k, ..., i, j]
 
 
-def _starting(flow: _Flow) -> np.ndarray:
+def _starting(flow: _Flow, every: int = 1) -> list[int]:
     """Records to draw of a flow that starts: more of them early."""
     last = len(flow.times) - 1
-    return np.unique(np.geomspace(1, max(last, 1), _PROFILES).round().astype(int)).clip(max=last)
+    return flow.chosen(np.unique(np.geomspace(1, max(last, 1), _PROFILES).round().astype(int)).clip(max=last)[::every])
 
 
 def _draw_profiles(plt, flow: _Flow) -> Any:
@@ -84,7 +84,7 @@ def _draw_profiles(plt, flow: _Flow) -> Any:
 def _draw_stress(plt, flow: _Flow) -> Any:
     """Shear stress and first normal stress difference across the channel, with two standard errors."""
     figure, axes = plt.subplots(1, 2, figsize=(9.0, 4.4), layout="constrained", sharey=True)
-    chosen = _starting(flow)[::2]
+    chosen = _starting(flow, 2)
     tau, N1, y, exact = flow("response"), flow("N1"), flow.centres[0], flow("exact.shear")
     look = _BARS | {"errorevery": max(1, len(y) // 20)}
     for n, k in enumerate(chosen):
@@ -118,7 +118,8 @@ def _draw_centre(plt, flow: _Flow) -> Any:
 def _draw_fields(plt, flow: _Flow) -> Any:
     """Streamlines over the speed, the extension of springs or order of rods, and N1: a row for each of two times."""
     last = len(flow.times) - 1
-    chosen = np.unique([max(1, round(last / (8 if flow("budget.force") is None else 2))), last]).clip(max=last)
+    usual = np.clip([max(1, round(last / (8 if flow("budget.force") is None else 2))), last], None, last)
+    chosen = flow.chosen(usual)
     figure, axes = plt.subplots(
         len(chosen), 3, figsize=(13.2, 3.9 * len(chosen) + 0.2), layout="constrained", squeeze=False, sharex=True, sharey=True
     )
@@ -204,7 +205,8 @@ def _draw_ellipses(plt, flow: _Flow) -> Any:
     from matplotlib.collections import EllipseCollection
 
     figure, panel = plt.subplots(figsize=(6.9, 5.7), layout="constrained")
-    moment = flow("conformation")[-1, ..., :2, :2]
+    (*_, k) = flow.chosen((len(flow.times) - 1,))
+    moment = flow("conformation")[k, ..., :2, :2]
     every = [max(1, n // _ELLIPSES) for n in moment.shape[:2]]
     rows, columns = (np.arange(step // 2, n, step) for step, n in zip(every, moment.shape[:2], strict=True))
     x, y = np.meshgrid(flow.centres[0][rows], flow.centres[1][columns], indexing="ij")
@@ -212,14 +214,14 @@ def _draw_ellipses(plt, flow: _Flow) -> Any:
     axes, angle = np.sqrt(np.maximum(values, 0.0)), np.degrees(np.arctan2(vectors[:, 1, 1], vectors[:, 0, 1]))
     gap = min(step * (c[1] - c[0]) for step, c in zip(every, flow.centres, strict=True))
     size = 0.95 * gap / np.percentile(axes[:, 1], 75)  # long ones reach over their neighbours
-    colour = flow("trace")[-1][np.ix_(rows, columns)].ravel()
+    colour = flow("trace")[k][np.ix_(rows, columns)].ravel()
     ellipses = EllipseCollection(
         size * axes[:, 1], size * axes[:, 0], angle, units="xy", offsets=np.column_stack([x.ravel(), y.ravel()]),
         transOffset=panel.transData, cmap="plasma", norm=_positive(colour), alpha=0.9, linewidths=0.0,
     )  # fmt: skip
     ellipses.set_array(colour)
     panel.add_collection(ellipses)
-    panel.set(xlim=flow.ends[0], ylim=flow.ends[1], aspect="equal", xlabel="x", ylabel="y", title=flow.title(-1))
+    panel.set(xlim=flow.ends[0], ylim=flow.ends[1], aspect="equal", xlabel="x", ylabel="y", title=flow.title(k))
     _mark(figure.colorbar(ellipses, ax=panel, label=flow.words("trace"), shrink=0.9), ellipses.norm)
     return figure
 

@@ -24,6 +24,7 @@ from fiberax.cases.fluids.fluids_common import FluidOptions, Model
 from fiberax.cases.fluids.portraits import portrait
 from fiberax.cases.fluids.rheology import order, second_moment
 from fiberax.cases.options import MOST_RECORDS, inherited, option
+from fiberax.cases.times import even_times
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
@@ -58,7 +59,7 @@ class FlowOptions(FluidOptions):
     @property
     def times(self) -> tuple[float, ...]:
         """Save times."""
-        return tuple(np.linspace(0.0, self.t1, self.records + 1).tolist())
+        return even_times(self.t1, self.records)
 
     @property
     def is_linear(self) -> bool:
@@ -218,36 +219,40 @@ def noise_summary(columns: dict[str, np.ndarray]) -> Summary:
     )
 
 
-def linear_modes(q: np.ndarray, times: np.ndarray, options: FlowOptions, force: Any, start: Any = 0.0) -> tuple:
-    """Amplitudes of velocity u and stress Σ s_k, (times, modes), at wave numbers q under `force` from the velocity `start`."""
+def linear_modes(q: np.ndarray, options: FlowOptions, force: Any, start: Any = 0.0) -> Callable:
+    """Amplitudes of velocity u and stress Σ s_k of time: at wave numbers q under `force`, from the velocity `start`."""
     De, nu, Re = options.relaxation_times(), options.viscosity_ratio, options.Re
     weight, n = (1.0 - nu) / options.De, len(De)
     force, start = np.broadcast_to(force, q.shape), np.broadcast_to(start, q.shape)
     if Re == 0.0:  # u = (f − q weight Σ s)/(ν q²): the same for all q but for scales
         M, source = -weight / nu * np.ones((n, n)) - np.diag(1.0 / De), np.ones(n)
-        sums = _relaxed(M[None], source[None], np.zeros((1, n)), times)[..., 0, :].sum(axis=-1)[:, None]
-        return force / (nu * q**2) * (1.0 - weight / nu * sums), force / (nu * q) * sums
+        shared = _relaxed(M[None], source[None], np.zeros((1, n)))
+
+        def inertialess(t: float) -> tuple:
+            total = shared(t)[0].sum()
+            return force / (nu * q**2) * (1.0 - weight / nu * total), force / (nu * q) * total
+
+        return inertialess
     M = np.zeros((len(q), n + 1, n + 1))
     M[:, 0, 0], M[:, 0, 1:], M[:, 1:, 0] = -nu * q**2 / Re, -weight * q[:, None] / Re, q[:, None]
     M[:, np.arange(1, n + 1), np.arange(1, n + 1)] = -1.0 / De
     source, begin = np.zeros((2, len(q), n + 1))
     source[:, 0], begin[:, 0] = force / Re, start
-    x = _relaxed(M, source, begin, times)
-    return x[..., 0], x[..., 1:].sum(axis=-1)
+    relaxed = _relaxed(M, source, begin)
+
+    def modes(t: float) -> tuple:
+        x = relaxed(t)
+        return x[..., 0], x[..., 1:].sum(axis=-1)
+
+    return modes
 
 
-def _relaxed(M: np.ndarray, source: np.ndarray, begin: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Solution x (times, modes, n) of x' = Mx + source."""
+def _relaxed(M: np.ndarray, source: np.ndarray, begin: np.ndarray) -> Callable:
+    """Solution x (modes, n) of x' = Mx + source: of time."""
     rest = -np.linalg.solve(M, source[..., None])[..., 0]
     roots, vectors = np.linalg.eig(M)
     weights = np.linalg.solve(vectors, (begin - rest)[..., None].astype(complex))[..., 0]
-    growing = np.exp(np.multiply.outer(times, roots)) * weights
-    return rest + np.einsum("kij,tkj->tki", vectors, growing).real
-
-
-def at_time(times: tuple[float, ...], t: float) -> int:
-    """Which save time `t` is."""
-    return int(np.argmin(np.abs(np.array(times) - t)))
+    return lambda t: rest + np.einsum("kij,kj->ki", vectors, np.exp(t * roots) * weights).real
 
 
 def velocity_of(flow: Any) -> Callable:

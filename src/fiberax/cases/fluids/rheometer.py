@@ -36,6 +36,7 @@ from fiberax.cases.fluids.rheology import (
 from fiberax.cases.fluids.rheometer_figures import oscillation_figures, steady_figures, transient_figures
 from fiberax.cases.formula import read_numbers
 from fiberax.cases.options import ABSENT, MOST_RECORDS, option, other_than, when
+from fiberax.cases.times import even_times
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
@@ -44,6 +45,7 @@ from fiberax.physics.fluids.extension_density import ExtensionDensity
 
 _STARTS = 4  # rates of a transient by default
 _SHOWN = 3  # rows whose configurations are drawn
+_RATE = "1/time"
 
 
 class Flow(enum.Enum):
@@ -214,7 +216,7 @@ class Rheometer(FluidOptions):
             values=rates,
             tangent=False,
             batch=1 if brownian else 4,
-            names=self._names(Quantity("rate", "1", self._rate_words())),
+            names=self._names(Quantity("rate", _RATE, self._rate_words())),
             output=Output(microstate=portrait(fiber, G)),
             summary=self._summary,
             link=readings,
@@ -249,7 +251,7 @@ class Rheometer(FluidOptions):
         elif stops:
             kappa = Stopped(real(gradients))
         begin = np.array([mode_tensors(k, np.array([lead]), modes)[:, 0] for k in gradients]) if stops else None
-        saveat = (span * np.arange(self.records + 1) / self.records).tolist()
+        saveat = even_times(span, self.records)
         if stops:  # a last record of the flow; its end is between two steps of the fibers
             saveat = [-instant, *saveat]
 
@@ -319,7 +321,7 @@ class Rheometer(FluidOptions):
             fiber=linear,
             conditions=frequencies,
             tangent=False,
-            names=Names(quantities, axis=Quantity("frequency", "1", "angular frequency ω")),
+            names=Names(quantities, axis=Quantity("frequency", _RATE, "angular frequency ω")),
             derived=exact,
         )
 
@@ -355,20 +357,22 @@ class Rheometer(FluidOptions):
         kind = kind if self.gradient is None and self.history is None else "dissipative"
         words = {"viscosity": f"{kind} viscosity", "Psi1": "first normal stress coefficient Ψ₁"}
         words |= {"Psi2": "second normal stress coefficient Ψ₂", "order": "order parameter S", "stretch": "mean square of z"}
-        words |= {"angle": "extinction angle in degrees"}
+        words |= {"angle": "extinction angle"}
+        units = {"angle": "degree"}
         stresses = {"tau": "stress τ", "N1": "first normal stress difference N₁", "N2": "second normal stress difference N₂"}
         stresses |= {"stress": "shear stress" if shear else f"stress of the {kind} viscosity"}
         stresses |= {"moment": "⟨mm⟩ of rods" if self.model is Model.ROD else "⟨zz⟩ of springs, end to end, or conformation"}
         quantities = {f"response.{k}": Quantity(k, "1", v) for k, v in stresses.items()}
         for key, text in words.items():
-            quantities[f"material.{key}"] = Quantity(key, "1", text)
-            quantities[f"error.{key}"] = Quantity(f"{key}_stderr", "1", f"standard error of {text}")
+            unit = units.get(key, "1")
+            quantities[f"material.{key}"] = Quantity(key, unit, text)
+            quantities[f"error.{key}"] = Quantity(f"{key}_stderr", unit, f"standard error of {text}")
         for key, text in {**words, **stresses}.items():
-            quantities[f"exact.{key}"] = Quantity(f"{key}_exact", "1", f"{text}, exact")
+            quantities[f"exact.{key}"] = Quantity(f"{key}_exact", units.get(key, "1"), f"{text}, exact")
         quantities |= {
             "condition": Quantity("kappa", "1", "κ"),
             "macro": Quantity("clock", "1", "time"),
-            "rate": Quantity("rate", "1", self._rate_words()),
+            "rate": Quantity("rate", _RATE, self._rate_words()),
             "result": Quantity("result", "1", "result of the average"),
         }
         return Names(quantities, axis=axis)

@@ -3,11 +3,12 @@
 import enum
 from dataclasses import dataclass
 
-from fiberax.cases.base import Evolve, listed
+from fiberax.cases.base import Evolve, Figure, Results, listed
 from fiberax.cases.homogenization.options import LENGTH, TEMPERATURE, TIME
 from fiberax.cases.homogenization.shapes import ON_MESH, ShapeOptions, States, mesh_of
 from fiberax.cases.mesh_files import sides_of
 from fiberax.cases.options import ABSENT, MOST_CELLS_A_SIDE, MOST_RECORDS, inherited, option, when
+from fiberax.cases.times import even_times
 
 
 class Method(enum.Enum):
@@ -24,7 +25,11 @@ class Stepping(enum.Enum):
     EXPLICIT = "explicit"
 
 
-@listed("diffusion", "heat flow in time through a composite whose cell is an image")
+@listed(
+    "diffusion",
+    "heat flow in time through a composite whose cell is an image",
+    extras="image for --image (.png, .tif and the like); mesh for --shape and --mesh",
+)
 @dataclass(frozen=True)
 class Diffusion(ShapeOptions):
     """Heat flow in time through a composite whose cell is an image.
@@ -88,9 +93,15 @@ class Diffusion(ShapeOptions):
             macro0=self.peak * np.exp(-0.5 * distance),
             t1=self.t1,
             dt=self.dt,
-            saveat=tuple(np.linspace(0.0, self.t1, self.records + 1).tolist()),
+            saveat=even_times(self.t1, self.records),
             stepper=fx.SDIRK2(tolerance=1e-4) if self.stepping is Stepping.IMPLICIT else fx.Heun(),
             fail_fraction=self.fail_fraction,
             names=NAMES,
             output=pictures(cell, labels),
         )
+
+    def figures(self, results: Results) -> list[Figure]:
+        """The figures that any results have, and both scales in one picture."""
+        from fiberax.cases.homogenization.scales_figure import scales_figures
+
+        return super().figures(results) + scales_figures(results)

@@ -16,7 +16,11 @@ from fiberax.io.run import Results
 TORTUOSITY = Quantity("tortuosity", "1", "tortuosity factor")
 
 
-@listed("homogenize", "table of the effective conductivity A(U) and dA/dU of an image or a formula")
+@listed(
+    "homogenize",
+    "table of the effective conductivity A(U) and dA/dU of an image or a formula",
+    extras="image for --image (.png, .tif and the like)",
+)
 @dataclass(frozen=True)
 class Homogenize(CompositeOptions):
     """Table of the effective conductivity A(U) and dA/dU of an image or a formula."""

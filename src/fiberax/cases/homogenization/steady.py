@@ -10,7 +10,11 @@ from fiberax.cases.options import ABSENT, MOST_CELLS_A_SIDE, option, when
 from fiberax.core.errors import BadInput
 
 
-@listed("steady", "steady temperature between the hot and the cold sides of a composite plate")
+@listed(
+    "steady",
+    "steady temperature between the hot and the cold sides of a composite plate",
+    extras="image for --image (.png, .tif and the like); mesh for --shape and --mesh",
+)
 @dataclass(frozen=True)
 class SteadyConduction(ShapeOptions):
     """Steady temperature between the hot and the cold sides of a composite plate.

@@ -111,7 +111,7 @@ def chain_names(axis: Quantity, site: str) -> Names:
             "condition": Quantity("A", "1", "strain A"),
             "macro": Quantity("A", "1", site),
             "macro.position": Quantity("A", "1", site),
-            "macro.velocity": Quantity("A_t", "1", "strain rate"),
+            "macro.velocity": Quantity("A_t", "1/time", "strain rate"),
             "response": Quantity("F", "1", "force F"),
             "tangent": Quantity("C", "1", "modulus dF/dA"),
             "energy": Quantity("W", "1", "energy W per reference length"),

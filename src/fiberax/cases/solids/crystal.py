@@ -29,7 +29,11 @@ STRAINS = (-0.1, 0.7)  # default ends of a path
 _SQUEEZED = 0.2  # default end of a pressure, over the bulk modulus
 
 
-@listed("crystal", "elastic constants of a crystal, and W and P along a deformation up to its limit of stability")
+@listed(
+    "crystal",
+    "elastic constants of a crystal, and W and P along a deformation up to its limit of stability",
+    extras="atoms for --atoms",
+)
 @dataclass(frozen=True)
 class CrystalCase(CrystalOptions):
     """Elastic constants of a crystal, and W and P along a path of deformation up to its limit of stability.

@@ -59,7 +59,11 @@ SOLID = when(potential=ABSENT, material=other_than(Material.LJ_PLANE)) | when(
 )
 
 
-@listed("pull", "a block of crystal with a hole or a notch under tension, until it loses ellipticity")
+@listed(
+    "pull",
+    "a block of crystal with a hole or a notch under tension, until it loses ellipticity",
+    extras="mesh; atoms for --atoms",
+)
 @dataclass(frozen=True)
 class Pull(CrystalOptions):
     """A block of crystal with a hole or a notch under tension, at rest at every load, until it loses ellipticity.

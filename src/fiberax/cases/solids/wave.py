@@ -18,6 +18,7 @@ from fiberax.cases.base import Evolve, listed
 from fiberax.cases.options import ABSENT, GIVEN, MOST_CELLS, MOST_RECORDS, inherited, option, when
 from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, density, dimension, factor
 from fiberax.cases.solids.chain import ChainOptions, Model, chain_names, chain_pictures
+from fiberax.cases.times import even_times
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
@@ -36,7 +37,11 @@ CHAIN = when(material=ABSENT, potential=ABSENT)  # else it is a crystal
 CRYSTAL = when(material=GIVEN) | when(potential=GIVEN)
 
 
-@listed("wave", "a pulse of strain that runs through a chain of atoms or electrons, with relaxing or relaxed fibers")
+@listed(
+    "wave",
+    "a pulse of strain that runs through a chain of atoms or electrons, with relaxing or relaxed fibers",
+    extras="atoms for --atoms",
+)
 @dataclass(frozen=True)
 class WaveCase(CrystalOptions, ChainOptions):
     """A pulse of strain that runs apart in a periodic chain or crystal, in space and time.
@@ -108,7 +113,7 @@ class WaveCase(CrystalOptions, ChainOptions):
             macro0=macro0,
             t1=t1,
             dt=dt,
-            saveat=tuple(np.linspace(0.0, t1, self.records + 1).tolist()),
+            saveat=even_times(t1, self.records),
             stepper=fx.Verlet(),
             names=names,
             output=dataclasses.replace(output, energies=energies_of(macro)),
@@ -195,7 +200,7 @@ def _crystal_names(crystal: Any) -> Names:
         quantities={
             "condition": Quantity("A", "1", "strain A"),
             "macro.position": Quantity("A", "1", "strain along x"),
-            "macro.velocity": Quantity("A_t", "1/ps" if metal else "1", "strain rate"),
+            "macro.velocity": Quantity("A_t", "1/ps" if metal else "1/time", "strain rate"),
             "response": Quantity("P", unit, "longitudinal stress P_xx"),
             "energy": Quantity("W", unit, "energy per reference volume, above rest"),
             "stability_margin": Quantity("stability_margin", "1", "margin of stability, relative"),

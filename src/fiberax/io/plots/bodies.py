@@ -48,7 +48,7 @@ def _words(text: str, quantity: Quantity) -> str:
 def draw_nodal(plt, table: Table, variable: Variable, body: Body) -> Any:
     """A scalar at the nodes at the start, half way and at the end, on one scale; solids as `draw_body` shows them."""
     values = table.arrays[variable.quantity.name]
-    chosen = sorted({0, (len(values) - 1) // 2, len(values) - 1})
+    chosen = table.chosen((0, (len(values) - 1) // 2, len(values) - 1))
     points = body.mesh.points
     if body.mesh.dim == 1:
         return _draw_line(plt, table, variable, body, chosen)
@@ -95,7 +95,7 @@ def draw_body(plt, table: Table, body: Body) -> Any:
     quantity = {variable.key: variable.quantity for variable in table.schema.variables}
     displacement = table.arrays[quantity["macro.position"].name]
     half_way = int(np.argmin(np.abs(table.values - 0.5 * (table.values[0] + table.values[-1]))))
-    chosen = sorted({0, half_way, len(displacement) - 1})
+    chosen = table.chosen((0, half_way, len(displacement) - 1))
     fields = body_fields(table, body)
     # The same frame for all panels shows how the body grows.
     places = [body.mesh.points + displacement[k][body.mesh.unknowns] for k in chosen]

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fiberax.core.errors import MissingExtra
-from fiberax.io.atomic import SaveFailed, replacing
+from fiberax.io.atomic import SaveFailed, replacing, write_text
 from fiberax.io.body import Body
 from fiberax.io.labels import macro_variables
 from fiberax.io.plots.bodies import draw_body, draw_nodal
+from fiberax.io.plots.curves import curves_csv
 from fiberax.io.plots.fields import draw_field, draw_response, draw_scatter
 from fiberax.io.plots.figure import Figure
 from fiberax.io.plots.microstates import draw_microstates
@@ -27,7 +28,9 @@ STYLE: Any = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "image.cmap": "inferno",
+    "svg.hashsalt": "fiberax",
 }
+_UNDATED: Any = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
 class Drawn(NamedTuple):
@@ -79,8 +82,18 @@ def microstates(results: Results) -> list[Figure]:
     return [Figure("microstates", lambda plt: draw_microstates(plt, shown))] if shown else []
 
 
-def draw_all(figures: list[Figure], folder: Path) -> Drawn:
-    """Draw figures into `folder`; where one fails the others are drawn.
+class Look(NamedTuple):
+    """The kind of the files (a suffix), and dots per inch; None for those of the style."""
+
+    kind: str = "png"
+    dpi: int | None = None
+
+
+USUAL = Look()
+
+
+def draw_all(figures: list[Figure], folder: Path, look: Look = USUAL) -> Drawn:
+    """Draw figures into `folder`, and write the curves of each beside it; where one fails the others are drawn.
 
     Raises `MissingExtra` without matplotlib, `SaveFailed` where a file cannot be written.
     """
@@ -90,11 +103,11 @@ def draw_all(figures: list[Figure], folder: Path) -> Drawn:
             try:
                 made = figure.draw(plt)
                 if made is not None:
-                    drawn.paths.append(_save(made, folder / f"{figure.name}.png"))
+                    drawn.paths.append(_save(made, folder / f"{figure.name}.{look.kind}", look))
             except SaveFailed:
                 raise
             except Exception as error:  # states and numbers of users can make matplotlib fail in any way
-                drawn.failed[f"{figure.name}.png"] = f"{type(error).__name__}: {error}"
+                drawn.failed[f"{figure.name}.{look.kind}"] = f"{type(error).__name__}: {error}"
             plt.close("all")
     return drawn
 
@@ -110,8 +123,13 @@ def _pyplot():
     return plt
 
 
-def _save(made: Any, path: Path) -> Path:
+def _save(made: Any, path: Path, look: Look) -> Path:
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as partial:
-        made.savefig(partial, format="png")
+        # Without the date a figure that is drawn again is the same file.
+        dpi = {} if look.dpi is None else {"dpi": look.dpi}
+        made.savefig(partial, format=look.kind, metadata=_UNDATED.get(look.kind), **dpi)
+    curves = curves_csv(made)
+    if curves:
+        write_text(path.with_suffix(".csv"), curves)
     return path

@@ -19,7 +19,7 @@ def _draw_lines(plt, table: Table, variable: Variable):
     (dim,) = variable.dims
     values = table.arrays[variable.quantity.name]
     colours = plt.get_cmap("viridis")
-    chosen = np.unique(np.linspace(0, len(values) - 1, LINES_SHOWN).round().astype(int))
+    chosen = table.chosen(np.linspace(0, len(values) - 1, LINES_SHOWN).round().astype(int))
     for k in chosen:
         shade = colours(0.9 * k / max(len(values) - 1, 1))
         axes.plot(table.schema.coords[dim], values[k], color=shade, label=f"{table.values[k]:.3g}")
@@ -32,7 +32,7 @@ def _draw_lines(plt, table: Table, variable: Variable):
 def _draw_maps(plt, table: Table, variable: Variable):
     """The field at the start, half way and at the end, on one scale."""
     values = table.arrays[variable.quantity.name]
-    chosen = sorted({0, (len(values) - 1) // 2, len(values) - 1})
+    chosen = table.chosen((0, (len(values) - 1) // 2, len(values) - 1))
     figure, axes = plt.subplots(1, len(chosen), figsize=(4.3 * len(chosen), 3.7), layout="constrained", squeeze=False)
     low, high = np.nanmin(values[chosen]), np.nanmax(values[chosen])
     for panel, k in zip(axes[0], chosen, strict=True):
@@ -45,7 +45,9 @@ def _draw_maps(plt, table: Table, variable: Variable):
 
 
 def _draw_slices(plt, table: Table, variable: Variable):
-    last = table.arrays[variable.quantity.name][-1]
+    """Slices through the middle, at the end or at the last of the wanted times."""
+    (*_, k) = table.chosen((len(table.values) - 1,))
+    last = table.arrays[variable.quantity.name][k]
     figure, axes = plt.subplots(1, 3, figsize=(11.0, 3.9), layout="constrained")
     low, high = np.nanmin(last), np.nanmax(last)
     for normal, panel in zip((2, 1, 0), axes, strict=True):

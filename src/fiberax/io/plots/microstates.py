@@ -6,6 +6,7 @@ from fiberax.io.microstates import Microstate
 
 PHASES = "Greys"
 FEW = 16  # points of a line that are marked one by one
+ROUND_OFF = 1e-12  # of the largest value of all arrays
 MANY = 64  # labels beyond which outlines would hide the picture
 
 
@@ -30,15 +31,18 @@ def draw_microstates(plt, microstates: list[Microstate]):
     outlines = first[shared[0]] if shared else None
     for row, title in enumerate(shared):
         _draw_state(axes[row, 0], title, first[title], None, None)
+    size = max((np.nanmax(np.abs(m.arrays[title]), initial=0.0) for m in microstates for title in titles), default=0.0)
     for row, title in enumerate(titles):
         arrays = [m.arrays[title] for m in microstates]
         limits = (min(map(np.nanmin, arrays)), max(map(np.nanmax, arrays)))
+        if max(map(abs, limits)) < ROUND_OFF * size:  # zero, such as a field where nothing passes
+            limits = (0.0, 1.0)
         panels = axes[row, bool(shared) :]
         for panel, microstate in zip(panels, microstates, strict=True):
             heading = f"{microstate.caption}\n{title}" if row == 0 else title
             image = _draw_state(panel, heading, microstate.arrays[title], limits, outlines)
         if image is not None:
-            figure.colorbar(image, ax=panels, shrink=0.86)
+            figure.colorbar(image, ax=panels, shrink=0.86, label=title)
     return figure
 
 

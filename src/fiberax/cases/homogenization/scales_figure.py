@@ -1,0 +1,61 @@
+"""One picture of both scales: the field of the plate in time, and the cells at a few of its sites."""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from fiberax.io.labels import edges_of, macro_variables, value_words, words_of
+from fiberax.io.plots.figure import Figure
+from fiberax.io.run import Results
+
+
+def scales_figures(results: Results) -> list[Figure]:
+    """The figure, where a field in the plane and states of cells in the plane have been saved."""
+    table = results.table
+    field = None if table is None else next(iter(macro_variables(table)), None)
+    if field is None or len(field.dims) != 2 or not results.microstates:
+        return []
+    arrays = results.microstates[0].arrays
+    title = next((title for title, array in arrays.items() if array.dtype.kind == "f" and array.ndim == 2), None)
+    return [] if title is None else [Figure("scales", lambda plt: _draw(plt, results, field, title))]
+
+
+def _draw(plt, results: Results, field: Any, title: str) -> Any:
+    """Above the field at the start, half way and at the end; below `title` in the cells that are marked in the last panel."""
+    table, states = results.table, results.microstates
+    assert table is not None
+    values = table.arrays[field.quantity.name]
+    chosen = table.chosen((0, (len(values) - 1) // 2, len(values) - 1))
+    columns = max(len(chosen), len(states))
+    figure, axes = plt.subplots(2, columns, figsize=(3.1 * columns + 0.8, 6.4), layout="constrained", squeeze=False)
+    for panel in axes.flat:
+        panel.set_axis_off()
+    extent = [end for dim in field.dims for end in edges_of(results.coords[dim])]
+    limits = {"vmin": float(np.nanmin(values[chosen])), "vmax": float(np.nanmax(values[chosen]))}
+    for number, (panel, k) in enumerate(zip(axes[0], chosen, strict=False)):
+        panel.set_axis_on()
+        upper = panel.imshow(values[k].T, origin="lower", extent=extent, aspect="equal", **limits)
+        panel.set(title=value_words(table.schema.axis, table.values[k]), xlabel=results.coord_words(field.dims[0]))
+        panel.set_ylabel(results.coord_words(field.dims[1]) if number == 0 else "")
+    figure.colorbar(upper, ax=axes[0], label=words_of(field.quantity), shrink=0.85)
+    pictures = [state.arrays[title] for state in states]
+    limits = {"vmin": min(map(np.nanmin, pictures)), "vmax": max(map(np.nanmax, pictures))}
+    last = axes[0, len(chosen) - 1]
+    for letter, panel, state, picture in zip("abcdefgh", axes[1], states, pictures, strict=False):
+        panel.set_axis_on()
+        look = {"origin": "lower", "extent": (0, 1, 0, 1)}
+        lower = panel.imshow(picture.T, cmap="viridis", **limits, **look)
+        labels = next((a for a in state.arrays.values() if a.dtype.kind == "i" and a.shape == picture.shape), None)
+        if labels is not None and len(np.unique(labels)) == 2:
+            panel.contour(labels.T, levels=[float(np.mean(np.unique(labels)))], colors="white", linewidths=0.6, **look)
+        panel.set(title=f"cell at {letter}", xticks=(0, 1), yticks=(0, 1))
+        place = re.search(r"at \((.*?)\)", state.caption)
+        if place is not None:
+            at = [float(x) for x in place[1].split(",")]
+            last.scatter(*at, s=16, color="white", edgecolors="black", linewidths=0.7)
+            inwards = [1 if x < 0.5 * sum(extent[2 * k : 2 * k + 2]) else -1 for k, x in enumerate(at)]
+            beside = {"textcoords": "offset points", "ha": "center", "va": "center", "color": "white", "weight": "bold"}
+            last.annotate(letter, at, xytext=(9 * inwards[0], 7 * inwards[1]), **beside)
+    figure.colorbar(lower, ax=axes[1], label=f"{title} in the cell", shrink=0.85)
+    return figure
