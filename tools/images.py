@@ -45,7 +45,7 @@ DRAWN = {
     "l-shape": Drawn(("steady", "--shape", "l-shape", "--cells", "12"), {"steady-l-shape.png": "U"}),
     "electrons": Drawn(
         ("electrons",),
-        {"electrons-silicon.png": "stress-strain", "electrons-density.png": "density", "electrons-bands.png": "bands"},
+        {"electrons-silicon.png": "stress-strain", "electrons-density.jpg": "density", "electrons-bands.png": "bands"},
     ),
 }
 

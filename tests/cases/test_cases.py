@@ -116,7 +116,7 @@ def _reopened(folder: Path, keep: int) -> list[str]:
         write_record(folder, index, table.values[index], arrays)
     log.write_state(folder, "running", {})
     (folder / "results.nc").unlink()
-    assert cli.main(["resume", str(folder)]) == 0
+    assert cli.main(["resume", str(folder), "--figures"]) == 0
     return (folder / "table.csv").read_text().splitlines()
 
 
