@@ -16,7 +16,7 @@ class Distinct(fx.Quasistatic, fx.AbstractSectionDriver):
 
     capacity: int = eqx.field(static=True, default=2)
 
-    def advance_sites(self, solve, ids, section, conditions, dt):
+    def advance_sites(self, solve, fiber, ids, section, conditions, dt, learn):
         rows = conditions.shape[0]
         # Padded rows repeat the last site, so that they are copies of it as well.
         first = jnp.argmax(conditions[:, None] == conditions[None, :], axis=1)

@@ -92,3 +92,77 @@ def test_clock_slows_the_fibers():
 def test_misuse_is_named(options, word):
     with pytest.raises(fx.BadInput, match=word):
         fx.Seamless(**options)
+
+
+class TestClockOfItsOwn:
+    """`clock="auto"`: the largest clock that keeps the stated ratio of time scales."""
+
+    BUNDLE = fx.Bundle(Decay(2, source=1.0), fx.relax(CubicFlow(a=0.0, speed=500.0)))
+
+    def run(self, **options):
+        driver = fx.Seamless(clock="auto", separation=0.05)
+        return fx.evolve(self.BUNDLE, driver, START, t1=1.0, dt=0.01, **options)
+
+    def test_it_keeps_the_ratio_and_is_revised(self):
+        """The relaxation time is 1/500; the macrostate halves its distance from rest in log 2."""
+        found = self.run()
+        times, clocks = np.asarray(found.stats["clock"]).T
+        assert len(times) == 11 and clocks[0] == 1.0 and np.all(clocks[2:] > 5.0)
+        # The first micro step was five relaxation times long: too long to measure them.
+        for look, clock in zip(found.stats["separation"][1:], clocks[2:], strict=True):
+            np.testing.assert_allclose(clock, 0.05 * min(look.macro, 1.0) * 500.0, rtol=0.1)
+        truth = fx.evolve(fx.Bundle(Decay(2, source=1.0), CubicFlow(a=0.0)), fx.Quasistatic(1e-10), START, t1=1.0, dt=0.01)
+        assert 1e-4 < np.abs(found.macro - truth.macro).max() < 0.05
+
+    def test_it_goes_with_a_snapshot(self):
+        class Keeper(fx.AbstractRecorder):
+            def __init__(self):
+                self.snapshots = []
+
+            def due(self):
+                return True
+
+            def save(self, snapshot):
+                self.snapshots.append(snapshot)
+
+            def record(self, record):
+                pass
+
+        keeper = Keeper()
+        whole = self.run(checkpoint=keeper)
+        middle = next(s for s in keeper.snapshots if 20 < s.step < 90)
+        rest = self.run(start=middle)
+        np.testing.assert_array_equal(rest.macro[-1], whole.macro[-1])
+        assert rest.stats["clock"][1:] == whole.stats["clock"][-len(rest.stats["clock"]) + 1 :]
+
+    def test_no_micro_step_is_longer_than_the_fibers_own(self):
+        class Short(fx.AbstractDynamic):
+            def init(self, condition, key):
+                return condition
+
+            def step(self, state, condition, dt, key):
+                return condition + (state - condition) * jnp.exp(-500.0 * dt)
+
+            def link(self, state, condition):
+                return state
+
+            def timestep(self, condition):
+                return jnp.asarray(1e-4)
+
+            def relaxation_time(self, condition):
+                return jnp.asarray(1 / 500)
+
+        with pytest.warns(fx.ScaleSeparationWarning):
+            found = fx.evolve(
+                fx.Bundle(Decay(2, source=1.0), Short()), fx.Seamless(clock="auto", separation=0.01), START, t1=0.2, dt=0.02
+            )
+        assert all(clock >= 0.02 / 1e-4 * (1.0 - 1e-12) for _, clock in found.stats["clock"])
+
+    def test_misuse_is_told(self):
+        with pytest.raises(fx.BadInput, match="clock"):
+            fx.Seamless(clock="slow")
+        with pytest.raises(fx.BadInput, match="separation"):
+            fx.Seamless(clock="auto", separation=np.inf)
+        with pytest.raises(fx.BadInput, match="revised between the steps"):
+            fibers = fx.Fibers(self.BUNDLE.fiber, fx.Seamless(clock="auto"), START)
+            fibers.advance(fibers.begin(START), START, 0.1)

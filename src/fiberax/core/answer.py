@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fiberax.core.capabilities import AbstractAssembled
-from fiberax.core.driver import Section
+from fiberax.core.driver import AbstractSectionDriver, Section
 from fiberax.core.errors import FiberFailure
 from fiberax.core.fiber import AbstractFiber, code_in_words
 from fiberax.core.field import Field
@@ -83,7 +83,8 @@ class Answer(Shown):
 
 def at_once(field: Field) -> bool:
     """True where response and energy come from one call of the fiber."""
-    return field.driver.slaved and field.bundle.link is None and isinstance(field.fiber, AbstractAssembled)
+    own = field.bundle.link is None and not isinstance(field.driver, AbstractSectionDriver)
+    return field.driver.slaved and own and isinstance(field.fiber, AbstractAssembled)
 
 
 class _Both(AbstractDirect):

@@ -137,6 +137,13 @@ class AbstractEnergetic(AbstractCapability):
         """Energy of the microstate, a scalar per unit reference volume, kinetic energy included."""
 
 
+class AbstractObjective(AbstractCapability):
+    """A fiber of a solid whose response turns with the material; its condition is a displacement gradient A (d, d), F = I + A.
+
+    P(QF) = Q P(F) for every rotation Q, and the energy does not change: tables need to know the right stretch alone.
+    """
+
+
 def energy_of(fiber: AbstractFiber, state: State, condition: Condition) -> Float[Array, ""] | None:
     """The energy of one fiber per unit reference volume, kinetic energy included; None without an energy."""
     if isinstance(fiber, AbstractEnergy):

@@ -145,6 +145,7 @@ class _Path:
                 self.pace = self.pace or (float(carry.t), time.perf_counter())
         self._pause(carry, watch, False, t0, begun)
         stats = {"steps": self.saved - 1, "newton": self.counts, "stopped": stopped, "elapsed": time.perf_counter() - begun}
+        stats |= {"fiber_steps": self.newton.work} | self.field.driver.stats(carry.section)
         stack = lambda values: jax.tree.map(lambda *x: np.stack(x), *values) if values else None
         names = ("t", "macro", "response", "result", "energy", "stability_margin")
         ts, macros, responses, results, energies, margins = (stack([getattr(r, name) for r in self.records]) for name in names)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from fiberax.core.capabilities import standard_error_of
+from fiberax.core.capabilities import AbstractMonitored, energy_of, standard_error_of
 from fiberax.core.fiber import AbstractFiber
 from fiberax.numerics import trees
 from fiberax.numerics.linear import jacobian
@@ -25,7 +25,8 @@ class Section(NamedTuple):
     `memory` belongs to the driver (averages); `response` is the last good one of each site; `outcome` that of the last step;
     `own` whether the site has given a good response of its own.
     For fibers with memory (`AbstractMemory`) `history` is the accepted past, which `Field.accept` alone changes, and `since`
-    the macro time between it and the present state; both are empty for others.
+    the macro time between it and the present state; both are empty for others. `shared` is what a driver over all sites keeps
+    for all of them together, such as a table: it alone has no site axis.
     """
 
     state: Any
@@ -35,6 +36,13 @@ class Section(NamedTuple):
     own: Any
     history: Any = ()
     since: Any = ()
+    shared: Any = ()
+
+
+def map_rows(function: Callable, section: Section, *others: Section) -> Section:
+    """`function` of every leaf with a site axis; what the sites share is that of `section`."""
+    bare = (s._replace(shared=()) for s in (section, *others))
+    return jax.tree.map(function, *bare)._replace(shared=section.shared)
 
 
 class Pace(NamedTuple):
@@ -59,6 +67,9 @@ class AbstractDriver(eqx.Module):
     @abc.abstractmethod
     def prepare(self, fiber: AbstractFiber) -> AbstractFiber:
         """The fiber in the form that this driver advances. Raises `Mismatch` for a fiber that it cannot advance."""
+
+    def check_traced(self) -> None:
+        """Raise `BadInput` where results under `jax.jit`, `jax.grad` or `jax.vmap` would lack derivatives."""
 
     @abc.abstractmethod
     def begin(self, fiber, link: Callable | None, condition, key: PRNGKeyArray, samples: int) -> tuple[Any, Any]:
@@ -100,15 +111,41 @@ class AbstractDriver(eqx.Module):
         """Standard error of what `respond` gives, a tree like it, or None where there is none."""
         return standard_error_of(fiber, state, condition) if link is None else None
 
+    def energy(self, fiber, state, memory, condition) -> Float[Array, ""] | None:
+        """The energy that belongs to `respond`, per unit reference volume; None where fibers have none."""
+        return energy_of(fiber, state, condition)
+
+    def margin(self, fiber, state, memory, condition) -> Float[Array, ""] | None:
+        """The stability margin that belongs to `respond`; None where fibers measure none."""
+        return fiber.stability_margin(state, condition) if isinstance(fiber, AbstractMonitored) else None
+
     @property
     def coupled(self) -> bool:
         """True where fibers reach equilibrium together with the macro model, and not within each of its evaluations."""
         return False
 
     @property
+    def micro_steps(self) -> int:
+        """Steps of a carried fiber in one `advance`; of no use for slaved drivers, whose outcomes count them."""
+        return 1
+
+    @property
     def pace(self) -> "Pace | None":
         """Substeps, clock and limit of scale separation, for drivers that carry states in time; None for slaved ones."""
         return None
+
+    @property
+    def paces_itself(self) -> bool:
+        """Whether the run chooses the clock, and hands it over by `with_clock`."""
+        return False
+
+    def with_clock(self, clock: Any) -> "AbstractDriver":
+        """This driver with a given clock, where it `paces_itself`."""
+        return self
+
+    def stats(self, section: Section) -> dict[str, Any]:
+        """What this driver counts during a run, for `Solution.stats`; read at the end, outside of any transformation."""
+        return {}
 
     def samples(self, dt: float) -> int:
         """Number of stored values that averaging needs at the macro step `dt`."""
@@ -132,23 +169,33 @@ class AbstractSectionDriver(AbstractDriver):
     of devices. `advance` still says how one chosen fiber is advanced.
     """
 
+    def begin_shared(self, fiber, section: Section, conditions: Any) -> Any:
+        """`Section.shared` at the start; `section` and `conditions` have rows of all sites. Empty by default."""
+        return ()
+
     @abc.abstractmethod
     def advance_sites(
-        self, solve: "Chosen", ids: jax.Array, section: Section, conditions: Any, dt: Float[Array, ""]
+        self, solve: "Chosen", fiber, ids: jax.Array, section: Section, conditions: Any, dt: Float[Array, ""], learn: bool
     ) -> Section:
         """The section after the macro time `dt`.
 
         Args:
             solve: `solve(mask, section, conditions, capacity)` advances the sites where `mask` (rows,) holds, `capacity` at a
                 time, each with failures isolated and one retry; the rows of other sites are returned unchanged.
+            fiber: As `prepare` gave it.
             ids: Global site numbers (rows,); padded rows at the end repeat the last site.
             section: That after the last step, rows of all sites.
             conditions: A tree with a leading axis (rows,), the same on all devices.
             dt: Macro time.
+            learn: False in the trials of a Newton iteration, in which what the sites share must not change.
 
         Returns:
             The section, all rows.
         """
+
+    def tangents_sites(self, fiber, section: Section, conditions: Any) -> Any | None:
+        """dA/dU at every row, axes of the response first; None (the default) for the `tangent` of each site."""
+        return None
 
 
 def check_finite(response, out: Outcome) -> Outcome:

@@ -91,7 +91,9 @@ def evolve(
     macro0 = field.bundle.macro.prescribed(jnp.asarray(plan.stretches[0].start, float), macro0)
     stepper = default_stepper(bundle.macro) if stepper is None else stepper
     stepper.check(bundle.macro)
+    stepper.check_step(min(stretch.dt for stretch in plan.stretches))
     if not field.retry:
+        driver.check_traced()
         if start is not None:
             raise BadInput("evolve: start cannot be used under jit, grad or vmap. Begin at macro0, or run outside of them.")
         return _traced_evolve(field, stepper, macro0, plan, response, samples)

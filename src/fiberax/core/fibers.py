@@ -17,7 +17,7 @@ import numpy as np
 from fiberax.core.answer import Answer, Held, Words, answer_at, settled
 from fiberax.core.arguments import check_rows, floats, shown, span, whole_numbers
 from fiberax.core.bundle import Bundle, check_fit
-from fiberax.core.driver import AbstractDriver, Section
+from fiberax.core.driver import AbstractDriver, Section, map_rows
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractFiber
 from fiberax.core.field import Field
@@ -97,6 +97,8 @@ class Fibers:
         warn_unused_key("Fibers", fiber, self.one, key)
         self.ids = self._numbers(ids, self.count)
         self.traced = is_traced(self.bundle, driver, conditions, self.key)
+        if driver.paces_itself:
+            driver.check_traced()
         self.words = Words(fiber)
         self._fields: dict[tuple[int, bool], Field] = {}
         self._programs: dict[tuple, Callable] = {}
@@ -165,7 +167,7 @@ class Fibers:
 
         def run(field, section, conditions, dt):
             pad = field.sites.pad
-            found = settled(field, section.step, pad(section.sites), conditions, dt, pad(section.ids), tangent)
+            found = settled(field, section.step, map_rows(pad, section.sites), conditions, dt, pad(section.ids), tangent)
             new = Carried(self._cut(field.commit(conditions, found[0]), rows), section.ids, section.step + 1)
             return new, dataclasses.replace(found[1], words=self.words)
 
@@ -189,7 +191,7 @@ class Fibers:
         rows = self._rows(section, conditions)
 
         def run(field, section, conditions):
-            padded = field.sites.pad(section.sites)
+            padded = map_rows(field.sites.pad, section.sites)
             response = field.sites.pad(field.response(conditions, padded))
             answer = answer_at(field, padded._replace(response=response), conditions, tangent=tangent)
             return dataclasses.replace(answer, words=self.words)
@@ -223,9 +225,10 @@ class Fibers:
         rows = self.count if rows is None else rows
         like = self._like(self._samples_in(arrays))
         leaves, structure = jax.tree.flatten(like)
+        shared = {id(leaf) for leaf in jax.tree.leaves(like.sites.shared)}
         found = []
         for (name, _), leaf in zip(named_leaves(like), leaves, strict=True):
-            name, shape = name.lstrip("_"), (rows, *leaf.shape[1:])
+            name, shape = name.lstrip("_"), leaf.shape if id(leaf) in shared else (rows, *leaf.shape[1:])
             array = arrays.get(name)
             if array is None or array.shape != shape or array.dtype != leaf.dtype:
                 have = "is absent" if array is None else f"has shape {array.shape} and type {array.dtype}"
@@ -271,7 +274,7 @@ class Fibers:
             BadInput: Rows that the section does not have.
         """
         rows = jnp.asarray(whole_numbers("Fibers.take: rows", rows, len(section.ids)))
-        return jax.tree.map(lambda x: x[rows], section)
+        return _each_row(lambda x: x[rows], section)
 
     def put(self, section: Carried, rows: Any, other: Carried) -> Carried:
         """`section` with some rows replaced, or with further rows.
@@ -302,7 +305,7 @@ class Fibers:
             grown = jnp.concatenate([x, jnp.zeros((size - count, *x.shape[1:]), x.dtype)]) if size > count else x
             return grown.at[rows].set(y)
 
-        new = jax.tree.map(merged, section, other)
+        new = _each_row(merged, section, other)
         if self.random and not trees.is_tracer(new.ids):
             whole_numbers("Fibers.put: global numbers", new.ids, _SITES, distinct=True)
         return new
@@ -382,6 +385,7 @@ class Fibers:
         Without retries where the arguments, or the fiber itself, are being differentiated.
         """
         if self.traced or any(trees.is_tracer(x) for x in jax.tree.leaves(arguments)):
+            self.driver.check_traced()
             return function(self._field(name[1], False), *arguments)
         if name not in self._programs:
             program = functools.partial(function, self._field(name[1], True))
@@ -390,4 +394,11 @@ class Fibers:
 
     @staticmethod
     def _cut(section: Section, rows: int) -> Section:
-        return jax.tree.map(lambda x: x[:rows], section)
+        return map_rows(lambda x: x[:rows], section)
+
+
+def _each_row(function: Callable, section: Carried, *others: Carried) -> Carried:
+    """`function` of every leaf with a row for each site; what the sites share is that of `section`."""
+    bare = (c._replace(sites=c.sites._replace(shared=())) for c in (section, *others))
+    new = jax.tree.map(function, *bare)
+    return new._replace(sites=new.sites._replace(shared=section.sites.shared))

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 
 from fiberax.core.borrow import borrowed
 from fiberax.core.bundle import Bundle
-from fiberax.core.capabilities import AbstractMonitored, energy_of
 from fiberax.core.driver import AbstractDriver, AbstractSectionDriver, Section
 from fiberax.core.fiber import AbstractDynamic, AbstractFiber, AbstractMemory
 from fiberax.core.macro import AbstractInertial, AtRest
@@ -38,6 +37,7 @@ class Field(eqx.Module):
     key: jax.Array
     retry: bool = eqx.field(static=True)
     borrow: bool = eqx.field(static=True, default=False)  # whether sites without a response use the nearest one
+    learn: bool = eqx.field(static=True, default=True)  # whether what sites share may change, see `AbstractSectionDriver`
 
     @property
     def remembers(self) -> bool:
@@ -70,7 +70,10 @@ class Field(eqx.Module):
         zeros = jax.tree.map(lambda x: jnp.zeros((rows, *x.shape), x.dtype), response)
         none = jax.tree.map(lambda x: jnp.broadcast_to(x, (rows,)), outcome(0))
         since = jnp.zeros((rows,)) if self.remembers else ()
-        return Section(state, memory, zeros, none, jnp.zeros((rows,), bool), history, since)
+        section = Section(state, memory, zeros, none, jnp.zeros((rows,), bool), history, since)
+        if not isinstance(self.driver, AbstractSectionDriver):
+            return section
+        return section._replace(shared=self.driver.begin_shared(self.fiber, section, conditions))
 
     def advance(self, step, macro, section: Section, dt, stage: Any = 0, ids: jax.Array | None = None) -> Section:
         """Every fiber one step of its driver, held at the conditions that `macro` sets.
@@ -98,9 +101,13 @@ class Field(eqx.Module):
             numbers = self.sites.ids(ids)
 
             def solve(mask, section, conditions, capacity):
-                return self.sites.update_chosen(chunk, mask, section, (conditions, steps), numbers, capacity)
+                bare = section._replace(shared=())
+                new = self.sites.update_chosen(chunk, mask, bare, (conditions, steps), numbers, capacity)
+                return new._replace(shared=section.shared)
 
-            section = self.driver.advance_sites(solve, numbers, section, conditions, jnp.asarray(dt))
+            section = self.driver.advance_sites(
+                solve, self.fiber, numbers, section, conditions, jnp.asarray(dt), self.retry and self.learn
+            )
         else:
             section = self.sites.update(chunk, section, (conditions, steps), ids)
         return borrowed(self.sites, self.bundle.macro.positions(), section) if self.retry and self.borrow else section
@@ -141,8 +148,10 @@ class Field(eqx.Module):
 
             start = (jnp.zeros((), jnp.int32), section, jnp.ones(ids.shape, bool))
             new = jax.lax.while_loop(lambda c: jnp.any(c[2]) & (c[0] < _ATTEMPTS), attempt, start)[1]
-        # A fiber that fails at one stage of a macro step counts as failed in that step.
-        return new._replace(outcome=jax.tree.map(jnp.maximum, section.outcome, new.outcome))
+        # A fiber that fails at one stage of a macro step counts as failed in that step; the steps of all stages count.
+        before, now = section.outcome, new.outcome
+        worst = jax.tree.map(jnp.maximum, before, now)
+        return new._replace(outcome=worst._replace(steps=before.steps + now.steps))
 
     def accept(self, step, macro, section: Section, dt) -> Section:
         """The section after a macro step of length `dt` that ended at `macro` and is kept: histories change, once.
@@ -194,7 +203,7 @@ class Field(eqx.Module):
                 return new
             return trees.where_site(section.outcome.result == 0, new, section.response)
 
-        return self.sites.trim(self.sites.update(chunk, section.response, (section, conditions)))
+        return self.sites.trim(self.sites.update(chunk, section.response, (section._replace(shared=()), conditions)))
 
     def rate(
         self, step, t, macro, section: Section, dt, equation: Callable | None = None, stage: Any = 0
@@ -216,6 +225,10 @@ class Field(eqx.Module):
 
         For a slaved driver the total derivative by the implicit function theorem, else the link's at fixed state.
         """
+        if isinstance(self.driver, AbstractSectionDriver):
+            found = self.driver.tangents_sites(self.fiber, section, self.sites.pad(self.bundle.macro.conditions(macro)))
+            if found is not None:
+                return self.sites.trim(found)
         return self.over_sites(lambda fiber, *at: self.driver.tangent(fiber, self.bundle.link, *at), macro, section)
 
     def over_sites(self, function, macro, section: Section) -> Any:
@@ -232,15 +245,11 @@ class Field(eqx.Module):
 
     def stability_margin(self, macro, section: Section) -> jax.Array | None:
         """`AbstractMonitored.stability_margin` of every site (sites,), or None."""
-
-        def margin(fiber, state, memory, condition):
-            return fiber.stability_margin(state, condition) if isinstance(fiber, AbstractMonitored) else None
-
-        return self.over_sites(margin, macro, section)
+        return self.over_sites(self.driver.margin, macro, section)
 
     def energy(self, macro, section: Section) -> jax.Array | None:
         """Energy of every fiber (sites,) per unit reference volume, see `energy_of`, or None."""
-        return self.over_sites(lambda fiber, state, _, condition: energy_of(fiber, state, condition), macro, section)
+        return self.over_sites(self.driver.energy, macro, section)
 
     def stderr(self, macro, section: Section) -> Any | None:
         """Standard errors of the responses, a tree like them (sites first), or None."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fiberax.core.borrow import count_failures, marked
-from fiberax.core.driver import Section
+from fiberax.core.driver import Section, map_rows
 from fiberax.core.errors import BadInput
 from fiberax.core.failure import FAILED, NONFINITE, NOT_CONVERGED, Begun, demand_stability, raise_failure
 from fiberax.core.fiber import AbstractDynamic
@@ -20,7 +20,7 @@ from fiberax.core.macro_solve import Step
 from fiberax.core.randomness import is_random
 from fiberax.core.recorder import AbstractRecorder, Record, Report, Snapshot
 from fiberax.core.schedule import Schedule, Stretch
-from fiberax.core.separation import Monitor
+from fiberax.core.separation import Monitor, Paced, first_clock, next_clock
 from fiberax.core.signals import Interrupt, agree, anywhere
 from fiberax.core.sites import to_host
 from fiberax.core.snapshots import check_key, check_origin, end_of, origin_leaves, restored, snapshot_leaves
@@ -51,7 +51,9 @@ class Carry(NamedTuple):
     section: Section
     status: jax.Array  # 0, or why the run stopped before this step
     failures: jax.Array  # failed fibers of all accepted steps together
+    work: jax.Array  # steps of the solves of all fibers so far, where the driver is slaved
     begun: jax.Array  # checksum of the macrostate that the run began with
+    paced: Any = ()  # the clock of a driver that paces itself (`Paced`); else empty
 
 
 def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t, dt) -> Carry:
@@ -85,7 +87,10 @@ def one_step(field: Field, stepper: AbstractStepper, limit: int, carry: Carry, t
     accepted = accepted._replace(history=trees.where(status == 0, accepted.history, carry.section.history))
     step = jnp.where(status == 0, carry.step + 1, carry.step).astype(carry.step.dtype)
     failures = carry.failures + jnp.where(status == 0, failed, 0)
-    return Carry(step, last_dt, macro, accepted, status.astype(jnp.int32), failures, carry.begun)
+    work = carry.work
+    if field.driver.slaved:
+        work = work + jnp.sum(field.outcomes(accepted).steps, dtype=work.dtype)
+    return Carry(step, last_dt, macro, accepted, status.astype(jnp.int32), failures, work, carry.begun, carry.paced)
 
 
 def _on_trial(field: Field, stepper: AbstractStepper, carry: Carry, start, first, count, dt) -> tuple[Carry, jax.Array]:
@@ -146,7 +151,8 @@ def begin(field: Field, macro, response, samples) -> Carry:
     zero = jnp.zeros(())
     none = jnp.zeros((), jnp.int32)
     section = section._replace(response=empty)
-    return Carry(jnp.zeros((), jnp.uint32), zero, macro, section, none, none, jnp.zeros((), jnp.uint32))
+    paced = Paced(zero, zero, field.bundle.macro.conditions(macro)) if field.driver.paces_itself else ()
+    return Carry(jnp.zeros((), jnp.uint32), zero, macro, section, none, none, zero, jnp.zeros((), jnp.uint32), paced)
 
 
 class Observed(NamedTuple):
@@ -196,6 +202,7 @@ def _caught_up(field: Field, carry: Carry, t) -> Section:
 
 
 _begin = eqx.filter_jit(begin)
+_conditions_at = eqx.filter_jit(lambda field, macro: field.bundle.macro.conditions(macro))
 _observe = eqx.filter_jit(observe)
 
 
@@ -224,9 +231,11 @@ class Loop:
         self.progress, self.checkpoint = watch
         self.allow_unstable = allow_unstable
         self.limit = int(np.floor(fail_fraction * field.sites.count + 1e-9))
-        self.monitor = Monitor(field, plan)
+        self.monitor = Monitor(field, stepper, plan)
         self.limits = StepLimits(field, stepper, plan.steps)
         self.on_trial = False
+        self.paces_itself = field.driver.paces_itself
+        self.clocks: list[tuple[float, float]] = []  # macro time and clock, of a driver that paces itself
         self.records: list[Record] = []
         self.begun = time.perf_counter()
         self.saved = 0
@@ -258,6 +267,12 @@ class Loop:
             self.saved, self.done = start.saved, start.step
         elif self.plan.save_start:
             self._record(carry, self.plan.stretches[0].start, self.plan.stretches[0].dt)
+        if self.paces_itself:
+            first = self.plan.stretches[0]
+            if start is None:
+                carry = carry._replace(paced=carry.paced._replace(clock=first_clock(self.field, carry.macro, first.dt)))
+            self.monitor.resume(self.done)
+            self._pace(carry, first.start if start is None else start.t)
         self.on_trial = _cheap(self.field, carry)
         before = 0
         with Interrupt() as interrupt:
@@ -281,7 +296,7 @@ class Loop:
         piece = BLOCK - self.done % BLOCK if self.done_here else 1  # the first step is looked at before others follow
         carry = self._advance(carry, stretch, before, 0)  # compiles, so that the times of later pieces are right
         while self.done < after:
-            self.monitor.look(carry, self.done, self._time(stretch), stretch)
+            carry = self._look(carry, stretch)
             first = self.done_here == 0
             count = int(agree(min(after - self.done, self.monitor.steps_left(self.done), piece))[0])
             clock = time.perf_counter()
@@ -299,6 +314,27 @@ class Loop:
         if stretch.save:
             self._record(carry, stretch.end, stretch.dt)
         return carry
+
+    def _look(self, carry: Carry, stretch: Stretch) -> Carry:
+        """Scale separation measured where it is due; a driver that paces itself gets its clock from it."""
+        t = self._time(stretch)
+        found = self.monitor.look(carry, self.done, t, stretch)
+        if found is None or not self.paces_itself:
+            return carry
+        span = self.plan.stretches[-1].end - self.plan.stretches[0].start
+        clock = next_clock(self.field, carry.macro, carry.paced.clock, found, stretch.dt, span)
+        now = jnp.asarray(t, jnp.result_type(float))
+        carry = carry._replace(paced=Paced(clock, now, _conditions_at(self.field, carry.macro)))
+        self._pace(carry, t)
+        return carry
+
+    def _pace(self, carry: Carry, t: float) -> None:
+        """The clock in `carry` from now on."""
+        clock = float(carry.paced.clock)
+        self.clocks.append((t, clock))
+        # A copy: the memory of the carry is given away in each piece.
+        driver = self.field.driver.with_clock(jnp.asarray(clock, jnp.result_type(float)))
+        self.field = self.monitor.field = self.limits.field = dataclasses.replace(self.field, driver=driver)
 
     def _advance(self, carry: Carry, stretch: Stretch, before: int, count: int) -> Carry:
         def run(carry, step, most, on_trial):
@@ -369,6 +405,12 @@ class Loop:
         leaves = snapshot_leaves(self.field.sites, carry) | self._origin()
         self.checkpoint.save(Snapshot(self.done, t, self.saved, leaves))
 
+    def _fiber_steps(self, carry: Carry) -> int:
+        """Micro steps, or steps of solves, of all fibers together, without those for records."""
+        if self.field.driver.slaved:
+            return int(carry.work)
+        return self.done * self.stepper.advances * self.field.driver.micro_steps * self.field.sites.count
+
     def _origin(self) -> dict[str, np.ndarray]:
         return origin_leaves(self.stepper, self.field.key)
 
@@ -389,10 +431,12 @@ class Loop:
             "elapsed": elapsed,
             "separation": self.monitor.history,
             "failures": int(carry.failures),
+            "fiber_steps": self._fiber_steps(carry),
             "stability": self.limits.history,
         }
+        stats |= self.field.driver.stats(carry.section) | ({"clock": self.clocks} if self.clocks else {})
         count, section = self.field.sites.count, carry.section
         if self.field.sites.padded > count:
-            section = jax.tree.map(lambda x: x[:count], section)
+            section = map_rows(lambda x: x[:count], section)
         end = end_of(self.plan, self.saved, carry._replace(section=None), self._origin())
         return Solution(ts, macro, response, result, section, stats, self.field.bundle.macro, energy, stderr, margin, end)

@@ -1,5 +1,6 @@
 """Newton for the macro model through the responses: rate(t, U) = shift (U − base); shift 0 is the steady state."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fiberax.core.borrow import count_failures
-from fiberax.core.driver import Section
+from fiberax.core.driver import AbstractSectionDriver, Section
 from fiberax.core.field import Field
 from fiberax.numerics import linear, trees
 from fiberax.numerics.newton import backtrack
@@ -52,6 +53,11 @@ class Iterate(NamedTuple):
     refused: jax.Array  # fibers that failed in the last trial of the line search that was not taken
 
 
+def _trial(field: Field) -> Field:
+    """The field in the trials of Newton's method, in which what the sites share stays as it is."""
+    return dataclasses.replace(field, learn=False)
+
+
 def _residual(field: Field, at: _Equation, macro, section):
     rate, section = field.rate(at.number, at.t, macro, section, at.dt, stage=at.stage)
     return jax.tree.map(lambda r, u, b: r - at.shift * (u - b), rate, macro, at.base), section
@@ -89,7 +95,7 @@ def _iterate(field: Field, equation: _Equation, at: Iterate) -> Iterate:
 
     def attempt(scale):
         macro = trees.axpy(scale, direction, at.macro)
-        residual, section = _residual(field, equation, macro, at.section)
+        residual, section = _residual(_trial(field), equation, macro, at.section)
         # A fiber that fails keeps its last good response: the residual alone would not show it.
         refused = jnp.maximum(_failures(field, section) - failed_before, 0)
         bad = (refused > 0) | ~field.bundle.macro.admissible(macro)
@@ -150,7 +156,11 @@ def first_iterate(field: Field, t, macro, section, dt) -> Iterate:
 def next_iterate(field: Field, t, shift, at: Iterate, dt) -> Iterate:
     """One damped Newton step for rate = 0."""
     section = at.section._replace(outcome=jax.tree.map(jnp.zeros_like, at.section.outcome))
-    return _iterate(field, _steady_equation(t, at.macro, shift, dt), at._replace(section=section))
+    at, equation = at._replace(section=section), _steady_equation(t, at.macro, shift, dt)
+    if isinstance(field.driver, AbstractSectionDriver):  # what the sites share may change between the steps
+        residual, section = _residual(field, equation, at.macro, section)
+        at = at._replace(section=section, residual=residual, norm=trees.norm(residual))
+    return _iterate(field, equation, at)
 
 
 def _solve(field: Field, equation: _Equation, macro, section, tolerance, max_steps):

@@ -19,6 +19,7 @@ from fiberax.core.field import Field
 from fiberax.core.macro import Moving
 from fiberax.core.relax import Relaxation
 from fiberax.core.schedule import Schedule, Stretch
+from fiberax.core.steppers import AbstractStepper
 from fiberax.numerics import trees
 from fiberax.numerics.result import Result
 
@@ -44,21 +45,57 @@ class Separation(NamedTuple):
     ratio: float
 
 
+class Paced(NamedTuple):
+    """The clock of a driver that paces itself, and time and conditions (sites first) of the last look at it."""
+
+    clock: jax.Array
+    t: jax.Array
+    conditions: Any
+
+
+def first_clock(field: Field, macro, dt: float) -> jax.Array:
+    """Real time, or the smallest clock whose micro steps are no longer than the fiber's own."""
+    return jnp.asarray(max(1.0, _least_clock(field, macro, dt)), jnp.result_type(float))
+
+
+def next_clock(field: Field, macro, clock: Any, found: Separation, dt: float, span: float) -> jax.Array:
+    """The largest clock that keeps the ratio of time scales that the driver states, from a measurement with `clock`.
+
+    The macro time scale counts up to the length `span` of the run. Where nothing was measured the clock stays.
+    """
+    pace = field.driver.pace
+    assert pace is not None
+    relaxation = found.relaxation / float(clock)  # in real time
+    if not 0.0 < relaxation < float("inf"):
+        return clock
+    largest = pace.separation * min(found.macro, span) / relaxation
+    return jnp.asarray(max(largest, _least_clock(field, macro, dt)), jnp.result_type(float))
+
+
+def _least_clock(field: Field, macro, dt: float) -> float:
+    """The clock at which a micro step is the fiber's own; 0 where fibers do not know one."""
+    conditions = field.bundle.macro.conditions(macro)
+    one = jax.tree.map(lambda x: x[0], conditions)
+    if jax.eval_shape(field.fiber.timestep, one) is None:
+        return 0.0
+    return float(dt / (field.driver.micro_steps * jnp.min(jax.vmap(field.fiber.timestep)(conditions))))
+
+
 def _difference(x, y):
     return jax.tree.map(lambda a, b: a - b if jnp.issubdtype(a.dtype, jnp.inexact) else jnp.zeros(a.shape), x, y)
 
 
 @eqx.filter_jit
 def _look(field: Field, macro, states, before, dt):
-    """Conditions now, their size and change since `before`, and relaxation times at a few sites (macro time)."""
+    """Conditions now, their size and change since `before`, and the longest relaxation time of a few sites (macro time)."""
     conditions = field.bundle.macro.conditions(macro)
-    change = conditions if before is None else jax.tree.map(jnp.subtract, conditions, before)
+    change = jax.tree.map(jnp.subtract, conditions, before)
     count = field.sites.count
     chosen = np.unique(np.linspace(0, count - 1, _SITES).astype(int))
     pick = lambda tree: jax.tree.map(lambda x: x[chosen], tree)
-    pace, times = field.driver.pace, jnp.zeros((1,))
-    if before is not None and pace is not None:
-        times = _relaxation_times(field, pick(states), pick(conditions), dt / pace.substeps, pace.clock)
+    pace = field.driver.pace
+    assert pace is not None
+    times = _relaxation_times(field, pick(states), pick(conditions), dt / pace.substeps, pace.clock)
     times = jnp.where(jnp.all(jnp.isnan(times)), jnp.nan, jnp.nanmax(jnp.where(jnp.isnan(times), -jnp.inf, times)))
     return conditions, trees.norm(conditions), trees.norm(change), times
 
@@ -132,16 +169,20 @@ def _displaced(target, key):
     return jax.tree.unflatten(structure, [move(k, leaf) for k, leaf in enumerate(leaves)])
 
 
-class Monitor:
-    """Measures scale separation about ten times in a `Seamless` run, at fixed steps, and warns once."""
+_conditions = eqx.filter_jit(lambda field, macro: field.bundle.macro.conditions(macro))
 
-    def __init__(self, field: Field, plan: Schedule):
-        self.field = field
+
+class Monitor:
+    """Measures scale separation about ten times in a run that carries states, at fixed steps, and warns once."""
+
+    def __init__(self, field: Field, stepper: AbstractStepper, plan: Schedule):
+        self.field, self.stepper = field, stepper
         self.every = max(1, plan.steps // _LOOKS)
         self.pace = field.driver.pace
         self.history: list[Separation] = []
         self.before: tuple[float, Any] | None = None
         self.next = 1
+        self.advised = False
 
     @property
     def latest(self) -> float | None:
@@ -152,20 +193,35 @@ class Monitor:
         """Steps until the next measurement."""
         return max(1, self.next - done) if self.pace is not None else 2**62
 
-    def look(self, carry: Any, done: int, t: float, stretch: Stretch) -> None:
+    def resume(self, done: int) -> None:
+        """Look on at the steps at which a run that was not interrupted would."""
+        self.next = 1 + self.every * max(0, -(-(done - 1) // self.every))
+
+    def look(self, carry: Any, done: int, t: float, stretch: Stretch) -> "Separation | None":
         """Measure, if it is due after `done` steps, at the time `t`."""
         if self.pace is None or done < self.next:
-            return
+            return None
         self.next = done + self.every
-        before, self.before = self.before, None
-        held = None if before is None else before[1]
-        conditions, size, change, time = _look(self.field, carry.macro, carry.section.state, held, jnp.asarray(stretch.dt))
+        before = (float(carry.paced.t), carry.paced.conditions) if carry.paced else self.before
+        held = _conditions(self.field, carry.macro) if before is None else before[1]
+        span = jnp.asarray(self.stepper.fiber_step(stretch.dt))
+        conditions, size, change, time = _look(self.field, carry.macro, carry.section.state, held, span)
         self.before = (t, conditions)
+        self._advise(float(time), stretch.dt)
         if before is None:
-            return
+            return None
         moved = float(change)
         macro = float(size) * (t - before[0]) / moved if moved > 0.0 else float("inf")
-        self._judge(Separation(t, float(time), macro, float(time) / macro), self.pace.separation)  # NaN: not measured
+        found = Separation(t, float(time), macro, float(time) / macro)  # NaN: not measured
+        self._judge(found, self.pace.separation)
+        return found
+
+    def _advise(self, relaxation: float, dt: float) -> None:
+        """What the stepper says about these fibers, once."""
+        text = self.stepper.advice(relaxation, dt) if 0.0 < relaxation < float("inf") and not self.advised else ""
+        if text:
+            self.advised = True
+            warnings.warn(text, ScaleSeparationWarning, stacklevel=2)
 
     def _judge(self, found: Separation, limit: float) -> None:
         first = not any(s.ratio > limit for s in self.history)

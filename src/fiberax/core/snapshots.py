@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from fiberax.core.driver import map_rows
 from fiberax.core.errors import BadInput
 from fiberax.core.recorder import Record, Snapshot
 from fiberax.core.schedule import Schedule, Stretch
@@ -118,7 +119,7 @@ def check_key(key: jax.Array, start: Snapshot) -> None:
 
 def snapshot_leaves(sites: Sites, carry: Any) -> dict[str, np.ndarray]:
     """Host copies of all leaves of `carry` by name; those of `carry.section` without padded rows."""
-    section = jax.tree.map(lambda x: x[: sites.count], to_host(carry.section))
+    section = map_rows(lambda x: x[: sites.count], to_host(carry.section))
     named = named_leaves(to_host(carry._replace(section=section)))
     return {name.lstrip("_"): leaf for name, leaf in named}
 
@@ -127,7 +128,7 @@ def restored(sites: Sites, carry: Any, start: Snapshot) -> Any:
     """A carry like `carry` from a snapshot, which must be one of this bundle: same names, shapes and types."""
     names = [name.lstrip("_") for name, _ in named_leaves(carry)]
     leaves, structure = jax.tree.flatten(carry)
-    rows = {id(x) for x in jax.tree.leaves(carry.section)}
+    rows = {id(x) for x in jax.tree.leaves(carry.section._replace(shared=()))}
     found_leaves = []
     for name, leaf in zip(names, leaves, strict=True):
         over_sites = id(leaf) in rows

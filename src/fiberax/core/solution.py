@@ -20,8 +20,9 @@ class Solution(Shown):
         response: Responses, leading axes (T, sites).
         result: Codes of `fx.Result` (T, sites); `BORROWED` marks failed sites that use the response of the nearest site.
         section: What the sites carry at the end, a leading site axis.
-        stats: Counts and measurements, such as `steps`, `failures` (failed fibers of all steps), `separation`, `stability`
-            (step limits found), `elapsed` (s); those of `steady` and `continuation` are in their docstrings.
+        stats: Counts and measurements, such as `steps`, `failures` (failed fibers of all steps), `fiber_steps` (micro steps, or
+            steps of solves, of all fibers together), `separation`, `stability` (step limits found), `elapsed` (s), and what the
+            driver counts; those of `steady` and `continuation` are in their docstrings.
         model: The macro model.
         energy: Energies of the fibers (T, sites) per unit reference volume, kinetic energy of the microstates included; None
             where fibers have none.

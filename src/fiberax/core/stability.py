@@ -10,6 +10,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from fiberax.core.capabilities import AbstractAssembled, AbstractStationary, AbstractTangent
+from fiberax.core.driver import AbstractSectionDriver
 from fiberax.core.fiber import AbstractDynamic, AbstractFlow
 from fiberax.core.field import Field
 from fiberax.core.sites import to_host
@@ -153,6 +154,8 @@ def warn_unstable_rest(field: Field, macro: Any, section: Any, stacklevel: int =
     """Warn where a relaxation would leave the rest point of a flow fiber; looked at once per run, at a few sites."""
     fiber = field.fiber
     if not (field.driver.slaved and isinstance(fiber, AbstractFlow)) or solver_of(fiber).symmetric:
+        return
+    if isinstance(field.driver, AbstractSectionDriver):  # not every state belongs to the present condition
         return
     count = field.sites.count
     if trees.size(section.state) == 0:

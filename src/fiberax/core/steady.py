@@ -97,6 +97,7 @@ def steady(
             f"steady: the response of {type(field.fiber).__name__} depends on the way there. Use fx.continuation, or fx.evolve."
         )
     if not field.retry:
+        driver.check_traced()
         section = field.begin(macro, like, samples)
         step, zero = jnp.zeros((), jnp.uint32), jnp.zeros(())
         at = Step(step, jnp.asarray(t, float), zero, macro, section)
@@ -112,7 +113,8 @@ def steady(
     energy, margins = judge(field, at.macro, at.section)
     if margins is not None and not allow_unstable:
         demand_stability(field, at.macro, at.section, margins, f"at the steady state (t = {t:.6g})")
-    stats = {"steps": int(at.steps), "residuals": newton.residuals}
+    stats = {"steps": int(at.steps), "residuals": newton.residuals, "fiber_steps": newton.work}
+    stats |= field.driver.stats(at.section)
     found = _given(at.macro, moving)
     return jax.tree.map(np.asarray, _solution(field, bundle, t, found, at.section, stats, energy))
 
@@ -149,6 +151,7 @@ class Newton:
         self.field, self.tolerance, self.max_steps, self.progress = field, tolerance, max_steps, progress
         self.limit = int(np.floor(fail_fraction * field.sites.count + 1e-9))
         self.residuals: list[float] = []
+        self.work = 0  # steps of the solves of all fibers
 
     def solve(self, t: float, macro, section, since: float = 0.0) -> Iterate:
         """The last iterate from `macro`, the fibers beginning with the states of `section`.
@@ -176,7 +179,9 @@ class Newton:
             self.residuals.append(float(at.norm))
 
     def _failures(self, at: Iterate) -> int:
-        failed = int(np.sum(to_host(self.field.outcomes(at.section).result) != 0))
+        out = to_host(self.field.outcomes(at.section))
+        failed = int(np.sum(out.result != 0))
+        self.work += int(np.sum(out.steps))
         if failed > self.limit:
             where = f"in Newton step {int(at.steps)}"
             raise FiberFailure(fiber_message(self.field, at.macro, at.section, where, self.limit))

@@ -28,6 +28,22 @@ class AbstractStepper(eqx.Module):
         """Whether `step` advances and transports carried fibers itself; else the time loop does so once before each step."""
         return False
 
+    def fiber_step(self, dt: float) -> float:
+        """The macro time by which carried fibers are advanced at once, in a macro step `dt`."""
+        return dt
+
+    @property
+    def advances(self) -> int:
+        """How often carried fibers are advanced in one macro step."""
+        return 1
+
+    def check_step(self, dt: float) -> None:
+        """Raise `BadInput` for a macro step that this scheme cannot take; `dt` is the shortest of a run."""
+
+    def advice(self, relaxation: float, dt: float) -> str:
+        """A warning, with its remedy, where the scheme does not fit fibers of this relaxation time (macro time); else empty."""
+        return ""
+
     @abc.abstractmethod
     def step(self, field: Field, at: Step) -> tuple[Any, Section, Any]:
         """One macro step.

@@ -132,6 +132,10 @@ class _PropagatedPart(AbstractMapped, can.AbstractPropagated):
         return self.inner.propagate(state, self.inside(condition), self.inner_time(time))
 
 
+class _ObjectivePart(AbstractMapped, can.AbstractObjective):
+    """Forwards `AbstractObjective` where condition and response are those of the inner fiber."""
+
+
 def _tangent(fiber: AbstractMapped, found, response, condition):
     """The inner tangent `found` as a derivative of the outer response by the outer condition."""
     if fiber.condition_map is None and fiber.response_map is None:
@@ -160,6 +164,7 @@ _PARTS = {
     can.AbstractTangent: _TangentPart,
     can.AbstractStationary: _StationaryPart,
     can.AbstractPropagated: _PropagatedPart,
+    can.AbstractObjective: _ObjectivePart,
 }
 
 
@@ -238,6 +243,8 @@ def Mapped(
         if not isinstance(state.count, int) or state.count < 1:
             raise BadInput(f"Mapped: the number of copies must be a whole number, at least 1; it is {state.count!r}.")
         parts.pop(can.AbstractEnsemble)
+    if condition is not None or response is not None:
+        parts.pop(can.AbstractObjective)  # a mapped response need not turn with the material
     found = composed(base, inner, parts)
     found = _class(found, (_SpreadPart,)) if isinstance(state, Copies) else found
     numbers = (None if x is None else jnp.asarray(x) for x in (time, energy))

@@ -1,9 +1,11 @@
 """The fiber carried in time together with the macrostate, and never rebuilt from it (section 4 of the paper)."""
 
+import dataclasses
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from fiberax.core.driver import AbstractDriver, Pace, check_finite
 from fiberax.core.errors import BadInput, Mismatch
@@ -21,7 +23,9 @@ class Seamless(AbstractDriver):
     Args:
         substeps: Micro steps per macro step, at least 1.
         clock: M > 0, which slows the fibers: in the macro time Δt a fiber advances by Δt/M (section 7 of the paper). M = 1 is
-            real time; M > 1 is valid while the slowed fibers relax much faster than the macrostate moves.
+            real time; M > 1 is valid while the slowed fibers relax much faster than the macrostate moves. "auto": a run takes
+            the largest clock that keeps the ratio `separation`, from the measured relaxation time, and revises it about ten
+            times; `Solution.stats["clock"]` says what it was. No clock makes a micro step longer than the fiber's `timestep`.
         average: A kernel of (7.1) for the response, or None.
         separation: Ratio of the fibers' relaxation time to the macro time scale above which a run warns; infinity turns the
             measurement off.
@@ -32,19 +36,42 @@ class Seamless(AbstractDriver):
     """
 
     substeps: int = eqx.field(static=True, default=1)
-    clock: Float[Array, ""] = eqx.field(converter=jnp.asarray, default=1.0)
+    clock: Any = eqx.field(converter=lambda value: value if isinstance(value, str) else jnp.asarray(value), default=1.0)
     average: AbstractAverage | None = None
     separation: float = eqx.field(static=True, default=0.1)
 
     def __check_init__(self):
         if not isinstance(self.substeps, int) or self.substeps < 1:
             raise BadInput(f"Seamless: substeps must be a whole number >= 1; it is {self.substeps!r}.")
-        if not trees.is_tracer(self.clock) and not float(self.clock) > 0.0:
+        if isinstance(self.clock, str):
+            if self.clock != "auto":
+                raise BadInput(f'Seamless: clock is a positive number or "auto"; it is {self.clock!r}.')
+            if not self.separation < float("inf"):
+                raise BadInput('Seamless: clock="auto" keeps the ratio separation, which must be finite.')
+        elif not trees.is_tracer(self.clock) and not float(self.clock) > 0.0:
             raise BadInput(f"Seamless: clock must be positive; it is {self.clock}.")
 
     @property
     def slaved(self):
         return False
+
+    @property
+    def paces_itself(self):
+        return isinstance(self.clock, str)
+
+    def with_clock(self, clock):
+        return dataclasses.replace(self, clock=clock)
+
+    def check_traced(self):
+        if self.paces_itself:
+            raise BadInput(
+                'Seamless: clock="auto" is revised between the steps of a run of fx.evolve, and neither fx.Fibers nor a run '
+                "under jax.jit, jax.grad or jax.vmap can do that. Give a number."
+            )
+
+    @property
+    def micro_steps(self):
+        return self.substeps
 
     @property
     def pace(self):

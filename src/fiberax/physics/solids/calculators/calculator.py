@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fiberax.core.capabilities import AbstractAssembled, AbstractMonitored
+from fiberax.core.capabilities import AbstractAssembled, AbstractMonitored, AbstractObjective
 from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.core.solvers import Minimise
 from fiberax.numerics.result import outcome
@@ -29,7 +29,7 @@ from fiberax.physics.solids.crystal.base import AbstractCrystal, rotation_of
 from fiberax.physics.solids.crystal.ellipticity import acoustic_margin, stability
 
 
-class CalculatorCrystal(AbstractAssembled, AbstractMonitored, AbstractCrystal):
+class CalculatorCrystal(AbstractAssembled, AbstractMonitored, AbstractObjective, AbstractCrystal):
     """A crystal whose energy is an ASE calculator's; condition, state and response as those of `Crystal`, in eV and Å.
 
     Args:

@@ -17,7 +17,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from fiberax.core.capabilities import AbstractAssembled, AbstractMonitored
+from fiberax.core.capabilities import AbstractAssembled, AbstractMonitored, AbstractObjective
 from fiberax.core.solvers import Minimise
 from fiberax.numerics.result import Outcome, Result, outcome
 from fiberax.physics.solids.crystal import assembly, ellipticity
@@ -29,7 +29,7 @@ from fiberax.physics.solids.crystal.unit_cell import UnitCell
 from fiberax.physics.solids.potentials.base import AbstractPotential
 
 
-class Crystal(AbstractAssembled, AbstractMonitored, AbstractCrystal):
+class Crystal(AbstractAssembled, AbstractMonitored, AbstractObjective, AbstractCrystal):
     """A crystal of atoms that interact by `potential`, held at a displacement gradient (3.1)-(3.6).
 
     Condition A (d, d); state: shifts (n − 1, d), Cartesian, in the reference frame; response P (d, d).

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fiberax.core.capabilities import AbstractAssembled
+from fiberax.core.capabilities import AbstractAssembled, AbstractObjective
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.solvers import Minimise
 from fiberax.core.strategies import AbstractManifold, Forbidden
@@ -44,7 +44,7 @@ _ROOM = 1.2  # largest stretch of a cell that basis="cutoff" allows
 _STEP, _FINE = 1e-4, 1e-9  # of A for tangents of metals, and the tolerance of their electrons
 
 
-class KohnSham(AbstractAssembled):
+class KohnSham(AbstractAssembled, AbstractObjective):
     """Electrons in orbitals in a crystal; condition the displacement gradient A (3, 3), response P (3, 3) in hartree/bohr³.
 
     Args:

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fiberax.core.capabilities import AbstractAssembled
+from fiberax.core.capabilities import AbstractAssembled, AbstractObjective
 from fiberax.core.errors import BadInput
 from fiberax.core.solvers import Minimise
 from fiberax.numerics import trees
@@ -42,7 +42,7 @@ Units = Literal["atomic", "paper"]
 _C_TF = 0.3 * (3.0 * np.pi**2) ** (2.0 / 3.0)
 
 
-class ThomasFermi(AbstractAssembled):
+class ThomasFermi(AbstractAssembled, AbstractObjective):
     """Electrons without orbitals in a crystal; condition the displacement gradient A (3, 3), response P (3, 3).
 
     Args:

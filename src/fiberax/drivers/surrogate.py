@@ -1,0 +1,407 @@
+"""Responses from a table of all that has been computed, where its error estimate allows; else from the fiber.
+
+One table serves all sites (`tables`). Sites that it cannot answer are solved together, a few at a time, the ones that lie
+farthest from each other first, and what they answer is learnt before the next are chosen: most others need no solve then.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from fiberax.core.capabilities import AbstractMonitored, AbstractObjective, energy_of
+from fiberax.core.driver import AbstractDriver, AbstractSectionDriver, Section
+from fiberax.core.errors import BadInput, Mismatch
+from fiberax.core.fiber import AbstractDynamic, AbstractMemory
+from fiberax.drivers.quasistatic import Quasistatic
+from fiberax.drivers.tables import AbstractTable, Curve, Ellipsoids, Records
+from fiberax.numerics import trees
+from fiberax.numerics.polar import polar, stretch_entries, symmetric_directions
+
+_ENTRIES = 9  # most entries of a condition
+
+
+class Counts(NamedTuple):
+    """What a table has done: evaluations, answers, live solves, those that only checked it, and the worst checked error."""
+
+    evaluations: jax.Array
+    retrieved: jax.Array
+    live: jax.Array
+    checked: jax.Array
+    worst: jax.Array  # relative to the largest response
+
+
+class Shared(NamedTuple):
+    """What `Surrogate` keeps for all sites together."""
+
+    records: Records
+    counts: Counts
+
+
+class _Kept(NamedTuple):
+    """What else a record holds: the microstate, energy and stability margin; the last two empty where there are none."""
+
+    state: Any
+    energy: Any
+    margin: Any
+
+
+class _Site(NamedTuple):
+    """What is carried at each site: the memory of the inner driver, the tangent of its last live solve, and what it answers."""
+
+    inner: Any
+    slope: jax.Array  # (m, d)
+    energy: Any
+    margin: Any
+    live: jax.Array  # whether the last answer was computed
+    record: jax.Array  # the nearest record, where it was not
+
+
+class Surrogate(AbstractSectionDriver):
+    """The table of all responses so far where its error estimate is below a tolerance, else the fiber.
+
+    Records have values and tangents. Conditions of one entry are interpolated by cubic Hermite polynomials, up to nine entries
+    by tangents in ellipsoids of accuracy; fibers whose response turns with the material (`AbstractObjective`) are tabulated by
+    the right stretch and turned back. Newton's method gets the derivative of the interpolant, and the table stays as it is
+    during one Newton solve. Decisions are made on all sites in their order: digits depend on no chunk and no number of devices.
+
+    Args:
+        inner: The driver that computes responses: `fx.Quasistatic`.
+        tolerance: Largest error of a response (norm over its entries) over the largest response so far.
+        capacity: Records that the table has room for. A full table goes on answering; what it cannot is computed.
+        check: Share of the answers, chosen at random, that are also computed and compared.
+        batch: Sites that are solved at a time before the table is asked again.
+
+    Raises:
+        BadInput: Numbers out of their range, or a run under `jax.jit`, `jax.grad` or `jax.vmap`: the table is made of past
+            responses, through which derivatives with respect to parameters would be lost. Use the inner driver there.
+        Mismatch: When a run begins, fibers with a history or without a tangent, or conditions of more than nine entries.
+    """
+
+    inner: Quasistatic = eqx.field(default_factory=Quasistatic)
+    tolerance: float = eqx.field(static=True, default=1e-4)
+    capacity: int = eqx.field(static=True, default=1024)
+    check: float = eqx.field(static=True, default=1e-3)
+    batch: int = eqx.field(static=True, default=4)
+
+    def __check_init__(self):
+        if not isinstance(self.inner, AbstractDriver) or not self.inner.slaved or self.inner.coupled:
+            raise BadInput(
+                f"Surrogate: inner computes responses that depend on the condition alone, as fx.Quasistatic(); it is "
+                f"{self.inner!r}."
+            )
+        if not 0.0 < self.tolerance < 1.0:
+            raise BadInput(f"Surrogate: tolerance must lie between 0 and 1; it is {self.tolerance!r}.")
+        for name, value, least in (("capacity", self.capacity, 4), ("batch", self.batch, 1)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise BadInput(f"Surrogate: {name} must be a whole number, at least {least}; it is {value!r}.")
+        if not 0.0 <= self.check <= 1.0:
+            raise BadInput(f"Surrogate: check is a share, 0 to 1; it is {self.check!r}.")
+
+    @property
+    def slaved(self):
+        return True
+
+    def check_traced(self):
+        raise BadInput(
+            "Surrogate keeps a table of past responses, through which derivatives with respect to parameters would be lost. "
+            "Under jax.jit, jax.grad or jax.vmap use the inner driver, fx.Quasistatic()."
+        )
+
+    def prepare(self, fiber):
+        if isinstance(fiber, AbstractMemory):
+            raise Mismatch(
+                f"Surrogate: responses of {type(fiber).__name__} depend on its history, and a table knows the condition alone. "
+                "Use fx.Quasistatic()."
+            )
+        fiber = self.inner.prepare(fiber)
+        if isinstance(fiber, AbstractDynamic):
+            raise Mismatch(
+                f"Surrogate: {type(fiber).__name__} is sampled, and a sampled response has no tangent for the table. "
+                "Use the inner driver alone."
+            )
+        return fiber
+
+    def stats(self, section):
+        """`surrogate`: evaluations, answers of the table, live solves, checks, the worst checked error, records, fullness.
+
+        The error is relative to the largest response.
+        """
+        records, counts = section.shared
+        numbers = {name: float(value) for name, value in counts._asdict().items()}
+        return {"surrogate": numbers | {"records": int(records.count), "full": bool(records.full)}}
+
+    # --- one site -----------------------------------------------------------------------------------------------------------
+
+    def begin(self, fiber, link, condition, key, samples):
+        state, inner = self.inner.begin(fiber, link, condition, key, samples)
+        like = jax.eval_shape(lambda s, m, c: self._live(fiber, link, s, m, c), state, inner, condition)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
+        return state, zeros._replace(inner=inner)
+
+    def advance(self, fiber, link, state, memory, condition, dt, key, attempt):
+        state, inner, response, out = self.inner.advance(fiber, link, state, memory.inner, condition, dt, key, attempt)
+        return state, self._live(fiber, link, state, inner, condition), response, out
+
+    def _live(self, fiber, link, state, inner, condition) -> _Site:
+        tangent = self.inner.tangent(fiber, link, state, inner, condition)
+        size = trees.size(condition)
+        if size > _ENTRIES:
+            raise Mismatch(f"Surrogate: conditions have {size} entries; a table of more than {_ENTRIES} is never filled.")
+        response = jax.eval_shape(lambda: self.inner.respond(fiber, link, state, inner, condition))
+        slope = _matrix(tangent, response, condition)
+        energy = energy_of(fiber, state, condition)
+        margin = fiber.stability_margin(state, condition) if isinstance(fiber, AbstractMonitored) else None
+        none = lambda value: () if value is None else value
+        return _Site(inner, slope, none(energy), none(margin), jnp.asarray(True), jnp.zeros((), jnp.int32))
+
+    def respond(self, fiber, link, state, memory, condition):
+        return self.inner.respond(fiber, link, state, memory.inner, condition)
+
+    def energy(self, fiber, state, memory, condition):
+        return None if isinstance(memory.energy, tuple) else memory.energy
+
+    def margin(self, fiber, state, memory, condition):
+        return None if isinstance(memory.margin, tuple) else memory.margin
+
+    # --- all sites ----------------------------------------------------------------------------------------------------------
+
+    def begin_shared(self, fiber, section, conditions):
+        state, memory = jax.tree.map(lambda x: x[0], (section.state, section.memory))
+        view = _seen(fiber, conditions)
+        slope = jax.eval_shape(view.slope_in, section.memory.slope)
+        kept = _Kept(state, memory.energy, memory.margin)
+        entries = view.points.shape[1]
+        records = self._table(entries).empty(entries, slope.shape[1], kept)
+        zero = jnp.zeros((), jnp.result_type(float))
+        return Shared(records, Counts(jnp.zeros((), jnp.uint32), zero, zero, zero, zero))
+
+    def _table(self, entries: int) -> AbstractTable:
+        kind = Curve if entries == 1 else Ellipsoids
+        return kind(self.tolerance, self.capacity)
+
+    def advance_sites(self, solve, fiber, ids, section, conditions, dt, learn):
+        view = _seen(fiber, conditions)
+        table = self._table(view.points.shape[1])
+        records, counts = section.shared
+        rows = ids.shape[0]
+        own = jnp.concatenate([jnp.ones((1,), bool), ids[1:] != ids[:-1]])  # padded rows repeat the last site
+        found = table.find(records, view.points)
+        key = jax.random.fold_in(jax.random.key(0), counts.evaluations)
+        draw = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(key, i)))(ids)
+        checks = found.sure & (draw < self.check) & own & learn
+        section = section._replace(memory=section.memory._replace(record=found.record))
+        size = min(self.batch, rows)
+
+        def compute(mask, section: Section, records: Records) -> Section:
+            """Sites of `mask` solved; those that the table answered before begin from the state of the nearest record."""
+
+            def renewed(carry):
+                left, state = carry
+                chosen = jnp.nonzero(left, size=size, fill_value=rows)[0]
+                at = jnp.minimum(chosen, rows - 1)
+                stale = ~section.memory.live[at] & (records.count > 0)
+                kept = jax.tree.map(lambda x: x[records.slot[section.memory.record[at]]], records.kept.state)
+                now = trees.where_site(stale, kept, jax.tree.map(lambda x: x[at], state))
+                state = jax.tree.map(lambda x, y: x.at[chosen].set(y, mode="drop"), state, now)
+                return left.at[chosen].set(False, mode="drop"), state
+
+            state = jax.lax.while_loop(lambda c: jnp.any(c[0]), renewed, (mask, section.state))[1]
+            return solve(mask, section._replace(state=state), conditions, size)
+
+        if not learn:
+            live = ~found.sure & own
+            section = compute(live, section, records)
+        else:
+
+            def body(carry):
+                section, records, counts, todo, checks, live = carry
+                mask = _spread(view.points, todo, size)
+                section = compute(mask, section, records)
+                records, counts = self._learnt(table, fiber, records, counts, section, conditions, mask & checks, mask, size)
+                live = live | mask
+                unsure = ~table.find(records, view.points).sure
+                return section, records, counts, (unsure | checks) & own & ~live, checks & ~mask, live
+
+            start = (section, records, counts, (~found.sure | checks) & own, checks, jnp.zeros((rows,), bool))
+            section, records, counts, _, _, live = jax.lax.while_loop(lambda c: jnp.any(c[3]), body, start)
+        counts = counts._replace(
+            evaluations=counts.evaluations + 1,
+            live=counts.live + jnp.sum(live),
+            retrieved=counts.retrieved + jnp.sum(own & ~live),
+        )
+        return self._answered(table, section, records, view, live)._replace(shared=Shared(records, counts))
+
+    def _learnt(self, table, fiber, records, counts, section, conditions, checked, mask, size):
+        """Records and counts after the sites of `mask` have been solved, in their order."""
+        rows = mask.shape[0]
+        chosen = jnp.nonzero(mask, size=size, fill_value=rows)[0]
+        at = jnp.minimum(chosen, rows - 1)
+        part, conditions, checked = jax.tree.map(lambda x: x[at], (section._replace(shared=()), conditions, checked))
+        view = _seen(fiber, conditions)
+        kept = _Kept(part.state, part.memory.energy, part.memory.margin)
+        found = (view.points, view.value_in(_flat(part.response)), view.slope_in(part.memory.slope), kept)
+        good = (chosen < rows) & (part.outcome.result == 0)
+
+        def one(k, carry):
+            records, counts = carry
+            new = jax.tree.map(lambda x: x[k], found)
+            scale = jnp.where(records.scale > 0.0, records.scale, 1.0)
+            error = jnp.linalg.norm(table.find(records, new[0][None]).value[0] - new[1]) / scale
+            compared = checked[k] & good[k]
+            counts = counts._replace(
+                checked=counts.checked + compared, worst=jnp.maximum(counts.worst, jnp.where(compared, error, 0.0))
+            )
+            return jax.lax.cond(good[k], lambda r: table.learn(r, *new), lambda r: r, records), counts
+
+        return jax.lax.fori_loop(0, size, one, (records, counts))
+
+    def _answered(self, table, section, records, view, live) -> Section:
+        """The section with the responses of the table at the sites that were not solved."""
+        found = table.find(records, view.points)
+        slot = records.slot[found.record]
+        kept = jax.tree.map(lambda x: x[slot], (records.kept.energy, records.kept.margin))
+        energy, margin = trees.where_site(live, (section.memory.energy, section.memory.margin), kept)
+        memory = section.memory._replace(energy=energy, margin=margin, live=live, record=found.record)
+        response = _shaped(view.value_out(found.value), section.response)
+        return section._replace(
+            memory=memory, response=trees.where_site(live, section.response, response), own=section.own | ~live
+        )
+
+    def tangents_sites(self, fiber, section, conditions):
+        view = _seen(fiber, conditions)
+        table, records = self._table(view.points.shape[1]), section.shared.records
+        slope = view.slope_out(lambda points: table.find(records, points).value, lambda points: table.slope(records, points))
+        slope = jnp.where(section.memory.live[:, None, None], section.memory.slope, slope)
+        return _tangent(slope, section.response, conditions)
+
+
+class _Plain(NamedTuple):
+    """Conditions as the table sees them, `points` (rows, d): as they are."""
+
+    points: jax.Array
+
+    def value_in(self, value):
+        """Responses (rows, m) as the table keeps them."""
+        return value
+
+    def slope_in(self, slope):
+        """Tangents (rows, m, entries of the condition) as the table keeps them, (rows, m, d)."""
+        return slope
+
+    def value_out(self, value):
+        """Responses from those of the table."""
+        return value
+
+    def slope_out(self, value, slope):
+        """Tangents of `value_out` of a table, from its `value` and `slope` at points."""
+        return slope(self.points)
+
+
+class _Turned(NamedTuple):
+    """Displacement gradients A as the table sees them: by the right stretch U of I + A = R U; P(R U) = R P(U)."""
+
+    points: jax.Array
+    rotation: jax.Array  # (rows, d, d)
+    gradient: jax.Array  # (rows, d, d)
+
+    @property
+    def _d(self) -> int:
+        return self.rotation.shape[-1]
+
+    def _by(self, rotation, value):
+        shape = (-1, self._d, self._d)
+        return jnp.einsum("rij,rjk->rik", rotation, value.reshape(shape)).reshape(value.shape)
+
+    def value_in(self, value):
+        return self._by(jnp.swapaxes(self.rotation, -1, -2), value)
+
+    def slope_in(self, slope):
+        d = self._d
+        moved = jnp.einsum("rij,sjk->rsik", self.rotation, jnp.asarray(symmetric_directions(d)))
+        along = jnp.einsum("rmc,rsc->rsm", slope, moved.reshape(*moved.shape[:2], d * d)).reshape(*moved.shape[:2], d, d)
+        back = jnp.einsum("rji,rsjk->rsik", self.rotation, along)
+        return jnp.swapaxes(back.reshape(*back.shape[:2], d * d), 1, 2)
+
+    def value_out(self, value):
+        return self._by(self.rotation, value)
+
+    def slope_out(self, value, slope):
+        d = self._d
+        value, slope = value(self.points), slope(self.points)
+
+        def one(A, value, slope):
+            begun = stretch_entries(polar(jnp.eye(d) + A)[1])
+
+            def answer(A):
+                rotation, stretch = polar(jnp.eye(d) + A)
+                inside = value + slope @ (stretch_entries(stretch) - begun)
+                return (rotation @ inside.reshape(d, d)).ravel()
+
+            return jax.jacfwd(answer)(A).reshape(d * d, d * d)
+
+        return jax.vmap(one)(self.gradient, value, slope)
+
+
+def _seen(fiber, conditions) -> "_Plain | _Turned":
+    """Conditions (rows first) as a table sees them."""
+    if isinstance(fiber, AbstractObjective):
+        (A,) = jax.tree.leaves(conditions)
+        rotation, stretch = jax.vmap(polar)(jnp.eye(A.shape[-1]) + A)
+        return _Turned(jax.vmap(stretch_entries)(stretch), rotation, A)
+    return _Plain(_flat(conditions))
+
+
+def _flat(tree: Any) -> jax.Array:
+    """A tree with a leading row axis as (rows, entries)."""
+    leaves = jax.tree.leaves(tree)
+    return jnp.concatenate([x.reshape(x.shape[0], -1) for x in leaves], axis=1)
+
+
+def _shaped(flat: jax.Array, like: Any) -> Any:
+    """The inverse of `_flat`, for a tree like `like`."""
+    leaves, structure = jax.tree.flatten(like)
+    ends = [sum(x[0].size for x in leaves[: k + 1]) for k in range(len(leaves) - 1)]
+    parts = jnp.split(flat, ends, axis=1)
+    return jax.tree.unflatten(structure, [part.reshape(x.shape) for part, x in zip(parts, leaves, strict=True)])
+
+
+def _matrix(tangent: Any, response: Any, condition: Any) -> jax.Array:
+    """A tangent of one site, a tree of the response with trees of the condition in its leaves, as (m, entries)."""
+    sizes = [x.size for x in jax.tree.leaves(response)]
+    rows = [
+        jnp.concatenate([x.reshape(size, -1) for x in jax.tree.leaves(part)], axis=1)
+        for size, part in zip(sizes, jax.tree.structure(response).flatten_up_to(tangent), strict=True)
+    ]
+    return jnp.concatenate(rows, axis=0)
+
+
+def _tangent(slope: jax.Array, response: Any, conditions: Any) -> Any:
+    """The inverse of `_matrix` over rows (rows, m, entries)."""
+    leaves, structure = jax.tree.flatten(response)
+    inputs, inner = jax.tree.flatten(conditions)
+    ends = [sum(x[0].size for x in leaves[: k + 1]) for k in range(len(leaves) - 1)]
+    stops = [sum(x[0].size for x in inputs[: k + 1]) for k in range(len(inputs) - 1)]
+    parts = [
+        jax.tree.unflatten(
+            inner,
+            [block.reshape(*out.shape, *x.shape[1:]) for block, x in zip(jnp.split(part, stops, axis=2), inputs, strict=True)],
+        )
+        for part, out in zip(jnp.split(slope, ends, axis=1), leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, parts)
+
+
+def _spread(points: jax.Array, todo: jax.Array, size: int) -> jax.Array:
+    """Up to `size` sites of `todo`, from the first on, each as far as possible from those before it."""
+    start = jnp.full(todo.shape, jnp.inf)
+
+    def pick(_, carry):
+        mask, distance = carry
+        left = todo & ~mask
+        site = jnp.argmax(jnp.where(left, distance, -1.0))
+        mask = mask.at[site].set(mask[site] | left[site])
+        return mask, jnp.minimum(distance, jnp.sum((points - points[site]) ** 2, axis=1))
+
+    return jax.lax.fori_loop(0, size, pick, (jnp.zeros_like(todo), start))[0]

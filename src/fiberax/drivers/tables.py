@@ -1,0 +1,297 @@
+"""Tables of responses with an error estimate, for `Surrogate`: what has been computed answers what is asked again.
+
+`Curve`, for conditions of one entry: cubic Hermite interpolation of values and tangents between neighbouring records. The error
+of a cubic is that of a quartic, 16 s²(1 − s)² of its largest value in the middle, so that one live value inside an interval
+tells the error of the whole interval, and of its parts, which fall with the fourth power of their length.
+
+`Ellipsoids`, for several entries: in situ adaptive tabulation (Pope, Combust. Theory Model. 1 (1997) 41). A record answers by
+its tangent inside an ellipsoid of accuracy, which grows where a live value shows that the tangent is still accurate; where it
+is not, a further record is made, and its first ellipsoid is a ball of the radius in which that error would be allowed.
+
+Tables have a fixed capacity. All decisions depend on the records and on the order of the sites alone.
+"""
+
+import abc
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+_SHOWN = 0.05  # share of the error of an interval that a live value in it must show: near its ends it shows nothing
+_UNSEEN = 0.25  # of the tolerance, up to which an interval may grow on an error that was seen in a part of it
+_SAFETY = 0.5  # of the tolerance, up to which ellipsoids grow: errors elsewhere in them were not looked at
+_AROUND = 0.4  # of the squared radius in which a new record is trusted in all directions
+
+
+class Records(NamedTuple):
+    """What a table stores; every array but the counts has a leading axis (capacity,), records first.
+
+    Args:
+        count: Number of records.
+        condition: Conditions (capacity, d).
+        value: Responses (capacity, m).
+        slope: Tangents (capacity, m, d).
+        trust: Of a curve the error of the interval that begins at the record, (capacity,), infinite where it is not known; of
+            ellipsoids their matrices (capacity, d, d).
+        kept: Whatever else belongs to a record, such as its state, (capacity, ...), in the order in which it came.
+        slot: The place in `kept` of each record (capacity,), a permutation.
+        scale: Largest norm of a response so far.
+        full: Whether a record was lost because the table is full.
+    """
+
+    count: jax.Array
+    condition: jax.Array
+    value: jax.Array
+    slope: jax.Array
+    trust: jax.Array
+    slot: jax.Array
+    kept: Any
+    scale: jax.Array
+    full: jax.Array
+
+
+class Found(NamedTuple):
+    """Answers of a table, sites first: responses (rows, m), whether they may be used, and the record that is nearest."""
+
+    value: jax.Array
+    sure: jax.Array
+    record: jax.Array
+
+
+class AbstractTable(eqx.Module):
+    """A rule to answer from records. `tolerance`: largest error of a response over the largest response."""
+
+    tolerance: float = eqx.field(static=True)
+    capacity: int = eqx.field(static=True)
+
+    def empty(self, entries: int, size: int, kept: Any) -> Records:
+        """No records: for conditions of `entries` numbers and responses of `size`; `kept` gives shapes."""
+        dtype = jnp.result_type(float)
+        zeros = lambda *shape: jnp.zeros((self.capacity, *shape), dtype)
+        kept = jax.tree.map(lambda x: jnp.zeros((self.capacity, *x.shape), x.dtype), kept)
+        none = jnp.zeros((), jnp.int32)
+        parts = zeros(entries), zeros(size), zeros(size, entries), self._untrusted(entries)
+        slot = jnp.arange(self.capacity, dtype=jnp.int32)
+        return Records(none, *parts, slot, kept, jnp.zeros((), dtype), jnp.asarray(False))
+
+    @abc.abstractmethod
+    def _untrusted(self, entries: int) -> jax.Array: ...
+
+    @abc.abstractmethod
+    def find(self, records: Records, conditions: jax.Array) -> Found:
+        """Answers to `conditions` (rows, d)."""
+
+    @abc.abstractmethod
+    def slope(self, records: Records, conditions: jax.Array) -> jax.Array:
+        """The derivative of the answers (rows, m, d)."""
+
+    @abc.abstractmethod
+    def learn(self, records: Records, condition: jax.Array, value: jax.Array, slope: jax.Array, kept: Any) -> Records:
+        """The records after one live response (m,) with its tangent (m, d) at a condition (d,)."""
+
+    def _error(self, records: Records, condition, value) -> jax.Array:
+        """Norm of the difference of the table from a live value."""
+        return jnp.linalg.norm(self.find(records, condition[None]).value[0] - value)
+
+
+def _write(records: Records, place, condition, value, slope, trust, slot, kept) -> Records:
+    """The records with this one at `place`, what it keeps at `slot`."""
+    return records._replace(
+        condition=records.condition.at[place].set(condition),
+        value=records.value.at[place].set(value),
+        slope=records.slope.at[place].set(slope),
+        trust=records.trust.at[place].set(trust),
+        slot=records.slot.at[place].set(slot),
+        kept=jax.tree.map(lambda x, y: x.at[slot].set(y), records.kept, kept),
+    )
+
+
+def _shifted(records: Records, by: int, first, last) -> Records:
+    """The records whose places `first` to `last` are taken by those before (`by` = 1) or behind them (−1)."""
+
+    def move(x):
+        place = jnp.arange(x.shape[0]).reshape(-1, *[1] * (x.ndim - 1))
+        return jnp.where((place >= first) & (place <= last), jnp.roll(x, by, axis=0), x)
+
+    return records._replace(
+        condition=move(records.condition),
+        value=move(records.value),
+        slope=move(records.slope),
+        trust=move(records.trust),
+        slot=move(records.slot),
+    )
+
+
+class Curve(AbstractTable):
+    """Cubic Hermite interpolation; records lie in the order of their conditions, empty places behind them."""
+
+    def _untrusted(self, entries):
+        return jnp.full((self.capacity,), jnp.inf)
+
+    def _places(self, records: Records, x):
+        """The record at or before each x (rows,), −1 before the first, and how far x is in its interval, 0 to 1."""
+        used = jnp.arange(self.capacity) < records.count
+        line = jnp.where(used, records.condition[:, 0], jnp.inf)
+        place = jnp.searchsorted(line, x, side="right").astype(jnp.int32) - 1
+        left = jnp.clip(place, 0, jnp.maximum(records.count - 2, 0))
+        begin, end = records.condition[left, 0], records.condition[jnp.minimum(left + 1, self.capacity - 1), 0]
+        length = jnp.where(end > begin, end - begin, 1.0)
+        return place, left, (x - begin) / length, length
+
+    def find(self, records, conditions):
+        x = conditions[:, 0]
+        place, left, s, length = self._places(records, x)
+        value = _hermite(records, left, s, length)
+        known = (place >= 0) & (records.condition[jnp.maximum(place, 0), 0] == x) & (place < records.count)
+        inside = (place >= 0) & (place < records.count - 1)
+        sure = known | (inside & (records.trust[left] <= self.tolerance * records.scale))
+        value = jnp.where(known[:, None], records.value[jnp.maximum(place, 0)], value)
+        near = jnp.where(s > 0.5, left + 1, left)
+        return Found(value, sure, jnp.clip(near, 0, jnp.maximum(records.count - 1, 0)))
+
+    def slope(self, records, conditions):
+        _, left, s, length = self._places(records, conditions[:, 0])
+        right = jnp.minimum(left + 1, self.capacity - 1)
+        difference = (records.value[right] - records.value[left]) / length[:, None]
+        s = s[:, None]
+        begin, end = records.slope[left, :, 0], records.slope[right, :, 0]
+        slope = 6.0 * s * (1.0 - s) * difference + (1.0 - s) * (1.0 - 3.0 * s) * begin + s * (3.0 * s - 2.0) * end
+        return jnp.where(records.count > 1, slope, begin)[:, :, None]
+
+    def learn(self, records, condition, value, slope, kept):
+        records = records._replace(scale=jnp.maximum(records.scale, jnp.linalg.norm(value)))
+        x = condition[0]
+        place, left, s, _ = (v[0] for v in self._places(records, x[None]))
+        error, allowed = self._error(records, condition, value), self.tolerance * records.scale
+        n = records.count
+        inside = (place >= 0) & (place < n - 1)
+        known = (place >= 0) & (records.condition[jnp.maximum(place, 0), 0] == x) & (n > 0)
+        share = _share(s)
+        telling = inside & (share >= _SHOWN)
+        whole = error / jnp.maximum(share, _SHOWN)  # error of the interval
+        good = telling & (whole <= allowed)
+        confirmed = records._replace(trust=records.trust.at[left].set(jnp.where(good, whole, records.trust[left])))
+
+        def insert(records: Records) -> Records:
+            at = place + 1  # records from here on move up
+            slot = records.slot[n]
+            moved = _shifted(records, 1, at + 1, n)._replace(count=n + 1)
+            new = _write(moved, at, condition, value, slope, jnp.where(inside, whole * (1.0 - s) ** 4, jnp.inf), slot, kept)
+            before = jnp.maximum(at - 1, 0)
+            part = jnp.where(inside, whole * s**4, jnp.inf)
+            trust = new.trust.at[before].set(jnp.where(at > 0, part, new.trust[before]))
+            new = new._replace(trust=trust.at[n].set(jnp.inf))
+            at_end = place < 0
+            inner = records.trust[jnp.where(at_end, 0, jnp.maximum(n - 2, 0))]
+            return self._joined(new, jnp.where(at_end, 1, n - 1), inner, inside)
+
+        full, wanted = n >= self.capacity, ~known & (telling | ~inside) & ~good
+        grown = jax.lax.cond(wanted & ~full, insert, lambda r: r, confirmed)
+        return grown._replace(full=grown.full | (wanted & full))
+
+    def _joined(self, records: Records, middle, inner, inside) -> Records:
+        """Without record `middle`, the neighbour of a new first or last one, where those around it tell its value as well.
+
+        Else the error found there tells those of its two intervals. Where the record is too near to the new one to tell, the
+        error `inner` of its old interval does, which grows with the fourth power of the length.
+        """
+        n = records.count
+        middle = jnp.clip(middle, 1, self.capacity - 2)
+        begin, end = records.condition[middle - 1, 0], records.condition[middle + 1, 0]
+        length = jnp.where(end > begin, end - begin, 1.0)
+        s = (records.condition[middle, 0] - begin) / length
+        wide = records._replace(
+            value=records.value.at[middle].set(records.value[middle + 1]),
+            slope=records.slope.at[middle].set(records.slope[middle + 1]),
+        )
+        error = jnp.linalg.norm(_hermite(wide, (middle - 1)[None], s[None], length[None])[0] - records.value[middle])
+        share = _share(s)
+        whole = jnp.where(share >= _SHOWN, error / jnp.maximum(share, _SHOWN), inner / jnp.maximum(s, 1.0 - s) ** 4)
+        possible = ~inside & (n > 2)
+        allowed = jnp.where(share >= _SHOWN, 1.0, _UNSEEN) * self.tolerance * records.scale
+        drop = possible & (whole <= allowed)
+
+        def without(records: Records) -> Records:
+            new = _shifted(records, -1, middle, n - 2)._replace(count=n - 1)
+            slot = new.slot.at[n - 1].set(records.slot[middle])  # free again
+            return new._replace(slot=slot, trust=new.trust.at[middle - 1].set(whole).at[n - 1].set(jnp.inf))
+
+        def both(records: Records) -> Records:
+            parts = jnp.stack([s, 1.0 - s]) ** 4 * whole
+            old = records.trust[jnp.stack([middle - 1, middle])]
+            return records._replace(
+                trust=records.trust.at[jnp.stack([middle - 1, middle])].set(jnp.where(possible, jnp.minimum(old, parts), old))
+            )
+
+        return jax.lax.cond(drop, without, both, records)
+
+
+def _share(s) -> jax.Array:
+    """The error of a quartic at s in an interval, 0 to 1, over that in the middle."""
+    return 16.0 * s**2 * (1.0 - s) ** 2
+
+
+def _hermite(records: Records, left, s, length) -> jax.Array:
+    """Values (rows, m) in the intervals that begin at the records `left` (rows,)."""
+    right = jnp.minimum(left + 1, records.condition.shape[0] - 1)
+    s, length = s[:, None], length[:, None]
+    begin, end = records.value[left], records.value[right]
+    up, down = length * records.slope[left, :, 0], length * records.slope[right, :, 0]
+    t = 1.0 - s
+    return t**2 * (1.0 + 2.0 * s) * begin + s**2 * (3.0 - 2.0 * s) * end + s * t**2 * up - s**2 * t * down
+
+
+class Ellipsoids(AbstractTable):
+    """Tangents inside ellipsoids of accuracy (x − x_k)ᵀ M_k (x − x_k) ≤ 1."""
+
+    def _untrusted(self, entries):
+        return jnp.zeros((self.capacity, entries, entries))
+
+    def _nearest(self, records: Records, conditions):
+        """The record with the least (x − x_k)ᵀ M_k (x − x_k) and that number, for each condition."""
+        off = conditions[:, None, :] - records.condition[None, :, :]
+        square = jnp.einsum("rki,kij,rkj->rk", off, records.trust, off)
+        square = jnp.where(jnp.arange(self.capacity) < records.count, square, jnp.inf)
+        best = jnp.argmin(square, axis=1)
+        return best, jnp.take_along_axis(square, best[:, None], axis=1)[:, 0]
+
+    def find(self, records, conditions):
+        best, square = self._nearest(records, conditions)
+        off = conditions - records.condition[best]
+        value = records.value[best] + jnp.einsum("rmi,ri->rm", records.slope[best], off)
+        return Found(value, square <= 1.0, best)
+
+    def slope(self, records, conditions):
+        return records.slope[self._nearest(records, conditions)[0]]
+
+    def learn(self, records, condition, value, slope, kept):
+        records = records._replace(scale=jnp.maximum(records.scale, jnp.linalg.norm(value)))
+        best, square = (v[0] for v in self._nearest(records, condition[None]))
+        off = condition - records.condition[best]
+        error, allowed = self._error(records, condition, value), _SAFETY * self.tolerance * records.scale
+        known, some = jnp.sum(off**2) == 0.0, records.count > 0
+        good = some & (error <= allowed)
+        pressed = records.trust[best] @ off
+        ratio = jnp.where(square > 1.0, (1.0 / square - 1.0) / square, 0.0)
+        # The smallest ellipsoid through the point that contains the old one; where the tangent fails inside, a smaller one.
+        grown = records.trust[best] + jnp.where(jnp.isfinite(square), ratio, 0.0) * jnp.outer(pressed, pressed)
+        smaller = (
+            records.trust[best]
+            * jnp.maximum(error / jnp.where(allowed > 0.0, allowed, 1.0), 1.0)
+            / jnp.where(square > 0.0, square, 1.0)
+        )
+        now = jnp.where(good, grown, jnp.where(some & (square <= 1.0) & ~known, smaller, records.trust[best]))
+        records = records._replace(trust=records.trust.at[best].set(now))
+        # Errors grow with the square of the distance, faster in other directions perhaps than in the one that was seen; nothing
+        # is known around the first record but its own size.
+        reach = _AROUND * jnp.sum(off**2) * allowed / jnp.where(error > 0.0, error, 1.0)
+        first = (1e-6 * (1.0 + jnp.linalg.norm(condition))) ** 2
+        radius = jnp.where(some & (error > 0.0), reach, first)
+        full = records.count >= self.capacity
+        place = jnp.minimum(records.count, self.capacity - 1)
+        ball = jnp.eye(condition.size) / radius
+        more = _write(records, place, condition, value, slope, ball, place, kept)._replace(count=records.count + 1)
+        wanted = ~good & ~(known & some)
+        new = jax.lax.cond(wanted & ~full, lambda: more, lambda: records)
+        return new._replace(full=records.full | (wanted & full))

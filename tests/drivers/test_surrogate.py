@@ -1,0 +1,212 @@
+"""The table of responses: errors below its tolerance, few solves, derivative of the interpolant, objectivity, misuse."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fiberax as fx
+from fiberax.drivers.tables import Curve, Ellipsoids
+from fiberax.numerics.polar import polar
+from fiberax.testing import CubicFlow, ElasticPlastic, OrnsteinUhlenbeck
+
+N = 24
+START = jnp.linspace(1.4, 0.1, N) ** 2
+
+
+class Line(fx.AbstractMacro):
+    """Diffusion on a line of cells with an uptake A."""
+
+    def conditions(self, macro):
+        return macro
+
+    def rate(self, t, macro, response):
+        ends = jnp.concatenate([jnp.ones(1) * 2.0, macro, jnp.zeros(1)])
+        return 50.0 * (ends[2:] - 2.0 * macro + ends[:-2]) - response
+
+
+BUNDLE = fx.Bundle(Line(), CubicFlow(a=0.5))
+NESTED = fx.Quasistatic(1e-12)
+
+
+@pytest.mark.parametrize("stepper", [fx.Heun(), fx.SDIRK2()], ids=["explicit", "implicit"])
+def test_errors_keep_the_tolerance_and_solves_are_few(stepper):
+    options = {"t1": 0.5, "dt": 0.01, "stepper": stepper}
+    truth = fx.evolve(BUNDLE, NESTED, START, **options)
+    found = fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-5, check=0.02), START, **options)
+    made = found.stats["surrogate"]
+    assert np.abs(found.macro - truth.macro).max() < 2e-5
+    assert made["checked"] > 10 and made["worst"] < 2e-5
+    assert made["live"] < 0.1 * made["retrieved"] and 4 <= made["records"] < 60
+    assert not found.result.any() and not np.array_equal(found.macro, truth.macro)
+
+
+@pytest.mark.slow
+def test_nothing_depends_on_the_chunk():
+    options = {"t1": 0.05, "dt": 0.01}
+    found = [
+        fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-4), START, placement=fx.Placement(chunk=chunk), **options)
+        for chunk in (N, 5, 1)
+    ]
+    # The last digits depend on how the compiler vectorises arrays of another length.
+    for other in found[1:]:
+        np.testing.assert_allclose(other.macro, found[0].macro, rtol=1e-13)
+        assert other.stats["surrogate"]["records"] == found[0].stats["surrogate"]["records"]
+        assert other.stats["surrogate"]["live"] == found[0].stats["surrogate"]["live"]
+
+
+@pytest.mark.slow
+def test_steady_states():
+    truth = fx.steady(BUNDLE, NESTED, START).macro
+    found = fx.steady(BUNDLE, fx.Surrogate(NESTED, 1e-6), START)
+    assert np.abs(found.macro - truth).max() < 2e-6
+
+
+def test_a_curve_is_exact_on_cubics_and_its_error_estimate_on_quartics():
+    """Between two records of x⁴ the error is 16 s²(1 − s)²·h⁴/16; one value inside tells it, and it decides."""
+    table = Curve(tolerance=1e-3, capacity=8)
+    value = lambda x: jnp.asarray([x**4])
+    slope = lambda x: jnp.asarray([[4.0 * x**3]])
+    records = table.empty(1, 1, ())
+    for x in (0.0, 1.0):
+        records = table.learn(records, jnp.asarray([x]), value(x), slope(x), ())
+    assert records.count == 2 and not table.find(records, jnp.asarray([[0.5]])).sure[0]
+    records = table.learn(records, jnp.asarray([0.3]), value(0.3), slope(0.3), ())
+    assert records.count == 3
+    np.testing.assert_allclose(records.trust[:2], np.asarray([0.3, 0.7]) ** 4 / 16, rtol=1e-10)
+    queries = jnp.asarray([[0.15], [0.65], [0.3], [1.0], [1.1], [-0.1]])
+    found = table.find(records, queries)
+    np.testing.assert_array_equal(found.sure, [True, False, True, True, False, False])
+    cubic = lambda x: jnp.asarray([x**3 - x])
+    exact = table.empty(1, 1, ())
+    for x in (-1.0, 2.0):
+        exact = table.learn(exact, jnp.asarray([x]), cubic(x), jnp.asarray([[3.0 * x**2 - 1.0]]), ())
+    at = jnp.linspace(-1.0, 2.0, 7)[:, None]
+    np.testing.assert_allclose(table.find(exact, at).value[:, 0], at[:, 0] ** 3 - at[:, 0], atol=1e-12)
+    np.testing.assert_allclose(table.slope(exact, at)[:, 0, 0], 3.0 * at[:, 0] ** 2 - 1.0, atol=1e-12)
+
+
+def test_records_that_are_told_by_their_neighbours_are_given_up():
+    """A front that moves in small steps leaves as few records as one that jumps."""
+    table = Curve(tolerance=1e-4, capacity=32)
+    learn = jax.jit(lambda records, x: table.learn(records, x[None], jnp.sin(x)[None], jnp.cos(x)[None, None], x))
+    records = table.empty(1, 1, jax.ShapeDtypeStruct((), jnp.float64))
+    for x in np.linspace(0.0, 1.0, 101):
+        records = learn(records, x)
+    assert records.count <= 6
+    used = np.asarray(records.condition[: int(records.count), 0])
+    np.testing.assert_array_equal(np.asarray(records.kept)[np.asarray(records.slot)[: len(used)]], used)
+    assert sorted(np.asarray(records.slot)) == list(range(32))
+    at = np.linspace(0.0, 1.0, 301)
+    found = table.find(records, jnp.asarray(at)[:, None])
+    assert np.mean(found.sure) > 0.95
+    assert np.abs(found.value[:, 0] - np.sin(at))[np.asarray(found.sure)].max() < 1e-4 * np.sin(1.0) * 2.0
+
+
+def test_ellipsoids_grow_and_keep_the_tolerance():
+    """Responses of three entries to three conditions, asked at random: errors of sure answers stay near the tolerance."""
+    table = Ellipsoids(tolerance=1e-2, capacity=900)
+    f = lambda x: jnp.stack([jnp.sin(x[0] + x[1]), x[2] ** 2, jnp.exp(0.3 * x[0]) * x[1]])
+    learn = jax.jit(lambda r, x: table.learn(r, x, f(x), jax.jacfwd(f)(x), ()))
+    find = jax.jit(table.find)
+    records = table.empty(3, 3, ())
+    points = jax.random.uniform(jax.random.key(0), (2500, 3))
+    sure, errors = [], []
+    for x in points:
+        found = find(records, x[None])
+        sure.append(bool(found.sure[0]))
+        if sure[-1]:
+            errors.append(float(jnp.linalg.norm(found.value[0] - f(x)) / records.scale))
+        else:
+            records = learn(records, x)
+    assert np.mean(sure[-500:]) > 0.75 and not records.full
+    assert max(errors) < 2e-2 and np.mean(np.asarray(errors) < 1e-2) > 0.98
+
+
+def test_solids_are_tabulated_by_their_stretch_and_turn_exactly():
+    """The response to Q F is Q times that to F to the last digits, from the same record; the tangent is the interpolant's."""
+    crystal = fx.solids.Crystal(
+        1.1 * np.array([[1.0, 0.0], [0.5, 0.75**0.5]]), [[0.0, 0.0]], ["Ar"], fx.solids.potentials.LennardJones(scheme="smooth")
+    )
+    A = 0.02 * jax.random.normal(jax.random.key(1), (6, 2, 2))
+    driver = fx.Surrogate(fx.Quasistatic(1e-10), 1e-2, check=0.0)
+    fibers = fx.Fibers(crystal, driver, A)
+    section, first = fibers.advance(fibers.begin(A), A, tangent=True)
+    angle = 0.7
+    Q = jnp.asarray([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turned = jnp.einsum("ij,rjk->rik", Q, jnp.eye(2) + A) - jnp.eye(2)
+    live = int(section.sites.shared.counts.live)
+    after, second = fibers.advance(section, turned, tangent=True)
+    assert int(after.sites.shared.counts.live) == live
+    assert not np.any(after.sites.memory.live)
+    np.testing.assert_allclose(second.response, jnp.einsum("ij,rjk->rik", Q, first.response), atol=1e-13)
+
+    def interpolant(A):
+        return fibers.advance(after, A)[1].response
+
+    step, row = 1e-6, 1
+    for i, j in ((0, 0), (0, 1), (1, 0)):
+        moved = turned.at[row, i, j].add(step), turned.at[row, i, j].add(-step)
+        slope = (interpolant(moved[0])[row] - interpolant(moved[1])[row]) / (2.0 * step)
+        np.testing.assert_allclose(second.tangent[row, :, :, i, j], slope, rtol=1e-6, atol=1e-6)
+
+
+def test_polar_factors():
+    F = jnp.eye(3) + 0.4 * jax.random.normal(jax.random.key(3), (3, 3))
+    F = F * jnp.sign(jnp.linalg.det(F))
+    from scipy.linalg import polar as reference
+
+    for found, expected in zip(polar(F), reference(np.asarray(F)), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-13)
+    slope = jax.jvp(lambda F: polar(F)[0], (jnp.eye(3),), (jnp.asarray([[0.0, 1, 0], [-1, 0, 0], [0, 0, 0]]),))[1]
+    np.testing.assert_allclose(slope, [[0, 1, 0], [-1, 0, 0], [0, 0, 0]], atol=1e-13)
+
+
+def test_resume_is_bit_identical_and_a_section_can_be_saved():
+    class Keeper(fx.AbstractRecorder):
+        def __init__(self):
+            self.snapshots = []
+
+        def due(self):
+            return True
+
+        def save(self, snapshot):
+            self.snapshots.append(snapshot)
+
+        def record(self, record):
+            pass
+
+    keeper, driver, options = Keeper(), fx.Surrogate(NESTED, 1e-4), {"t1": 0.05, "dt": 0.01}
+    whole = fx.evolve(BUNDLE, driver, START, checkpoint=keeper, **options)
+    middle = next(s for s in keeper.snapshots if 0 < s.step < 5)
+    rest = fx.evolve(BUNDLE, driver, START, start=middle, **options)
+    jax.tree.map(np.testing.assert_array_equal, (rest.macro[-1], rest.section), (whole.macro[-1], whole.section))
+    fibers = fx.Fibers(CubicFlow(a=0.5), driver, START)
+    section, _ = fibers.advance(fibers.begin(START), START)
+    again = fibers.restore(fibers.save(section))
+    jax.tree.map(np.testing.assert_array_equal, again, section)
+    part = fibers.take(section, [3, 1])
+    jax.tree.map(np.testing.assert_array_equal, part.sites.shared, section.sites.shared)
+
+
+def test_a_full_table_goes_on():
+    found = fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-8, capacity=5), START, t1=0.02, dt=0.01)
+    truth = fx.evolve(BUNDLE, NESTED, START, t1=0.02, dt=0.01)
+    assert found.stats["surrogate"]["full"]
+    np.testing.assert_allclose(found.macro, truth.macro, rtol=1e-7)
+
+
+def test_misuse_is_told():
+    for options, told in (
+        ({"tolerance": 0.0}, "tolerance"),
+        ({"capacity": 2}, "capacity"),
+        ({"check": 2.0}, "check"),
+        ({"inner": fx.Seamless()}, "inner"),
+    ):
+        with pytest.raises(fx.BadInput, match=told):
+            fx.Surrogate(**options)
+    for fiber, told in ((ElasticPlastic(), "history"), (OrnsteinUhlenbeck(), "no tangent")):
+        with pytest.raises(fx.Mismatch, match=told):
+            fx.evolve(fx.Bundle(Line(), fiber), fx.Surrogate(), START, t1=0.1, dt=0.1)
+    with pytest.raises(fx.BadInput, match="derivatives"):
+        jax.grad(lambda a: fx.evolve(fx.Bundle(Line(), CubicFlow(a)), fx.Surrogate(), START, t1=0.02, dt=0.01).macro.sum())(0.5)
