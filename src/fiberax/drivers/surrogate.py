@@ -271,6 +271,9 @@ class Surrogate(AbstractSectionDriver):
             memory=memory, response=trees.where_site(live, section.response, response), own=section.own | ~live
         )
 
+    def solved_by(self, section):
+        return self.inner, section._replace(memory=section.memory.inner, shared=())
+
     def tangents_sites(self, fiber, section, conditions):
         table, view = self._table(fiber, section, conditions)
         records = section.shared.records
