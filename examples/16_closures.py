@@ -25,9 +25,8 @@ def shear(rate):
 def start(fiber, rate, steps):
     times = np.linspace(0.0, SPAN, steps + 1)[1:]
     bundle = fx.Bundle(fx.fluids.Homogeneous(lambda t: shear(rate)), fiber)
-    return fx.evolve(
-        bundle, fx.Seamless(separation=np.inf), 0.0, t1=SPAN, dt=SPAN / steps, saveat=times
-    )
+    driver = fx.Seamless(separation=np.inf)
+    return fx.evolve(bundle, driver, 0.0, t1=SPAN, dt=SPAN / steps, saveat=times)
 
 
 def main(folder=Path("runs")):
@@ -35,20 +34,17 @@ def main(folder=Path("runs")):
     closure = fx.fluids.FENEP(B, dim=3)
     rates = np.geomspace(1.0, 100.0, 7)
     kappa = jax.vmap(shear)(jnp.asarray(rates))
-    sampled, solved = (
-        fx.samples(springs, kappa, steps=1500, replicas=2),
-        fx.responses(closure, kappa),
-    )
-    tau, error, closed = (np.asarray(x) for x in (sampled.value, sampled.stderr, solved.value))
+    sampled = fx.samples(springs, kappa, steps=1500, replicas=2)
+    tau, error = np.asarray(sampled.value), np.asarray(sampled.stderr)
+    closed = np.asarray(fx.responses(closure, kappa).value)
     for k, rate in enumerate(rates):
         shown = f"FENE {tau[k, 0, 1] / rate:.4f} ± {error[k, 0, 1] / rate:.4f}"
         shown += f"   FENE-P {closed[k, 0, 1] / rate:.4f}"
         print(f"Wi {rate:5.1f}   viscosity of {shown}")
         f = max(r.real for r in np.roots([B, -B - 3.0, 0.0, -2.0 * rate**2]) if abs(r.imag) < 1e-9)
         assert abs(closed[k, 0, 1] - rate / f) < 1e-8 * rate
-    assert np.all(
-        np.abs(tau[:, 1, 1] - 1.0) < 5.0 * error[:, 1, 1] + 1e-2
-    )  # exact for every spring
+    # This component is exact for every spring.
+    assert np.all(np.abs(tau[:, 1, 1] - 1.0) < 5.0 * error[:, 1, 1] + 1e-2)
     begun = [start(fiber, 30.0, 400) for fiber in (springs, closure)]
     peaks = [float(np.max(s.response[:, 0, 0, 1]) / s.response[-1, 0, 0, 1]) for s in begun]
     print(f"overshoot of the shear stress at Wi 30: FENE {peaks[0]:.2f}, FENE-P {peaks[1]:.2f}")
@@ -57,42 +53,25 @@ def main(folder=Path("runs")):
 
 
 def draw(path, rates, steady, begun):
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError:
-        print("The figure needs matplotlib: pip install 'fiberax[plot]'")
-        return
+    import matplotlib.pyplot as plt
+
     path.parent.mkdir(exist_ok=True)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
-    tau, error, closed = steady
-    for name, of, scale in (
-        ("viscosity", lambda t: t[:, 0, 1], rates),
-        ("$\\Psi_1$", lambda t: t[:, 0, 0] - t[:, 1, 1], rates**2),
-    ):
-        bars = left.errorbar(
-            rates,
-            of(tau) / scale,
-            2.0 * np.abs(of(error)) / scale,
-            fmt="o",
-            capsize=3,
-            label=f"{name}, FENE",
-        )
-        left.plot(rates, of(closed) / scale, color=bars[0].get_color(), label=f"{name}, FENE-P")
+    shears, normals = lambda t: t[:, 0, 1] / rates, lambda t: (t[:, 0, 0] - t[:, 1, 1]) / rates**2
+    for name, of, color in (("viscosity", shears, "C0"), ("$\\Psi_1$", normals, "C1")):
+        tau, error, closed = map(of, steady)
+        bars = {"fmt": "o", "capsize": 3, "color": color, "label": f"{name}, FENE"}
+        left.errorbar(rates, tau, 2.0 * np.abs(error), **bars)
+        left.plot(rates, closed, color=color, label=f"{name}, FENE-P")
     left.set(
-        xscale="log",
-        yscale="log",
-        xlabel="Weissenberg number",
-        ylabel="steady, in units of nkT De and nkT De²",
+        xscale="log", yscale="log", xlabel="Weissenberg number", ylabel="in nkT De and nkT De²"
     )
     left.legend()
     for s, name in zip(begun, ("FENE", "FENE-P"), strict=True):
         right.plot(s.ts, s.response[:, 0, 0, 1], label=name)
-    right.set(
-        xlabel="time in relaxation times", ylabel="shear stress after the start of flow at Wi 30"
-    )
+    right.set(xlabel="time in relaxation times", ylabel="shear stress, flow started at Wi 30")
     right.legend()
     figure.savefig(path, dpi=150)
-    plt.close(figure)
     print(f"Figure: {path}")
 
 

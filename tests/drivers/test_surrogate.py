@@ -8,7 +8,7 @@ import pytest
 import fiberax as fx
 from fiberax.drivers.tables import Curve, Ellipsoids
 from fiberax.numerics.polar import polar
-from fiberax.testing import CubicFlow, ElasticPlastic, OrnsteinUhlenbeck
+from fiberax.testing import CubicFlow, ElasticPlastic, OrnsteinUhlenbeck, Spring
 
 N = 24
 START = jnp.linspace(1.4, 0.1, N) ** 2
@@ -64,7 +64,7 @@ def test_steady_states():
 
 def test_a_curve_is_exact_on_cubics_and_its_error_estimate_on_quartics():
     """Between two records of x⁴ the error is 16 s²(1 − s)²·h⁴/16; one value inside tells it, and it decides."""
-    table = Curve(tolerance=1e-3, capacity=8)
+    table = Curve(tolerance=1e-3, capacity=8, measured=1)
     value = lambda x: jnp.asarray([x**4])
     slope = lambda x: jnp.asarray([[4.0 * x**3]])
     records = table.empty(1, 1, ())
@@ -73,7 +73,7 @@ def test_a_curve_is_exact_on_cubics_and_its_error_estimate_on_quartics():
     assert records.count == 2 and not table.find(records, jnp.asarray([[0.5]])).sure[0]
     records = table.learn(records, jnp.asarray([0.3]), value(0.3), slope(0.3), ())
     assert records.count == 3
-    np.testing.assert_allclose(records.trust[:2], np.asarray([0.3, 0.7]) ** 4 / 16, rtol=1e-10)
+    np.testing.assert_allclose(records.trust[:2], np.asarray([0.3, 0.7]) ** 4 / 16, rtol=1e-10)  # the largest response is 1
     queries = jnp.asarray([[0.15], [0.65], [0.3], [1.0], [1.1], [-0.1]])
     found = table.find(records, queries)
     np.testing.assert_array_equal(found.sure, [True, False, True, True, False, False])
@@ -88,7 +88,7 @@ def test_a_curve_is_exact_on_cubics_and_its_error_estimate_on_quartics():
 
 def test_records_that_are_told_by_their_neighbours_are_given_up():
     """A front that moves in small steps leaves as few records as one that jumps."""
-    table = Curve(tolerance=1e-4, capacity=32)
+    table = Curve(tolerance=1e-4, capacity=32, measured=1)
     learn = jax.jit(lambda records, x: table.learn(records, x[None], jnp.sin(x)[None], jnp.cos(x)[None, None], x))
     records = table.empty(1, 1, jax.ShapeDtypeStruct((), jnp.float64))
     for x in np.linspace(0.0, 1.0, 101):
@@ -105,7 +105,7 @@ def test_records_that_are_told_by_their_neighbours_are_given_up():
 
 def test_ellipsoids_grow_and_keep_the_tolerance():
     """Responses of three entries to three conditions, asked at random: errors of sure answers stay near the tolerance."""
-    table = Ellipsoids(tolerance=1e-2, capacity=900)
+    table = Ellipsoids(tolerance=1e-2, capacity=900, measured=3)
     f = lambda x: jnp.stack([jnp.sin(x[0] + x[1]), x[2] ** 2, jnp.exp(0.3 * x[0]) * x[1]])
     learn = jax.jit(lambda r, x: table.learn(r, x, f(x), jax.jacfwd(f)(x), ()))
     find = jax.jit(table.find)
@@ -116,7 +116,7 @@ def test_ellipsoids_grow_and_keep_the_tolerance():
         found = find(records, x[None])
         sure.append(bool(found.sure[0]))
         if sure[-1]:
-            errors.append(float(jnp.linalg.norm(found.value[0] - f(x)) / records.scale))
+            errors.append(float(jnp.linalg.norm(found.value[0] - f(x)) / records.scale[0]))
         else:
             records = learn(records, x)
     assert np.mean(sure[-500:]) > 0.75 and not records.full
@@ -141,6 +141,8 @@ def test_solids_are_tabulated_by_their_stretch_and_turn_exactly():
     assert not np.any(after.sites.memory.live)
     np.testing.assert_allclose(second.response, jnp.einsum("ij,rjk->rik", Q, first.response), atol=1e-13)
 
+    np.testing.assert_allclose(second.energy, first.energy, rtol=1e-12)
+
     def interpolant(A):
         return fibers.advance(after, A)[1].response
 
@@ -149,6 +151,16 @@ def test_solids_are_tabulated_by_their_stretch_and_turn_exactly():
         moved = turned.at[row, i, j].add(step), turned.at[row, i, j].add(-step)
         slope = (interpolant(moved[0])[row] - interpolant(moved[1])[row]) / (2.0 * step)
         np.testing.assert_allclose(second.tangent[row, :, :, i, j], slope, rtol=1e-6, atol=1e-6)
+
+
+def test_energies_are_interpolated_with_their_response_as_slope():
+    """W = 3/8 U⁴ of the spring: two records tell its cubic response, and the energy asks for more."""
+    fiber, U = Spring(3.0, 1.0), jnp.linspace(0.5, 1.5, 200)
+    fibers = fx.Fibers(fiber, fx.Surrogate(fx.Quasistatic(1e-12), 1e-6, check=0.0), U)
+    section, answer = fibers.advance(fibers.begin(U), U)
+    assert np.sum(section.sites.memory.live) < 60
+    np.testing.assert_allclose(answer.energy, fiber.truth(U)[1], atol=2e-6 * answer.energy.max())
+    np.testing.assert_allclose(answer.response, fiber.truth(U)[2], atol=2e-6 * answer.response.max())
 
 
 def test_polar_factors():
@@ -187,6 +199,33 @@ def test_resume_is_bit_identical_and_a_section_can_be_saved():
     jax.tree.map(np.testing.assert_array_equal, again, section)
     part = fibers.take(section, [3, 1])
     jax.tree.map(np.testing.assert_array_equal, part.sites.shared, section.sites.shared)
+
+
+def test_states_that_are_written_belong_to_their_conditions():
+    """The response of this fiber is its state."""
+
+    class Written(fx.AbstractRecorder):
+        wants_states = True
+
+        def __init__(self):
+            self.records = []
+
+        def due(self):
+            return False
+
+        def save(self, snapshot):
+            pass
+
+        def record(self, record):
+            self.records.append(record)
+
+    written = Written()
+    found = fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-4), START, t1=0.05, dt=0.01, checkpoint=written)
+    record = written.records[-1]
+    np.testing.assert_allclose(CubicFlow(a=0.5).condition_of(record.state), record.macro, rtol=1e-9)
+    assert np.abs(found.section.state - record.state).max() > 1e-6  # sites that the table answered had older ones
+    steady = fx.steady(BUNDLE, fx.Surrogate(NESTED, 1e-4), START)
+    np.testing.assert_allclose(CubicFlow(a=0.5).condition_of(steady.section.state), steady.macro[0], rtol=1e-9)
 
 
 def test_a_full_table_goes_on():

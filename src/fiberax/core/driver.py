@@ -193,6 +193,10 @@ class AbstractSectionDriver(AbstractDriver):
             The section, all rows.
         """
 
+    def solved_by(self, section: Section) -> "tuple[AbstractDriver, Section] | None":
+        """The driver that computes every site, and its section, where states may be older than responses; else None."""
+        return None
+
     def tangents_sites(self, fiber, section: Section, conditions: Any) -> Any | None:
         """dA/dU at every row, axes of the response first; None (the default) for the `tangent` of each site."""
         return None

@@ -243,6 +243,15 @@ class Field(eqx.Module):
         chunk = lambda ids, _, inputs: each(one, *inputs)
         return self.sites.trim(self.sites.update(chunk, empty, carried))
 
+    def states(self, step, macro, section: Section) -> Any:
+        """Microstates (sites first) under the conditions that `macro` sets; solved for where the driver has not done it."""
+        found = self.driver.solved_by(section) if isinstance(self.driver, AbstractSectionDriver) else None
+        if found is not None:
+            driver, section = found
+            field = dataclasses.replace(self, driver=driver)
+            section = field.advance(step, macro, section, jnp.zeros(()))
+        return self.sites.trim(section.state)
+
     def stability_margin(self, macro, section: Section) -> jax.Array | None:
         """`AbstractMonitored.stability_margin` of every site (sites,), or None."""
         return self.over_sites(self.driver.margin, macro, section)

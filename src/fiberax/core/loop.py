@@ -181,7 +181,7 @@ def observe(field: Field, carry: Carry, t, dt, margins: bool = False, states: bo
         result = jnp.where(finite, result, jnp.maximum(result, jnp.int32(Result.NONFINITE)))
         result = marked(result, field.sites.trim(section.own)) if field.borrow else result
     margin = field.stability_margin(macro, section) if margins else None
-    state = field.sites.trim(section.state) if states else None
+    state = field.states(carry.step, macro, section) if states else None
     return Observed(response, result, field.energy(macro, section), field.stderr(macro, section), margin, state)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from fiberax.core.arguments import check_run, check_unstable
 from fiberax.core.bundle import Bundle
-from fiberax.core.driver import AbstractDriver
+from fiberax.core.driver import AbstractDriver, AbstractSectionDriver
 from fiberax.core.errors import FiberFailure, Mismatch, NotConverged
 from fiberax.core.evolve import assemble
 from fiberax.core.failure import demand_stability, fiber_message
@@ -35,6 +35,11 @@ _next = eqx.filter_jit(next_iterate, donate="none")
 def begin_section(field: Field, macro, like, samples):
     """Fibers from their `init` under the conditions of `macro`."""
     return field.begin(macro, like, samples)
+
+
+@eqx.filter_jit
+def _states(field: Field, macro, section):
+    return field.states(jnp.zeros((), jnp.uint32), macro, section)
 
 
 @eqx.filter_jit
@@ -115,8 +120,11 @@ def steady(
         demand_stability(field, at.macro, at.section, margins, f"at the steady state (t = {t:.6g})")
     stats = {"steps": int(at.steps), "residuals": newton.residuals, "fiber_steps": newton.work}
     stats |= field.driver.stats(at.section)
+    section = at.section
+    if isinstance(field.driver, AbstractSectionDriver):
+        section = section._replace(state=field.sites.pad(_states(field, at.macro, section)))
     found = _given(at.macro, moving)
-    return jax.tree.map(np.asarray, _solution(field, bundle, t, found, at.section, stats, energy))
+    return jax.tree.map(np.asarray, _solution(field, bundle, t, found, section, stats, energy))
 
 
 def at_rest(bundle, driver, macro0, placement, who: str) -> tuple[Field, Any, Any, int, bool]:

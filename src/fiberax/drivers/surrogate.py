@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from fiberax.core.capabilities import AbstractMonitored, AbstractObjective, energy_of
 from fiberax.core.driver import AbstractDriver, AbstractSectionDriver, Section
 from fiberax.core.errors import BadInput, Mismatch
-from fiberax.core.fiber import AbstractDynamic, AbstractMemory
+from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractMemory
+from fiberax.core.lagrangian import hellmann_feynman
 from fiberax.drivers.quasistatic import Quasistatic
 from fiberax.drivers.tables import AbstractTable, Curve, Ellipsoids, Records
 from fiberax.numerics import trees
@@ -40,10 +41,9 @@ class Shared(NamedTuple):
 
 
 class _Kept(NamedTuple):
-    """What else a record holds: the microstate, energy and stability margin; the last two empty where there are none."""
+    """What else a record holds: the microstate, and the stability margin, empty where there is none."""
 
     state: Any
-    energy: Any
     margin: Any
 
 
@@ -51,7 +51,7 @@ class _Site(NamedTuple):
     """What is carried at each site: the memory of the inner driver, the tangent of its last live solve, and what it answers."""
 
     inner: Any
-    slope: jax.Array  # (m, d)
+    slope: jax.Array  # (m, entries of the condition), and a last row for the energy where there is one
     energy: Any
     margin: Any
     live: jax.Array  # whether the last answer was computed
@@ -68,7 +68,7 @@ class Surrogate(AbstractSectionDriver):
 
     Args:
         inner: The driver that computes responses: `fx.Quasistatic`.
-        tolerance: Largest error of a response (norm over its entries) over the largest response so far.
+        tolerance: Largest error of a response (norm over its entries) over the largest response so far; of an energy likewise.
         capacity: Records that the table has room for. A full table goes on answering; what it cannot is computed.
         check: Share of the answers, chosen at random, that are also computed and compared.
         batch: Sites that are solved at a time before the table is asked again.
@@ -152,6 +152,9 @@ class Surrogate(AbstractSectionDriver):
         response = jax.eval_shape(lambda: self.inner.respond(fiber, link, state, inner, condition))
         slope = _matrix(tangent, response, condition)
         energy = energy_of(fiber, state, condition)
+        if isinstance(fiber, AbstractEnergy):  # at a minimum the state does not count in the derivative of the energy
+            row = [x.ravel() for x in jax.tree.leaves(hellmann_feynman(fiber, state, condition))]
+            slope = jnp.concatenate([slope, jnp.concatenate(row)[None]])
         margin = fiber.stability_margin(state, condition) if isinstance(fiber, AbstractMonitored) else None
         none = lambda value: () if value is None else value
         return _Site(inner, slope, none(energy), none(margin), jnp.asarray(True), jnp.zeros((), jnp.int32))
@@ -169,21 +172,21 @@ class Surrogate(AbstractSectionDriver):
 
     def begin_shared(self, fiber, section, conditions):
         state, memory = jax.tree.map(lambda x: x[0], (section.state, section.memory))
-        view = _seen(fiber, conditions)
+        table, view = self._table(fiber, section, conditions)
         slope = jax.eval_shape(view.slope_in, section.memory.slope)
-        kept = _Kept(state, memory.energy, memory.margin)
-        entries = view.points.shape[1]
-        records = self._table(entries).empty(entries, slope.shape[1], kept)
+        records = table.empty(view.points.shape[1], slope.shape[1], _Kept(state, memory.margin))
         zero = jnp.zeros((), jnp.result_type(float))
         return Shared(records, Counts(jnp.zeros((), jnp.uint32), zero, zero, zero, zero))
 
-    def _table(self, entries: int) -> AbstractTable:
-        kind = Curve if entries == 1 else Ellipsoids
-        return kind(self.tolerance, self.capacity)
+    def _table(self, fiber, section: Section, conditions) -> "tuple[AbstractTable, _Plain | _Turned]":
+        """The table, and the conditions as it sees them."""
+        size = sum(x[0].size for x in jax.tree.leaves(section.response))
+        view = _seen(fiber, conditions, size)
+        kind = Curve if view.points.shape[1] == 1 else Ellipsoids
+        return kind(self.tolerance, self.capacity, size), view
 
     def advance_sites(self, solve, fiber, ids, section, conditions, dt, learn):
-        view = _seen(fiber, conditions)
-        table = self._table(view.points.shape[1])
+        table, view = self._table(fiber, section, conditions)
         records, counts = section.shared
         rows = ids.shape[0]
         own = jnp.concatenate([jnp.ones((1,), bool), ids[1:] != ids[:-1]])  # padded rows repeat the last site
@@ -217,7 +220,7 @@ class Surrogate(AbstractSectionDriver):
 
             def body(carry):
                 section, records, counts, todo, checks, live = carry
-                mask = _spread(view.points, todo, size)
+                mask = _spread(view.points, todo, size, table.find(records, view.points).record, records)
                 section = compute(mask, section, records)
                 records, counts = self._learnt(table, fiber, records, counts, section, conditions, mask & checks, mask, size)
                 live = live | mask
@@ -239,16 +242,15 @@ class Surrogate(AbstractSectionDriver):
         chosen = jnp.nonzero(mask, size=size, fill_value=rows)[0]
         at = jnp.minimum(chosen, rows - 1)
         part, conditions, checked = jax.tree.map(lambda x: x[at], (section._replace(shared=()), conditions, checked))
-        view = _seen(fiber, conditions)
-        kept = _Kept(part.state, part.memory.energy, part.memory.margin)
-        found = (view.points, view.value_in(_flat(part.response)), view.slope_in(part.memory.slope), kept)
+        view = _seen(fiber, conditions, table.measured)
+        value = _flat((part.response, part.memory.energy))
+        found = (view.points, view.value_in(value), view.slope_in(part.memory.slope), _Kept(part.state, part.memory.margin))
         good = (chosen < rows) & (part.outcome.result == 0)
 
         def one(k, carry):
             records, counts = carry
             new = jax.tree.map(lambda x: x[k], found)
-            scale = jnp.where(records.scale > 0.0, records.scale, 1.0)
-            error = jnp.linalg.norm(table.find(records, new[0][None]).value[0] - new[1]) / scale
+            error = table.error(records, new[0], new[1])
             compared = checked[k] & good[k]
             counts = counts._replace(
                 checked=counts.checked + compared, worst=jnp.maximum(counts.worst, jnp.where(compared, error, 0.0))
@@ -260,20 +262,23 @@ class Surrogate(AbstractSectionDriver):
     def _answered(self, table, section, records, view, live) -> Section:
         """The section with the responses of the table at the sites that were not solved."""
         found = table.find(records, view.points)
-        slot = records.slot[found.record]
-        kept = jax.tree.map(lambda x: x[slot], (records.kept.energy, records.kept.margin))
-        energy, margin = trees.where_site(live, (section.memory.energy, section.memory.margin), kept)
-        memory = section.memory._replace(energy=energy, margin=margin, live=live, record=found.record)
-        response = _shaped(view.value_out(found.value), section.response)
+        memory, slot = section.memory, records.slot[found.record]
+        response, energy = _shaped(view.value_out(found.value), (section.response, memory.energy))
+        margin = jax.tree.map(lambda x: x[slot], records.kept.margin)
+        energy, margin = trees.where_site(live, (memory.energy, memory.margin), (energy, margin))
+        memory = memory._replace(energy=energy, margin=margin, live=live, record=found.record)
         return section._replace(
             memory=memory, response=trees.where_site(live, section.response, response), own=section.own | ~live
         )
 
+    def solved_by(self, section):
+        return self.inner, section._replace(memory=section.memory.inner, shared=())
+
     def tangents_sites(self, fiber, section, conditions):
-        view = _seen(fiber, conditions)
-        table, records = self._table(view.points.shape[1]), section.shared.records
+        table, view = self._table(fiber, section, conditions)
+        records = section.shared.records
         slope = view.slope_out(lambda points: table.find(records, points).value, lambda points: table.slope(records, points))
-        slope = jnp.where(section.memory.live[:, None, None], section.memory.slope, slope)
+        slope = jnp.where(section.memory.live[:, None, None], section.memory.slope, slope)[:, : table.measured]
         return _tangent(slope, section.response, conditions)
 
 
@@ -300,53 +305,55 @@ class _Plain(NamedTuple):
 
 
 class _Turned(NamedTuple):
-    """Displacement gradients A as the table sees them: by the right stretch U of I + A = R U; P(R U) = R P(U)."""
+    """Displacement gradients A as the table sees them: by the right stretch U of I + A = R U; P(R U) = R P(U).
+
+    An energy behind the response does not turn.
+    """
 
     points: jax.Array
     rotation: jax.Array  # (rows, d, d)
     gradient: jax.Array  # (rows, d, d)
 
-    @property
-    def _d(self) -> int:
-        return self.rotation.shape[-1]
-
     def _by(self, rotation, value):
-        shape = (-1, self._d, self._d)
-        return jnp.einsum("rij,rjk->rik", rotation, value.reshape(shape)).reshape(value.shape)
+        """The first d² numbers of the last axis of `value` (rows, ..., m), turned."""
+        d = self.rotation.shape[-1]
+        tensor = value[..., : d * d].reshape(*value.shape[:-1], d, d)
+        turned = jnp.einsum("rij,r...jk->r...ik", rotation, tensor)
+        return jnp.concatenate([turned.reshape(*value.shape[:-1], d * d), value[..., d * d :]], axis=-1)
 
     def value_in(self, value):
         return self._by(jnp.swapaxes(self.rotation, -1, -2), value)
 
     def slope_in(self, slope):
-        d = self._d
+        rows, d = len(slope), self.rotation.shape[-1]
         moved = jnp.einsum("rij,sjk->rsik", self.rotation, jnp.asarray(symmetric_directions(d)))
-        along = jnp.einsum("rmc,rsc->rsm", slope, moved.reshape(*moved.shape[:2], d * d)).reshape(*moved.shape[:2], d, d)
-        back = jnp.einsum("rji,rsjk->rsik", self.rotation, along)
-        return jnp.swapaxes(back.reshape(*back.shape[:2], d * d), 1, 2)
+        along = jnp.einsum("rmc,rsc->rsm", slope, moved.reshape(rows, -1, d * d))
+        return jnp.swapaxes(self._by(jnp.swapaxes(self.rotation, -1, -2), along), 1, 2)
 
     def value_out(self, value):
         return self._by(self.rotation, value)
 
     def slope_out(self, value, slope):
-        d = self._d
-        value, slope = value(self.points), slope(self.points)
+        d = self.rotation.shape[-1]
+        value, slope = value(self.points)[:, : d * d], slope(self.points)
 
         def one(A, value, slope):
             begun = stretch_entries(polar(jnp.eye(d) + A)[1])
 
             def answer(A):
                 rotation, stretch = polar(jnp.eye(d) + A)
-                inside = value + slope @ (stretch_entries(stretch) - begun)
+                inside = value + slope[: d * d] @ (stretch_entries(stretch) - begun)
                 return (rotation @ inside.reshape(d, d)).ravel()
 
             return jax.jacfwd(answer)(A).reshape(d * d, d * d)
 
-        return jax.vmap(one)(self.gradient, value, slope)
+        found = jax.vmap(one)(self.gradient, value, slope)
+        return jnp.concatenate([found, jnp.zeros((len(found), slope.shape[1] - d * d, d * d))], axis=1)
 
 
-def _seen(fiber, conditions) -> "_Plain | _Turned":
-    """Conditions (rows first) as a table sees them."""
-    if isinstance(fiber, AbstractObjective):
+def _seen(fiber, conditions, size: int) -> "_Plain | _Turned":
+    """Conditions (rows first) as a table sees them; responses have `size` entries."""
+    if isinstance(fiber, AbstractObjective) and size == jax.tree.leaves(conditions)[0][0].size:
         (A,) = jax.tree.leaves(conditions)
         rotation, stretch = jax.vmap(polar)(jnp.eye(A.shape[-1]) + A)
         return _Turned(jax.vmap(stretch_entries)(stretch), rotation, A)
@@ -393,9 +400,10 @@ def _tangent(slope: jax.Array, response: Any, conditions: Any) -> Any:
     return jax.tree.unflatten(structure, parts)
 
 
-def _spread(points: jax.Array, todo: jax.Array, size: int) -> jax.Array:
-    """Up to `size` sites of `todo`, from the first on, each as far as possible from those before it."""
-    start = jnp.full(todo.shape, jnp.inf)
+def _spread(points: jax.Array, todo: jax.Array, size: int, near: jax.Array, records: Records) -> jax.Array:
+    """Up to `size` sites of `todo`, each as far as possible from its nearest record and from those chosen before it."""
+    distance = jnp.sum((points - records.condition[near]) ** 2, axis=1)
+    start = jnp.where(records.count > 0, distance, jnp.inf)
 
     def pick(_, carry):
         mask, distance = carry

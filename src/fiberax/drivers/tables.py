@@ -32,11 +32,11 @@ class Records(NamedTuple):
         condition: Conditions (capacity, d).
         value: Responses (capacity, m).
         slope: Tangents (capacity, m, d).
-        trust: Of a curve the error of the interval that begins at the record, (capacity,), infinite where it is not known; of
-            ellipsoids their matrices (capacity, d, d).
+        trust: Of a curve the error of the interval that begins at the record over the scale, (capacity,), infinite where it is
+            not known; of ellipsoids their matrices (capacity, d, d).
         kept: Whatever else belongs to a record, such as its state, (capacity, ...), in the order in which it came.
         slot: The place in `kept` of each record (capacity,), a permutation.
-        scale: Largest norm of a response so far.
+        scale: Largest norm of a response, and largest energy, so far (2,).
         full: Whether a record was lost because the table is full.
     """
 
@@ -60,10 +60,15 @@ class Found(NamedTuple):
 
 
 class AbstractTable(eqx.Module):
-    """A rule to answer from records. `tolerance`: largest error of a response over the largest response."""
+    """A rule to answer from records.
+
+    A value is a response of `measured` numbers, perhaps with an energy behind it. `tolerance`: largest error of either over the
+    largest one so far.
+    """
 
     tolerance: float = eqx.field(static=True)
     capacity: int = eqx.field(static=True)
+    measured: int = eqx.field(static=True)
 
     def empty(self, entries: int, size: int, kept: Any) -> Records:
         """No records: for conditions of `entries` numbers and responses of `size`; `kept` gives shapes."""
@@ -73,7 +78,7 @@ class AbstractTable(eqx.Module):
         none = jnp.zeros((), jnp.int32)
         parts = zeros(entries), zeros(size), zeros(size, entries), self._untrusted(entries)
         slot = jnp.arange(self.capacity, dtype=jnp.int32)
-        return Records(none, *parts, slot, kept, jnp.zeros((), dtype), jnp.asarray(False))
+        return Records(none, *parts, slot, kept, jnp.zeros((2,), dtype), jnp.asarray(False))
 
     @abc.abstractmethod
     def _untrusted(self, entries: int) -> jax.Array: ...
@@ -90,9 +95,19 @@ class AbstractTable(eqx.Module):
     def learn(self, records: Records, condition: jax.Array, value: jax.Array, slope: jax.Array, kept: Any) -> Records:
         """The records after one live response (m,) with its tangent (m, d) at a condition (d,)."""
 
-    def _error(self, records: Records, condition, value) -> jax.Array:
-        """Norm of the difference of the table from a live value."""
-        return jnp.linalg.norm(self.find(records, condition[None]).value[0] - value)
+    def error(self, records: Records, condition, value) -> jax.Array:
+        """Error of the table, from a live value (m,) at a condition (d,)."""
+        return self._relative(records, self.find(records, condition[None]).value[0] - value)
+
+    def _relative(self, records: Records, off) -> jax.Array:
+        """The larger of two errors, of the response and of the energy, each over its scale."""
+        return jnp.max(self._sizes(off) / jnp.where(records.scale > 0.0, records.scale, 1.0))
+
+    def _sizes(self, value) -> jax.Array:
+        return jnp.stack([jnp.linalg.norm(value[: self.measured]), jnp.linalg.norm(value[self.measured :])])
+
+    def _seen(self, records: Records, value) -> Records:
+        return records._replace(scale=jnp.maximum(records.scale, self._sizes(value)))
 
 
 def _write(records: Records, place, condition, value, slope, trust, slot, kept) -> Records:
@@ -145,7 +160,7 @@ class Curve(AbstractTable):
         value = _hermite(records, left, s, length)
         known = (place >= 0) & (records.condition[jnp.maximum(place, 0), 0] == x) & (place < records.count)
         inside = (place >= 0) & (place < records.count - 1)
-        sure = known | (inside & (records.trust[left] <= self.tolerance * records.scale))
+        sure = known | (inside & (records.trust[left] <= self.tolerance))
         value = jnp.where(known[:, None], records.value[jnp.maximum(place, 0)], value)
         near = jnp.where(s > 0.5, left + 1, left)
         return Found(value, sure, jnp.clip(near, 0, jnp.maximum(records.count - 1, 0)))
@@ -160,10 +175,10 @@ class Curve(AbstractTable):
         return jnp.where(records.count > 1, slope, begin)[:, :, None]
 
     def learn(self, records, condition, value, slope, kept):
-        records = records._replace(scale=jnp.maximum(records.scale, jnp.linalg.norm(value)))
+        records = self._seen(records, value)
         x = condition[0]
         place, left, s, _ = (v[0] for v in self._places(records, x[None]))
-        error, allowed = self._error(records, condition, value), self.tolerance * records.scale
+        error, allowed = self.error(records, condition, value), self.tolerance
         n = records.count
         inside = (place >= 0) & (place < n - 1)
         known = (place >= 0) & (records.condition[jnp.maximum(place, 0), 0] == x) & (n > 0)
@@ -205,11 +220,12 @@ class Curve(AbstractTable):
             value=records.value.at[middle].set(records.value[middle + 1]),
             slope=records.slope.at[middle].set(records.slope[middle + 1]),
         )
-        error = jnp.linalg.norm(_hermite(wide, (middle - 1)[None], s[None], length[None])[0] - records.value[middle])
+        told = _hermite(wide, (middle - 1)[None], s[None], length[None])[0]
+        error = self._relative(records, told - records.value[middle])
         share = _share(s)
         whole = jnp.where(share >= _SHOWN, error / jnp.maximum(share, _SHOWN), inner / jnp.maximum(s, 1.0 - s) ** 4)
         possible = ~inside & (n > 2)
-        allowed = jnp.where(share >= _SHOWN, 1.0, _UNSEEN) * self.tolerance * records.scale
+        allowed = jnp.where(share >= _SHOWN, 1.0, _UNSEEN) * self.tolerance
         drop = possible & (whole <= allowed)
 
         def without(records: Records) -> Records:
@@ -266,21 +282,17 @@ class Ellipsoids(AbstractTable):
         return records.slope[self._nearest(records, conditions)[0]]
 
     def learn(self, records, condition, value, slope, kept):
-        records = records._replace(scale=jnp.maximum(records.scale, jnp.linalg.norm(value)))
+        records = self._seen(records, value)
         best, square = (v[0] for v in self._nearest(records, condition[None]))
         off = condition - records.condition[best]
-        error, allowed = self._error(records, condition, value), _SAFETY * self.tolerance * records.scale
+        error, allowed = self.error(records, condition, value), _SAFETY * self.tolerance
         known, some = jnp.sum(off**2) == 0.0, records.count > 0
         good = some & (error <= allowed)
         pressed = records.trust[best] @ off
         ratio = jnp.where(square > 1.0, (1.0 / square - 1.0) / square, 0.0)
         # The smallest ellipsoid through the point that contains the old one; where the tangent fails inside, a smaller one.
         grown = records.trust[best] + jnp.where(jnp.isfinite(square), ratio, 0.0) * jnp.outer(pressed, pressed)
-        smaller = (
-            records.trust[best]
-            * jnp.maximum(error / jnp.where(allowed > 0.0, allowed, 1.0), 1.0)
-            / jnp.where(square > 0.0, square, 1.0)
-        )
+        smaller = records.trust[best] * jnp.maximum(error / allowed, 1.0) / jnp.where(square > 0.0, square, 1.0)
         now = jnp.where(good, grown, jnp.where(some & (square <= 1.0) & ~known, smaller, records.trust[best]))
         records = records._replace(trust=records.trust.at[best].set(now))
         # Errors grow with the square of the distance, faster in other directions perhaps than in the one that was seen; nothing

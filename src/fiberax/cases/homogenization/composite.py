@@ -83,10 +83,13 @@ def _gradient(corrector: np.ndarray, direction: int, conducts: np.ndarray, cell:
     return np.where(conducts, np.round(np.sqrt(total), 9), np.nan)
 
 
-def quasistatic(cell: Cell, sites: int, tolerance: float, states: States) -> fx.Quasistatic:
-    """The driver of a run: correctors are kept where those of all sites fit into half of the memory three times.
+def quasistatic(
+    cell: Cell, sites: int, tolerance: float, states: States, surrogate: float | None
+) -> fx.Quasistatic | fx.Surrogate:
+    """The driver of a run, with a table of responses where `surrogate` gives its tolerance.
 
-    Three times, since a step holds those before it and after it, and a checkpoint copies them.
+    Correctors are kept where those of all sites fit into half of the memory three times: a step holds those before it and after
+    it, and a checkpoint copies them.
     """
     size = 8 * cell.d * math.prod(cell.shape) * sites
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -98,4 +101,5 @@ def quasistatic(cell: Cell, sites: int, tolerance: float, states: States) -> fx.
             CaseWarning,
             stacklevel=2,
         )
-    return fx.Quasistatic(tolerance, keep_states=keep)
+    driver = fx.Quasistatic(tolerance, keep_states=keep)
+    return driver if surrogate is None else fx.Surrogate(driver, surrogate)

@@ -62,6 +62,7 @@ class Diffusion(ShapeOptions):
         1e-4, help="relative tolerance of the cell problems", above=0, high=0.1, applies=when(method=Method.QUASISTATIC)
     )
     states: States = inherited(ShapeOptions, "states", applies=when(method=Method.QUASISTATIC))
+    surrogate: float | None = inherited(ShapeOptions, "surrogate", applies=when(method=Method.QUASISTATIC))
     fail_fraction: float = option(0.0, help="share of the cells that may fail before the run stops", low=0, high=1)
 
     def build(self) -> Evolve:
@@ -84,7 +85,7 @@ class Diffusion(ShapeOptions):
         spot = corner + np.array([0.35, 0.42, 0.5])[: cell.d] * side
         distance = np.sum((places - spot) ** 2, axis=-1) / (self.width * np.max(side)) ** 2
         if self.method is Method.QUASISTATIC:
-            fiber, driver = cell, quasistatic(cell, len(macro.positions()), self.tolerance, self.states)
+            fiber, driver = cell, quasistatic(cell, len(macro.positions()), self.tolerance, self.states, self.surrogate)
         else:
             fiber, driver = fx.relax(cell, friction=self.friction), fx.Seamless()
         return Evolve(

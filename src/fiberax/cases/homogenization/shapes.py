@@ -50,6 +50,9 @@ class ShapeOptions(CompositeOptions):
     states: States = option(
         States.AUTO, help="correctors of all macro cells: kept, or solved anew each time; auto keeps them where they fit"
     )
+    surrogate: float | None = option(
+        None, help="answer from a table of responses up to this error, relative to the largest; default none", above=0, high=0.1
+    )
 
 
 def mesh_of(options: Any, dim: int) -> "Mesh | None":

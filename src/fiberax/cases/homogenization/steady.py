@@ -51,7 +51,7 @@ class SteadyConduction(ShapeOptions):
         linear = self.hot + (self.cold - self.hot) * grid.centres[..., 0] / self.size
         return Steady(
             bundle=fx.Bundle(macro, cell),
-            driver=quasistatic(cell, len(macro.positions()), self.tolerance, self.states),
+            driver=quasistatic(cell, len(macro.positions()), self.tolerance, self.states, self.surrogate),
             macro0=np.asarray(linear),
             names=NAMES,
             output=pictures(cell, labels),
@@ -71,7 +71,7 @@ class SteadyConduction(ShapeOptions):
         macro = fx.homogenization.MeshDiffusion(mesh, boundary=held)
         return Steady(
             bundle=fx.Bundle(macro, cell),
-            driver=quasistatic(cell, len(macro.positions()), self.tolerance, self.states),
+            driver=quasistatic(cell, len(macro.positions()), self.tolerance, self.states, self.surrogate),
             macro0=macro.start(0.5 * (self.hot + self.cold)),
             names=NAMES,
             output=output,
