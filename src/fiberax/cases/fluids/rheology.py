@@ -1,8 +1,7 @@
 """What a rheometer does and reads: flows in time at many rates, averages over replicas, material functions, exact answers.
 
 Exact are Hookean springs (Oldroyd-B, Rouse): each mode is ċ = κc + cκᵀ − (c − I)/De_k, solved by the matrix exponential, with
-De_k = De/(2 sin²(πk/(2n + 2))). Small oscillations are exact too: with J = ∂rate/∂u, B = ∂rate/∂κ, C = ∂τ/∂u, D = ∂τ/∂κ at rest
-the complex viscosity is η*(ω) = C (iω − J)⁻¹ B + D.
+De_k = De/(2 sin²(πk/(2n + 2))).
 """
 
 import warnings
@@ -18,7 +17,7 @@ from jaxtyping import Array, Float
 from fiberax.cases.base import CaseWarning
 from fiberax.core.capabilities import AbstractEnsemble
 from fiberax.core.errors import BadInput
-from fiberax.core.fiber import AbstractFlow, AbstractStochastic
+from fiberax.core.fiber import AbstractStochastic
 from fiberax.physics.fluids import AbstractConformation, Chain, DumbbellDensity, RodDensity
 from fiberax.physics.fluids.density import AbstractDensity
 from fiberax.physics.fluids.extension_density import ExtensionDensity
@@ -146,39 +145,6 @@ def read_history(path: Path, dim: int) -> tuple[np.ndarray, np.ndarray]:
         k = wrong[0]
         raise BadInput(f"--history {path}: the trace of kappa must be zero; at t = {rows[k, 0]:.6g} it is {traces[k]:.6g}.")
     return rows[:, 0], gradients
-
-
-class Oscillation(AbstractFlow):
-    """The linear response of a fluid at rest to small oscillating shear. Condition ω (), response G', G'' and |η*|."""
-
-    rate_of: Float[Array, "n n"]
-    forcing: Float[Array, " n"]
-    stress: Float[Array, " n"]
-    viscous: Float[Array, ""]
-
-    def __init__(self, fiber: Any, dim: int):
-        rest = jnp.zeros((dim, dim))
-        state = fiber.init(rest, jax.random.key(0))
-        flat, shape = state.ravel(), state.shape
-        rate = lambda u, g: fiber.rate(u.reshape(shape), rest.at[0, 1].set(g)).ravel()
-        stress = lambda u, g: fiber.link(u.reshape(shape), rest.at[0, 1].set(g))[0, 1]
-        slopes = jax.jit(lambda u, g: (*jax.jacfwd(rate, (0, 1))(u, g), *jax.grad(stress, (0, 1))(u, g)))
-        self.rate_of, self.forcing, self.stress, self.viscous = slopes(flat, jnp.zeros(()))
-        growth = float(np.linalg.eigvals(np.asarray(self.rate_of)).real.max())
-        if growth > 0.0:
-            raise BadInput(f"--mode oscillation: the isotropic rest is not stable at this --intensity (growth {growth:.3g}).")
-
-    def init(self, condition, key):
-        return jnp.zeros(())
-
-    def rate(self, state, condition):
-        return -state
-
-    def link(self, state, condition):
-        system = 1j * condition * jnp.eye(self.forcing.size) - self.rate_of
-        viscosity = self.stress @ jnp.linalg.solve(system, self.forcing.astype(complex)) + self.viscous
-        modulus = 1j * condition * viscosity
-        return {"storage": modulus.real, "loss": modulus.imag, "dynamic": jnp.abs(viscosity)}
 
 
 def resolving(fiber: Any, G: np.ndarray, rates: np.ndarray) -> Any:
