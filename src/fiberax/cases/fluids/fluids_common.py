@@ -241,7 +241,7 @@ class FluidOptions(Case):
     def spectrum(self) -> Spectrum | None:
         """Modes of the stress in small oscillations, where they are known."""
         if (known := self.maxwell()) is not None:
-            return Spectrum(*map(np.atleast_1d, known))
+            return Spectrum(np.array(known[:1]), np.array(known[1:]))
         if self.is_hookean:
             times = self.relaxation_times()
             return Spectrum(np.ones_like(times), times)

@@ -17,12 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fiberax.core.capabilities import AbstractEnsemble, AbstractPropagated
+from fiberax.core.capabilities import AbstractEnsemble
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow
 from fiberax.core.solvers import Newton
 from fiberax.io.results import Quantity
 from fiberax.numerics.result import Result, outcome
+from fiberax.physics.fluids import AbstractConformation
 
 ODD = (1, 3, 5, 7, 9)  # harmonics that are kept
 SMALL = 0.1  # amplitude of a measurement in the linear range
@@ -102,7 +103,7 @@ class Shaken(AbstractFlow, AbstractEnsemble):
     the third and the fifth harmonic to the first, and all harmonics. The standard error is that over copies; one copy has none.
     """
 
-    inner: Any
+    inner: Any  # members with noise, or a closure
     amplitude: float = eqx.field(static=True)
     longest: float = eqx.field(static=True)
     copies: int = eqx.field(static=True)
@@ -137,7 +138,7 @@ class Shaken(AbstractFlow, AbstractEnsemble):
             return states, sums + jnp.where(k < lead, 0.0, stress[:, None, None] * waves)
 
         keys = jax.random.split(self._key(omega, 0), self.copies)
-        start = jax.vmap(lambda key: self.inner.init(shear(0.0), key))(keys), self.init(omega, None)
+        start = jax.vmap(lambda key: self.inner.init(shear(0.0), key))(keys), self.init(omega, keys[0])
         sums = jax.lax.fori_loop(0, lead + self.periods * steps, step, start)[1]
         return 2.0 * sums / (self.amplitude * self.periods * steps)
 
@@ -159,12 +160,12 @@ class Shaken(AbstractFlow, AbstractEnsemble):
         return found | {"third": spread[1], "fifth": spread[2], "elastic": elastic, "viscous": viscous}
 
     def _own_step(self, kappa):
-        if isinstance(self.inner, AbstractPropagated):  # closures: exact in the flow, of order 2 in the change of their rates
+        if isinstance(self.inner, AbstractConformation):  # closures: exact in the flow, of order 2 in the change of their rates
             return 0.1 / (1.0 / self.inner.De + jnp.sqrt(jnp.sum(kappa**2)))
         return self.inner.timestep(kappa)
 
     def _moved(self, states, kappa, dt, k, omega):
-        if isinstance(self.inner, AbstractPropagated):
+        if isinstance(self.inner, AbstractConformation):
             return jax.vmap(lambda state: self.inner.propagate(state, kappa, dt))(states)
         keys = jax.random.split(self._key(omega, k + 1), self.copies)
         return jax.vmap(lambda state, key: self.inner.step(state, kappa, dt, key))(states, keys)

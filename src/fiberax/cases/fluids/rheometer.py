@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fiberax.cases.base import Evolve, Figure, Results, Sampling, Summary, Table, listed
-from fiberax.cases.fluids.fluids_common import CLOSURES, MEMBERS, FluidOptions, Model, Potential
+from fiberax.cases.fluids.closed_forms import steady_stress
+from fiberax.cases.fluids.fluids_common import CLOSURES, MEMBERS, FluidOptions, Form, Model, Potential
 from fiberax.cases.fluids.oscillation import SMALL, Oscillation, Shaken, quantities
 from fiberax.cases.fluids.portraits import portrait
 from fiberax.cases.fluids.rheology import (
@@ -24,12 +25,15 @@ from fiberax.cases.fluids.rheology import (
     angle,
     bound_of_error,
     exact_columns,
+    exact_in_time,
     hookean,
-    mode_tensors,
+    is_bounded,
     order,
     read_history,
     resolving,
+    rise,
     stretch,
+    struck,
     tell_reach,
 )
 from fiberax.cases.fluids.rheometer_figures import oscillation_figures, steady_figures, transient_figures
@@ -44,13 +48,17 @@ from fiberax.physics.fluids import FENE, DumbbellDensity, RodDensity
 from fiberax.physics.fluids.extension_density import ExtensionDensity
 
 _STARTS = 4  # rates of a transient by default
+_FLOWED = 6.0  # relaxation times of flow before a relaxation
+_STEADY = 16.0  # before a cessation
 _SHOWN = 3  # rows whose configurations are drawn
 _STABLE = 8  # degree of a density of rods that tells whether rest is stable
 
 
-STEADY, IN_TIME = when(mode=Mode.STEADY), when(mode=(Mode.STARTUP, Mode.RELAXATION))
-LARGE = when(mode=(Mode.STEADY, Mode.STARTUP, Mode.RELAXATION))  # flows, not small oscillations
-OVERRATES = when(rates=ABSENT, history=ABSENT)
+STOPS = (Mode.RELAXATION, Mode.CESSATION)
+MOVING = (Mode.STARTUP, *STOPS, Mode.STEP_STRAIN)
+STEADY, IN_TIME = when(mode=Mode.STEADY), when(mode=MOVING)
+LARGE = when(mode=(Mode.STEADY, *MOVING))  # flows, not oscillations
+OVER_RATES = when(rates=ABSENT, history=ABSENT)
 
 
 @listed("rheometer", "steady and transient material functions of dumbbells, chains, rods or closures")
@@ -59,9 +67,10 @@ class Rheometer(FluidOptions):
     """Steady and transient material functions of dumbbells, chains, rods or closures.
 
     A homogeneous flow kappa = rate G acts on the fluid: over a range of rates until averages are steady, from rest at given
-    rates (startup), or until it stops (relaxation); or an oscillation gives G' and G'', and harmonics where it is large.
-    Results are the stress, viscosity, normal stress differences and the second moment of the springs or rods, with standard
-    errors for fluids of members, and exact ones where they are known. Stresses are in units of nkT.
+    rates (startup), until it stops (relaxation; cessation, when it is steady), or as a sudden strain, whose relaxation modulus
+    is G(t) = stress / strain; an oscillation gives G' and G'', and harmonics where it is large. Results are the stress,
+    viscosity, normal stress differences and the second moment of the springs or rods, with standard errors for fluids of
+    members, and exact ones where they are known. Stresses are in units of nkT.
     """
 
     flow: Flow = option(Flow.SHEAR, help="shear, planar or uniaxial extension", applies=LARGE & when(gradient=ABSENT))
@@ -73,17 +82,24 @@ class Rheometer(FluidOptions):
     history: Path | None = option(
         None, help="file with rows t, kappa_xx, kappa_xy, ...: a flow in time", applies=when(mode=Mode.STARTUP)
     )
-    mode: Mode = option(Mode.STEADY, help="steady averages, startup, relaxation after the flow stops, oscillation")
-    low: float = option(0.1, help="lowest rate, or angular frequency", above=0, applies=OVERRATES)
-    high: float = option(10.0, help="highest rate, or angular frequency", above=0, applies=OVERRATES & when(rows=other_than(1)))
+    mode: Mode = option(
+        Mode.STEADY,
+        help="steady averages, startup, relaxation after a flow, cessation of a steady one, step strain, oscillation",
+    )
+    low: float = option(0.1, help="lowest rate, angular frequency or strain", above=0, applies=OVER_RATES)
+    high: float = option(
+        10.0, help="highest rate, angular frequency or strain", above=0, applies=OVER_RATES & when(rows=other_than(1))
+    )
     rows: int | None = option(
         None,
         help="rates from the lowest to the highest; default 13, 4 in time, 31 of oscillation where it is not measured",
         low=1,
         high=MOST_RECORDS,
-        applies=OVERRATES,
+        applies=OVER_RATES,
     )
-    rates: str | None = option(None, help="the rates themselves, for example 0.5,2,8", applies=when(history=ABSENT))
+    rates: str | None = option(
+        None, help="the rates, frequencies or strains themselves, for example 0.5,2,8", applies=when(history=ABSENT)
+    )
     span: float | None = option(
         None, help="time that is followed; default 6 relaxation times, of a history its own", above=0, applies=IN_TIME
     )
@@ -200,9 +216,11 @@ class Rheometer(FluidOptions):
                 raise BadInput(f"Hookean springs are drawn out without end from the rate {1.0 / growth:.4g} on: lower --high.")
 
         def exact(rates: np.ndarray) -> dict[str, np.ndarray]:
-            if not self.is_hookean:
-                return {}
-            return exact_columns(readings, np.concatenate([hookean(r * G, np.array([np.inf]), modes) for r in rates]), rates)
+            if self.is_hookean:
+                tau: Any = [hookean(r * G, np.array([np.inf]), modes)[0] for r in rates]
+            else:
+                tau = [steady_stress(fiber, r * G) if self.model in CLOSURES else None for r in rates]
+            return {} if any(one is None for one in tau) else exact_columns(readings, np.array(tau), rates)
 
         shown = np.unique(np.linspace(0, len(rates) - 1, _SHOWN).round().astype(int))
         brownian = self.brownian
@@ -226,53 +244,54 @@ class Rheometer(FluidOptions):
     def _transient(self, fiber: Any, G: np.ndarray, readings: Readings) -> Evolve:
         import fiberax as fx
 
-        rates, modes = (np.ones(1) if self.history else self._values(_STARTS)), self.relaxation_times()
-        if self.potential is Potential.NONE and self.history is None:
+        rates, sudden = (np.ones(1) if self.history else self._values(_STARTS)), self.mode is Mode.STEP_STRAIN
+        if self.potential is Potential.NONE and self.history is None and not sudden:
             tell_reach(fiber, G, rates, "are likely to end the run")
         span = self.span or 6.0 * self.longest()
         times, gradients = np.array([0.0]), rates[:, None, None] * G
         if self.history is not None:
             times, gradients = read_history(self.history, self.dim)
             span = self.span or float(times[-1])
-        dt = self.dt or min(float(self._own_step(fiber, kappa)) for kappa in gradients)
+        acting = gradients
+        if sudden:  # bounded springs that were drawn out relax as fast as they were
+            fast = is_bounded(fiber) and self.form is Form.BROWNIAN
+            acting = gradients * (1.0 / (rise(fiber) * self.De) if fast else 0.0)
+        dt = self.dt or min(float(self._own_step(fiber, kappa)) for kappa in acting)
         every = math.ceil(span / self.records / dt - 1e-9)
         dt = span / (self.records * every)
-        stops, lead, instant = self.mode is Mode.RELAXATION, 0.0, 1e-9 * dt
+        stops, lead, instant = self.mode in STOPS, 0.0, 1e-9 * dt
         if stops:
-            lead = dt * math.ceil((self.before or 6.0 * self.longest()) / dt)
+            flowed = _STEADY if self.mode is Mode.CESSATION else _FLOWED
+            lead = dt * math.ceil((self.before or flowed * self.longest()) / dt)
+        elif sudden:  # the condition of the beginning is the strain, which is gone at the first record
+            lead = instant
         real = lambda x: jnp.asarray(x, jnp.result_type(float))
         kappa: Any = real(gradients)
         if self.history is not None:
             kappa = History(real(times), real(gradients))
-        elif stops:
-            kappa = Stopped(real(gradients))
-        begin = np.array([mode_tensors(k, np.array([lead]), modes)[:, 0] for k in gradients]) if stops else None
+        elif stops or sudden:
+            kappa = Stopped(real(gradients), 0.5 * instant)
         saveat = even_times(span, self.records)
         if stops:  # a last record of the flow; its end is between two steps of the fibers
             saveat = [-instant, *saveat]
+        exact: Any = lambda t: {}
+        if self.history is None and (self.is_hookean or self.model in CLOSURES):
+            modes = self.relaxation_times() if self.is_hookean else None
+            exact = exact_in_time(fiber, modes, readings, rates, gradients, sudden, lead if stops else 0.0)
 
         def columns(record) -> dict[str, np.ndarray]:
             arrays = {f"response.{k}": v for k, v in record.response.items()}
             if record.stderr is not None:
                 arrays |= {f"stderr.{k}": v for k, v in record.stderr.items()}
-            found = {"rate": rates} | self._material(rates, arrays)
-            if self.is_hookean and self.history is None:
-                at = np.array([max(record.t, 0.0)])
-                tau = [
-                    hookean(0.0 * G, at, modes, begin[i]) if begin is not None else hookean(r * G, at, modes)
-                    for i, r in enumerate(rates)
-                ]
-                found |= exact_columns(readings, np.concatenate(tau), rates)
-            return found
+            return {"rate": rates} | self._material(rates, arrays) | exact(max(record.t, 0.0))
 
-        brownian = self.brownian
-        axis = Quantity("time", "1", "time after the flow stopped" if stops else "time")
+        read, link = fiber, readings
+        if self.brownian:
+            read, link = Replicas(fiber, readings, self.replicas, sudden), None
+        elif sudden:
+            read, link = struck(fiber, readings), None
         return Evolve(
-            bundle=fx.Bundle(
-                fx.fluids.Homogeneous(kappa),
-                Replicas(fiber, readings, self.replicas) if brownian else fiber,
-                link=None if brownian else readings,
-            ),
+            bundle=fx.Bundle(fx.fluids.Homogeneous(kappa), read, link=link),
             driver=fx.Seamless(separation=math.inf),
             macro0=np.asarray(-lead),
             t0=-lead,
@@ -280,9 +299,15 @@ class Rheometer(FluidOptions):
             dt=dt,
             saveat=tuple(saveat),
             seed=self.seed,
-            names=names(self._stated, self.model, axis),
+            names=self._transient_names(),
             output=Output(columns=columns, microstate=portrait(fiber, G)),
         )
+
+    def _transient_names(self) -> Names:
+        words = {Mode.STARTUP: "time", Mode.STEP_STRAIN: "time after the strain"}.get(self.mode, "time after the flow stopped")
+        strain = Quantity("strain", "1", "shear strain" if self._stated is Flow.SHEAR else "strain, rate times time")
+        rate = strain if self.mode is Mode.STEP_STRAIN else None
+        return names(self._stated, self.model, Quantity("time", "1", words), rate)
 
     def _own_step(self, fiber: Any, kappa: np.ndarray) -> float:
         """The fiber's own time step, for densities one that follows the flow."""
@@ -324,6 +349,8 @@ class Rheometer(FluidOptions):
         found: dict[str, np.ndarray] = {}
         shear = self._stated is Flow.SHEAR
         pairs = {"viscosity": ("stress", 1)} | ({"Psi1": ("N1", 2), "Psi2": ("N2", 2)} if shear else {})
+        if self.mode is Mode.STEP_STRAIN:
+            pairs = {"modulus": ("stress", 1)} | ({"normal_modulus": ("N1", 2)} if shear else {})
         for name, (of, power) in pairs.items():
             if f"response.{of}" in arrays and self.history is None:
                 found[f"material.{name}"] = np.asarray(arrays[f"response.{of}"]) / rates**power

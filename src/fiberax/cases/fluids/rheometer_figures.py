@@ -128,15 +128,16 @@ def _draw_transient(plt, columns: _Columns) -> Any:
     time = columns.values
     rates = columns("rate")[0]
     shapes = ["material.order", "material.stretch"]
-    main = ["material.viscosity"] if columns("material.viscosity") is not None else ["response.stress"]
-    first = (
-        ["material.Psi1"] if columns("material.Psi1") is not None else ["response.N1"] if main[0] == "response.stress" else []
-    )
+    leading = {"material.modulus": "material.normal_modulus", "material.viscosity": "material.Psi1"}
+    main, first = ["response.stress"], ["response.N1"]
+    for key, second in leading.items():
+        if columns(key) is not None:
+            main, first = [key], [second]
     figure, panels = _panels(plt, columns, [main, first, shapes])
     colours = plt.get_cmap("viridis")
     for panel, (key,) in panels:
         values, error, exact = columns(key), columns.error(key), columns(f"exact.{key.split('.', 1)[1]}")
-        if key == "material.Psi1" and columns("exact.N1") is not None:
+        if key in leading.values() and columns("exact.N1") is not None:
             exact = columns("exact.N1") / rates**2
         for k, rate in enumerate(rates):
             colour = colours(k / max(len(rates) - 1, 1) * 0.88)

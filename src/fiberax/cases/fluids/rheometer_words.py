@@ -23,6 +23,8 @@ class Mode(enum.Enum):
     STEADY = "steady"
     STARTUP = "startup"
     RELAXATION = "relaxation"
+    CESSATION = "cessation"
+    STEP_STRAIN = "step-strain"
     OSCILLATION = "oscillation"
 
 
@@ -31,13 +33,13 @@ def rate_words(flow: Flow | None) -> str:
     return "rate" if flow is None else "shear rate" if flow is Flow.SHEAR else "extension rate"
 
 
-def names(flow: Flow | None, model: Model, axis: Quantity) -> Names:
-    """Those of material functions in a flow, None for one of the user's own."""
+def names(flow: Flow | None, model: Model, axis: Quantity, rate: Quantity | None = None) -> Names:
+    """Those of material functions in a flow, None for one of the user's own; `rate`: of what stands in place of the rate."""
     kinds = {Flow.SHEAR: "shear", Flow.PLANAR: "planar extensional", Flow.UNIAXIAL: "uniaxial extensional"}
     kind = "dissipative" if flow is None else kinds[flow]
     words = {"viscosity": f"{kind} viscosity", "Psi1": "first normal stress coefficient Ψ₁"}
     words |= {"Psi2": "second normal stress coefficient Ψ₂", "order": "order parameter S", "stretch": "mean square of z"}
-    words |= {"angle": "extinction angle"}
+    words |= {"angle": "extinction angle", "modulus": "relaxation modulus G", "normal_modulus": "N₁ over strain²"}
     units = {"angle": "degree"}
     stresses = {"tau": "stress τ", "N1": "first normal stress difference N₁", "N2": "second normal stress difference N₂"}
     stresses |= {"stress": "shear stress" if flow is Flow.SHEAR else f"stress of the {kind} viscosity"}
@@ -52,7 +54,7 @@ def names(flow: Flow | None, model: Model, axis: Quantity) -> Names:
     quantities |= {
         "condition": Quantity("kappa", "1", "κ"),
         "macro": Quantity("clock", "1", "time"),
-        "rate": Quantity("rate", RATE, rate_words(flow)),
+        "rate": rate or Quantity("rate", RATE, rate_words(flow)),
         "result": Quantity("result", "1", "result of the average"),
     }
     return Names(quantities, axis=axis)
