@@ -10,6 +10,7 @@ from fiberax import cli
 from fiberax.cases.fluids.closed_forms import conformation, steady_stress
 from fiberax.cases.fluids.fluids_common import Form, Model
 from fiberax.cases.fluids.rheometer import Flow, Mode, Rheometer
+from fiberax.core.errors import BadInput
 from fiberax.core.recorder import Record
 from fiberax.io.results import read_table
 from fiberax.physics.fluids import FENECR, FENEP, PTT, Giesekus, RoliePoly
@@ -123,6 +124,14 @@ def test_relaxation_modulus_of_springs_and_rods():
     np.testing.assert_allclose(columns["material.modulus"][:, 0], (np.e - np.e**-0.5) / 0.5 * np.exp(-t / 0.7), rtol=1e-5)
     t, columns, _ = transient(model=Model.ROD, degree=4, rates="0.01", **options)
     np.testing.assert_allclose(columns["material.modulus"][:, 0], 0.6 * np.exp(-6.0 * t / 0.7), atol=1e-4)
+
+
+def test_strains_that_a_density_does_not_resolve_are_refused():
+    """At strain 1 polynomials of degree 24 give G(0) = 0.51, where more than 1 is right."""
+    options = {"mode": Mode.STEP_STRAIN, "form": Form.DENSITY, "dim": 2}
+    assert Rheometer(rates="0.5", **options).build().t1 == pytest.approx(6.0)
+    with pytest.raises(BadInput, match="degree 24 does not resolve a step of strain of 1"):
+        Rheometer(rates="0.5,1", **options).build()
 
 
 def test_step_strain_of_a_chain_is_that_of_rouse(tmp_path):

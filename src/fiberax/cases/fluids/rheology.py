@@ -28,6 +28,7 @@ from fiberax.physics.fluids.members import moving
 _SUDDEN = 1e-6  # duration of a step of strain, in relaxation times
 _BOUNDED = 1e-2  # the same where springs have a largest length, beyond which no strain can draw them at once
 _PIECES = 400  # in which it is done
+_COAXIAL = 1e-2  # angle of the axes of stress and strain at which a density is not resolved
 _FINER = 8  # by which the degree of a density is raised
 
 
@@ -152,6 +153,24 @@ def is_bounded(fiber: Any) -> bool:
 def rise(fiber: Any) -> float:
     """The duration of a step of strain, in units of De: nothing relaxes in it, or little where springs are bounded."""
     return _BOUNDED if is_bounded(fiber) else _SUDDEN
+
+
+def refuse_unresolved(fiber: Any, strains: np.ndarray) -> None:
+    """Raise `BadInput` for the first of the `strains` (rows, dim, dim) that a density does not resolve.
+
+    The stress and EEᵀ have the same axes whatever the fluid is (Lodge and Meissner): they commute.
+    """
+    if not isinstance(fiber, AbstractDensity):
+        return
+    stress = jax.jit(lambda strain: fiber.link(strained(fiber, strain, jax.random.key(0)), 0.0 * strain))
+    for strain in strains:
+        tau, c = np.asarray(stress(jnp.asarray(strain))), deformed(strain)
+        off = tau - np.trace(tau) / len(tau) * np.eye(len(tau))
+        if not np.linalg.norm(off @ c - c @ off) <= _COAXIAL * np.linalg.norm(off) * np.linalg.norm(c):
+            raise BadInput(
+                f"--form density: degree {fiber.degree} does not resolve a step of strain of {np.abs(strain).max():.4g}. Take "
+                f"smaller strains, a larger --degree, up to {fiber.largest}, or --form brownian."
+            )
 
 
 def struck(fiber: Any, readings: Readings) -> Any:

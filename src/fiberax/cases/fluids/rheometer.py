@@ -30,6 +30,7 @@ from fiberax.cases.fluids.rheology import (
     is_bounded,
     order,
     read_history,
+    refuse_unresolved,
     resolving,
     rise,
     stretch,
@@ -254,6 +255,7 @@ class Rheometer(FluidOptions):
             span = self.span or float(times[-1])
         acting = gradients
         if sudden:  # bounded springs that were drawn out relax as fast as they were
+            refuse_unresolved(fiber, gradients)
             fast = is_bounded(fiber) and self.form is Form.BROWNIAN
             acting = gradients * (1.0 / (rise(fiber) * self.De) if fast else 0.0)
         dt = self.dt or min(float(self._own_step(fiber, kappa)) for kappa in acting)
