@@ -114,15 +114,21 @@ def test_after_a_step_of_strain_lodge_and_meissner_hold(model):
     assert np.all(np.diff(columns["material.modulus"], axis=0) < 0.0)
 
 
-def test_relaxation_modulus_of_springs_and_rods():
-    """exp(−t/De) of Hookean dumbbells in shear and extension, 3/5 exp(−6t/De) of dilute rods at small strain."""
-    options = {"mode": Mode.STEP_STRAIN, "form": Form.DENSITY, "De": 0.7, "span": 1.0, "records": 4}
-    t, columns, _ = transient(spring="hookean", rates="0.3,4", **options)
+DENSITY = {"mode": Mode.STEP_STRAIN, "form": Form.DENSITY, "De": 0.7, "span": 1.0, "records": 4}
+
+
+def test_relaxation_modulus_of_springs():
+    """exp(−t/De) of Hookean dumbbells in shear and extension."""
+    t, columns, _ = transient(spring="hookean", rates="0.3,4", **DENSITY)
     np.testing.assert_allclose(columns["material.modulus"], np.exp(-t / 0.7)[:, None] * np.ones(2), rtol=1e-5)
     np.testing.assert_allclose(columns["exact.modulus"], columns["material.modulus"], rtol=1e-5)
-    t, columns, _ = transient(spring="hookean", rates="0.5", flow=Flow.UNIAXIAL, **options)
+    t, columns, _ = transient(spring="hookean", rates="0.5", flow=Flow.UNIAXIAL, **DENSITY)
     np.testing.assert_allclose(columns["material.modulus"][:, 0], (np.e - np.e**-0.5) / 0.5 * np.exp(-t / 0.7), rtol=1e-5)
-    t, columns, _ = transient(model=Model.ROD, degree=4, rates="0.01", **options)
+
+
+def test_relaxation_modulus_of_dilute_rods():
+    """3/5 exp(−6t/De) at small strain."""
+    t, columns, _ = transient(model=Model.ROD, degree=4, rates="0.01", **DENSITY)
     np.testing.assert_allclose(columns["material.modulus"][:, 0], 0.6 * np.exp(-6.0 * t / 0.7), atol=1e-4)
 
 
@@ -134,6 +140,7 @@ def test_strains_that_a_density_does_not_resolve_are_refused():
         Rheometer(rates="0.5,1", **options).build()
 
 
+@pytest.mark.slow
 def test_step_strain_of_a_chain_is_that_of_rouse(tmp_path):
     """Of members, by the command: G(t) = ∑ exp(−t/De_k) within the errors over replicas."""
     arguments = "--mode step-strain --model chain --springs 2 --spring hookean --dim 2 --rates 1 --span 2 --records 4 --dt 0.1"
