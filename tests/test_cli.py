@@ -239,8 +239,8 @@ def test_a_full_disk_is_one_message(capsys, tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore::fiberax.StepLimitWarning")  # said before
 def test_a_run_that_blows_up_stops_and_says_why(capsys, tmp_path):
-    message = refused(capsys, "run", *TINY, "--pole", "-1e9", "--out", tmp_path / "run")
-    assert "The macrostate grew from" in message and "ill-posed" in message and "in step" in message
+    message = refused(capsys, "run", *TINY, "--pole", "1e9", "--out", tmp_path / "run")
+    assert "The macrostate grew from" in message and "limit an explicit step" in message and "in step" in message
     assert log.read_state(tmp_path / "run")["phase"] == "failed"
 
 

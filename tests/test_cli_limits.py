@@ -61,3 +61,10 @@ def test_a_history_with_a_trace_is_refused(capsys, tmp_path, monkeypatch):
     np.savetxt("trace.txt", [[0.0, 0.0, 1.0, 0.0, 0.0], [1.0, 0.5, 1.0, 0.0, 0.0]])
     message = refused(capsys, "run", "rheometer", "--mode", "startup", "--history", "trace.txt", "--dim", "2")
     assert "the trace of kappa must be zero; at t = 1 it is 0.5" in message
+
+
+def test_negative_diffusion_in_a_model_of_ones_own_is_refused(capsys, tmp_path):
+    """Sixty steps of it end without a word else: 7 records, 0 failed."""
+    message = refused(capsys, "run", RING, "--pole", "-1", "--out", tmp_path / "run")
+    assert "ill-posed at the start (negative diffusion, lost ellipticity): its shortest waves grow fastest" in message
+    assert not (tmp_path / "run").exists()

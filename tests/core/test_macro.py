@@ -77,7 +77,15 @@ def test_stiffness_follows_the_fibers():
     np.testing.assert_allclose(found.eigenvalue, -fiber.slope_at(0.6), rtol=1e-6)
     np.testing.assert_allclose(found.growth, -fiber.slope_at(1.7), rtol=1e-6)
     falling = fx.FlowFiber(lambda u, c: -2.0 - u, lambda c: jnp.zeros(()), lambda u, c: u)
-    assert fx.stiffness(fx.Bundle(Heat(8), falling), jnp.ones(8)).growth > 100.0
+    found = fx.stiffness(fx.Bundle(Heat(8), falling), jnp.ones(8))
+    assert found.growth > 100.0 and found.ill_posed
+
+
+def test_a_reaction_that_grows_is_not_ill_posed():
+    """dU/dt = 3 U at each site: a uniform change grows as fast as any other."""
+    rising = fx.FlowFiber(lambda u, c: -3.0 * c - u, lambda c: jnp.zeros(()), lambda u, c: u)
+    found = fx.stiffness(fx.Bundle(Decay(8), rising), jnp.ones(8))
+    assert found.growth == pytest.approx(3.0) and found.uniform == pytest.approx(3.0) and not found.ill_posed
 
 
 class Rooted(Decay):

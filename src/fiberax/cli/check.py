@@ -15,12 +15,17 @@ from fiberax.cli.display import duration
 from fiberax.cli.memory import bytes_of, memory_words, size_words, table_words
 from fiberax.cli.table import FEWEST, sampled
 from fiberax.core.bundle import check_fit
-from fiberax.core.errors import BadInput
+from fiberax.core.errors import BadInput, FiberaxError
 from fiberax.core.fiber import code_in_words
 from fiberax.core.schedule import schedule
 
 PATIENCE = 60.0  # seconds that one trial step may take
 SAMPLE = 16
+_LOOKED_AT = 4096  # sites of a run whose start is looked at
+_ILL_POSED = (
+    "With these responses the macro model is ill-posed at the start (negative diffusion, lost ellipticity): its shortest waves "
+    "grow fastest. Look at the sign of the response."
+)
 
 
 def check(problem: Problem, placement: Any) -> None:
@@ -101,14 +106,32 @@ def _try_step(problem: Evolve, plan: Any, sample: Any, sites: int, placement: An
     _tell("time", f"{duration(report.compile_seconds)} to compile, then about {total} for {plan.steps} steps")
 
 
+def refuse_ill_posed(problem: Problem) -> None:
+    """Raise `BadInput` where a run in time begins with a macro model of which the shortest waves grow fastest.
+
+    Implicit steps damp them, so that such a run could end without a word. Not looked at where it takes long: many sites, or
+    fibers that are sampled.
+    """
+    if not isinstance(problem, Evolve) or not problem.driver.slaved:
+        return
+    if isinstance(problem.bundle.fiber, fx.AbstractDynamic):
+        return
+    conditions = check_fit(problem.bundle, jax.tree.map(np.asarray, problem.macro0))[0]
+    if jax.tree.leaves(conditions)[0].shape[0] > _LOOKED_AT:
+        return
+    try:
+        found = fx.stiffness(problem.bundle, problem.macro0, problem.driver, problem.t0)
+    except FiberaxError:
+        return  # the run itself says what is wrong
+    if found.ill_posed:
+        raise BadInput(_ILL_POSED)
+
+
 def _check_stability(problem: Evolve, dt: float) -> None:
     """Say how long an explicit step may be; refuse a macro model that the fibers make ill-posed. Raises `BadInput`."""
     found = fx.stiffness(problem.bundle, problem.macro0, problem.driver, problem.t0)
-    if found.growth > 0.5 * abs(found.eigenvalue):
-        raise BadInput(
-            "With these responses the macro model is ill-posed at the start (negative diffusion, lost ellipticity): "
-            "its shortest waves grow fastest. Look at the sign of the response."
-        )
+    if found.ill_posed:
+        raise BadInput(_ILL_POSED)
     known = f"about {found.step:.4g}" if not math.isnan(found.step) else "not measured (no finite derivative)"
     _tell("step", f"limit of explicit steps: {known}; this run takes {dt:.4g}")
 

@@ -51,6 +51,10 @@ def run(case: Case, source: Path | None, name: str, place: Place, devices: Devic
     from fiberax.cli.memory import refuse_too_large
 
     refuse_too_large(problem, folder)
+    if source is not None and platform.is_alone(devices):
+        from fiberax.cli.check import refuse_ill_posed
+
+        refuse_ill_posed(problem)
 
     def make() -> None:
         runfolder.create(folder, place.overwrite)

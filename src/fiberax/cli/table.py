@@ -110,6 +110,8 @@ def _answers(problem: Table, rows: np.ndarray, done: int, placement: Any) -> tup
         arrays |= named_leaves("tangent", answer.tangent)
     if answer.energy is not None:
         arrays["energy"] = np.asarray(answer.energy)
+    if answer.stderr is not None:
+        arrays |= named_leaves("stderr", answer.stderr)
     return arrays, answer.state
 
 

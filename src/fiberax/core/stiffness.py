@@ -21,12 +21,20 @@ class Stiffness(NamedTuple):
         eigenvalue: The one of largest modulus, complex, per unit of macro time.
         step: The largest explicit step that it allows, 2/|eigenvalue| (Euler and Heun on the negative real axis), macro time.
         growth: The largest real part among the eigenvalues found. A positive one of the order of |eigenvalue| means that the
-            macro model is ill-posed there (lost ellipticity, negative diffusion).
+            macro model is ill-posed there (lost ellipticity, negative diffusion), unless `uniform` is of that order too.
+        uniform: The rate at which a uniform change of the macrostate changes, |J 1|/|1|: of a reaction as large as `growth`, of
+            short waves that grow far smaller.
     """
 
     eigenvalue: complex
     step: float
     growth: float
+    uniform: float
+
+    @property
+    def ill_posed(self) -> bool:
+        """Whether the fastest motion is a growth of short waves."""
+        return self.growth > max(0.5 * abs(self.eigenvalue), 2.0 * self.uniform)
 
 
 @eqx.filter_jit
@@ -88,7 +96,7 @@ def stiffness_of(field: Field, macro: Any, section: Any, t: float) -> Stiffness:
         start = np.random.default_rng(0).standard_normal(flat.size)
         first = np.asarray(matvec(jnp.asarray(start)))
         if not np.any(first):
-            return Stiffness(0j, float("inf"), 0.0)
+            return Stiffness(0j, float("inf"), 0.0, 0.0)
         try:
             finite = np.all(np.isfinite(first))
             values = eigs(operator, k=4, which="LM", v0=start, tol=1e-6, return_eigenvectors=False) if finite else [np.nan]
@@ -96,4 +104,6 @@ def stiffness_of(field: Field, macro: Any, section: Any, t: float) -> Stiffness:
             values = error.eigenvalues if len(error.eigenvalues) else np.asarray([np.nan])
     largest = complex(values[np.argmax(np.abs(values))])
     step = 2.0 / abs(largest) if largest else float("inf")
-    return Stiffness(largest, step, float(np.max(np.real(values))))
+    ones = jnp.ones_like(flat)
+    uniform = float(jnp.linalg.norm(matvec(ones)) / jnp.linalg.norm(ones))
+    return Stiffness(largest, step, float(np.max(np.real(values))), uniform)

@@ -182,7 +182,8 @@ class Quasistatic(AbstractDriver):
         return _linked(fiber, link, state, condition) if self.keep_states else memory
 
     def stderr(self, fiber, link, state, memory, condition):
-        return memory[1] if isinstance(fiber, AbstractDynamic) else None
+        """That of the average of a fiber with dynamics; of an ensemble at rest its own."""
+        return memory[1] if isinstance(fiber, AbstractDynamic) else super().stderr(fiber, link, state, memory, condition)
 
     def follow(self, fiber, link, state, memory, condition):
         if isinstance(fiber, AbstractDynamic):

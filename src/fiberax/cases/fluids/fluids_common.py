@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fiberax.cases.base import Case
+from fiberax.cases.fluids.oscillation import Spectrum
 from fiberax.cases.formula import expression, read_numbers
 from fiberax.cases.noise import NoiseName
 from fiberax.cases.options import above, option, other_than, when
@@ -236,6 +237,17 @@ class FluidOptions(Case):
         if self.model is Model.FENE_CR:
             return b / (b - self.dim), self.De * (b - self.dim) / b
         return 1.0, self.De
+
+    def spectrum(self) -> Spectrum | None:
+        """Modes of the stress in small oscillations, where they are known."""
+        if (known := self.maxwell()) is not None:
+            return Spectrum(np.array(known[:1]), np.array(known[1:]))
+        if self.is_hookean:
+            times = self.relaxation_times()
+            return Spectrum(np.ones_like(times), times)
+        if self.model is Model.ROD and self.potential is Potential.NONE:
+            return Spectrum(np.array([0.6]), self.relaxation_times(), self.De / 30.0)
+        return None
 
     def zero_rate_viscosity(self) -> float | None:
         """The exact limit of the shear viscosity at small rates, where it is known."""

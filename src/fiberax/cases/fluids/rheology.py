@@ -1,11 +1,11 @@
 """What a rheometer does and reads: flows in time at many rates, averages over replicas, material functions, exact answers.
 
 Exact are Hookean springs (Oldroyd-B, Rouse): each mode is ċ = κc + cκᵀ − (c − I)/De_k, solved by the matrix exponential, with
-De_k = De/(2 sin²(πk/(2n + 2))). Small oscillations are exact too: with J = ∂rate/∂u, B = ∂rate/∂κ, C = ∂τ/∂u, D = ∂τ/∂κ at rest
-the complex viscosity is η*(ω) = C (iω − J)⁻¹ B + D.
+De_k = De/(2 sin²(πk/(2n + 2))).
 """
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,19 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fiberax.cases.base import CaseWarning
-from fiberax.core.capabilities import AbstractEnsemble
+from fiberax.cases.fluids.closed_forms import conformation
+from fiberax.core.capabilities import AbstractEnsemble, AbstractMonitored, AbstractPropagated
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow, AbstractStochastic
-from fiberax.physics.fluids import AbstractConformation, Chain, DumbbellDensity, RodDensity
+from fiberax.physics.fluids import AbstractConformation, Chain, Dumbbell, DumbbellDensity, RodDensity
 from fiberax.physics.fluids.density import AbstractDensity
 from fiberax.physics.fluids.extension_density import ExtensionDensity
 from fiberax.physics.fluids.members import moving
 
+_SUDDEN = 1e-6  # duration of a step of strain, in relaxation times
+_BOUNDED = 1e-2  # the same where springs have a largest length, beyond which no strain can draw them at once
+_PIECES = 400  # in which it is done
+_COAXIAL = 1e-2  # angle of the axes of stress and strain at which a density is not resolved
 _FINER = 8  # by which the degree of a density is raised
 
 
@@ -58,14 +63,19 @@ def second_moment(fiber: Any, state: Any) -> Float[Array | np.ndarray, "dim dim"
 
 
 class Replicas(AbstractStochastic, AbstractEnsemble):
-    """Independent copies of a random fiber, read together; their spread is the standard error, that of mean fields included."""
+    """Independent copies of a random fiber, read together; their spread is the standard error, that of mean fields included.
+
+    With `struck` they begin after the step of strain that the first condition is.
+    """
 
     inner: AbstractStochastic
     readings: Readings
     copies: int = eqx.field(static=True)
+    struck: bool = eqx.field(static=True, default=False)
 
     def init(self, condition, key):
-        return jax.vmap(lambda k: self.inner.init(condition, k))(jax.random.split(key, self.copies))
+        begin = lambda k: strained(self.inner, condition, k) if self.struck else self.inner.init(condition, k)
+        return jax.vmap(begin)(jax.random.split(key, self.copies))
 
     def timestep(self, condition):
         return self.inner.timestep(condition)
@@ -84,13 +94,117 @@ class Replicas(AbstractStochastic, AbstractEnsemble):
         return jax.vmap(lambda s: self.readings(self.inner, s, condition))(state)
 
 
+class StruckClosure(AbstractPropagated, AbstractMonitored):
+    """A conformation that begins after the step of strain that the first condition is, with what a rheometer reads."""
+
+    inner: AbstractConformation
+    readings: Readings
+
+    def init(self, condition, key):
+        return strained(self.inner, condition, key)
+
+    def rate(self, state, condition):
+        return self.inner.rate(state, condition)
+
+    def propagate(self, state, condition, time):
+        return self.inner.propagate(state, condition, time)
+
+    def link(self, state, condition):
+        return self.readings(self.inner, state, condition)
+
+    def stability_margin(self, state, condition):
+        return self.inner.stability_margin(state, condition)
+
+
+class StruckDensity(AbstractFlow, AbstractMonitored):
+    """The same for a density."""
+
+    inner: AbstractDensity
+    readings: Readings
+
+    def init(self, condition, key):
+        return strained(self.inner, condition, key)
+
+    def rate(self, state, condition):
+        return self.inner.rate(state, condition)
+
+    def link(self, state, condition):
+        return self.readings(self.inner, state, condition)
+
+    def stability_margin(self, state, condition):
+        return self.inner.stability_margin(state, condition)
+
+    def explain(self, state, condition):
+        return self.inner.explain(state, condition)
+
+
+def is_bounded(fiber: Any) -> bool:
+    """Whether springs have a largest length."""
+    limit: Any = float("inf")
+    if isinstance(fiber, Dumbbell | Chain):
+        limit = fiber.spring.limit
+    elif isinstance(fiber, AbstractConformation):
+        limit = fiber.reach
+    elif isinstance(fiber, DumbbellDensity):
+        limit = fiber.b
+    return not isinstance(limit, float) or bool(np.isfinite(limit))  # limits that are arrays may be those of a trace
+
+
+def rise(fiber: Any) -> float:
+    """The duration of a step of strain, in units of De: nothing relaxes in it, or little where springs are bounded."""
+    return _BOUNDED if is_bounded(fiber) else _SUDDEN
+
+
+def refuse_unresolved(fiber: Any, strains: np.ndarray) -> None:
+    """Raise `BadInput` for the first of the `strains` (rows, dim, dim) that a density does not resolve.
+
+    The stress and EEᵀ have the same axes whatever the fluid is (Lodge and Meissner): they commute.
+    """
+    if not isinstance(fiber, AbstractDensity):
+        return
+    stress = jax.jit(lambda strain: fiber.link(strained(fiber, strain, jax.random.key(0)), 0.0 * strain))
+    for strain in strains:
+        tau, c = np.asarray(stress(jnp.asarray(strain))), deformed(strain)
+        off = tau - np.trace(tau) / len(tau) * np.eye(len(tau))
+        if not np.linalg.norm(off @ c - c @ off) <= _COAXIAL * np.linalg.norm(off) * np.linalg.norm(c):
+            raise BadInput(
+                f"--form density: degree {fiber.degree} does not resolve a step of strain of {np.abs(strain).max():.4g}. Take "
+                f"smaller strains, a larger --degree, up to {fiber.largest}, or --form brownian."
+            )
+
+
+def struck(fiber: Any, readings: Readings) -> Any:
+    """A closure or a density that begins with a step of strain."""
+    return StruckDensity(fiber, readings) if isinstance(fiber, AbstractDensity) else StruckClosure(fiber, readings)
+
+
+def strained(fiber: Any, strain: Float[Array, "dim dim"], key) -> Any:
+    """The state of a fluid at rest after the flow `strain`/ε of the duration ε of `rise`."""
+    first, second = jax.random.split(key)
+    state, time = fiber.init(strain, first), rise(fiber) * fiber.De
+    kappa, dt = strain / time, time / _PIECES
+    if isinstance(fiber, AbstractConformation):
+        return fiber.propagate(state, kappa, time)
+    if isinstance(fiber, AbstractStochastic):
+        return jax.lax.fori_loop(0, _PIECES, lambda k, s: fiber.step(s, kappa, dt, jax.random.fold_in(second, k)), state)
+
+    def runge_kutta(_, u):
+        a = fiber.rate(u, kappa)
+        b = fiber.rate(u + 0.5 * dt * a, kappa)
+        c = fiber.rate(u + 0.5 * dt * b, kappa)
+        return u + dt / 6.0 * (a + 2.0 * b + 2.0 * c + fiber.rate(u + dt * c, kappa))
+
+    return jax.lax.fori_loop(0, _PIECES, runge_kutta, state)
+
+
 class Stopped(eqx.Module):
-    """κ(t) (rates, dim, dim) of a flow that stops at t = 0."""
+    """κ(t) (rates, dim, dim) of a flow that stops at t = 0, less a `margin` above the round-off of a clock."""
 
     gradients: Float[Array, "rates dim dim"]
+    margin: float = eqx.field(static=True)
 
     def __call__(self, t):
-        return jnp.where(t < 0.0, 1.0, 0.0) * self.gradients
+        return jnp.where(t < -self.margin, 1.0, 0.0) * self.gradients
 
 
 class History(eqx.Module):
@@ -148,39 +262,6 @@ def read_history(path: Path, dim: int) -> tuple[np.ndarray, np.ndarray]:
     return rows[:, 0], gradients
 
 
-class Oscillation(AbstractFlow):
-    """The linear response of a fluid at rest to small oscillating shear. Condition ω (), response G', G'' and |η*|."""
-
-    rate_of: Float[Array, "n n"]
-    forcing: Float[Array, " n"]
-    stress: Float[Array, " n"]
-    viscous: Float[Array, ""]
-
-    def __init__(self, fiber: Any, dim: int):
-        rest = jnp.zeros((dim, dim))
-        state = fiber.init(rest, jax.random.key(0))
-        flat, shape = state.ravel(), state.shape
-        rate = lambda u, g: fiber.rate(u.reshape(shape), rest.at[0, 1].set(g)).ravel()
-        stress = lambda u, g: fiber.link(u.reshape(shape), rest.at[0, 1].set(g))[0, 1]
-        slopes = jax.jit(lambda u, g: (*jax.jacfwd(rate, (0, 1))(u, g), *jax.grad(stress, (0, 1))(u, g)))
-        self.rate_of, self.forcing, self.stress, self.viscous = slopes(flat, jnp.zeros(()))
-        growth = float(np.linalg.eigvals(np.asarray(self.rate_of)).real.max())
-        if growth > 0.0:
-            raise BadInput(f"--mode oscillation: the isotropic rest is not stable at this --intensity (growth {growth:.3g}).")
-
-    def init(self, condition, key):
-        return jnp.zeros(())
-
-    def rate(self, state, condition):
-        return -state
-
-    def link(self, state, condition):
-        system = 1j * condition * jnp.eye(self.forcing.size) - self.rate_of
-        viscosity = self.stress @ jnp.linalg.solve(system, self.forcing.astype(complex)) + self.viscous
-        modulus = 1j * condition * viscosity
-        return {"storage": modulus.real, "loss": modulus.imag, "dynamic": jnp.abs(viscosity)}
-
-
 def resolving(fiber: Any, G: np.ndarray, rates: np.ndarray) -> Any:
     """Dilute rods by a density of the least degree that reaches the largest rate; other fluids as they are."""
     if not isinstance(fiber, RodDensity):
@@ -206,12 +287,64 @@ def tell_reach(fiber: Any, G: np.ndarray, rates: np.ndarray, loss: str) -> None:
         )
 
 
-def exact_columns(readings: Readings, tau: np.ndarray, rates: np.ndarray) -> dict[str, np.ndarray]:
-    """Exact stresses (rates,) and viscosity from the exact τ (rates, dim, dim)."""
+def deformed(strain: np.ndarray) -> np.ndarray:
+    """C = EEᵀ (dim, dim) after the step E = exp(`strain`) from rest, where c = I."""
+    from scipy.linalg import expm
+
+    gradient = expm(strain)
+    return gradient @ gradient.T
+
+
+def motion(
+    fiber: Any, modes: np.ndarray | None, kappa: np.ndarray, time: float, start: np.ndarray | None = None
+) -> np.ndarray | None:
+    """Exact tensors (modes, dim, dim), whose sum is τ, a `time` after κ began, from rest or from a `start`; None if unknown.
+
+    `modes`: relaxation times of Hookean springs; None for closures.
+    """
+    if modes is not None:
+        return mode_tensors(kappa, np.array([time]), modes, start)[:, 0]
+    found = conformation(fiber, kappa, time, np.eye(len(kappa)) if start is None else start[0])
+    return None if found is None else found[None]
+
+
+def exact_columns(readings: Readings, tau: np.ndarray, rates: np.ndarray, ratio: str = "viscosity") -> dict[str, np.ndarray]:
+    """Exact stresses (rates,) from the exact τ (rates, dim, dim), and the first over the rates by the name of `ratio`."""
     found = {
         f"exact.{n}": np.sum(np.asarray(w) * tau, axis=(1, 2)) for n, w in zip(readings.names, readings.weights, strict=True)
     }
-    return found | {"exact.viscosity": found["exact.stress"] / rates}
+    return found | {f"exact.{ratio}": found["exact.stress"] / rates}
+
+
+def exact_in_time(
+    fiber: Any,
+    modes: np.ndarray | None,
+    readings: Readings,
+    rates: np.ndarray,
+    gradients: np.ndarray,
+    sudden: bool,
+    lead: float,
+) -> Callable[[float], dict[str, np.ndarray]]:
+    """exact(t), the exact columns where they are known, else none: of a flow that begins at t = 0.
+
+    Or of one that ends there after the time `lead`, if it is not 0, or, with `sudden`, of the strains `gradients`. `modes`:
+    as of `motion`.
+    """
+    count, flow = 1 if modes is None else len(modes), 0.0 if sudden or lead else 1.0
+    starts: list[Any] = [None] * len(gradients)
+    if sudden:
+        starts = [np.repeat(deformed(strain)[None], count, axis=0) for strain in gradients]
+    elif lead:
+        starts = [motion(fiber, modes, kappa, lead) for kappa in gradients]
+
+    def exact(t: float) -> dict[str, np.ndarray]:
+        if flow == 0.0 and any(start is None for start in starts):
+            return {}
+        found = [motion(fiber, modes, flow * kappa, t, start) for kappa, start in zip(gradients, starts, strict=True)]
+        known = [tensors.sum(axis=0) for tensors in found if tensors is not None]
+        return exact_columns(readings, np.array(known), rates, "modulus" if sudden else "viscosity") if known else {}
+
+    return exact
 
 
 def order(moment: np.ndarray) -> np.ndarray:

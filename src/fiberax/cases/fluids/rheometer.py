@@ -4,7 +4,6 @@ Conventions of the Society of Rheology: in shear N1 = τ_xx − τ_yy and N2 = �
 that of its gradient; the stretching direction of extension is x.
 """
 
-import enum
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,59 +13,52 @@ import jax.numpy as jnp
 import numpy as np
 
 from fiberax.cases.base import Evolve, Figure, Results, Sampling, Summary, Table, listed
-from fiberax.cases.fluids.fluids_common import CLOSURES, MEMBERS, FluidOptions, Model, Potential
+from fiberax.cases.fluids.closed_forms import steady_stress
+from fiberax.cases.fluids.fluids_common import CLOSURES, MEMBERS, FluidOptions, Form, Model, Potential
+from fiberax.cases.fluids.oscillation import SMALL, Oscillation, Shaken, quantities
 from fiberax.cases.fluids.portraits import portrait
 from fiberax.cases.fluids.rheology import (
     History,
-    Oscillation,
     Readings,
     Replicas,
     Stopped,
     angle,
     bound_of_error,
     exact_columns,
+    exact_in_time,
     hookean,
-    mode_tensors,
+    is_bounded,
     order,
     read_history,
+    refuse_unresolved,
     resolving,
+    rise,
     stretch,
+    struck,
     tell_reach,
 )
 from fiberax.cases.fluids.rheometer_figures import oscillation_figures, steady_figures, transient_figures
+from fiberax.cases.fluids.rheometer_words import RATE, Flow, Mode, names, rate_words
 from fiberax.cases.formula import read_numbers
 from fiberax.cases.options import ABSENT, MOST_RECORDS, option, other_than, when
 from fiberax.cases.times import even_times
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
-from fiberax.physics.fluids import FENE, DumbbellDensity
+from fiberax.physics.fluids import FENE, DumbbellDensity, RodDensity
 from fiberax.physics.fluids.extension_density import ExtensionDensity
 
 _STARTS = 4  # rates of a transient by default
+_FLOWED = 6.0  # relaxation times of flow before a relaxation
+_STEADY = 16.0  # before a cessation
 _SHOWN = 3  # rows whose configurations are drawn
-_RATE = "1/time"
+_STABLE = 8  # degree of a density of rods that tells whether rest is stable
 
 
-class Flow(enum.Enum):
-    """Flows of one rate."""
-
-    SHEAR = "shear"
-    PLANAR = "planar"
-    UNIAXIAL = "uniaxial"
-
-
-class Mode(enum.Enum):
-    """What is done to the fluid."""
-
-    STEADY = "steady"
-    STARTUP = "startup"
-    RELAXATION = "relaxation"
-    OSCILLATION = "oscillation"
-
-
-STEADY, IN_TIME = when(mode=Mode.STEADY), when(mode=(Mode.STARTUP, Mode.RELAXATION))
-LARGE = when(mode=(Mode.STEADY, Mode.STARTUP, Mode.RELAXATION))  # flows, not small oscillations
+STOPS = (Mode.RELAXATION, Mode.CESSATION)
+MOVING = (Mode.STARTUP, *STOPS, Mode.STEP_STRAIN)
+STEADY, IN_TIME = when(mode=Mode.STEADY), when(mode=MOVING)
+LARGE = when(mode=(Mode.STEADY, *MOVING))  # flows, not oscillations
 OVER_RATES = when(rates=ABSENT, history=ABSENT)
 
 
@@ -76,9 +68,10 @@ class Rheometer(FluidOptions):
     """Steady and transient material functions of dumbbells, chains, rods or closures.
 
     A homogeneous flow kappa = rate G acts on the fluid: over a range of rates until averages are steady, from rest at given
-    rates (startup), or until it stops (relaxation); or a small oscillation gives G' and G''. Results are the stress, viscosity,
-    normal stress differences and the second moment of the springs or rods, with standard errors for fluids of members; for
-    hookean springs also the exact ones. Stresses are in units of nkT.
+    rates (startup), until it stops (relaxation; cessation, when it is steady), or as a sudden strain, whose relaxation modulus
+    is G(t) = stress / strain; an oscillation gives G' and G'', and harmonics where it is large. Results are the stress,
+    viscosity, normal stress differences and the second moment of the springs or rods, with standard errors for fluids of
+    members, and exact ones where they are known. Stresses are in units of nkT.
     """
 
     flow: Flow = option(Flow.SHEAR, help="shear, planar or uniaxial extension", applies=LARGE & when(gradient=ABSENT))
@@ -90,19 +83,24 @@ class Rheometer(FluidOptions):
     history: Path | None = option(
         None, help="file with rows t, kappa_xx, kappa_xy, ...: a flow in time", applies=when(mode=Mode.STARTUP)
     )
-    mode: Mode = option(Mode.STEADY, help="steady averages, startup, relaxation after the flow stops, small oscillation")
-    low: float = option(0.1, help="lowest rate, or angular frequency", above=0, applies=OVER_RATES)
+    mode: Mode = option(
+        Mode.STEADY,
+        help="steady averages, startup, relaxation after a flow, cessation of a steady one, step strain, oscillation",
+    )
+    low: float = option(0.1, help="lowest rate, angular frequency or strain", above=0, applies=OVER_RATES)
     high: float = option(
-        10.0, help="highest rate, or angular frequency", above=0, applies=OVER_RATES & when(rows=other_than(1))
+        10.0, help="highest rate, angular frequency or strain", above=0, applies=OVER_RATES & when(rows=other_than(1))
     )
     rows: int | None = option(
         None,
-        help="rates from the lowest to the highest; default 13, 4 in time, 31 of oscillation",
+        help="rates from the lowest to the highest; default 13, 4 in time, 31 of oscillation where it is not measured",
         low=1,
         high=MOST_RECORDS,
         applies=OVER_RATES,
     )
-    rates: str | None = option(None, help="the rates themselves, for example 0.5,2,8", applies=when(history=ABSENT))
+    rates: str | None = option(
+        None, help="the rates, frequencies or strains themselves, for example 0.5,2,8", applies=when(history=ABSENT)
+    )
     span: float | None = option(
         None, help="time that is followed; default 6 relaxation times, of a history its own", above=0, applies=IN_TIME
     )
@@ -117,6 +115,16 @@ class Rheometer(FluidOptions):
         None, help="time step; default the fluid's own at each rate", above=0, applies=IN_TIME | STEADY & MEMBERS
     )
     replicas: int = option(8, help="independent ensembles, from which standard errors are taken", low=2, applies=MEMBERS)
+    amplitude: float | None = option(
+        None,
+        help=f"strain of a measured oscillation, with harmonics; default, without a closed form, {SMALL:g}, of ordering rods "
+        f"{3 * SMALL:g}",
+        above=0,
+        applies=when(mode=Mode.OSCILLATION) & (MEMBERS | when(model=CLOSURES)),
+    )
+    periods: int = option(
+        8, help="over which a measured oscillation is averaged", low=1, applies=when(mode=Mode.OSCILLATION) & MEMBERS
+    )
     average: float = option(
         300.0,
         help="relaxation times over which a steady average is taken, after a fifth as many",
@@ -129,7 +137,7 @@ class Rheometer(FluidOptions):
         gradient = self._gradient()
         fiber = self._fiber(gradient)
         if self.mode is Mode.OSCILLATION:
-            return self._oscillation(fiber, gradient)
+            return self._oscillation(fiber)
         readings = self._readings(gradient)
         return (
             self._steady(fiber, gradient, readings) if self.mode is Mode.STEADY else self._transient(fiber, gradient, readings)
@@ -169,6 +177,11 @@ class Rheometer(FluidOptions):
             raise BadInput("--flow uniaxial has three dimensions: give --dim 3, or --flow planar.")
         return G
 
+    @property
+    def _stated(self) -> Flow | None:
+        """The flow, None where the user gives another one."""
+        return self.flow if self.gradient is None and self.history is None else None
+
     def _readings(self, G: np.ndarray) -> Readings:
         """The stress that makes the viscosity, and normal stress differences, as weights on τ."""
         unit, rest = np.eye(self.dim), 0.0 if self.dim == 2 else np.outer(np.eye(3)[2], np.eye(3)[2])
@@ -204,9 +217,11 @@ class Rheometer(FluidOptions):
                 raise BadInput(f"Hookean springs are drawn out without end from the rate {1.0 / growth:.4g} on: lower --high.")
 
         def exact(rates: np.ndarray) -> dict[str, np.ndarray]:
-            if not self.is_hookean:
-                return {}
-            return exact_columns(readings, np.concatenate([hookean(r * G, np.array([np.inf]), modes) for r in rates]), rates)
+            if self.is_hookean:
+                tau: Any = [hookean(r * G, np.array([np.inf]), modes)[0] for r in rates]
+            else:
+                tau = [steady_stress(fiber, r * G) if self.model in CLOSURES else None for r in rates]
+            return {} if any(one is None for one in tau) else exact_columns(readings, np.array(tau), rates)
 
         shown = np.unique(np.linspace(0, len(rates) - 1, _SHOWN).round().astype(int))
         brownian = self.brownian
@@ -216,7 +231,7 @@ class Rheometer(FluidOptions):
             values=rates,
             tangent=False,
             batch=1 if brownian else 4,
-            names=self._names(Quantity("rate", _RATE, self._rate_words())),
+            names=names(self._stated, self.model, Quantity("rate", RATE, rate_words(self._stated))),
             output=Output(microstate=portrait(fiber, G)),
             summary=self._summary,
             link=readings,
@@ -230,53 +245,55 @@ class Rheometer(FluidOptions):
     def _transient(self, fiber: Any, G: np.ndarray, readings: Readings) -> Evolve:
         import fiberax as fx
 
-        rates, modes = (np.ones(1) if self.history else self._values(_STARTS)), self.relaxation_times()
-        if self.potential is Potential.NONE and self.history is None:
+        rates, sudden = (np.ones(1) if self.history else self._values(_STARTS)), self.mode is Mode.STEP_STRAIN
+        if self.potential is Potential.NONE and self.history is None and not sudden:
             tell_reach(fiber, G, rates, "are likely to end the run")
         span = self.span or 6.0 * self.longest()
         times, gradients = np.array([0.0]), rates[:, None, None] * G
         if self.history is not None:
             times, gradients = read_history(self.history, self.dim)
             span = self.span or float(times[-1])
-        dt = self.dt or min(float(self._own_step(fiber, kappa)) for kappa in gradients)
+        acting = gradients
+        if sudden:  # bounded springs that were drawn out relax as fast as they were
+            refuse_unresolved(fiber, gradients)
+            fast = is_bounded(fiber) and self.form is Form.BROWNIAN
+            acting = gradients * (1.0 / (rise(fiber) * self.De) if fast else 0.0)
+        dt = self.dt or min(float(self._own_step(fiber, kappa)) for kappa in acting)
         every = math.ceil(span / self.records / dt - 1e-9)
         dt = span / (self.records * every)
-        stops, lead, instant = self.mode is Mode.RELAXATION, 0.0, 1e-9 * dt
+        stops, lead, instant = self.mode in STOPS, 0.0, 1e-9 * dt
         if stops:
-            lead = dt * math.ceil((self.before or 6.0 * self.longest()) / dt)
+            flowed = _STEADY if self.mode is Mode.CESSATION else _FLOWED
+            lead = dt * math.ceil((self.before or flowed * self.longest()) / dt)
+        elif sudden:  # the condition of the beginning is the strain, which is gone at the first record
+            lead = instant
         real = lambda x: jnp.asarray(x, jnp.result_type(float))
         kappa: Any = real(gradients)
         if self.history is not None:
             kappa = History(real(times), real(gradients))
-        elif stops:
-            kappa = Stopped(real(gradients))
-        begin = np.array([mode_tensors(k, np.array([lead]), modes)[:, 0] for k in gradients]) if stops else None
+        elif stops or sudden:
+            kappa = Stopped(real(gradients), 0.5 * instant)
         saveat = even_times(span, self.records)
         if stops:  # a last record of the flow; its end is between two steps of the fibers
             saveat = [-instant, *saveat]
+        exact: Any = lambda t: {}
+        if self.history is None and (self.is_hookean or self.model in CLOSURES):
+            modes = self.relaxation_times() if self.is_hookean else None
+            exact = exact_in_time(fiber, modes, readings, rates, gradients, sudden, lead if stops else 0.0)
 
         def columns(record) -> dict[str, np.ndarray]:
             arrays = {f"response.{k}": v for k, v in record.response.items()}
             if record.stderr is not None:
                 arrays |= {f"stderr.{k}": v for k, v in record.stderr.items()}
-            found = {"rate": rates} | self._material(rates, arrays)
-            if self.is_hookean and self.history is None:
-                at = np.array([max(record.t, 0.0)])
-                tau = [
-                    hookean(0.0 * G, at, modes, begin[i]) if begin is not None else hookean(r * G, at, modes)
-                    for i, r in enumerate(rates)
-                ]
-                found |= exact_columns(readings, np.concatenate(tau), rates)
-            return found
+            return {"rate": rates} | self._material(rates, arrays) | exact(max(record.t, 0.0))
 
-        brownian = self.brownian
-        axis = Quantity("time", "1", "time after the flow stopped" if stops else "time")
+        read, link = fiber, readings
+        if self.brownian:
+            read, link = Replicas(fiber, readings, self.replicas, sudden), None
+        elif sudden:
+            read, link = struck(fiber, readings), None
         return Evolve(
-            bundle=fx.Bundle(
-                fx.fluids.Homogeneous(kappa),
-                Replicas(fiber, readings, self.replicas) if brownian else fiber,
-                link=None if brownian else readings,
-            ),
+            bundle=fx.Bundle(fx.fluids.Homogeneous(kappa), read, link=link),
             driver=fx.Seamless(separation=math.inf),
             macro0=np.asarray(-lead),
             t0=-lead,
@@ -284,9 +301,15 @@ class Rheometer(FluidOptions):
             dt=dt,
             saveat=tuple(saveat),
             seed=self.seed,
-            names=self._names(axis),
+            names=self._transient_names(),
             output=Output(columns=columns, microstate=portrait(fiber, G)),
         )
+
+    def _transient_names(self) -> Names:
+        words = {Mode.STARTUP: "time", Mode.STEP_STRAIN: "time after the strain"}.get(self.mode, "time after the flow stopped")
+        strain = Quantity("strain", "1", "shear strain" if self._stated is Flow.SHEAR else "strain, rate times time")
+        rate = strain if self.mode is Mode.STEP_STRAIN else None
+        return names(self._stated, self.model, Quantity("time", "1", words), rate)
 
     def _own_step(self, fiber: Any, kappa: np.ndarray) -> float:
         """The fiber's own time step, for densities one that follows the flow."""
@@ -295,41 +318,41 @@ class Rheometer(FluidOptions):
         rest = 6.0 if self.model is Model.ROD else 1.0
         return 0.1 / (rest / self.De + float(np.linalg.norm(kappa)))
 
-    def _oscillation(self, fiber: Any, G: np.ndarray) -> Table:
-        if self.brownian:
-            raise BadInput("--mode oscillation is of linear response, which the density gives exactly: --form density with it.")
-        linear = Oscillation(fiber, self.dim)
-        frequencies, modes = self._values(31), self.relaxation_times()
-
-        def exact(omega: np.ndarray, _: Any) -> dict[str, np.ndarray]:
-            x = np.outer(omega, modes)
-            if (known := self.maxwell()) is not None:
-                x, size = known[1] * omega, known[0]
-                return {"exact.storage": size * x**2 / (1 + x**2), "exact.loss": size * x / (1 + x**2)}
-            if self.is_hookean:
-                return {"exact.storage": np.sum(x**2 / (1 + x**2), axis=1), "exact.loss": np.sum(x / (1 + x**2), axis=1)}
-            if self.model is Model.ROD and self.potential is Potential.NONE:
-                x, size = x[:, 0], 0.6
-                return {"exact.storage": size * x**2 / (1 + x**2), "exact.loss": size * x / (1 + x**2) + 0.2 * x}
-            return {}
-
-        words = {"storage": "storage modulus G'", "loss": "loss modulus G''", "dynamic": "complex viscosity |η*|"}
-        quantities = {f"response.{k}": Quantity(k, "1", v) for k, v in words.items()}
-        quantities |= {f"exact.{k}": Quantity(f"{k}_exact", "1", f"{words[k]}, exact") for k in ("storage", "loss")}
-        quantities["result"] = Quantity("result", "1", "result of the solve")
+    def _oscillation(self, fiber: Any) -> Table:
+        """Moduli, measured where members or an amplitude ask for it and no closed form is known."""
+        spectrum, told = self.spectrum(), None
+        measured = self.amplitude is not None or (self.brownian and spectrum is None)
+        ordering = self.potential is not Potential.NONE  # without a control of the noise, which asks for more strain
+        amplitude = self.amplitude or (3.0 * SMALL if ordering else SMALL)
+        if measured:
+            if ordering and self.amplitude is None:
+                Oscillation.of_fluid(RodDensity(self._field(), self.De, _STABLE), self.dim)  # refuses a rest that is not stable
+            copies, periods = (self.replicas, self.periods) if self.brownian else (1, 1)
+            fluid: Any = Shaken(fiber, amplitude, self.longest(), copies, periods, self.seed)
+        elif self.brownian:
+            assert spectrum is not None
+            fluid = Oscillation.of_spectrum(spectrum)
+            told = Summary({}, (f"moduli in closed form; --amplitude {SMALL:g} measures those of members",))
+        else:
+            fluid = Oscillation.of_fluid(fiber, self.dim)
+        linear = self.is_hookean or amplitude <= SMALL
         return Table(
-            fiber=linear,
-            conditions=frequencies,
+            fiber=fluid,
+            conditions=self._values(13 if measured else 31),
             tangent=False,
-            names=Names(quantities, axis=Quantity("frequency", _RATE, "angular frequency ω")),
-            derived=exact,
+            batch=1 if measured else 16,
+            names=Names(quantities(), axis=Quantity("frequency", RATE, "angular frequency ω")),
+            derived=lambda omega, _: spectrum.columns(omega) if spectrum is not None and linear else {},
+            summary=None if told is None else lambda *_: told,
         )
 
     def _material(self, rates: np.ndarray, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Viscosity, and in shear the coefficients of normal stress and the angle of extinction; rods: the order parameter."""
         found: dict[str, np.ndarray] = {}
-        shear = self.gradient is None and self.history is None and self.flow is Flow.SHEAR
+        shear = self._stated is Flow.SHEAR
         pairs = {"viscosity": ("stress", 1)} | ({"Psi1": ("N1", 2), "Psi2": ("N2", 2)} if shear else {})
+        if self.mode is Mode.STEP_STRAIN:
+            pairs = {"modulus": ("stress", 1)} | ({"normal_modulus": ("N1", 2)} if shear else {})
         for name, (of, power) in pairs.items():
             if f"response.{of}" in arrays and self.history is None:
                 found[f"material.{name}"] = np.asarray(arrays[f"response.{of}"]) / rates**power
@@ -345,37 +368,6 @@ class Rheometer(FluidOptions):
             if spread is not None:
                 found[f"error.{name}"] = bound_of_error(of, moment, np.asarray(spread))
         return found
-
-    def _rate_words(self) -> str:
-        if self.gradient is not None:
-            return "rate"
-        return "shear rate" if self.flow is Flow.SHEAR else "extension rate"
-
-    def _names(self, axis: Quantity) -> Names:
-        shear = self.gradient is None and self.flow is Flow.SHEAR
-        kind = {Flow.SHEAR: "shear", Flow.PLANAR: "planar extensional", Flow.UNIAXIAL: "uniaxial extensional"}[self.flow]
-        kind = kind if self.gradient is None and self.history is None else "dissipative"
-        words = {"viscosity": f"{kind} viscosity", "Psi1": "first normal stress coefficient Ψ₁"}
-        words |= {"Psi2": "second normal stress coefficient Ψ₂", "order": "order parameter S", "stretch": "mean square of z"}
-        words |= {"angle": "extinction angle"}
-        units = {"angle": "degree"}
-        stresses = {"tau": "stress τ", "N1": "first normal stress difference N₁", "N2": "second normal stress difference N₂"}
-        stresses |= {"stress": "shear stress" if shear else f"stress of the {kind} viscosity"}
-        stresses |= {"moment": "⟨mm⟩ of rods" if self.model is Model.ROD else "⟨zz⟩ of springs, end to end, or conformation"}
-        quantities = {f"response.{k}": Quantity(k, "1", v) for k, v in stresses.items()}
-        for key, text in words.items():
-            unit = units.get(key, "1")
-            quantities[f"material.{key}"] = Quantity(key, unit, text)
-            quantities[f"error.{key}"] = Quantity(f"{key}_stderr", unit, f"standard error of {text}")
-        for key, text in {**words, **stresses}.items():
-            quantities[f"exact.{key}"] = Quantity(f"{key}_exact", units.get(key, "1"), f"{text}, exact")
-        quantities |= {
-            "condition": Quantity("kappa", "1", "κ"),
-            "macro": Quantity("clock", "1", "time"),
-            "rate": Quantity("rate", _RATE, self._rate_words()),
-            "result": Quantity("result", "1", "result of the average"),
-        }
-        return Names(quantities, axis=axis)
 
     def _summary(self, rates: np.ndarray, columns: dict[str, np.ndarray]) -> Summary:
         """The zero-rate viscosity where it is known, and what went wrong."""

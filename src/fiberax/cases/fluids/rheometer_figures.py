@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fiberax.cases.fluids.oscillation import cycle
 from fiberax.io.labels import broken
 from fiberax.io.microstates import Microstate
 from fiberax.io.plots.figure import Figure
@@ -23,8 +24,9 @@ def transient_figures(results: Results) -> list[Figure]:
 
 
 def oscillation_figures(results: Results) -> list[Figure]:
-    """Moduli against the frequency."""
-    return [Figure("oscillation", lambda plt: _draw_oscillation(plt, _Columns(results)))]
+    """Moduli against the frequency; Lissajous curves and harmonics where they are measured."""
+    drawn = {"oscillation": _draw_oscillation, "cycles": _draw_cycles}
+    return [Figure(name, lambda plt, draw=draw: draw(plt, _Columns(results))) for name, draw in drawn.items()]
 
 
 def _configurations(results: Results) -> Figure:
@@ -126,15 +128,16 @@ def _draw_transient(plt, columns: _Columns) -> Any:
     time = columns.values
     rates = columns("rate")[0]
     shapes = ["material.order", "material.stretch"]
-    main = ["material.viscosity"] if columns("material.viscosity") is not None else ["response.stress"]
-    first = (
-        ["material.Psi1"] if columns("material.Psi1") is not None else ["response.N1"] if main[0] == "response.stress" else []
-    )
+    leading = {"material.modulus": "material.normal_modulus", "material.viscosity": "material.Psi1"}
+    main, first = ["response.stress"], ["response.N1"]
+    for key, second in leading.items():
+        if columns(key) is not None:
+            main, first = [key], [second]
     figure, panels = _panels(plt, columns, [main, first, shapes])
     colours = plt.get_cmap("viridis")
     for panel, (key,) in panels:
         values, error, exact = columns(key), columns.error(key), columns(f"exact.{key.split('.', 1)[1]}")
-        if key == "material.Psi1" and columns("exact.N1") is not None:
+        if key in leading.values() and columns("exact.N1") is not None:
             exact = columns("exact.N1") / rates**2
         for k, rate in enumerate(rates):
             colour = colours(k / max(len(rates) - 1, 1) * 0.88)
@@ -171,15 +174,38 @@ def _draw_oscillation(plt, columns: _Columns) -> Any:
     figure, panel = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
     looks = {"response.storage": ("C0", "o"), "response.loss": ("C3", "s"), "response.dynamic": ("0.6", "")}
     for key, (colour, marker) in looks.items():
-        panel.loglog(columns.values, columns(key), color=colour, marker=marker or None, markersize=4, label=columns.words(key))
+        look = {"color": colour, "marker": marker or None, "markersize": 4, "capsize": 2.5, "label": columns.words(key)}
+        panel.errorbar(columns.values, columns(key), columns.error(key), **look)
         exact = columns(key.replace("response", "exact"))
         if exact is not None:
             label = "exact" if key == "response.storage" else None
-            panel.loglog(columns.values, exact, color="black", linewidth=1.0, linestyle="--", label=label)
+            panel.plot(columns.values, exact, color="black", linewidth=1.0, linestyle="--", label=label, zorder=3)
+    panel.set_xscale("log")
+    panel.set_yscale("log", nonpositive="clip")
     top = max(np.nanmax(columns(key)) for key in looks)
     panel.set_ylim(bottom=max(panel.get_ylim()[0], 1e-6 * top))
     panel.set_xlabel(columns.words())
     panel.legend()
+    return figure
+
+
+def _draw_cycles(plt, columns: _Columns) -> Any:
+    """Lissajous curves, stress against strain, of some frequencies, and the odd harmonics against the frequency."""
+    if columns("response.elastic") is None:
+        return None
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.2), layout="constrained")
+    omega, colours = columns.values, plt.get_cmap("viridis")
+    shown = np.unique(np.linspace(0, len(omega) - 1, 4).round().astype(int))
+    for k in shown:
+        strain, stress = cycle(columns("response.elastic")[k], columns("response.viscous")[k])
+        colour = colours(k / max(len(omega) - 1, 1) * 0.88)
+        left.plot(strain, stress / np.abs(stress).max(), color=colour, label=f"{omega[k]:.3g}")
+    left.set(xlabel="strain / its amplitude", ylabel="stress / its largest value")
+    left.legend(title=columns.words(), fontsize=8)
+    for key, colour in (("response.third", "C0"), ("response.fifth", "C3")):
+        right.errorbar(omega, columns(key), columns.error(key), color=colour, label=columns.words(key), **_NOISE)
+    right.set(xscale="log", xlabel=columns.words(), ylabel="harmonics over the first")
+    right.legend(fontsize=8)
     return figure
 
 
