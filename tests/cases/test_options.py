@@ -17,6 +17,7 @@ IDLE = [
     ("diffusion", "", "--friction 0.001", "with --method seamless"),  # its default, but written
     ("diffusion", "--method seamless", "--tolerance 0.01", "with --method quasistatic"),
     ("diffusion", "--method seamless", "--states kept", "with --method quasistatic"),
+    ("diffusion", "--method seamless", "--surrogate 0.01", "with --method quasistatic"),
     ("diffusion", "--mesh a.msh", "--shape l-shape", "without --mesh"),
     ("diffusion", "--mesh a.msh", "--cells 9", "without --mesh"),
     ("diffusion", "--mesh a.msh", "--size 9", "without --mesh"),
