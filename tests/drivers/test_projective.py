@@ -5,6 +5,7 @@ import warnings
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from keeper import Keeper
 
 import fiberax as fx
 from fiberax.testing import CubicFlow, LinearFlow, observed_order
@@ -108,19 +109,6 @@ def test_an_amplified_mode_is_warned_of_and_the_number_of_inner_steps_named():
 
 
 def test_resume_in_the_middle_is_bit_identical(tmp_path):
-    class Keeper(fx.AbstractRecorder):
-        def __init__(self):
-            self.snapshots = []
-
-        def due(self):
-            return True
-
-        def save(self, snapshot):
-            self.snapshots.append(snapshot)
-
-        def record(self, record):
-            pass
-
     bundle, keeper = fx.Bundle(Coupled(coupling=1.0), fx.relax(CubicFlow(a=0.5, speed=80.0))), Keeper()
     options = {"t1": 4 * DT, "dt": DT, "stepper": fx.Projective(D, K, fx.Outer.PRK2)}
     whole = fx.evolve(bundle, fx.Seamless(), jnp.asarray([1.0, 0.3]), checkpoint=keeper, **options)

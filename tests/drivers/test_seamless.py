@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from keeper import Keeper
 
 import fiberax as fx
 from fiberax.testing import CubicFlow, Decay, ElasticWave, Motion, SharedLoad, Spring, TwoSpringChain, observed_order
@@ -115,19 +116,6 @@ class TestClockOfItsOwn:
         assert 1e-4 < np.abs(found.macro - truth.macro).max() < 0.05
 
     def test_it_goes_with_a_snapshot(self):
-        class Keeper(fx.AbstractRecorder):
-            def __init__(self):
-                self.snapshots = []
-
-            def due(self):
-                return True
-
-            def save(self, snapshot):
-                self.snapshots.append(snapshot)
-
-            def record(self, record):
-                pass
-
         keeper = Keeper()
         whole = self.run(checkpoint=keeper)
         middle = next(s for s in keeper.snapshots if 20 < s.step < 90)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from keeper import Keeper
 
 import fiberax as fx
 from fiberax.drivers.tables import Curve, Ellipsoids
@@ -175,19 +176,6 @@ def test_polar_factors():
 
 
 def test_resume_is_bit_identical_and_a_section_can_be_saved():
-    class Keeper(fx.AbstractRecorder):
-        def __init__(self):
-            self.snapshots = []
-
-        def due(self):
-            return True
-
-        def save(self, snapshot):
-            self.snapshots.append(snapshot)
-
-        def record(self, record):
-            pass
-
     keeper, driver, options = Keeper(), fx.Surrogate(NESTED, 1e-4), {"t1": 0.05, "dt": 0.01}
     whole = fx.evolve(BUNDLE, driver, START, checkpoint=keeper, **options)
     middle = next(s for s in keeper.snapshots if 0 < s.step < 5)

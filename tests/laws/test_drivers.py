@@ -5,6 +5,7 @@ becomes Quasistatic as friction and mass vanish.
 import jax
 import numpy as np
 import pytest
+from keeper import Keeper
 
 import fiberax as fx
 from fiberax.testing import observed_order
@@ -14,22 +15,6 @@ QUASISTATIC, SEAMLESS = fx.Quasistatic(), fx.Seamless(separation=np.inf)
 # They take long to compile; that a batch gives what its members give is tested on each model by test_fibers.py, and that the
 # loop may work in chunks on the relatives of these: cell-1d and flux-cell, ground-state, conformation.
 WHOLE = ("cell-2d", "quantum-chain", "dumbbell-density", "rod-density")
-
-
-class Keeper(fx.AbstractRecorder):
-    """Takes a snapshot at each look."""
-
-    def __init__(self):
-        self.snapshots = []
-
-    def due(self):
-        return True
-
-    def save(self, snapshot):
-        self.snapshots.append(snapshot)
-
-    def record(self, record):
-        pass
 
 
 def compare(check, x, y):

@@ -2,6 +2,8 @@
 
 A section is a value. To advance it is a trial; to keep the result is to accept it. Repeated trials from one section give
 the same digits, also for random fibers and fibers with memory. No macro model and no time loop is needed.
+
+More than 400 lines: one class, whose methods are mostly documentation.
 """
 
 import dataclasses

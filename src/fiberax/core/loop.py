@@ -1,4 +1,7 @@
-"""The time loop: jitted stretches of steps, and between them progress, snapshots, signals and failures."""
+"""The time loop: jitted stretches of steps, and between them progress, snapshots, signals and failures.
+
+More than 400 lines: steps and what happens between them depend on one carry, and are read together.
+"""
 
 import dataclasses
 import time

@@ -10,15 +10,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from fiberax.core.capabilities import AbstractMonitored, AbstractObjective, energy_of
+from fiberax.core.capabilities import AbstractMonitored, energy_of
 from fiberax.core.driver import AbstractDriver, AbstractSectionDriver, Section
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractMemory
 from fiberax.core.lagrangian import hellmann_feynman
 from fiberax.drivers.quasistatic import Quasistatic
 from fiberax.drivers.tables import AbstractTable, Curve, Ellipsoids, Records
+from fiberax.drivers.views import Plain, Turned, flat, matrix_of, seen, shaped, tangent_of
 from fiberax.numerics import trees
-from fiberax.numerics.polar import polar, stretch_entries, symmetric_directions
 
 _ENTRIES = 9  # most entries of a condition
 
@@ -150,7 +150,7 @@ class Surrogate(AbstractSectionDriver):
         if size > _ENTRIES:
             raise Mismatch(f"Surrogate: conditions have {size} entries; a table of more than {_ENTRIES} is never filled.")
         response = jax.eval_shape(lambda: self.inner.respond(fiber, link, state, inner, condition))
-        slope = _matrix(tangent, response, condition)
+        slope = matrix_of(tangent, response, condition)
         energy = energy_of(fiber, state, condition)
         if isinstance(fiber, AbstractEnergy):  # at a minimum the state does not count in the derivative of the energy
             row = [x.ravel() for x in jax.tree.leaves(hellmann_feynman(fiber, state, condition))]
@@ -178,10 +178,10 @@ class Surrogate(AbstractSectionDriver):
         zero = jnp.zeros((), jnp.result_type(float))
         return Shared(records, Counts(jnp.zeros((), jnp.uint32), zero, zero, zero, zero))
 
-    def _table(self, fiber, section: Section, conditions) -> "tuple[AbstractTable, _Plain | _Turned]":
+    def _table(self, fiber, section: Section, conditions) -> "tuple[AbstractTable, Plain | Turned]":
         """The table, and the conditions as it sees them."""
         size = sum(x[0].size for x in jax.tree.leaves(section.response))
-        view = _seen(fiber, conditions, size)
+        view = seen(fiber, conditions, size)
         kind = Curve if view.points.shape[1] == 1 else Ellipsoids
         return kind(self.tolerance, self.capacity, size), view
 
@@ -242,8 +242,8 @@ class Surrogate(AbstractSectionDriver):
         chosen = jnp.nonzero(mask, size=size, fill_value=rows)[0]
         at = jnp.minimum(chosen, rows - 1)
         part, conditions, checked = jax.tree.map(lambda x: x[at], (section._replace(shared=()), conditions, checked))
-        view = _seen(fiber, conditions, table.measured)
-        value = _flat((part.response, part.memory.energy))
+        view = seen(fiber, conditions, table.measured)
+        value = flat((part.response, part.memory.energy))
         found = (view.points, view.value_in(value), view.slope_in(part.memory.slope), _Kept(part.state, part.memory.margin))
         good = (chosen < rows) & (part.outcome.result == 0)
 
@@ -263,7 +263,7 @@ class Surrogate(AbstractSectionDriver):
         """The section with the responses of the table at the sites that were not solved."""
         found = table.find(records, view.points)
         memory, slot = section.memory, records.slot[found.record]
-        response, energy = _shaped(view.value_out(found.value), (section.response, memory.energy))
+        response, energy = shaped(view.value_out(found.value), (section.response, memory.energy))
         margin = jax.tree.map(lambda x: x[slot], records.kept.margin)
         energy, margin = trees.where_site(live, (memory.energy, memory.margin), (energy, margin))
         memory = memory._replace(energy=energy, margin=margin, live=live, record=found.record)
@@ -279,125 +279,7 @@ class Surrogate(AbstractSectionDriver):
         records = section.shared.records
         slope = view.slope_out(lambda points: table.find(records, points).value, lambda points: table.slope(records, points))
         slope = jnp.where(section.memory.live[:, None, None], section.memory.slope, slope)[:, : table.measured]
-        return _tangent(slope, section.response, conditions)
-
-
-class _Plain(NamedTuple):
-    """Conditions as the table sees them, `points` (rows, d): as they are."""
-
-    points: jax.Array
-
-    def value_in(self, value):
-        """Responses (rows, m) as the table keeps them."""
-        return value
-
-    def slope_in(self, slope):
-        """Tangents (rows, m, entries of the condition) as the table keeps them, (rows, m, d)."""
-        return slope
-
-    def value_out(self, value):
-        """Responses from those of the table."""
-        return value
-
-    def slope_out(self, value, slope):
-        """Tangents of `value_out` of a table, from its `value` and `slope` at points."""
-        return slope(self.points)
-
-
-class _Turned(NamedTuple):
-    """Displacement gradients A as the table sees them: by the right stretch U of I + A = R U; P(R U) = R P(U).
-
-    An energy behind the response does not turn.
-    """
-
-    points: jax.Array
-    rotation: jax.Array  # (rows, d, d)
-    gradient: jax.Array  # (rows, d, d)
-
-    def _by(self, rotation, value):
-        """The first d² numbers of the last axis of `value` (rows, ..., m), turned."""
-        d = self.rotation.shape[-1]
-        tensor = value[..., : d * d].reshape(*value.shape[:-1], d, d)
-        turned = jnp.einsum("rij,r...jk->r...ik", rotation, tensor)
-        return jnp.concatenate([turned.reshape(*value.shape[:-1], d * d), value[..., d * d :]], axis=-1)
-
-    def value_in(self, value):
-        return self._by(jnp.swapaxes(self.rotation, -1, -2), value)
-
-    def slope_in(self, slope):
-        rows, d = len(slope), self.rotation.shape[-1]
-        moved = jnp.einsum("rij,sjk->rsik", self.rotation, jnp.asarray(symmetric_directions(d)))
-        along = jnp.einsum("rmc,rsc->rsm", slope, moved.reshape(rows, -1, d * d))
-        return jnp.swapaxes(self._by(jnp.swapaxes(self.rotation, -1, -2), along), 1, 2)
-
-    def value_out(self, value):
-        return self._by(self.rotation, value)
-
-    def slope_out(self, value, slope):
-        d = self.rotation.shape[-1]
-        value, slope = value(self.points)[:, : d * d], slope(self.points)
-
-        def one(A, value, slope):
-            begun = stretch_entries(polar(jnp.eye(d) + A)[1])
-
-            def answer(A):
-                rotation, stretch = polar(jnp.eye(d) + A)
-                inside = value + slope[: d * d] @ (stretch_entries(stretch) - begun)
-                return (rotation @ inside.reshape(d, d)).ravel()
-
-            return jax.jacfwd(answer)(A).reshape(d * d, d * d)
-
-        found = jax.vmap(one)(self.gradient, value, slope)
-        return jnp.concatenate([found, jnp.zeros((len(found), slope.shape[1] - d * d, d * d))], axis=1)
-
-
-def _seen(fiber, conditions, size: int) -> "_Plain | _Turned":
-    """Conditions (rows first) as a table sees them; responses have `size` entries."""
-    if isinstance(fiber, AbstractObjective) and size == jax.tree.leaves(conditions)[0][0].size:
-        (A,) = jax.tree.leaves(conditions)
-        rotation, stretch = jax.vmap(polar)(jnp.eye(A.shape[-1]) + A)
-        return _Turned(jax.vmap(stretch_entries)(stretch), rotation, A)
-    return _Plain(_flat(conditions))
-
-
-def _flat(tree: Any) -> jax.Array:
-    """A tree with a leading row axis as (rows, entries)."""
-    leaves = jax.tree.leaves(tree)
-    return jnp.concatenate([x.reshape(x.shape[0], -1) for x in leaves], axis=1)
-
-
-def _shaped(flat: jax.Array, like: Any) -> Any:
-    """The inverse of `_flat`, for a tree like `like`."""
-    leaves, structure = jax.tree.flatten(like)
-    ends = [sum(x[0].size for x in leaves[: k + 1]) for k in range(len(leaves) - 1)]
-    parts = jnp.split(flat, ends, axis=1)
-    return jax.tree.unflatten(structure, [part.reshape(x.shape) for part, x in zip(parts, leaves, strict=True)])
-
-
-def _matrix(tangent: Any, response: Any, condition: Any) -> jax.Array:
-    """A tangent of one site, a tree of the response with trees of the condition in its leaves, as (m, entries)."""
-    sizes = [x.size for x in jax.tree.leaves(response)]
-    rows = [
-        jnp.concatenate([x.reshape(size, -1) for x in jax.tree.leaves(part)], axis=1)
-        for size, part in zip(sizes, jax.tree.structure(response).flatten_up_to(tangent), strict=True)
-    ]
-    return jnp.concatenate(rows, axis=0)
-
-
-def _tangent(slope: jax.Array, response: Any, conditions: Any) -> Any:
-    """The inverse of `_matrix` over rows (rows, m, entries)."""
-    leaves, structure = jax.tree.flatten(response)
-    inputs, inner = jax.tree.flatten(conditions)
-    ends = [sum(x[0].size for x in leaves[: k + 1]) for k in range(len(leaves) - 1)]
-    stops = [sum(x[0].size for x in inputs[: k + 1]) for k in range(len(inputs) - 1)]
-    parts = [
-        jax.tree.unflatten(
-            inner,
-            [block.reshape(*out.shape, *x.shape[1:]) for block, x in zip(jnp.split(part, stops, axis=2), inputs, strict=True)],
-        )
-        for part, out in zip(jnp.split(slope, ends, axis=1), leaves, strict=True)
-    ]
-    return jax.tree.unflatten(structure, parts)
+        return tangent_of(slope, section.response, conditions)
 
 
 def _spread(points: jax.Array, todo: jax.Array, size: int, near: jax.Array, records: Records) -> jax.Array:
