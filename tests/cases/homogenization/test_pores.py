@@ -78,6 +78,8 @@ def test_correctors_that_do_not_fit_are_not_kept():
     with pytest.warns(CaseWarning, match="The correctors of 10000000000 sites take 1.02e\\+04 GB"):
         assert not quasistatic(cell, 10**10, 1e-4, States.AUTO).keep_states
     assert quasistatic(cell, 10**10, 1e-4, States.KEPT).keep_states
+    table = quasistatic(cell, 100, 1e-4, States.ANEW, 1e-3)
+    assert table.tolerance == 1e-3 and not table.inner.keep_states
 
 
 def test_phases_that_conduct_along_one_axis_alone(tmp_path, capsys):

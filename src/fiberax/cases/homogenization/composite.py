@@ -84,7 +84,7 @@ def _gradient(corrector: np.ndarray, direction: int, conducts: np.ndarray, cell:
 
 
 def quasistatic(
-    cell: Cell, sites: int, tolerance: float, states: States, surrogate: float | None
+    cell: Cell, sites: int, tolerance: float, states: States, surrogate: float | None = None
 ) -> fx.Quasistatic | fx.Surrogate:
     """The driver of a run, with a table of responses where `surrogate` gives its tolerance.
 
