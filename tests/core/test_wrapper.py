@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from keeper import Keeper
 
 import fiberax as fx
 from fiberax.testing import CubicFlow, Decay, OrnsteinUhlenbeck, SharedLoad
@@ -171,20 +172,6 @@ def test_states_that_begin_at_rest():
     np.testing.assert_allclose(CubicFlow(a=0.5).condition_of(state), 0.9, rtol=1e-10)
     with pytest.raises(fx.Mismatch, match="only flows and energies can begin at rest"):
         fx.Mapped(OrnsteinUhlenbeck(), state=fx.AtRest())
-
-
-class Keeper(fx.AbstractRecorder):
-    def __init__(self):
-        self.snapshots = []
-
-    def due(self):
-        return True
-
-    def save(self, snapshot):
-        self.snapshots.append(snapshot)
-
-    def record(self, record):
-        pass
 
 
 def test_replicas():

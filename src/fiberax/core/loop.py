@@ -23,7 +23,7 @@ from fiberax.core.macro_solve import Step
 from fiberax.core.randomness import is_random
 from fiberax.core.recorder import AbstractRecorder, Record, Report, Snapshot
 from fiberax.core.schedule import Schedule, Stretch
-from fiberax.core.separation import Monitor, Paced, first_clock, next_clock
+from fiberax.core.separation import Monitor, Paced, conditions_at, first_clock, next_clock
 from fiberax.core.signals import Interrupt, agree, anywhere
 from fiberax.core.sites import to_host
 from fiberax.core.snapshots import check_key, check_origin, end_of, origin_leaves, restored, snapshot_leaves
@@ -205,7 +205,6 @@ def _caught_up(field: Field, carry: Carry, t) -> Section:
 
 
 _begin = eqx.filter_jit(begin)
-_conditions_at = eqx.filter_jit(lambda field, macro: field.bundle.macro.conditions(macro))
 _observe = eqx.filter_jit(observe)
 
 
@@ -327,7 +326,7 @@ class Loop:
         span = self.plan.stretches[-1].end - self.plan.stretches[0].start
         clock = next_clock(self.field, carry.macro, carry.paced.clock, found, stretch.dt, span)
         now = jnp.asarray(t, jnp.result_type(float))
-        carry = carry._replace(paced=Paced(clock, now, _conditions_at(self.field, carry.macro)))
+        carry = carry._replace(paced=Paced(clock, now, conditions_at(self.field, carry.macro)))
         self._pace(carry, t)
         return carry
 

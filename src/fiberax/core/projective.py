@@ -18,7 +18,7 @@ from fiberax.numerics import trees
 
 
 class Outer(enum.Enum):
-    """The scheme of the long steps: nodes c, the last row of coefficients of each stage, and weights b."""
+    """The scheme of the long steps: nodes c and weights b of a Runge-Kutta scheme whose stages each need the slope before."""
 
     PFE = ((0.0,), (1.0,))
     PRK2 = ((0.0, 0.5), (0.0, 1.0))

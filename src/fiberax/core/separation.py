@@ -169,7 +169,10 @@ def _displaced(target, key):
     return jax.tree.unflatten(structure, [move(k, leaf) for k, leaf in enumerate(leaves)])
 
 
-_conditions = eqx.filter_jit(lambda field, macro: field.bundle.macro.conditions(macro))
+@eqx.filter_jit
+def conditions_at(field: Field, macro) -> Any:
+    """Conditions of all sites."""
+    return field.bundle.macro.conditions(macro)
 
 
 class Monitor:
@@ -203,7 +206,7 @@ class Monitor:
             return None
         self.next = done + self.every
         before = (float(carry.paced.t), carry.paced.conditions) if carry.paced else self.before
-        held = _conditions(self.field, carry.macro) if before is None else before[1]
+        held = conditions_at(self.field, carry.macro) if before is None else before[1]
         span = jnp.asarray(self.stepper.fiber_step(stretch.dt))
         conditions, size, change, time = _look(self.field, carry.macro, carry.section.state, held, span)
         self.before = (t, conditions)

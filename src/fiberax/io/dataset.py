@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from fiberax.core.errors import MissingExtra
+from fiberax.core.macro import Moving
 from fiberax.core.recorder import Record
 from fiberax.core.solution import Solution
 from fiberax.io.body import Body
@@ -44,7 +45,7 @@ def body_of(solution: Solution, names: Names, output: Output) -> Body | None:
     mesh = getattr(solution.model, "mesh", None)
     if output.body is not None or mesh is None:
         return output.body
-    return Body(mesh, names.length_unit, deforms=hasattr(solution.macro, "position"))
+    return Body(mesh, names.length_unit, deforms=isinstance(solution.macro, Moving))
 
 
 def dataset_of(solution: Solution, names: Names | None = None, output: Output | None = None) -> Any:
