@@ -8,7 +8,7 @@ from typing import Any
 
 __version__ = "0.2.0"
 
-_MODULES = ("diffusion", "fluids", "grids", "homogenization", "interop", "solids", "testing")
+_MODULES = ("diffusion", "fluids", "grids", "homogenization", "interop", "molecules", "solids", "testing")
 
 _NAMES = {
     "AbstractAssembled": "core.capabilities",
@@ -130,7 +130,7 @@ __all__ = ["__version__", *_MODULES, *_NAMES]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("diffusion", "fluids", "homogenization", "solids"):
+    if name in ("diffusion", "fluids", "homogenization", "molecules", "solids"):
         return importlib.import_module(f"fiberax.physics.{name}")
     if name in _MODULES:
         return importlib.import_module(f"fiberax.{name}")
