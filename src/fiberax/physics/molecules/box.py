@@ -114,7 +114,7 @@ class Box(AbstractStochastic, AbstractEnergetic):
     density: float = eqx.field(static=True)
     dt: float = eqx.field(static=True)
     skin: float = eqx.field(static=True)
-    double: tuple[bool, bool, bool] = eqx.field(static=True)
+    double: tuple[bool, ...] = eqx.field(static=True)
     renew: bool = eqx.field(static=True)
     capacity: int = eqx.field(static=True)
 
@@ -307,7 +307,7 @@ class _Streaming(eqx.Module):
     whole: Float[Array, "3 3"]
     slowed: Float[Array, "3 3"]
 
-    def __init__(self, kappa, dt):
+    def __init__(self, kappa: Float[Array, "3 3"], dt: Float[Array, ""]):
         self.dt, self.half, self.whole = dt, exponential(0.5 * dt * kappa), exponential(dt * kappa)
         self.slowed = exponential(-0.5 * dt * kappa)
 
@@ -337,7 +337,8 @@ def _duration(particles: int, bonds: FENE | None) -> float:
 
 def _molten(cold: Box, duration, key) -> Array:
     """Positions of a melt. Raises `BadInput` where it fails."""
-    state = melted(cold, jnp.asarray(duration, jnp.result_type(float)), key)
+    real = lambda x: jnp.asarray(x, jnp.result_type(float))
+    state = melted(cold, real(duration), real(STEPS * cold.dt), key)
     if not trees.is_tracer(state.code) and int(state.code):
         raise BadInput(f"Box: the melt to begin with has failed: {_WORDS[int(state.code)]}.")
     return state.positions - jnp.floor(state.positions)

@@ -45,7 +45,7 @@ def exponential(matrix: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
 
 
 def _product(a, b):
-    """a b, written out: products by a library may round otherwise in a batch."""
+    """Product a b, written out: products by a library may round otherwise in a batch."""
     return a[:, 0, None] * b[0] + a[:, 1, None] * b[1] + a[:, 2, None] * b[2]
 
 

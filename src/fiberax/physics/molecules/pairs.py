@@ -58,7 +58,7 @@ def neighbours(
     h: Float[Array, "3 3"],
     radius: float,
     cutoff: float,
-    double: tuple[bool, bool, bool],
+    double: tuple[bool, ...],
     capacity: int,
     time: Float[Array, ""],
 ) -> Neighbours:
@@ -169,10 +169,10 @@ def forces(potential: AbstractPair, s: Float[Array, "3 n"], h: Float[Array, "3 3
 def sums(potential: AbstractPair, s: Float[Array, "3 n"], h: Float[Array, "3 3"], index: Int[Array, "n capacity"]) -> Sums:
     """All sums over the pairs of a list; the virial by one matrix product."""
     r, square = _distances(s, h, index)
-    pull = potential.factor(square)[..., None] * r
-    virial = 0.5 * (r.reshape(-1, 4).T @ pull.reshape(-1, 4))[:3, :3]
+    factor = potential.factor(square)
+    virial = 0.5 * (r.reshape(-1, 4).T @ (factor[..., None] * r).reshape(-1, 4))[:3, :3]
     near = jnp.sum(square < potential.cutoff**2, dtype=jnp.int32)
-    return Sums(jnp.sum(pull, axis=1).T[:3], virial, 0.5 * jnp.sum(potential.energy(square)), near)
+    return Sums(jnp.einsum("nk,nkc->cn", factor, r)[:3], virial, 0.5 * jnp.sum(potential.energy(square)), near)
 
 
 def _at(x, index):

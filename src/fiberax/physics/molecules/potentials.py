@@ -32,12 +32,12 @@ class AbstractPair(eqx.Module):
     def factor(self, square: Float[Array, "*any"]) -> Float[Array, "*any"]:
         """`slope` inside of the cutoff, zero beyond."""
         inside = square < self.cutoff**2
-        return jnp.where(inside, self.slope(jnp.where(inside, square, 1.0)), 0.0)
+        return jnp.where(inside, self.slope(jnp.minimum(square, self.cutoff**2)), 0.0)
 
     def energy(self, square: Float[Array, "*any"]) -> Float[Array, "*any"]:
         """φ(r) − φ(r_c) inside of the cutoff, zero beyond."""
-        inside, end = square < self.cutoff**2, jnp.asarray(self.cutoff, square.dtype)
-        return jnp.where(inside, self.phi(jnp.sqrt(jnp.where(inside, square, 1.0))) - self.phi(end), 0.0)
+        end = jnp.asarray(self.cutoff, square.dtype)
+        return self.phi(jnp.sqrt(jnp.minimum(square, end**2))) - self.phi(end)
 
 
 class LennardJones(AbstractPair):
@@ -56,8 +56,7 @@ class LennardJones(AbstractPair):
         _check("LennardJones", self.cutoff)
 
     def phi(self, r):
-        sixth = r**-6
-        return 4.0 * sixth * (sixth - 1.0)
+        return _phi(r)
 
     def slope(self, square):
         return _slope(square)
@@ -69,13 +68,13 @@ class WCA(AbstractPair):
     See J. Chem. Phys. 54 (1971) 5237.
     """
 
-    @property
-    def cutoff(self):
-        return 2.0 ** (1.0 / 6.0)
+    cutoff: float = eqx.field(static=True)
+
+    def __init__(self):
+        self.cutoff = 2.0 ** (1.0 / 6.0)
 
     def phi(self, r):
-        sixth = r**-6
-        return 4.0 * sixth * (sixth - 1.0)
+        return _phi(r)
 
     def slope(self, square):
         return _slope(square)
@@ -102,6 +101,11 @@ class Pair(AbstractPair):
 
     def phi(self, r):
         return self.function(r)
+
+
+def _phi(r):
+    sixth = r**-6
+    return 4.0 * sixth * (sixth - 1.0)
 
 
 def _slope(square):

@@ -23,10 +23,9 @@ def packed(particles: int) -> np.ndarray:
 
 
 @eqx.filter_jit
-def melted(fiber: AbstractDynamic, duration: Float[Array, ""], key: PRNGKeyArray) -> Any:
-    """The state of the fiber at rest after `duration`, from its own start."""
+def melted(fiber: AbstractDynamic, duration: Float[Array, ""], dt: Float[Array, ""], key: PRNGKeyArray) -> Any:
+    """The state of the fiber at rest after `duration`, in steps `dt`, from its own start."""
     rest = jnp.zeros((3, 3))
-    dt = fiber.timestep(rest)
     begin, run = jax.random.split(key)
     steps = jnp.ceil(duration / dt).astype(jnp.int32)
     step = lambda k, state: fiber.step(state, rest, dt, jax.random.fold_in(run, k))
