@@ -129,6 +129,23 @@ def test_a_start_that_is_far_away_does_not_count():
     assert float(found.stderr) < 1e-3
 
 
+class Brittle(Paced):
+    """Breaks at the condition 2."""
+
+    def verdict(self, state):
+        return jnp.where(state > 1e6, 123, 0).astype(jnp.int32)
+
+    def step(self, state, condition, dt, key):
+        return jnp.where(condition > 1.5, 2e6, super().step(state, condition, dt, key))
+
+
+def test_a_failure_that_the_fiber_tells_is_the_result():
+    found = fx.samples(Brittle(), jnp.asarray([1.0, 2.0]), steps=1280, replicas=2, stderr=0.3)
+    assert found.result.tolist()[1] == 123 and int(found.result[0]) != 123
+    assert np.isnan(found.value[1]) and np.isnan(found.stderr[1])
+    assert np.isfinite(found.value[0]) and np.isfinite(found.stderr[0])
+
+
 def test_no_noise_is_drawn_twice():
     """Neither by warm-up and measurement, nor by replicas, nor by a run that is doubled up to its most steps."""
     seen = []

@@ -41,7 +41,8 @@ class Sample(Shown):
             like `value`.
         result: Code of `fx.Result`: `NOT_MIXED` where replicas that began apart have not come to the same mean; `TOO_SHORT`
             where the run of a replica is shorter than 50 of its correlation times (the error is then the largest that was
-            found, and the start may still have an influence).
+            found, and the start may still have an influence). A failure that the fiber itself tells of any replica by its
+            `verdict` comes before these, and gives NaN.
         steps: Steps of each replica, without those left out at the beginning.
         state: All replicas (leading axis), to go on from.
     """
@@ -161,22 +162,24 @@ def samples(
         return sampler.run(state, conditions, spans, jnp.asarray(length), jnp.asarray(done), like)
 
     if state is None:
-        state, _ = run(sampler.begin(conditions), warm)
+        state = run(sampler.begin(conditions), warm)[0]
         done = BLOCKS * warm
-    state, series = run(state, length)
+    state, series, codes = run(state, length)
     found = judged(series, sites.pad(spans), jnp.asarray(length))
-    while stderr is not None and BLOCKS * length < max_steps and not _reached(found, stderr, sites.count):
+    while stderr is not None and BLOCKS * length < max_steps and not _reached(found, codes, stderr, sites.count):
         done += BLOCKS * length
         if np.any(np.asarray(found[3]) == Result.TOO_SHORT):
-            state, series = run(state, 2 * length)
+            state, series, codes = run(state, 2 * length)
         else:
-            state, more = run(state, length)
+            state, more, codes = run(state, length)
             series = _joined(series, more)
         length *= 2
         found = judged(series, sites.pad(spans), jnp.asarray(length))
     value, error, time, result = found
-    if stderr is not None and not _reached(found, stderr, sites.count):
+    if stderr is not None and not _reached(found, codes, stderr, sites.count):
         result = jnp.where(result == 0, jnp.int32(Result.TOO_SHORT), result)
+    value, error = trees.where_site(codes == 0, (value, error), jax.tree.map(lambda x: x * jnp.nan, (value, error)))
+    result = jnp.where(codes == 0, result, codes)
     count = jnp.full(result.shape, BLOCKS * length)
     return jax.tree.map(lambda x: x[: sites.count], Sample(value, error, time, result, count, state))
 
@@ -204,7 +207,7 @@ class _Sampler(eqx.Module):
 
     @eqx.filter_jit
     def run(self, states, conditions, spans, length, done, like):
-        """States after `length` steps for each block, and the series of the link."""
+        """States after `length` steps for each block, the series of the link, and the fiber's verdicts (rows,)."""
         inputs, rows = self.sites.pad((conditions, spans)), self.sites.padded
         zeros = lambda *lead: jax.tree.map(lambda x: jnp.zeros((rows, self.replicas, *lead, *x.shape), x.dtype), like)
 
@@ -214,7 +217,8 @@ class _Sampler(eqx.Module):
             return each(one, section[0], *inputs, keys)
 
         states, series = self.sites.update(chunk, (self.sites.pad(states), _Series(zeros(BLOCKS), zeros())), inputs)
-        return states, series
+        codes = jnp.max(jax.vmap(jax.vmap(self.fiber.verdict))(states), axis=1)
+        return states, series, codes[:rows]
 
 
 def follow(fiber: AbstractDynamic, link: Callable | None, states, condition, dt, length, done, key) -> tuple[Any, _Series]:
@@ -296,11 +300,11 @@ def _statistics(blocks, squares, length):
     return value, jnp.sqrt(square), ratio(square, whole), short, apart
 
 
-def _reached(found: tuple, target: float, count: int) -> bool:
-    """Whether all runs are long enough and all errors below their target."""
-    error, result = found[1], np.asarray(found[3])[:count]
-    small = all(bool(np.all(np.asarray(x)[:count] <= target)) for x in jax.tree.leaves(error))
-    return small and not np.any(result == Result.TOO_SHORT)
+def _reached(found: tuple, codes, target: float, count: int) -> bool:
+    """Whether all runs are long enough and all errors below their target; those that have failed are left out."""
+    error, result, well = found[1], np.asarray(found[3])[:count], np.asarray(codes)[:count] == 0
+    small = all(bool(np.all(np.asarray(x)[:count][well] <= target)) for x in jax.tree.leaves(error))
+    return small and not np.any(result[well] == Result.TOO_SHORT)
 
 
 def _timesteps(fiber: AbstractDynamic, conditions, dt: Any, count: int) -> jax.Array:
