@@ -254,7 +254,18 @@ RANDOM = {
     ),
 }
 
-STEPPED = {  # random fibers that cannot tell a step, or are no model of their own
+STEPPED = {  # random fibers that cannot tell a step or an error at an instant, or are no model of their own
+    "molecules": Random(
+        fx.molecules.Box(
+            fx.molecules.WCA(),
+            27,
+            0.6,
+            thermostat=fx.molecules.StochasticRescaling(),
+            start=np.indices((3, 3, 3)).reshape(3, 27) / 3.0,
+        ),
+        jnp.zeros((3, 3)),
+        np.zeros((3, 3)),
+    ),
     "walker": Random(OrnsteinUhlenbeck(members=3), jnp.asarray(0.4), np.asarray(0.66)),
     "plain-stochastic": Random(
         fx.StochasticFiber(
@@ -273,7 +284,11 @@ MEMORIES = {
     "damped": Memory(Damped(Spring(), 0.7), jnp.linspace(0.3, 1.5, 5)),
 }
 
-FACTORIES = {"uniaxial": "uniaxial", "from_ase": "crystal"}  # public functions that make fibers, and the entry of each
+FACTORIES = {
+    "uniaxial": "uniaxial",
+    "from_ase": "crystal",
+    "chains": "molecules",
+}  # public functions that make fibers, and the entry of each
 
 
 class Follow(fx.AbstractMacro):

@@ -23,14 +23,17 @@ def liquid(potential=None, particles=64, density=0.7, **options):
 WARM = liquid()
 
 
-@eqx.filter_jit
 def steps(box, state, kappa, count, seed=1, dt=None):
     """The state after `count` steps, and the means of stress and of its square."""
+    span = box.timestep(kappa) if dt is None else jnp.asarray(dt)
+    return _steps(box, state, kappa, jnp.asarray(count), jax.random.key(seed), span)
 
+
+@eqx.filter_jit
+def _steps(box, state, kappa, count, key, dt):
     def body(k, carry):
         state, total = carry
-        dt_ = box.timestep(kappa) if dt is None else dt
-        state = box.step(state, kappa, dt_, jax.random.fold_in(jax.random.key(seed), k))
+        state = box.step(state, kappa, dt, jax.random.fold_in(key, k))
         return state, total + jnp.stack([state.stress, state.stress**2])
 
     state, total = jax.lax.fori_loop(0, count, body, (state, jnp.zeros((2, 3, 3))))
@@ -60,18 +63,18 @@ def test_momentum_is_conserved():
 
 
 def test_energy_is_conserved_without_thermostat_to_second_order():
-    """The wiggle of the energy falls fourfold when the step is halved."""
-    free = liquid(thermostat=None)
+    """The spread of the energy along a run falls fourfold when the step is halved."""
+    free = liquid(m.Pair(lambda r: 10.0 * (1.5 - r) ** 4, 1.5), thermostat=None)
     state, _ = steps(free, begin(free), REST, 50)  # off the lattice
-    drift = []
+    spread = []
     for part in (1, 2, 4):
-        now, worst = state, 0.0
-        for _ in range(4):
-            now, _ = steps(free, now, REST, 2 * part, dt=jnp.asarray(0.04 / part))
-            worst = max(worst, abs(float(free.total_energy(now, REST) - free.total_energy(state, REST))))
-        drift.append(worst)
-    assert drift[0] > 1e-7
-    assert 2.8 < drift[0] / drift[1] < 5.2 and 2.8 < drift[1] / drift[2] < 5.2, drift
+        now, energies = state, []
+        for _ in range(12):
+            now, _ = steps(free, now, REST, part, dt=0.08 / part)
+            energies.append(float(free.total_energy(now, REST)))
+        spread.append(np.std(energies))
+    assert spread[0] > 1e-7
+    assert 3.4 < spread[0] / spread[1] < 4.6 and 3.4 < spread[1] / spread[2] < 4.6, spread
 
 
 def test_objectivity():
@@ -89,7 +92,7 @@ def test_objectivity():
 def test_a_plane_flow_may_have_two_rows():
     state = begin(WARM, SHEAR)
     plane = steps(WARM, state, SHEAR[:2, :2], 3)[0]
-    np.testing.assert_array_equal(plane.stress, steps(WARM, state, SHEAR, 3)[0].stress)
+    np.testing.assert_allclose(plane.stress, steps(WARM, state, SHEAR, 3)[0].stress, rtol=1e-12)
     assert WARM.link(plane, SHEAR[:2, :2]).shape == (2, 2)
 
 
@@ -119,7 +122,7 @@ STATES = {"dense": (0.81, 1.0, 1.876, -5.160), "triple": (0.8442, 0.722, 0.925, 
 
 def equation_of_state(name, particles, count, warm):
     density, temperature, pressure, energy = STATES[name]
-    box = m.Box(m.LennardJones(), particles, density, temperature, images=0, equilibration=6.0)
+    box = m.Box(m.LennardJones(), particles, density, temperature, start=packed(particles))
     state, _ = steps(box, begin(box), REST, warm)
     values = []
     for _ in range(10):
@@ -134,7 +137,7 @@ def equation_of_state(name, particles, count, warm):
 
 
 def test_equation_of_state():
-    off, error = equation_of_state("thin", 256, 200, 25)
+    off, error = equation_of_state("thin", 125, 200, 100)
     assert error[0] < 0.06 and np.all(np.abs(off) < np.array([0.04, 0.015]) + 3.0 * error), (off, error)
 
 
@@ -146,6 +149,7 @@ def test_equation_of_state_of_a_long_run(name):
     assert np.all(error < [0.02, 0.01])
 
 
+@pytest.mark.slow
 def test_stochastic_rescaling_is_canonical():
     """The kinetic energy has the mean and the variance of its distribution, (3N − 3)/2 times T and T²."""
     box = liquid(particles=27, density=0.3, thermostat=m.StochasticRescaling(0.05), temperature=0.8)
@@ -163,7 +167,7 @@ def test_stochastic_rescaling_is_canonical():
 
 def test_failures_are_told():
     few = liquid(capacity=3)
-    far = steps(liquid(skin=1e-3, dt=0.02), begin(WARM), REST, 30)[0]
+    far = steps(liquid(skin=1e-3), begin(WARM), REST, 10, dt=0.16)[0]
     thin = liquid(renew=False)
     flat = begin(thin)._replace(box=thin.length * jnp.diag(jnp.asarray([1.0, 4.0, 0.25])))
     for box, state, code, word in (
@@ -216,12 +220,11 @@ def test_chains():
     """Bonds of a melt keep near their length of 0.97, and the chain carries a stress."""
     box = m.chains(beads=4, count=12, equilibration=4.0)
     state = begin(box)
-    r, square = box.bonds.lengths(state.positions, state.box)
+    _, square = box.bonds.lengths(state.positions, state.box)
     lengths = np.sqrt(np.asarray(square)[np.asarray(square) > 0.0])
     assert lengths.size == 2 * 36 and 0.85 < lengths.min() < lengths.max() < 1.2
     assert abs(lengths.mean() - 0.97) < 0.03
-    after, _ = steps(box, state, SHEAR, 10)
-    assert int(after.code) == 0 and abs(float(after.stress[0, 1])) > 0.1
+    assert float(begin(box, SHEAR).stress[0, 1] - state.stress[0, 1]) > 1.0
 
 
 class Held(fx.AbstractMacro):
@@ -234,29 +237,25 @@ class Held(fx.AbstractMacro):
         return -0.1 * macro + 1e-3 * response
 
 
-def test_a_run_that_is_resumed_is_the_same():
-    """Bit by bit, two boxes in chunks of one and of two; lists are no part of what is kept."""
-    box = liquid(particles=27, density=0.6)
+MIXED = jnp.zeros((3, 3)).at[0, 1].set(2.0).at[1, 0].set(1.0)
+
+
+def test_runs_are_resumed_bit_by_bit_and_stop_at_failures():
+    """Lists are no part of what is kept. Where nothing is renewed, a box in a flow that draws it out ends the run."""
+    box = liquid(particles=27, density=0.6, images=0, renew=False)
     bundle, keeper = fx.Bundle(Held(), box), Keeper()
-    start = jnp.stack([SHEAR, PULL])
-    options = {"t1": 0.32, "dt": 0.04, "saveat": [0.16, 0.32], "stepper": fx.ForwardEuler(), "key": jax.random.key(4)}
-    driver = fx.Seamless(separation=np.inf)
-    whole = fx.evolve(bundle, driver, start, checkpoint=keeper, **options)
+    start, driver = jnp.stack([SHEAR, MIXED]), fx.Seamless(separation=np.inf)
+    options = {"dt": 0.04, "saveat": [0.16, 0.32], "stepper": fx.ForwardEuler(), "key": jax.random.key(4)}
+    whole = fx.evolve(bundle, driver, start, t1=0.32, checkpoint=keeper, **options)
     assert not np.any(whole.result)
     snapshot = next(s for s in keeper.snapshots if 0 < s.step < 8)
-    rest = fx.evolve(bundle, driver, start, start=snapshot, **options)
+    rest = fx.evolve(bundle, driver, start, t1=0.32, start=snapshot, **options)
     jax.tree.map(np.testing.assert_array_equal, whole.section, rest.section)
     sizes = jax.tree.map(lambda x: x[0].size, whole.section.state)
     assert sum(jax.tree.leaves(sizes)) == 9 * 27 + 18 + 5
     assert np.abs(whole.response[-1][0] - whole.response[-1][1]).max() > 0.1
-
-
-def test_a_failure_reaches_the_result_of_a_run():
-    few = liquid(particles=27, density=0.6, capacity=2)
-    with pytest.raises(fx.FiberFailure, match="raise the capacity of the Box"):
-        fx.evolve(fx.Bundle(Held(), few), fx.Seamless(separation=np.inf), jnp.stack([SHEAR]), t1=0.08, dt=0.04)
-    found = fx.sample(few, SHEAR, steps=128, replicas=1)
-    assert int(found.result) == OVERFLOW
+    with pytest.raises(fx.FiberFailure, match=r"1 of 2 fibers failed.*site 1.*thinner than its lists allow"):
+        fx.evolve(bundle, driver, start, t1=3.2, **(options | {"saveat": [1.6, 3.2]}))
 
 
 @pytest.mark.slow
@@ -285,7 +284,7 @@ def test_standard_errors():
         ({"capacity": 0}, "capacity must be"),
         ({"start": np.zeros((3, 5))}, "start must have the shape"),
         ({"equilibration": -1.0}, "equilibration must be positive"),
-        ({"capacity": 2}, "has failed: a particle has more neighbours"),
+        pytest.param({"capacity": 2}, "has failed: a particle has more neighbours", marks=pytest.mark.slow),
     ],
 )
 def test_refusals(options, message):

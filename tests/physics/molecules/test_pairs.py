@@ -70,11 +70,11 @@ def test_energies_along_a_random_planar_history():
         step = lattice.exponential(0.2 * lattice.velocity_gradient(jnp.asarray(kappa)))
         h, s = lattice.reduced(step @ h, s, SIDE**3)
         strain += 0.2 * float(np.linalg.norm(kappa))
-        if k % 3 == 0 and float(lattice.widths(h).min()) > RADIUS:
+        if k % 6 == 0 and float(lattice.widths(h).min()) > RADIUS:
             wide += 1
             equal(s, h)
     assert strain > 30.0
-    assert wide > 20  # of 40 looks
+    assert wide > 10  # of 20 looks
     assert float(jnp.max(lattice.widths(h))) < 3.0 * SIDE  # reduced, whatever the strain
 
 
