@@ -146,7 +146,7 @@ def plain(fiber):
     if isinstance(fiber, fx.AbstractFlow | fx.AbstractEnergy):
         found += [solver_of(fiber).symmetric, solver_of(fiber).dense_limit]
     if isinstance(fiber, fx.AbstractDynamic):
-        found += [fiber.implicit]
+        found += [fiber.implicit, fiber.workspace]
     if isinstance(fiber, fx.AbstractAssembled):
         found += [fiber.highest_order]
     return found

@@ -10,6 +10,7 @@ from fiberax.core.arguments import check_run, check_unstable, floats
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import BadInput
+from fiberax.core.fiber import workspace_of
 from fiberax.core.field import Field
 from fiberax.core.keys import typed_key
 from fiberax.core.loop import Loop, Watch, begin, observe, one_step
@@ -112,7 +113,7 @@ def assemble(bundle, driver, macro0, plan: Schedule, key, placement) -> tuple[Fi
     conditions, state, response = check_fit(bundle, macro0)
     count = jax.tree.leaves(conditions)[0].shape[0]
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
-    sites = lay_out(count, size, placement, driver.slaved)
+    sites = lay_out(count, size, placement, driver.slaved, workspace_of(bundle.fiber))
     warn_unused_key("evolve", bundle.fiber, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), conditions), key)
     key = typed_key("evolve", key)
     fiber = driver.prepare(bundle.fiber)

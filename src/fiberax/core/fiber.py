@@ -203,6 +203,14 @@ class AbstractDynamic(AbstractFiber):
         """Whether a step solves equations. Looking for failures after each step is then a small part of the cost."""
         return False
 
+    @property
+    def workspace(self) -> int:
+        """Bytes that a step writes and reads again beside the state, such as neighbour lists; 0 where they are few.
+
+        On a CPU, fibers are then computed in batches whose state and workspace fit into the cache together.
+        """
+        return 0
+
     def timestep(self, condition: Condition) -> Float[Array, ""] | None:
         """A step (fiber time) that is stable and accurate under `condition`; None where the fiber does not know one."""
         return None
@@ -218,6 +226,11 @@ class AbstractDynamic(AbstractFiber):
     def relaxation_time(self, condition: Condition) -> Float[Array, ""] | None:
         """Time of the slowest relaxation under a held condition (fiber time); None where it has to be measured."""
         return None
+
+
+def workspace_of(fiber: AbstractFiber) -> int:
+    """`AbstractDynamic.workspace`; 0 for other kinds."""
+    return fiber.workspace if isinstance(fiber, AbstractDynamic) else 0
 
 
 class AbstractStochastic(AbstractDynamic):

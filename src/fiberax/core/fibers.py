@@ -21,7 +21,7 @@ from fiberax.core.arguments import check_rows, floats, shown, span, whole_number
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver, Section, map_rows
 from fiberax.core.errors import BadInput, Mismatch
-from fiberax.core.fiber import AbstractFiber
+from fiberax.core.fiber import AbstractFiber, workspace_of
 from fiberax.core.field import Field
 from fiberax.core.keys import typed_key
 from fiberax.core.platform import check_platform
@@ -377,7 +377,7 @@ class Fibers:
 
     def _field(self, rows: int, retry: bool) -> Field:
         if (rows, retry) not in self._fields:
-            sites = lay_out(rows, self.bytes, self.placement, self.driver.slaved)
+            sites = lay_out(rows, self.bytes, self.placement, self.driver.slaved, workspace_of(self.bundle.fiber))
             self._fields[rows, retry] = Field(self.bundle, self.driver, self.fiber, sites, self.key, retry)
         return self._fields[rows, retry]
 

@@ -181,6 +181,10 @@ class MappedDynamic(AbstractMapped, AbstractDynamic):
     def implicit(self):
         return self.inner.implicit
 
+    @property
+    def workspace(self):
+        return self.inner.workspace * (self.states.count if isinstance(self.states, Copies) else 1)
+
     def step(self, state, condition, dt, key):
         held, span = self.inside(condition), self.inner_time(dt)
         if not isinstance(self.states, Copies):

@@ -21,6 +21,7 @@ _AXIS = "sites"
 # are fastest in small batches that fit into the cache. Cheap dynamics reads its data once, and chunks only slow it down.
 _SOLVER_BYTES = {"cpu": 2**16, "other": 2**28}
 _SWEEP_BYTES = {"cpu": 2**24, "other": 2**28}
+_WORK_BYTES = {"cpu": 2**20, "other": 2**32}  # of states and workspace, for dynamics that works on much beside its state
 
 
 class Placement(eqx.Module):
@@ -206,17 +207,20 @@ def each_keyed(function: Callable, keys: jax.Array, *arrays: Any) -> Any:
     return each(function, keys, *arrays)
 
 
-def lay_out(count: int, bytes_per_site: int, placement: Placement | None, solves: bool) -> Sites:
-    """Sites for `count` fibers whose state takes `bytes_per_site`; `solves` says that each step solves for the states."""
+def lay_out(count: int, bytes_per_site: int, placement: Placement | None, solves: bool, workspace: int = 0) -> Sites:
+    """Sites for `count` fibers whose state takes `bytes_per_site`; `solves` says that each step solves for the states.
+
+    `workspace`: bytes that a step works on beside the state.
+    """
     placement = Placement() if placement is None else placement
     mesh = placement.mesh()
     devices = 1 if mesh is None else mesh.size
     per_device = -(-count // devices)
     chunk = placement.chunk
     if chunk is None:
-        table = _SOLVER_BYTES if solves else _SWEEP_BYTES
+        table = _WORK_BYTES if workspace else _SOLVER_BYTES if solves else _SWEEP_BYTES
         budget = table["cpu" if jax.default_backend() == "cpu" else "other"]
-        chunk = max(1, budget // max(bytes_per_site, 1))
+        chunk = max(1, budget // max(bytes_per_site + workspace, 1))
     chunk = min(chunk, per_device)
     chunks = -(-per_device // chunk)
     # Chunks of equal size need the fewest padded rows.

@@ -15,7 +15,7 @@ from fiberax.core.arguments import arrays, check_like, check_rows, check_run, fl
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.errors import BadInput
-from fiberax.core.fiber import AbstractDynamic, AbstractFiber
+from fiberax.core.fiber import AbstractDynamic, AbstractFiber, workspace_of
 from fiberax.core.field import Field
 from fiberax.core.platform import check_platform, need_double
 from fiberax.core.relax import at_rest
@@ -194,7 +194,8 @@ def field_at(bundle: Bundle, driver: AbstractDriver, macro: Any, placement: Plac
     macro, key = floats("The macrostate", macro), jax.random.key(0)
     conditions, state, like, traced = _shapes(bundle, driver, macro, key)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
-    sites = lay_out(jax.tree.leaves(conditions)[0].shape[0], size, placement, driver.slaved)
+    count, work = jax.tree.leaves(conditions)[0].shape[0], workspace_of(bundle.fiber)
+    sites = lay_out(count, size, placement, driver.slaved, work)
     return Field(bundle, driver, driver.prepare(bundle.fiber), sites, key, not traced), macro, like
 
 

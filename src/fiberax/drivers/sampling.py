@@ -151,7 +151,8 @@ def samples(
     one = jax.tree.map(lambda x: x[0], conditions)
     like_state, like = check_site(fiber, link, one)
     size = replicas * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(like_state))
-    sites = lay_out(jax.tree.leaves(conditions)[0].shape[0], size, placement, True)
+    count, work = jax.tree.leaves(conditions)[0].shape[0], replicas * fiber.workspace
+    sites = lay_out(count, size, placement, True, work)
     sampler = _Sampler(fiber, link, sites, jax.random.key(0) if key is None else key, replicas)
     spans = _timesteps(fiber, conditions, dt, sites.count)
     length, warm = -(-steps // BLOCKS), -(-steps // (BLOCKS * _WARM_UP))

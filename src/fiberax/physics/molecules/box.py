@@ -186,6 +186,11 @@ class Box(AbstractStochastic, AbstractEnergetic):
         stress, heat = self._stress(p, found.virial), jnp.zeros_like(found.energy)
         return Molecules(s, p, found.forces, h, stress, found.energy, heat, zero - 1, zero, zero)
 
+    @property
+    def workspace(self):
+        """Of a list: a number, a distance of four numbers and a force factor for each place."""
+        return self.particles * self.capacity * (4 + 5 * 8)
+
     def timestep(self, condition):
         """8 Verlet steps."""
         return jnp.asarray(STEPS * self.dt)
