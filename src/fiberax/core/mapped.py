@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractStochastic
 from fiberax.core.link import AbstractWrapper
+from fiberax.core.sites import together
 from fiberax.core.solvers import manifold_of, solver_of
 from fiberax.core.strategies import AbstractManifold, AbstractMixing, AbstractSolver
 
@@ -190,7 +191,7 @@ class MappedDynamic(AbstractMapped, AbstractDynamic):
         if not isinstance(self.states, Copies):
             return self.inner.step(state, held, span, key)
         keys = jax.random.split(key, self.states.count)
-        return jax.vmap(lambda s, k: self.inner.step(s, held, span, k))(state, keys)
+        return together(lambda s, k: self.inner.step(s, held, span, k), self.inner.workspace, state, keys)
 
     def timestep(self, condition):
         return self.outer_time(self.inner.timestep(self.inside(condition)))

@@ -200,6 +200,18 @@ def each(function: Callable, *arrays: Any) -> Any:
     return jax.tree.map(lambda x: x[None], function(*jax.tree.map(lambda x: x[0], arrays)))
 
 
+def together(function: Callable, workspace: int, *arrays: Any) -> Any:
+    """`function` of one copy of a fiber over a leading axis of copies: at once, or one by one where that is faster.
+
+    `workspace`: bytes that the function works on for one copy, see `lay_out`.
+    """
+    copies = jax.tree.leaves(arrays)[0].shape[0]
+    budget = _WORK_BYTES["cpu" if jax.default_backend() == "cpu" else "other"]
+    if copies > 1 and copies * workspace > budget:
+        return jax.lax.map(lambda x: function(*x), arrays)
+    return each(function, *arrays) if workspace else jax.vmap(function)(*arrays)
+
+
 def each_keyed(function: Callable, keys: jax.Array, *arrays: Any) -> Any:
     """`each` of `function(key, ...)` with the keys of `site_keys`; noise that all sites share is drawn once."""
     if keys.ndim == 0:

@@ -21,7 +21,7 @@ from fiberax.core.fiber import AbstractDynamic
 from fiberax.core.link import apply_link
 from fiberax.core.platform import check_platform, need_double
 from fiberax.core.shown import Shown
-from fiberax.core.sites import Placement, Sites, each, lay_out, site_keys
+from fiberax.core.sites import Placement, Sites, each, lay_out, site_keys, together
 from fiberax.numerics import trees
 from fiberax.numerics.result import Result
 
@@ -231,7 +231,7 @@ def follow(fiber: AbstractDynamic, link: Callable | None, states, condition, dt,
     def step(k, carry):
         states, total, square = carry
         keys = site_keys(key, jnp.uint32(k), jnp.arange(replicas, dtype=jnp.uint32), False)
-        states = jax.vmap(lambda s, k: fiber.step(s, condition, dt, k))(states, keys)
+        states = together(lambda s, k: fiber.step(s, condition, dt, k), fiber.workspace, states, keys)
         values = jax.vmap(answer)(states)
         add = lambda a, b: jax.tree.map(jnp.add, a, b)
         return states, add(total, values), add(square, jax.tree.map(jnp.square, values))
