@@ -49,6 +49,7 @@ _NAMES = {
     "Bundle": "core.bundle",
     "Convected": "transport.convected",
     "Copies": "core.mapped",
+    "DoubtfulFiberWarning": "core.separation",
     "EnergyDerivative": "core.link",
     "EnergyFiber": "core.fiber",
     "Explicit": "core.relax",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
-from fiberax.testing import LinearFlow, OrnsteinUhlenbeck
+from fiberax.testing import Decay, LinearFlow, OrnsteinUhlenbeck
 
 U, DT, STEPS = 0.7, 0.1, 4000
 
@@ -144,6 +144,22 @@ def test_a_failure_that_the_fiber_tells_is_the_result():
     assert found.result.tolist()[1] == 123 and int(found.result[0]) != 123
     assert np.isnan(found.value[1]) and np.isnan(found.stderr[1])
     assert np.isfinite(found.value[0]) and np.isfinite(found.stderr[0])
+
+
+class Doubtful(Paced):
+    def remark(self, conditions):
+        return f"doubtful at {float(jnp.max(conditions)):g}" if jnp.max(conditions) > 1.5 else ""
+
+
+def test_what_a_fiber_remarks_is_a_warning():
+    fx.sample(Doubtful(), 1.0, steps=128)
+    for fiber, condition in ((Doubtful(), 2.0), (fx.rescale(Doubtful(), condition=2.0), 1.0)):
+        with pytest.warns(fx.DoubtfulFiberWarning, match="doubtful at 2"):
+            fx.sample(fiber, condition, steps=128)
+    driver = fx.Seamless(separation=1e9)
+    with pytest.warns(fx.DoubtfulFiberWarning, match="doubtful at 1.9") as caught:
+        fx.evolve(fx.Bundle(Decay(3), Doubtful()), driver, jnp.full(3, 2.0), t1=0.2, dt=0.02)
+    assert len(caught) == 1
 
 
 def test_no_noise_is_drawn_twice():

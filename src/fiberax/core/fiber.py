@@ -223,6 +223,13 @@ class AbstractDynamic(AbstractFiber):
         """
         return jnp.zeros((), jnp.int32)
 
+    def remark(self, conditions: Condition) -> str:
+        """In words, for a warning: what is doubtful about the fiber at one of these `conditions` (sites first); else empty.
+
+        `fx.sample` asks once, and a run that carries states at each of its looks at scale separation; each text is said once.
+        """
+        return ""
+
     def relaxation_time(self, condition: Condition) -> Float[Array, ""] | None:
         """Time of the slowest relaxation under a held condition (fiber time); None where it has to be measured."""
         return None

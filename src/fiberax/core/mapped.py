@@ -199,6 +199,9 @@ class MappedDynamic(AbstractMapped, AbstractDynamic):
     def verdict(self, state):
         return self.read(self.inner.verdict, state, lambda codes: jnp.max(codes, axis=0))
 
+    def remark(self, conditions):
+        return self.inner.remark(jax.vmap(self.inside)(conditions))
+
     def relaxation_time(self, condition):
         return self.outer_time(self.inner.relaxation_time(self.inside(condition)))
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from fiberax.core.capabilities import AbstractPropagated
 from fiberax.core.equilibrium import implicit_stage
+from fiberax.core.fiber import AbstractDynamic, AbstractFiber
 from fiberax.core.field import Field
 from fiberax.core.macro import Moving
 from fiberax.core.relax import Relaxation
@@ -31,6 +32,18 @@ _LONG = 1e8  # steps of a run after which a relaxation is at rest
 
 class ScaleSeparationWarning(UserWarning):
     """The fibers do not relax much faster than the macrostate moves."""
+
+
+class DoubtfulFiberWarning(UserWarning):
+    """A fiber with dynamics is held at a condition at which its model is doubtful."""
+
+
+def warn_of_remarks(fiber: AbstractFiber, conditions: Any) -> str:
+    """Warn with what the fiber remarks about these conditions, sites first, if it does; returns the text."""
+    text = fiber.remark(conditions) if isinstance(fiber, AbstractDynamic) else ""
+    if text:
+        warnings.warn(text, DoubtfulFiberWarning, stacklevel=4)
+    return text
 
 
 class Separation(NamedTuple):
@@ -185,7 +198,7 @@ class Monitor:
         self.history: list[Separation] = []
         self.before: tuple[float, Any] | None = None
         self.next = 1
-        self.advised = False
+        self.advised = self.remarked = False
 
     @property
     def latest(self) -> float | None:
@@ -211,6 +224,7 @@ class Monitor:
         conditions, size, change, time = _look(self.field, carry.macro, carry.section.state, held, span)
         self.before = (t, conditions)
         self._advise(float(time), stretch.dt)
+        self.remarked = self.remarked or bool(warn_of_remarks(self.field.fiber, conditions))
         if before is None:
             return None
         moved = float(change)

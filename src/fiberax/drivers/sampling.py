@@ -20,6 +20,7 @@ from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractDynamic
 from fiberax.core.link import apply_link
 from fiberax.core.platform import check_platform, need_double
+from fiberax.core.separation import warn_of_remarks
 from fiberax.core.shown import Shown
 from fiberax.core.sites import Placement, Sites, each, lay_out, site_keys, together
 from fiberax.numerics import trees
@@ -154,6 +155,7 @@ def samples(
     count, work = jax.tree.leaves(conditions)[0].shape[0], replicas * fiber.workspace
     sites = lay_out(count, size, placement, True, work)
     sampler = _Sampler(fiber, link, sites, jax.random.key(0) if key is None else key, replicas)
+    warn_of_remarks(fiber, conditions)
     spans = _timesteps(fiber, conditions, dt, sites.count)
     length, warm = -(-steps // BLOCKS), -(-steps // (BLOCKS * _WARM_UP))
     done = 0

@@ -96,6 +96,13 @@ def test_a_plane_flow_may_have_two_rows():
     assert WARM.link(plane, SHEAR[:2, :2]).shape == (2, 2)
 
 
+def test_rates_at_which_thermostats_make_strings_are_remarked():
+    assert WARM.remark(np.stack([REST, SHEAR])) == "" == liquid(thermostat=None).remark(np.stack([9.0 * SHEAR]))
+    assert "largest velocity gradient is 2" in WARM.remark(np.stack([REST, 2.0 * SHEAR]))
+    assert float(WARM.relaxation_time(REST)) < 1.0
+    assert float(liquid(bonds=m.FENE([[0, 1], [1, 2]])).relaxation_time(REST)) == 1.5 * (64 / 62) ** 2
+
+
 def heat_balance(box, count, warm):
     """Heat taken out and change of energy over the work V σ:κ t."""
     state, _ = steps(box, begin(box, SHEAR), SHEAR, warm)

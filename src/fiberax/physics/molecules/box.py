@@ -44,7 +44,8 @@ _ROOM = 1.35  # capacity of a list over the mean number of neighbours
 _MORE = 12
 _SKIN = 0.4
 _ISOKINETIC = Isokinetic()
-_MELT, _ROUSE = 10.0, 1.5  # τ; of a chain 1.5 n² τ, its Rouse time (Kremer and Grest 1990)
+_MELT, _SIMPLE, _ROUSE = 10.0, 0.5, 1.5  # τ; a chain of n beads relaxes in 1.5 n² τ (Kremer and Grest 1990)
+_STRINGS = 1.2  # velocity gradient above which particles may be held on strings
 
 
 class Molecules(NamedTuple):
@@ -158,7 +159,7 @@ class Box(AbstractStochastic, AbstractEnergetic):
             _positive("equilibration", 1.0 if equilibration is None else equilibration)
             options = {"bonds": bonds, "dt": dt, "skin": skin, "renew": False, "capacity": self.capacity}
             cold = Box(potential, particles, density, temperature, start=packed(particles), **options)
-            time = _duration(particles, bonds) if equilibration is None else equilibration
+            time = max(_MELT, _relaxation(particles, bonds)) if equilibration is None else equilibration
             start = _molten(cold, time, jax.random.key(0) if key is None else key)
         self.start = jnp.asarray(start, jnp.result_type(float))
         if self.start.shape != (3, particles):
@@ -224,6 +225,21 @@ class Box(AbstractStochastic, AbstractEnergetic):
     def link(self, state: Molecules, condition):
         d = jnp.shape(condition)[0]
         return state.stress[:d, :d]
+
+    def remark(self, conditions):
+        if self.thermostat is None or trees.is_tracer(conditions):
+            return ""
+        fastest = float(np.max(np.linalg.norm(np.asarray(conditions), axis=(1, 2)), initial=0.0))
+        if not fastest > _STRINGS:
+            return ""
+        return (
+            f"Box: the largest velocity gradient is {fastest:.3g}. The thermostat takes the linear profile of the flow for "
+            f"granted; above about {_STRINGS:g} it holds particles on strings, and the viscosity comes out too low."
+        )
+
+    def relaxation_time(self, condition):
+        """Of the stress of a liquid about 0.5; of chains 1.5 times the square of their mean number of beads."""
+        return jnp.asarray(_relaxation(self.particles, self.bonds))
 
     def verdict(self, state: Molecules):
         return state.code
@@ -334,10 +350,11 @@ def _first(code, found: dict):
     return jnp.where(code == 0, now, code)
 
 
-def _duration(particles: int, bonds: FENE | None) -> float:
-    """Time of the making of a melt: 10, and for chains 1.5 times the square of their mean number of beads."""
-    chains = particles - (0 if bonds is None else bonds.count)
-    return max(_MELT, _ROUSE * (particles / max(chains, 1)) ** 2) if bonds is not None else _MELT
+def _relaxation(particles: int, bonds: FENE | None) -> float:
+    """The time of relaxation: 0.5, and for chains 1.5 times the square of their mean number of beads, as Rouse found."""
+    if bonds is None or bonds.count == 0:
+        return _SIMPLE
+    return _ROUSE * (particles / max(particles - bonds.count, 1)) ** 2
 
 
 def _molten(cold: Box, duration, key) -> Array:
