@@ -24,7 +24,7 @@ WARM = liquid()
 
 
 def steps(box, state, kappa, count, seed=1, dt=None):
-    """The state after `count` steps, and the means of stress and of its square."""
+    """The state after `count` steps, and the means of stress, potential energy and number of near pairs."""
     span = box.timestep(kappa) if dt is None else jnp.asarray(dt)
     return _steps(box, state, kappa, jnp.asarray(count), jax.random.key(seed), span)
 
@@ -34,10 +34,12 @@ def _steps(box, state, kappa, count, key, dt):
     def body(k, carry):
         state, total = carry
         state = box.step(state, kappa, dt, jax.random.fold_in(key, k))
-        return state, total + jnp.stack([state.stress, state.stress**2])
+        seen = (state.stress, state.potential, state.near.astype(float))
+        return state, jax.tree.map(jnp.add, total, seen)
 
-    state, total = jax.lax.fori_loop(0, count, body, (state, jnp.zeros((2, 3, 3))))
-    return state, total / count
+    none = (jnp.zeros((3, 3)), jnp.zeros(()), jnp.zeros(()))
+    state, total = jax.lax.fori_loop(0, count, body, (state, none))
+    return state, jax.tree.map(lambda x: x / count, total)
 
 
 def begin(box, kappa=REST, seed=0):
@@ -136,7 +138,7 @@ def equation_of_state(name, particles, count, warm):
         state, mean = steps(box, state, REST, count // 10)
         # Energies are shifted to 0 at the cutoff: −V(r_c) for each pair that is nearer.
         edge = 4.0 * (2.5**-12 - 2.5**-6)
-        values.append((-np.trace(mean[0]) / 3.0, float(state.potential + 0.5 * int(state.near) * edge) / particles))
+        values.append((-np.trace(mean[0]) / 3.0, float(mean[1] + 0.5 * edge * mean[2]) / particles))
     assert int(state.code) == 0
     values = np.array(values)
     error = values.std(axis=0, ddof=1) / 10**0.5
@@ -151,9 +153,9 @@ def test_equation_of_state():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STATES)
 def test_equation_of_state_of_a_long_run(name):
-    off, error = equation_of_state(name, 512, 2000, 250)
-    assert np.all(np.abs(off) < [0.04, 0.015]), (name, off, error)
-    assert np.all(error < [0.02, 0.01])
+    off, error = equation_of_state(name, 512, 1000, 250)
+    assert np.all(np.abs(off) < np.array([0.04, 0.015]) + 2.0 * error), (name, off, error)
+    assert np.all(error < [0.02, 0.006])
 
 
 @pytest.mark.slow
@@ -268,7 +270,7 @@ def test_runs_are_resumed_bit_by_bit_and_stop_at_failures():
 @pytest.mark.slow
 def test_standard_errors():
     """Of a sample: right within 25 %, from the spread of 48 independent ones."""
-    box = liquid(particles=64, density=0.7)
+    box = liquid(particles=27, density=0.7)
     conditions = jnp.broadcast_to(0.5 * SHEAR, (48, 3, 3))
     found = fx.samples(box, conditions, steps=1280, replicas=1)
     value, error = np.asarray(found.value)[:, 0, 1], np.asarray(found.stderr)[:, 0, 1]
