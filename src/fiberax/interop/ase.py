@@ -1,4 +1,6 @@
-"""From fiberax to ASE: potentials as an ASE calculator, crystals as ASE Atoms. The other direction is `fx.solids.from_ase`.
+"""From fiberax to ASE: potentials as an ASE calculator, crystals and boxes of molecules as ASE Atoms.
+
+The other direction is `fx.solids.from_ase`.
 
 ASE's conventions: energies in eV and lengths in Å (potentials in reduced units keep their own), cell rows are lattice vectors,
 stress is (1/V) ∂E/∂ε as a Voigt vector (xx, yy, zz, yz, xz, xy), positive in tension.
@@ -14,11 +16,13 @@ import numpy as np
 
 from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.core.platform import need_double
+from fiberax.physics.molecules.box import Molecules
 from fiberax.physics.solids.potentials.base import AbstractPotential
 
 try:
     from ase import Atoms
     from ase.calculators import calculator as _ase
+    from ase.calculators.singlepoint import SinglePointCalculator
     from ase.neighborlist import primitive_neighbor_list
 except ImportError as error:
     raise MissingExtra("fx.interop.ase needs ase: install `fiberax[atoms]`.") from error
@@ -153,3 +157,30 @@ def atoms(crystal: Any, state: Any, condition: Any) -> Atoms:
     cell, positions = np.zeros((3, 3)), np.zeros((len(basis), 3))
     cell[:dim, :dim], positions[:, :dim] = lattice @ deformation.T, reference @ deformation.T
     return Atoms(list(crystal.species), positions, cell=cell, pbc=[k < dim for k in range(3)])
+
+
+def molecules(state: Molecules, symbols: str | list[str] = "Ar") -> Atoms:
+    """A box of molecules as ASE Atoms, for viewers and, by `ase.io.write(..., format="extxyz")`, as extended XYZ.
+
+    Args:
+        state: Of one box.
+        symbols: A chemical symbol for all particles, or one for each.
+
+    Returns:
+        Atoms with positions inside of the cell, in the units of the potential, peculiar momenta, masses 1, and the potential
+        energy, the forces and the stress of the last sample.
+
+    Raises:
+        BadInput: States of several boxes, or another number of symbols.
+    """
+    if np.ndim(state.positions) != 2:
+        raise BadInput(f"molecules: positions have the shape {np.shape(state.positions)}. Give one box at a time.")
+    s, h = np.asarray(state.positions, float), np.asarray(state.box, float)
+    names = [symbols] * s.shape[1] if isinstance(symbols, str) else list(symbols)
+    if len(names) != s.shape[1]:
+        raise BadInput(f"molecules: symbols must be one, or one for each of {s.shape[1]} particles; there are {len(names)}.")
+    found = Atoms(names, (h @ (s - np.floor(s))).T, cell=h.T, pbc=True, masses=np.ones(s.shape[1]))
+    found.set_momenta(np.asarray(state.momenta, float).T)
+    energy, stress = float(state.potential), np.asarray(state.stress, float)[_VOIGT]
+    found.calc = SinglePointCalculator(found, energy=energy, forces=np.asarray(state.forces, float).T, stress=stress)
+    return found
