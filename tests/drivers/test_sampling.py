@@ -146,6 +146,19 @@ def test_a_failure_that_the_fiber_tells_is_the_result():
     assert np.isfinite(found.value[0]) and np.isfinite(found.stderr[0])
 
 
+class Bulky(Paced):
+    @property
+    def workspace(self):
+        return 2**30
+
+
+def test_copies_that_work_on_much_are_advanced_one_by_one_with_the_same_noise():
+    at_once, one_by_one = (fx.samples(fiber, jnp.asarray([1.0, 1.4]), steps=128, replicas=3) for fiber in (Paced(), Bulky()))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), at_once, one_by_one)
+    copies = [fx.sample(fx.replicas(fiber, 3), 1.0, steps=128, replicas=1).value for fiber in (Paced(), Bulky())]
+    np.testing.assert_allclose(*copies, rtol=1e-12)
+
+
 class Doubtful(Paced):
     def remark(self, conditions):
         return f"doubtful at {float(jnp.max(conditions)):g}" if jnp.max(conditions) > 1.5 else ""

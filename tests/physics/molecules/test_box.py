@@ -8,6 +8,7 @@ import pytest
 from keeper import Keeper
 
 import fiberax as fx
+from fiberax.core.sites import lay_out
 from fiberax.physics.molecules.box import BROKEN, OVERFLOW, STALE, THIN
 from fiberax.physics.molecules.start import packed
 
@@ -56,12 +57,20 @@ def test_ideal_gas():
 
 
 def test_momentum_is_conserved():
-    """In a shear flow for 50 steps; in extension the flow would multiply what round-off leaves."""
+    """For 50 steps; what a flow would multiply, an error of the total momentum, is taken out."""
     for kappa in (SHEAR, PULL):
-        state, _ = steps(WARM, begin(WARM, kappa), kappa, 50)
+        state = begin(WARM, kappa)
+        state, _ = steps(WARM, state._replace(momenta=state.momenta + 1e-3), kappa, 50)
         assert int(state.code) == 0
         assert np.abs(np.sum(state.momenta, axis=1)).max() < 1e-11
         assert np.abs(np.sum(state.forces, axis=1)).max() < 1e-10
+
+
+def test_the_trace_of_a_velocity_gradient_is_left_out():
+    state = begin(WARM, SHEAR)
+    plain, swollen = (steps(WARM, state, kappa, 3)[0] for kappa in (SHEAR, SHEAR + 0.3 * jnp.eye(3)))
+    np.testing.assert_allclose(swollen.stress, plain.stress, rtol=1e-10)
+    np.testing.assert_allclose(np.linalg.det(swollen.box), 64 / 0.7, rtol=1e-12)
 
 
 def test_energy_is_conserved_without_thermostat_to_second_order():
@@ -198,6 +207,13 @@ def test_a_broken_bond_is_told():
     state = steps(box, torn, REST, 1)[0]
     assert int(box.verdict(state)) == BROKEN and "bond" in box.remedy(BROKEN)
     assert np.all(np.isfinite(state.stress))
+
+
+def test_large_boxes_are_advanced_one_by_one():
+    large = m.Box(m.WCA(), 4096, 0.7, start=packed(4096))
+    assert large.workspace > 2**20 and lay_out(16, 300_000, None, False, large.workspace).chunk == 1
+    assert lay_out(16, 9 * 27 * 8, None, False, WARM.workspace).chunk > 2
+    assert fx.replicas(large, 3).workspace == 3 * large.workspace
 
 
 def test_a_box_that_is_too_thin_is_renewed():
