@@ -185,7 +185,8 @@ def test_stochastic_rescaling_is_canonical():
 
 def test_failures_are_told():
     few = liquid(capacity=3)
-    far = steps(liquid(skin=1e-3), begin(WARM), REST, 10, dt=0.16)[0]
+    off_lattice = steps(WARM, begin(WARM), REST, 25)[0]
+    far = steps(liquid(skin=1e-3), off_lattice, REST, 10)[0]
     thin = liquid(renew=False)
     flat = begin(thin)._replace(box=thin.length * jnp.diag(jnp.asarray([1.0, 4.0, 0.25])))
     for box, state, code, word in (
