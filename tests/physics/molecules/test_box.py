@@ -1,5 +1,7 @@
 """Boxes of molecules: conservation, objectivity, equation of state, heat, failures that are told, runs that go on."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -73,10 +75,13 @@ def test_the_trace_of_a_velocity_gradient_is_left_out():
     np.testing.assert_allclose(np.linalg.det(swollen.box), 64 / 0.7, rtol=1e-12)
 
 
-def test_energy_is_conserved_without_thermostat_to_second_order():
-    """The spread of the energy along a run falls fourfold when the step is halved."""
+def test_steps_are_of_second_order():
+    """Without thermostat: at rest the spread of the energy along a run, in a shear flow the error of the stress."""
     free = liquid(m.Pair(lambda r: 10.0 * (1.5 - r) ** 4, 1.5), thermostat=None)
     state, _ = steps(free, begin(free), REST, 50)  # off the lattice
+    runs = [steps(free, state, SHEAR, 4 * part, dt=0.08 / part)[0].stress for part in (1, 2, 4)]
+    errors = [float(jnp.abs(a - b).max()) for a, b in itertools.pairwise(runs)]
+    assert errors[1] > 1e-7 and 3.5 < errors[0] / errors[1] < 4.5, errors
     spread = []
     for part in (1, 2, 4):
         now, energies = state, []
@@ -227,10 +232,16 @@ def test_a_box_that_is_too_thin_is_renewed():
     turned, _ = steps(WARM, begin(WARM, PULL), PULL, 60)
     assert int(turned.renewed) == 0
     np.testing.assert_allclose(np.linalg.det(again.box), 64 / 0.7, rtol=1e-12)
+    flat = state._replace(box=WARM.length * jnp.diag(jnp.asarray([1.0, 4.0, 0.25])), near=jnp.zeros_like(state.near))
+    other = eqx.tree_at(lambda box: box.start, WARM, state.positions)
+    once, _ = steps(other, flat, REST, 1)
+    assert int(once.renewed) == 2 and int(once.code) == 0 and int(once.near) > 0
 
 
 def test_starts():
     """A melt is no lattice; sites share it, turned and deformed, and differ in their momenta."""
+    path = np.linalg.norm(np.diff(packed(70), axis=1), axis=0)
+    np.testing.assert_allclose(path, 0.2, rtol=1e-12)
     box = m.Box(m.WCA(), 64, 0.7, equilibration=2.0)
     one, two = begin(box, seed=0), begin(box, seed=1)
     np.testing.assert_array_equal(one.positions, two.positions)
