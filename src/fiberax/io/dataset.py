@@ -42,10 +42,10 @@ def grid_of(model: Any, body: Body | None) -> tuple[dict[str, np.ndarray], np.nd
 
 def body_of(solution: Solution, names: Names, output: Output) -> Body | None:
     """The mesh on which the macrostate is drawn."""
-    mesh = getattr(solution.model, "mesh", None)
-    if output.body is not None or mesh is None:
+    layout = solution.model.layout()
+    if output.body is not None or layout is None or layout.mesh is None:
         return output.body
-    return Body(mesh, names.length_unit, deforms=isinstance(solution.macro, Moving))
+    return Body(layout.mesh, names.length_unit, deforms=isinstance(solution.macro, Moving))
 
 
 def dataset_of(solution: Solution, names: Names | None = None, output: Output | None = None) -> Any:

@@ -51,6 +51,7 @@ class Channel(FlowOptions):
 
     spring: str = inherited(FlowOptions, "spring", "hookean")
     members: int = inherited(FlowOptions, "members", 5000, help="springs, chains or rods in each cell")
+    control: bool = inherited(FlowOptions, "control", True)
     viscosity_ratio: float = inherited(FlowOptions, "viscosity_ratio", 0.1)
     drive: Drive = option(Drive.PRESSURE, help="a pressure gradient, or the upper wall")
     gradient: float = option(
