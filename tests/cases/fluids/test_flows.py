@@ -58,6 +58,19 @@ def test_channel_starts_as_waters_and_king_say(tmp_path):
     assert names == {"velocity.png", "stress.png", "centre.png", "configurations.png"}
 
 
+def test_replicas_give_errors_of_the_velocity(tmp_path):
+    """The mean of several flows is as far from the exact velocity as its standard error says, at any time."""
+    short = ["--cells", "8", "--t1", "1", "--records", "4", "--viscosity-ratio", "0.3", "--dim", "2"]
+    a = run(tmp_path / "run", "channel", *short, "--members", "320", "--replicas", "8").arrays
+    assert a["U"].shape == a["U_stderr"].shape == a["U_exact"].shape and a["tau"].shape == a["tau_stderr"].shape
+    off = (a["U_centre"] - a["U_centre_exact"])[1:] / a["U_centre_stderr"][1:]
+    assert np.all(np.abs(off) < 5.0) and np.all(a["U_centre_stderr"][1:] > 0.0)
+    # Some tens is the deviation of the shear stress of one spring at these rates.
+    assert 1e-3 < a["U_centre_stderr"][-1] < 0.5
+    words = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert "largest standard error of the stress over the largest stress" in words
+
+
 @pytest.mark.parametrize("Re", [0.0, 0.7])
 def test_modes_of_linear_chains_solve_their_equations(Re):
     options = Channel(model=Model.CHAIN, springs=3, Re=Re, viscosity_ratio=0.2, De=0.6)
@@ -236,7 +249,7 @@ def test_a_step_that_grows_too_long_is_told_once():
     assert options.build().dt < 0.05
 
 
-@pytest.mark.parametrize("case", [Channel(cells=4), Cavity(cells=8), Kolmogorov(cells=8, waves=1)])
+@pytest.mark.parametrize("case", [Channel(cells=4, replicas=1), Cavity(cells=8), Kolmogorov(cells=8, waves=1)])
 def test_the_fiber_of_a_run_is_built_once(case, monkeypatch):
     """Bundle, pictures and columns have the same."""
     built, build = [], type(case).fiber
@@ -256,6 +269,7 @@ def test_the_fiber_of_a_run_is_built_once(case, monkeypatch):
         (lambda: Cavity(model=Model.CHAIN), "Use brownian"),
         (lambda: Cavity(spring="1 + s", form=Form.DENSITY), "needs --form brownian"),
         (lambda: Kolmogorov(waves=30), "more than 90 cells"),
+        (lambda: Channel(members=10, replicas=4), "--members 10 cannot be divided among --replicas 4"),
     ],
 )
 def test_what_cannot_be_is_refused(options, words):
