@@ -51,11 +51,15 @@ def realisations(bundle: Bundle, count: int) -> Bundle:
         raise Mismatch(f"realisations: {type(fiber).__name__} is no AbstractStochastic; without noise all would be the same.")
     if isinstance(macro, AbstractInertial):
         raise Mismatch(f"realisations: {type(macro).__name__} is of second order in time, for which they are not made.")
-    kinds = ((AbstractSemiImplicit, _SemiImplicit), (AbstractInertialess, _Massless), (AbstractMacro, _Explicit))
-    kind = next(made for known, made in kinds if isinstance(macro, known))
     beside = _EnsembleBeside if isinstance(fiber, AbstractEnsemble) else _Beside
     carried = None if bundle.transport is None else _Carried(bundle.transport, macro, fiber)
-    return Bundle(kind(macro, count), beside(fiber, bundle.link, count), transport=carried, noise=bundle.noise)
+    return Bundle(_realised(macro, count), beside(fiber, bundle.link, count), transport=carried, noise=bundle.noise)
+
+
+def _realised(macro: AbstractMacro, count: int) -> "_AbstractRealised":
+    if isinstance(macro, AbstractSemiImplicit):
+        return _SemiImplicit(macro, count)
+    return _Massless(macro, count) if isinstance(macro, AbstractInertialess) else _Explicit(macro, count)
 
 
 def _sites_first(tree: Any) -> Any:
