@@ -220,6 +220,19 @@ def test_kolmogorov_flow_is_laminar_at_first_and_loses_no_energy(tmp_path):
     assert a["elastic_energy"][-1] > 0.05 and np.all(np.linalg.eigvalsh(a["conformation"]) > 0.0)
 
 
+def test_summary_of_a_cavity():
+    """The last record counts, and the change since four fifths of the time."""
+    times, kinetic = np.linspace(0.0, 10.0, 11), np.array([0.0, 1, 2, 3, 4, 5, 6, 7, 8, 9.5, 10.0])
+    columns = {"kinetic": kinetic, "vortex.psi": -0.01 * kinetic, "vortex.centre": np.linspace([0.5, 0.7], [0.4, 0.8], 11)}
+    found = Cavity(cells=8).build().summary(times, columns)
+    change = "change of the kinetic energy over the last fifth, relative"
+    right = {"vortex centre": [0.4, 0.8], "stream function there": -0.1, "kinetic energy": 10.0, change: 0.2}
+    assert found.content.keys() == right.keys()
+    for key, value in right.items():
+        assert found.content[key] == pytest.approx(value), key
+    assert "(0.4000, 0.8000), stream function -0.1 there, kinetic energy 10" in found.lines[0] and "by 20 %" in found.lines[1]
+
+
 def test_stream_functions():
     x = 2.0 * np.pi * (np.arange(12) + 0.5) / 12
     psi = np.sin(x)[:, None] * np.cos(2.0 * x)
