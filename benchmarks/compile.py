@@ -149,6 +149,137 @@ def electrons_orbitals_wannier():
     return lambda: fx.solids.wannier(fiber, state)
 
 
+FOUR = ((0.0, 0.0, 0.0), (0.0, 0.5, 0.5), (0.5, 0.0, 0.5), (0.5, 0.5, 0.0))
+DIAMOND = ((0.0, 0.0, 0.0), (0.25, 0.25, 0.25))
+
+
+def _crystal(potential, constant, places=DIAMOND, species=None, cells=0, **options):
+    """A cubic crystal: the primitive cell of fcc, or `cells`³ cubes of four fcc sites each."""
+    import numpy as np
+
+    import fiberax as fx
+
+    if cells:
+        corners = np.stack(np.meshgrid(*(np.arange(cells),) * 3, indexing="ij"), -1).reshape(-1, 1, 1, 3)
+        fine = [np.array(FOUR)[:, None], np.array(places)]  # sites of a cube, atoms of a site in the cubic frame
+        basis = ((corners + fine[0] + fine[1]) / cells).reshape(-1, 3)
+        lattice = cells * constant * np.eye(3)
+    else:
+        lattice, basis = _fcc(constant), places
+    named = species or ["Si"] * len(basis)
+    return fx.solids.Crystal(lattice, basis, named, potential, **options)
+
+
+def _cube_of_four(potential, constant, species):
+    import numpy as np
+
+    import fiberax as fx
+
+    return fx.solids.Crystal(constant * np.eye(3), FOUR, species, potential)
+
+
+def _stillinger_weber(**options):
+    import fiberax as fx
+
+    return _crystal(fx.solids.potentials.StillingerWeber("Si"), 5.43095, **options)
+
+
+def _tersoff():
+    import fiberax as fx
+
+    return _crystal(fx.solids.potentials.Tersoff("Si(D)"), 5.432)
+
+
+def _copper():
+    import fiberax as fx
+
+    return _cube_of_four(fx.solids.potentials.SuttonChen.named("Cu", "2a"), 3.61, ["Cu"] * 4)
+
+
+def _oxide():
+    import numpy as np
+
+    import fiberax as fx
+
+    pairs = fx.solids.potentials
+    short = pairs.Pairs(
+        {
+            ("Mg", "O"): pairs.Buckingham(1428.5, 0.2945, 0.0, cutoff=8.0, scheme="smooth", units="metal"),
+            ("O", "O"): pairs.Buckingham(22764.3, 0.149, 27.88, cutoff=8.0, scheme="smooth", units="metal"),
+            ("Mg", "Mg"): None,
+        }
+    )
+    metal = np.array(FOUR)
+    basis = np.concatenate([metal, metal + np.array([0.5, 0.0, 0.0])])
+    oxide = pairs.Charged(short, charges={"Mg": 2.0, "O": -2.0})
+    return fx.solids.Crystal(4.2 * np.eye(3), basis, ["Mg"] * 4 + ["O"] * 4, oxide, stretch=0.9, shift=0.1)
+
+
+@documented
+def crystals_response():
+    return _response(_stillinger_weber())
+
+
+@documented
+def crystals_tangent():
+    return _response(_stillinger_weber(), tangent=True)
+
+
+@documented
+def crystals_tersoff_tangent():
+    return _response(_tersoff(), tangent=True)
+
+
+@documented
+def crystals_of_four_response():
+    return _response(_copper())
+
+
+@documented
+def crystals_of_four_tangent():
+    return _response(_copper(), tangent=True)
+
+
+@documented
+def crystals_of_64_response():
+    return _response(_stillinger_weber(cells=2))
+
+
+@documented
+def crystals_of_64_tangent():
+    return _response(_stillinger_weber(cells=2), tangent=True)
+
+
+@documented
+def crystals_of_charges_response():
+    return _response(_oxide())
+
+
+@documented
+def crystals_equilibrium():
+    import fiberax as fx
+
+    return lambda: fx.solids.equilibrium(_tersoff())
+
+
+@documented
+def crystals_stability():
+    import fiberax as fx
+
+    return lambda: fx.solids.stability(_tersoff(), _gradient())
+
+
+@documented
+def crystals_body():
+    import fiberax as fx
+
+    mesh = fx.grids.tets((0, 0, 0), (1, 1, 1), cells=(2, 2, 2))
+    sides = {"left": 0, "front": 2, "bottom": 1}
+    body = fx.solids.Elasticity(mesh, fixed=sides, displacement={"right": {0: lambda x, t: 0.01 * t}})
+    rest = fx.solids.equilibrium(_tersoff()).crystal
+    return lambda: fx.continuation(fx.Bundle(body, rest), fx.Quasistatic(1e-8), body.start(), [0.0, 1.0])
+
+
 def _wave(cell, driver, moving=None) -> Callable:
     import jax
     import numpy as np

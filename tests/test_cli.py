@@ -8,11 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import fiberax as fx
 from fiberax import cli
+from fiberax.cli import check
 from fiberax.io import log
 from fiberax.io.results import read_table
 
@@ -242,6 +245,19 @@ def test_a_run_that_blows_up_stops_and_says_why(capsys, tmp_path):
     message = refused(capsys, "run", *TINY, "--pole", "1e9", "--out", tmp_path / "run")
     assert "The macrostate grew from" in message and "limit an explicit step" in message and "in step" in message
     assert log.read_state(tmp_path / "run")["phase"] == "failed"
+
+
+def test_the_time_of_a_step_is_measured_without_the_start_of_a_run(monkeypatch):
+    """A clock on which a run takes 2 s and then 0.1 s for each step."""
+    now = [0.0]
+    monkeypatch.setattr("fiberax.cli.check.time.perf_counter", lambda: now[0])
+
+    def evolve(*_, t0, t1, dt, stepper):
+        now[0] += 1.9 + 0.1 * round((t1 - t0) / dt)
+
+    monkeypatch.setattr(fx, "evolve", evolve)
+    problem = SimpleNamespace(bundle=None, driver=None, macro0=None, t0=1.0, stepper=None)
+    assert check._time_step(problem, 0.01, 2.0, 10**6) == pytest.approx(0.1, rel=1e-6)
 
 
 def test_check_tells_what_holds_and_what_it_will_cost(capsys, tmp_path):

@@ -115,6 +115,7 @@ _NAMES = {
     "coupled_ode": "core.coupled",
     "evolve": "core.evolve",
     "load": "io.load",
+    "realisations": "core.realisations",
     "relax": "core.relax",
     "replicas": "core.wrapper",
     "rescale": "core.rescale",

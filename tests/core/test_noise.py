@@ -7,6 +7,7 @@ import pytest
 
 import fiberax as fx
 from fiberax.core.noise import draw
+from fiberax.core.sites import site_keys
 
 
 @pytest.mark.parametrize(("noise", "sixth"), [("gaussian", 15.0), ("three-point", 9.0)])
@@ -28,3 +29,17 @@ def test_three_values_only():
 def test_unknown_noise():
     with pytest.raises(fx.BadInput, match="'white' is not one of 'gaussian', 'three-point'"):
         draw(jax.random.key(0), (2,), "white")
+
+
+def test_keys_of_sites_are_folded_as_documented():
+    """fold_in(fold_in(fold_in(key, step), stage), site), without the stage in stage 0, without the site in shared noise."""
+    key, ids = jax.random.key(5), jnp.asarray([0, 3, 9], jnp.uint32)
+    fold, data = jax.random.fold_in, jax.random.key_data
+    step = fold(key, 7)
+    own = [data(fold(step, i)) for i in (0, 3, 9)]
+    for stage in ((), (0,)):
+        np.testing.assert_array_equal(data(site_keys(key, jnp.uint32(7), ids, False, *stage)), own)
+    later = fold(step, 2**31 + 1)
+    found = site_keys(key, jnp.uint32(7), ids, False, jnp.uint32(1))
+    np.testing.assert_array_equal(data(found), [data(fold(later, i)) for i in (0, 3, 9)])
+    np.testing.assert_array_equal(data(site_keys(key, jnp.uint32(7), ids, True)), data(step))

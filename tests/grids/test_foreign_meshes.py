@@ -208,6 +208,29 @@ def test_flat_meshes_lie_in_any_plane(turn, told, recwarn):
     assert mesh.dim == 2 and volume(mesh) == pytest.approx(2.0) and area(mesh, mesh.facets("l")) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("normal", [[0.3, -0.5, 0.8], [0.99, 0.1, 0.05]])
+def test_the_first_coordinate_of_a_plane_askew_is_along_x_or_else_y(normal):
+    """Across the first coordinate x (or y, where the plane is nearly across x) does not change."""
+    normal = np.array(normal) / np.linalg.norm(normal)
+    basis = np.linalg.svd(normal[None])[2][1:]
+    flat = fx.grids.triangles(upper=(2.0, 1.0), cells=(4, 2))
+    points = flat.points @ basis
+    with pytest.warns(MeshFileWarning, match="a plane askew"):
+        mesh = read(meshio.Mesh(points, [("triangle", flat.cells)]))
+    seen = points[:, 0 if abs(normal[0]) < 0.9 else 1]
+    slope = np.linalg.lstsq(np.column_stack([mesh.points, np.ones(len(points))]), seen, rcond=None)[0]
+    assert slope[0] > 0.1 and abs(slope[1]) < 1e-12
+
+
+def test_a_line_askew_has_its_length():
+    along = np.array([0.48, 0.6, 0.64])
+    places = np.array([0.0, 0.5, 2.0])
+    with pytest.warns(MeshFileWarning, match="a line askew"):
+        mesh = read(meshio.Mesh(places[:, None] * along + [1.0, 2.0, 3.0], [("line", [[0, 1], [1, 2]])]))
+    assert mesh.dim == 1
+    np.testing.assert_allclose(mesh.points[:, 0] - mesh.points[0, 0], places, rtol=1e-12)
+
+
 def test_an_outline_and_a_surface_are_no_bodies():
     square = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
     with pytest.raises(BadInput, match=r"holds lines only, which are not straight.*save its surface elements too"):

@@ -270,6 +270,15 @@ def test_rest_and_stability_of_calculators_are_those_of_our_crystals():
     assert abs(np.trace(scaled.stress)) < 1e-7 < np.abs(scaled.stress).max()
 
 
+def test_a_turned_crystal_has_turned_atoms():
+    R = np.array([[0.0, -1.0, 0.0], [0.6, 0.0, -0.8], [0.8, 0.0, 0.6]])
+    turned = CalculatorCrystal(alloy(), EMT()).rotated(R).evaluator.recipe.atoms
+    np.testing.assert_allclose(turned.cell.array, alloy().cell.array @ R.T, atol=1e-14)
+    np.testing.assert_allclose(turned.positions, alloy().positions @ R.T, atol=1e-14)
+    with pytest.raises(fx.BadInput, match="rotated"):
+        CalculatorCrystal(alloy(), EMT()).rotated(-R)
+
+
 def test_whatever_cannot_work_is_refused_in_words():
     class Local(EMT):
         pass

@@ -115,6 +115,13 @@ def test_a_probe_stands_where_a_line_counts(line, before):
     assert [text for text in lines if b"_probe" not in text] == PROBED.splitlines()
 
 
+def test_a_line_that_runs_while_a_file_is_read_is_run_by_its_tests(tmp_path):
+    (tmp_path / "log").write_text("0\ta/t.py\n0\tu.py::one\n")
+    (tmp_path / "times").write_text('{"a/t.py::quick[1]": 0.5, "a/t.pyx::other": 0.1, "u.py::one": 0.7}')
+    found = cover.read(tmp_path / "log", tmp_path / "times", 1)
+    assert [r.test for r in found[0]] == ["a/t.py::quick[1]", "u.py::one"]
+
+
 def test_tests_that_ran_a_line_and_passed_are_found_the_quickest_first(tmp_path):
     (tmp_path / "log").write_text("0\tt.py::slow[a b]\n0\tt.py::quick\n1\tt.py::failed\n0\tt.py::quick\n")
     (tmp_path / "times").write_text('{"t.py::slow[a b]": 2.5, "t.py::quick": 0.5}')

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from changes import Change
 
 SOURCE = "src/fiberax"
@@ -19,8 +20,9 @@ _seen = set()
 
 
 def hit(number):
-    """Line `number` runs; processes that a test starts inherit its name."""
+    """Line `number` runs; processes that a test starts inherit its name. Or a file of tests is read, which then counts."""
     test, log = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0], os.environ.get("MUTATE_LOG")
+    test = test or os.environ.get("MUTATE_FILE", "")
     if test and log and (number, test) not in _seen:
         _seen.add((number, test))
         with open(log, "a") as file:
@@ -110,13 +112,16 @@ def _first(function: ast.FunctionDef) -> int:
 
 
 def read(log: Path, times: Path, count: int) -> list[list[Reached]]:
-    """For each of `count` changes the tests that ran its line and passed, the quickest first."""
+    """For each of `count` changes the tests that ran its line and passed, the quickest first.
+
+    A line that runs while a file of tests is read, such as one that makes their parameters, is run by all of that file.
+    """
     passed = json.loads(times.read_text())
     found: list[set[Reached]] = [set() for _ in range(count)]
     for line in log.read_text().splitlines() if log.exists() else ():
-        number, _, test = line.partition("\t")
-        if test in passed:
-            found[int(number)].add(Reached(test, passed[test]))
+        number, _, place = line.partition("\t")
+        tests = [place] if "::" in place else [test for test in passed if test.startswith(f"{place}::")]
+        found[int(number)] |= {Reached(test, passed[test]) for test in tests if test in passed}
     return [sorted(tests, key=lambda r: (r.seconds, r.test)) for tests in found]
 
 
@@ -124,6 +129,17 @@ def read(log: Path, times: Path, count: int) -> list[list[Reached]]:
 
 _seconds: dict[str, float] = {}
 _failed: set[str] = set()
+
+
+def pytest_collectstart(collector) -> None:
+    """Name the file that is read."""
+    if isinstance(collector, pytest.Module):
+        os.environ["MUTATE_FILE"] = collector.nodeid
+
+
+def pytest_collection_finish() -> None:
+    """No file is read any more."""
+    os.environ.pop("MUTATE_FILE", None)
 
 
 def pytest_runtest_logreport(report) -> None:

@@ -158,7 +158,7 @@ def _as_message(job: Job):
 def _recorder(job: Job, problem: Problem) -> FolderRecorder:
     """The recorder of a new or a resumed run."""
     output, body = problem.output, problem.output.body
-    coords, places = ({}, None) if isinstance(problem, Table) else grid_of(problem.bundle.macro, body)
+    coords, places = ({}, None) if isinstance(problem, Table) else grid_of(problem.bundle.macro, body, problem.output)
     if body is not None:  # nodes of a mesh form no grid
         output = dataclasses.replace(output, states="written") if body.deforms else output
         if jax.process_index() == 0:

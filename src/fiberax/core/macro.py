@@ -24,10 +24,12 @@ class Layout(NamedTuple):
     Args:
         dims: Names of the axes of a macro field, e.g. ("x", "y").
         coords: Coordinate values (n,) by name.
+        mesh: The `fx.grids.Mesh` whose nodes the field is given at; None on a box, or where there is none.
     """
 
     dims: tuple[str, ...]
     coords: dict[str, np.ndarray]
+    mesh: Any = None
 
 
 class Moving(NamedTuple):

@@ -71,7 +71,7 @@ class AbstractMapped(AbstractWrapper):
 
     @property
     def mixing(self):
-        return _CopiedMixing(self.inner.mixing) if isinstance(self.states, Copies) else self.inner.mixing
+        return CopiedMixing(self.inner.mixing) if isinstance(self.states, Copies) else self.inner.mixing
 
     def inner_time(self, span: Any) -> Any:
         """Inner time that passes in `span` of the wrapper's time."""
@@ -82,7 +82,9 @@ class AbstractMapped(AbstractWrapper):
         return span if self.time is None or span is None else span / self.time
 
 
-class _CopiedMixing(AbstractMixing):
+class CopiedMixing(AbstractMixing):
+    """The mixing of copies, each with its own."""
+
     inner: AbstractMixing
 
     @property

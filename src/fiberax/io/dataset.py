@@ -25,27 +25,27 @@ def table_of(solution: Solution, names: Names | None = None, output: Output | No
     for k, t in enumerate(np.asarray(solution.ts)):
         record = Record(k, float(t), *jax.tree.map(lambda x, k=k: np.asarray(x[k]), columns))
         rows.append(converted(arrays_of(record, output), names))
-    coords, places = grid_of(solution.model, body)
+    coords, places = grid_of(solution.model, body, output)
     schema = make_schema(rows[0], names.quantities, coords, names.length_unit, names.axis, places=places)
     arrays = {v.quantity.name: np.stack([stored(v, row[v.key]).reshape(v.shape) for row in rows]) for v in schema.variables}
     return Table(schema, np.asarray(solution.ts, np.float64) + 0.0, arrays)
 
 
-def grid_of(model: Any, body: Body | None) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+def grid_of(model: Any, body: Body | None, output: Output) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
     """The axes of the field of a macro model and their values, none for the nodes of a mesh; and the positions of its sites."""
     layout, places = model.layout(), model.positions()
     coords = {}
     if body is None and layout is not None and all(dim in layout.coords for dim in layout.dims):
-        coords = {dim: np.asarray(layout.coords[dim]) for dim in layout.dims}
+        coords = {dim: np.asarray(layout.coords[dim]) for dim in layout.dims[output.averaged :]}
     return coords, None if places is None else np.asarray(places)
 
 
 def body_of(solution: Solution, names: Names, output: Output) -> Body | None:
     """The mesh on which the macrostate is drawn."""
-    mesh = getattr(solution.model, "mesh", None)
-    if output.body is not None or mesh is None:
+    layout = solution.model.layout()
+    if output.body is not None or layout is None or layout.mesh is None:
         return output.body
-    return Body(mesh, names.length_unit, deforms=isinstance(solution.macro, Moving))
+    return Body(layout.mesh, names.length_unit, deforms=isinstance(solution.macro, Moving))
 
 
 def dataset_of(solution: Solution, names: Names | None = None, output: Output | None = None) -> Any:

@@ -50,6 +50,8 @@ class Output:
             draws the state.
         states: "seen" where `columns` needs the states of all sites (`record.state`), "written" to write them as well.
         macro: False to leave the macrostate out; `columns` may then give parts of it, with keys that begin with "macro.".
+        averaged: True for a run of `fx.realisations`: means over them are written, with their standard errors. `columns` and
+            `energies` get the record of all.
         body: The mesh on which the macrostate is drawn; a model on a mesh of the library gives it by itself.
     """
 
@@ -58,6 +60,7 @@ class Output:
     microstate: Callable[[Any, Any], dict[str, Any]] | None = None
     states: Literal["no", "seen", "written"] = "no"
     macro: bool = True
+    averaged: bool = False
     body: "Body | None" = None
 
 

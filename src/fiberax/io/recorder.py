@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from fiberax.core.errors import BadInput
+from fiberax.core.realisations import mean_record
 from fiberax.core.recorder import AbstractRecorder, Record, Snapshot
 from fiberax.io import log
 from fiberax.io.checkpoint import write_checkpoint
@@ -80,6 +81,7 @@ class FolderRecorder(AbstractRecorder):
 
 def arrays_of(record: Record, output: Output) -> dict[str, np.ndarray]:
     """What is written of a record, by key, in the units of the model."""
+    whole, record = record, mean_record(record) if output.averaged else record
     arrays = (named_leaves("macro", record.macro) if output.macro else {}) | named_leaves("response", record.response)
     if record.result is not None:
         arrays["result"] = np.asarray(record.result, np.int32)
@@ -91,10 +93,10 @@ def arrays_of(record: Record, output: Output) -> dict[str, np.ndarray]:
     if record.state is not None and output.states == "written":
         arrays |= {name: array for name, array in named_leaves("state", record.state).items() if array.size}
     if output.energies is not None:
-        found = output.energies(record).items()
+        found = output.energies(whole).items()
         arrays |= {f"energies.{name}": _numbers(f"The energy {name!r}", value) for name, value in found}
     if output.columns is not None:
-        arrays |= own_columns(output.columns(record), output)
+        arrays |= own_columns(output.columns(whole), output)
     return arrays
 
 

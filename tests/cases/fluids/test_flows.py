@@ -58,6 +58,19 @@ def test_channel_starts_as_waters_and_king_say(tmp_path):
     assert names == {"velocity.png", "stress.png", "centre.png", "configurations.png"}
 
 
+def test_replicas_give_errors_of_the_velocity(tmp_path):
+    """The mean of several flows is as far from the exact velocity as its standard error says, at any time."""
+    short = ["--cells", "8", "--t1", "1", "--records", "4", "--viscosity-ratio", "0.3", "--dim", "2"]
+    a = run(tmp_path / "run", "channel", *short, "--members", "320", "--replicas", "8").arrays
+    assert a["U"].shape == a["U_stderr"].shape == a["U_exact"].shape and a["tau"].shape == a["tau_stderr"].shape
+    off = (a["U_centre"] - a["U_centre_exact"])[1:] / a["U_centre_stderr"][1:]
+    assert np.all(np.abs(off) < 5.0) and np.all(a["U_centre_stderr"][1:] > 0.0)
+    # Some tens is the deviation of the shear stress of one spring at these rates.
+    assert 1e-3 < a["U_centre_stderr"][-1] < 0.5
+    words = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert "largest standard error of the stress over the largest stress" in words
+
+
 @pytest.mark.parametrize("Re", [0.0, 0.7])
 def test_modes_of_linear_chains_solve_their_equations(Re):
     options = Channel(model=Model.CHAIN, springs=3, Re=Re, viscosity_ratio=0.2, De=0.6)
@@ -207,6 +220,19 @@ def test_kolmogorov_flow_is_laminar_at_first_and_loses_no_energy(tmp_path):
     assert a["elastic_energy"][-1] > 0.05 and np.all(np.linalg.eigvalsh(a["conformation"]) > 0.0)
 
 
+def test_summary_of_a_cavity():
+    """The last record counts, and the change since four fifths of the time."""
+    times, kinetic = np.linspace(0.0, 10.0, 11), np.array([0.0, 1, 2, 3, 4, 5, 6, 7, 8, 9.5, 10.0])
+    columns = {"kinetic": kinetic, "vortex.psi": -0.01 * kinetic, "vortex.centre": np.linspace([0.5, 0.7], [0.4, 0.8], 11)}
+    found = Cavity(cells=8).build().summary(times, columns)
+    change = "change of the kinetic energy over the last fifth, relative"
+    right = {"vortex centre": [0.4, 0.8], "stream function there": -0.1, "kinetic energy": 10.0, change: 0.2}
+    assert found.content.keys() == right.keys()
+    for key, value in right.items():
+        assert found.content[key] == pytest.approx(value), key
+    assert "(0.4000, 0.8000), stream function -0.1 there, kinetic energy 10" in found.lines[0] and "by 20 %" in found.lines[1]
+
+
 def test_stream_functions():
     x = 2.0 * np.pi * (np.arange(12) + 0.5) / 12
     psi = np.sin(x)[:, None] * np.cos(2.0 * x)
@@ -236,7 +262,7 @@ def test_a_step_that_grows_too_long_is_told_once():
     assert options.build().dt < 0.05
 
 
-@pytest.mark.parametrize("case", [Channel(cells=4), Cavity(cells=8), Kolmogorov(cells=8, waves=1)])
+@pytest.mark.parametrize("case", [Channel(cells=4, replicas=1), Cavity(cells=8), Kolmogorov(cells=8, waves=1)])
 def test_the_fiber_of_a_run_is_built_once(case, monkeypatch):
     """Bundle, pictures and columns have the same."""
     built, build = [], type(case).fiber
@@ -256,6 +282,7 @@ def test_the_fiber_of_a_run_is_built_once(case, monkeypatch):
         (lambda: Cavity(model=Model.CHAIN), "Use brownian"),
         (lambda: Cavity(spring="1 + s", form=Form.DENSITY), "needs --form brownian"),
         (lambda: Kolmogorov(waves=30), "more than 90 cells"),
+        (lambda: Channel(members=10, replicas=4), "--members 10 cannot be divided among --replicas 4"),
     ],
 )
 def test_what_cannot_be_is_refused(options, words):

@@ -16,11 +16,13 @@ import numpy as np
 from fiberax.cases.base import Evolve, Figure, Results, Summary, listed
 from fiberax.cases.fluids.flow_figures import box_figures
 from fiberax.cases.fluids.flows import (
+    ERROR,
     Conformation,
     FlowOptions,
     Parts,
     Scheme,
     StiffWatch,
+    at_end,
     largest_stress,
     noise_summary,
     velocity_of,
@@ -121,7 +123,10 @@ def _summary(times: np.ndarray, columns: dict[str, np.ndarray]) -> Summary:
     noise, (x, y), psi = noise_summary(columns), columns["vortex.centre"][-1], float(columns["vortex.psi"][-1])
     kinetic = columns["kinetic"]
     content = {"vortex centre": [float(x), float(y)], "stream function there": psi, "kinetic energy": float(kinetic[-1])}
-    lines = [f"centre of the vortex ({x:.4f}, {y:.4f}), stream function {psi:.5f} there, kinetic energy {kinetic[-1]:.5f}"]
+    energy, least = at_end(columns, "kinetic"), at_end(columns, "vortex.psi")
+    error = columns.get("vortex.centre" + ERROR)
+    place = f"({x:.4f}, {y:.4f})" + ("" if error is None else f" ± ({error[-1, 0]:.2g}, {error[-1, 1]:.2g})")
+    lines = [f"centre of the vortex {place}, stream function {least} there, kinetic energy {energy}"]
     before = int(np.argmin(np.abs(times - 0.8 * times[-1])))
     drift = float(abs(kinetic[-1] - kinetic[before]) / kinetic.max()) if kinetic.max() > 0.0 else 0.0
     content["change of the kinetic energy over the last fifth, relative"] = drift

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fiberax.cases.fluids.flows import ERROR
 from fiberax.cases.fluids.rheometer_figures import draw_configuration
 from fiberax.io.labels import edges_of
 from fiberax.io.microstates import Microstate
@@ -13,6 +14,7 @@ from fiberax.io.run import Results
 
 _PROFILES = 7
 _ELLIPSES = 16  # along a side
+_BANDS, _BARS_WORDS = "bands: two standard errors", "bars: two standard errors"
 _BARS = {"capsize": 2.0, "elinewidth": 0.9, "linewidth": 1.3}
 
 
@@ -58,6 +60,22 @@ class _Flow:
         error = self("stderr")
         return None if error is None else 2.0 * error[k, ..., i, j]
 
+    def spread(self, key: str) -> np.ndarray | None:
+        """Two standard errors of a column at all records, where there are any."""
+        error = self(key + ERROR)
+        return None if error is None else 2.0 * error
+
+    def band(self, panel, key: str, colour: str) -> None:
+        """A column against time, with two standard errors about it where there are any."""
+        panel.plot(self.times, self(key), color=colour, label=self.words(key))
+        if (spread := self.spread(key)) is not None:
+            panel.fill_between(self.times, self(key) - spread, self(key) + spread, color=colour, alpha=0.25, linewidth=0.0)
+
+    @property
+    def bands(self) -> str:
+        """What bands are."""
+        return "" if self("kinetic" + ERROR) is None and self("centre" + ERROR) is None else _BANDS
+
 
 def _starting(flow: _Flow, every: int = 1) -> list[int]:
     """Records to draw of a flow that starts: more of them early."""
@@ -66,17 +84,19 @@ def _starting(flow: _Flow, every: int = 1) -> list[int]:
 
 
 def _draw_profiles(plt, flow: _Flow) -> Any:
-    """U across the channel at some save times, early ones more densely."""
+    """U across the channel at some save times, early ones more densely, with two standard errors."""
     figure, panel = plt.subplots(figsize=(6.6, 4.6), layout="constrained")
-    U, exact, y = flow("macro.U"), flow("exact.U"), np.linspace(*flow.ends[0], flow("macro.U").shape[1])
-    chosen = _starting(flow)
+    U, exact, y = flow("macro.U"), flow("macro.exact"), np.linspace(*flow.ends[0], flow("macro.U").shape[1])
+    chosen, spread = _starting(flow), flow.spread("macro.U")
     for n, k in enumerate(chosen):
         colour = plt.get_cmap("viridis")(0.92 * n / max(len(chosen) - 1, 1))
         panel.plot(U[k], y, color=colour, label=f"{flow.times[k]:.3g}")
+        if spread is not None:
+            panel.fill_betweenx(y, U[k] - spread[k], U[k] + spread[k], color=colour, alpha=0.25, linewidth=0.0)
         if exact is not None:
             label = "exact" if n == len(chosen) - 1 else None
             panel.plot(exact[k], y, color="black", linestyle="--", linewidth=0.9, label=label, zorder=4)
-    panel.set(xlabel="velocity along the channel", ylabel="y", ylim=flow.ends[0])
+    panel.set(xlabel="velocity along the channel", ylabel="y", ylim=flow.ends[0], title=flow.bands)
     panel.legend(title="time", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
@@ -96,7 +116,7 @@ def _draw_stress(plt, flow: _Flow) -> Any:
             axes[0].plot(exact[k], y, color="black", linestyle="--", linewidth=0.9, zorder=4)
     if exact is not None:
         axes[0].plot([], [], color="black", linestyle="--", linewidth=0.9, label="exact")
-    bars = "" if flow("stderr") is None else "bars: two standard errors"
+    bars = "" if flow("stderr") is None else _BARS_WORDS
     axes[0].set(xlabel="shear stress $\\tau_{xy}$ of the fibers", ylabel="y", ylim=flow.ends[0], title=bars)
     axes[1].set_xlabel("first normal stress difference $N_1$")
     handles, labels = axes[0].get_legend_handles_labels()
@@ -107,11 +127,11 @@ def _draw_stress(plt, flow: _Flow) -> Any:
 def _draw_centre(plt, flow: _Flow) -> Any:
     """U half way between the walls against time."""
     figure, panel = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
-    panel.plot(flow.times, flow("centre"), color="C0", label="the coupled run")
+    flow.band(panel, "centre", "C0")
     if flow("exact.centre") is not None:
         panel.plot(flow.times, flow("exact.centre"), color="black", linestyle="--", linewidth=1.1, label="exact")
         panel.legend()
-    panel.set(xlabel="time", ylabel="velocity half way between the walls", xlim=(0.0, flow.times[-1]))
+    panel.set(xlabel="time", ylabel=flow.words("centre"), xlim=(0.0, flow.times[-1]), title=flow.bands)
     return figure
 
 
@@ -230,24 +250,28 @@ def _draw_energy(plt, flow: _Flow) -> Any:
     """Kinetic energy in time, and the way of the vortex or the balance of powers and the driven wave."""
     box = flow("budget.force") is not None
     figure, axes = plt.subplots(3 if box else 2, 1, figsize=(6.6, 7.2 if box else 5.4), layout="constrained", sharex=True)
-    axes[0].plot(flow.times, flow("kinetic"), color="black", label=flow.words("kinetic"))
-    axes[0].set_ylabel("energy" if flow("elastic") is not None else flow.words("kinetic"))
+    flow.band(axes[0], "kinetic", "black")
+    axes[0].set(ylabel="energy" if flow("elastic") is not None else flow.words("kinetic"), title=flow.bands)
     if flow("elastic") is not None:
-        axes[0].plot(flow.times, flow("elastic"), color="C1", label=flow.words("elastic"))
+        flow.band(axes[0], "elastic", "C1")
         axes[0].legend()
     if box:
         for key, colour in (("force", "black"), ("viscous", "C0"), ("fibers", "C1")):
-            axes[1].plot(flow.times, flow(f"budget.{key}"), color=colour, label=flow.words(f"budget.{key}"))
+            flow.band(axes[1], f"budget.{key}", colour)
         axes[1].set_ylabel("power")
-        axes[2].plot(flow.times, flow("amplitude"), color="C0", label="the coupled run")
+        flow.band(axes[2], "amplitude", "C0")
         axes[2].set_ylabel("amplitude of\nthe driven wave")
         if flow("exact.amplitude") is not None:
             look = {"color": "black", "linestyle": "--", "linewidth": 1.1, "label": "laminar, exact"}
             axes[2].plot(flow.times, flow("exact.amplitude"), **look)
             axes[2].legend()
     else:
+        centre, spread = flow("vortex.centre"), flow.spread("vortex.centre")
         for k, name in enumerate("xy"):
-            axes[1].plot(flow.times, flow("vortex.centre")[:, k], color=f"C{k}", label=name)
+            axes[1].plot(flow.times, centre[:, k], color=f"C{k}", label=name)
+            if spread is not None:
+                low, high = centre[:, k] - spread[:, k], centre[:, k] + spread[:, k]
+                axes[1].fill_between(flow.times, low, high, color=f"C{k}", alpha=0.25, linewidth=0.0)
         axes[1].set_ylabel("centre of the vortex")
     axes[1].legend()
     axes[-1].set(xlabel="time", xlim=(0.0, flow.times[-1]))

@@ -7,6 +7,7 @@ Hookean springs and Newtonian fluids along x, mode by mode of sin(qy), u being t
 for chains of n springs; one spring is the fluid of Waters and King (Rheol. Acta 9, 1970).
 """
 
+import dataclasses
 import enum
 import math
 import warnings
@@ -20,12 +21,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from fiberax.cases.base import CaseWarning, Evolve, Summary
-from fiberax.cases.fluids.fluids_common import FluidOptions, Model
+from fiberax.cases.fluids.fluids_common import MEMBERS, FluidOptions, Model
 from fiberax.cases.fluids.portraits import portrait
 from fiberax.cases.fluids.rheology import order, second_moment
 from fiberax.cases.options import MOST_RECORDS, inherited, option
 from fiberax.cases.times import even_times
 from fiberax.core.errors import BadInput
+from fiberax.core.realisations import single_records
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
 from fiberax.numerics.compilation import jit_once
@@ -33,6 +35,7 @@ from fiberax.numerics.compilation import jit_once
 _SAFETY = 0.4  # of the largest stable step
 _RESOLVED = 0.1  # step times the rates of springs and flow
 _THICKENING = 0.0625  # ⟨m_x² m_y²⟩/2 of aligned rods: the viscosity, times 1 − ν, that their own friction adds
+ERROR = ".error"  # end of the keys of standard errors of columns
 _TAKEN = 0.16, 1.0 / 3.0  # of the solvent's viscosity may be taken explicitly at any step by fx.IMEX, by fx.Extrapolation
 
 
@@ -54,6 +57,12 @@ class FlowOptions(FluidOptions):
     t1: float = option(10.0, help="end", above=0)
     dt: float | None = option(None, help="time step; default from what is stable and follows the fluid", above=0)
     records: int = option(40, help="times at which results are saved, after the start", low=1, high=MOST_RECORDS)
+    replicas: int = option(
+        1,
+        help="independent flows among which the members are divided; from 2 on they give standard errors of all figures",
+        low=1,
+        applies=MEMBERS,
+    )
     save_states: bool = option(False, help="save the members or densities of all sites as well, at all these times")
 
     @property
@@ -65,6 +74,18 @@ class FlowOptions(FluidOptions):
     def is_linear(self) -> bool:
         """Whether flow along one direction is exactly that of linear viscoelasticity."""
         return self.is_hookean or self.viscosity_ratio == 1.0
+
+    def fiber(self):
+        """The fluid of one flow. Raises `BadInput`."""
+        if self.replicas == 1 or not self.brownian:
+            return super().fiber()
+        each, left = divmod(self.members, self.replicas)
+        if left or each < 2:
+            raise BadInput(
+                f"--members {self.members} cannot be divided among --replicas {self.replicas}: each flow needs as many, at "
+                "least 2. Give a multiple."
+            )
+        return super(FlowOptions, dataclasses.replace(self, members=each)).fiber()
 
     def total_viscosity(self) -> float | None:
         """That of slow flows, where it is known."""
@@ -114,23 +135,28 @@ class FlowOptions(FluidOptions):
         """The run of a flow."""
         import fiberax as fx
 
+        bundle = fx.Bundle(parts.flow, parts.fiber, transport=parts.transport)
+        start = jax.tree.map(np.asarray, _started(parts.flow) if parts.start is None else parts.start)
+        if self.replicas > 1 and self.brownian:
+            bundle, parts = fx.realisations(bundle, self.replicas), averaged(parts)
+            start = jax.tree.map(lambda x: np.broadcast_to(x, (self.replicas, *x.shape)), start)
         return Evolve(
-            bundle=fx.Bundle(parts.flow, parts.fiber, transport=parts.transport),
+            bundle=bundle,
             driver=fx.Seamless(separation=math.inf),
-            macro0=jax.tree.map(np.asarray, _started(parts.flow) if parts.start is None else parts.start),
+            macro0=start,
             t1=self.t1,
             dt=dt,
             saveat=self.times,
             seed=self.seed,
-            names=Names(self._quantities() | parts.quantities),
+            names=Names(self._quantities(parts)),
             output=self._output(parts),
             summary=summary,
         )
 
-    def _quantities(self) -> dict[str, Quantity]:
-        """Names of what all flows have."""
+    def _quantities(self, parts: "Parts") -> dict[str, Quantity]:
+        """Names of what all flows have and of what this one has, and of the standard errors of columns."""
         rods = self.model is Model.ROD
-        return {
+        known = {
             "condition": Quantity("kappa", "1", "κ"),
             "response": Quantity("tau", "1", "stress τ of the fibers"),
             "macro.velocity": Quantity("velocity", "1", "velocity"),
@@ -138,7 +164,11 @@ class FlowOptions(FluidOptions):
             "conformation": Quantity("conformation", "1", "⟨mm⟩ of rods" if rods else "⟨zz⟩ of springs, end to end"),
             "trace": Quantity("stretch", "1", "order parameter S of rods" if rods else "mean square of z"),
             "result": Quantity("result", "1", "result of the step"),
+        } | parts.quantities
+        errors = {
+            key + ERROR: Quantity(f"{of.name}_stderr", of.unit, f"standard error: {of.label}") for key, of in known.items()
         }
+        return known | errors
 
     def _output(self, parts: "Parts") -> Output:
         gradient = np.zeros((self.dim, self.dim))
@@ -147,16 +177,25 @@ class FlowOptions(FluidOptions):
         draw = portrait(parts.fiber, gradient)
 
         def look(state, condition) -> dict[str, np.ndarray]:
-            """A single ensemble is drawn like the replicas of a sample."""
+            """A single ensemble is drawn like the replicas of a sample, those of several flows at their mean gradient."""
+            if parts.averaged:
+                return draw(state, np.mean(condition, axis=0))
             many = jax.tree.map(lambda x: x[None], state) if self.brownian else state
             return draw(many, condition)
 
-        return Output(columns=parts.columns, microstate=look, states=states, macro=False)
+        return Output(columns=parts.columns, microstate=look, states=states, macro=False, averaged=parts.averaged)
+
+
+def _is_exact(key: str) -> bool:
+    return "exact" in key.split(".")
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What makes up the run of a flow: model and fiber, the columns of a record with their names, transport and start."""
+    """What makes up the run of a flow: model and fiber, the columns of a record with their names, transport and start.
+
+    `averaged`: the columns are those of several flows, see `averaged`.
+    """
 
     flow: Any
     fiber: Any
@@ -164,6 +203,22 @@ class Parts:
     quantities: dict[str, Quantity]
     transport: Any = None
     start: Any = None
+    averaged: bool = False
+
+
+def averaged(parts: Parts) -> Parts:
+    """The parts of a run of several flows: columns are means over these, each but exact ones with its standard error."""
+
+    def columns(record: Any) -> dict[str, np.ndarray]:
+        rows = [parts.columns(one) for one in single_records(record)]
+        found = {key: np.stack([np.asarray(row[key]) for row in rows]) for key in rows[0]}
+        known = {key: values[0] for key, values in found.items() if _is_exact(key)}
+        errors = {
+            key + ERROR: np.std(values, axis=0, ddof=1) / len(rows) ** 0.5 for key, values in found.items() if key not in known
+        }
+        return {key: np.mean(values, axis=0) for key, values in found.items()} | known | errors
+
+    return dataclasses.replace(parts, columns=columns, averaged=True)
 
 
 @jit_once
@@ -207,6 +262,12 @@ def largest_stress(stress: np.ndarray) -> float:
     return float(np.linalg.eigvalsh(0.5 * (stress + np.swapaxes(stress, -1, -2))).max())
 
 
+def at_end(columns: dict[str, np.ndarray], key: str, digits: int = 5) -> str:
+    """The last value of a column, with its standard error where it has one."""
+    value, error = columns[key][-1], columns.get(key + ERROR)
+    return f"{value:.{digits}g}" + ("" if error is None else f" ± {error[-1]:.2g}")
+
+
 def noise_summary(columns: dict[str, np.ndarray]) -> Summary:
     """How large the standard errors are, for fluids of members."""
     error = columns.get("stderr")
@@ -215,7 +276,7 @@ def noise_summary(columns: dict[str, np.ndarray]) -> Summary:
     share = float(np.nanmax(error[-1]) / np.nanmax(np.abs(columns["response"][-1])))
     return Summary(
         {"largest standard error of the stress over the largest stress": share},
-        (f"standard errors of the stress reach {100.0 * share:.2g} % of the largest stress",),
+        (f"± is one standard error; those of the stress reach {100.0 * share:.2g} % of the largest stress",),
     )
 
 

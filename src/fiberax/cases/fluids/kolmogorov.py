@@ -25,6 +25,7 @@ from fiberax.cases.fluids.flows import (
     Parts,
     Scheme,
     StiffWatch,
+    at_end,
     largest_stress,
     linear_modes,
     noise_summary,
@@ -136,7 +137,8 @@ class Kolmogorov(FlowOptions):
         """Energies at the end, the driven wave compared with the laminar one, and the error of the balance of powers."""
         noise, kinetic, a = noise_summary(columns), columns["kinetic"], float(columns["amplitude"][-1])
         content = {"kinetic energy": float(kinetic[-1]), "amplitude of the driven wave": a}
-        words = f"kinetic energy {kinetic[-1]:.5g} at the end, amplitude of the driven wave {a:.5g}"
+        energy, wave = at_end(columns, "kinetic"), at_end(columns, "amplitude")
+        words = f"kinetic energy {energy} at the end, amplitude of the driven wave {wave}"
         if "exact.amplitude" in columns:
             laminar = float(columns["exact.amplitude"][-1])
             content["laminar amplitude"] = laminar

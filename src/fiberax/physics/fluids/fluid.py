@@ -2,6 +2,12 @@
 
     Re (∂_t U + U·∇U) = −∇P + ν ΔU + ((1 − ν)/De) ∇·τ + F,    ∇·U = 0,    κ_ij = ∂U_i/∂x_j,    (∇·τ)_i = Σ_j ∂τ_ij/∂x_j
 
+Where the fibers answer with the whole stress σ, as boxes of molecules do (section 7 of the paper),
+
+    ϱ (∂_t U + U·∇U) = −∇P + ∇·σ + F
+
+with η ΔU added, which is taken implicitly, and subtracted, in the same discretisation: a rest state does not depend on η.
+
 A macro model is asked for more than five things, and a discretisation for those of `AbstractFluid` besides.
 """
 
@@ -30,7 +36,10 @@ Velocity = Any
 
 
 class Parameters(eqx.Module):
-    """The numbers of a flow and its force, checked; `De` and `dim` may be None until a fiber is known."""
+    """The numbers of a flow and its force, checked; `De` and `dim` may be None until a fiber is known.
+
+    `total`: the fibers' stress is the whole one. Then `Re` is the density ϱ, and `viscosity_ratio` the split viscosity η.
+    """
 
     Re: Float[Array, ""]
     viscosity_ratio: Float[Array, ""]
@@ -38,19 +47,32 @@ class Parameters(eqx.Module):
     De: Float[Array, ""] | None = None
     dim: int | None = eqx.field(static=True, default=None)
     newtonian: bool = eqx.field(static=True, default=False)  # viscosity_ratio = 1: the fibers' stress has no weight
+    total: bool = eqx.field(static=True, default=False)
 
-    def __init__(self, Re: Any = 1.0, viscosity_ratio: Any = 1.0, force: Any = None, De: Any = None, dim: int | None = None):
-        self.Re = _number("Re", Re, 0.0, np.inf)
-        self.viscosity_ratio = _number("viscosity_ratio", viscosity_ratio, 0.0, 1.0)
+    def __init__(
+        self,
+        Re: Any = 1.0,
+        viscosity_ratio: Any = 1.0,
+        force: Any = None,
+        De: Any = None,
+        dim: int | None = None,
+        total: bool = False,
+    ):
+        inertia, viscosity = ("density", "viscosity") if total else ("Re", "viscosity_ratio")
+        self.Re = _number(inertia, Re, 0.0, np.inf)
+        self.viscosity_ratio = _number(viscosity, viscosity_ratio, 0.0, np.inf if total else 1.0)
         if self.creeping and not trees.is_tracer(viscosity_ratio) and float(viscosity_ratio) == 0.0:
-            raise BadInput("Flow: Re = 0 with viscosity_ratio = 0 leaves nothing to solve for. Give one of them a value > 0.")
+            raise BadInput(
+                f"Flow: {inertia} = 0 with {viscosity} = 0 leaves nothing to solve for. Give one of them a value > 0."
+            )
         self.De = None if De is None else _number("De", De, 0.0, np.inf)
         if De is not None and not trees.is_tracer(De) and float(De) == 0.0:
             raise BadInput("Flow: De = 0; it must be positive. Without it, that of the fiber is taken.")
         if dim not in (None, 2, 3):
             raise BadInput(f"Flow: dim is the number of rows of the fibers' velocity gradient, 2 or 3; it is {dim!r}.")
         self.force = force if force is None or callable(force) else jnp.asarray(force, jnp.result_type(float))
-        self.dim, self.newtonian = dim, not trees.is_tracer(viscosity_ratio) and float(viscosity_ratio) == 1.0
+        self.dim, self.total = dim, total
+        self.newtonian = not total and not trees.is_tracer(viscosity_ratio) and float(viscosity_ratio) == 1.0
 
     @property
     def creeping(self) -> bool:
@@ -66,9 +88,12 @@ class Parameters(eqx.Module):
             De, dim = fiber.De if De is None else De, fiber.dim if dim is None else dim
             if dim != fiber.dim:
                 raise BadInput(f"Flow: dim = {dim}, but {type(fiber).__name__} has dim = {fiber.dim}. Leave dim out.")
-        elif De is None and not self.newtonian:
-            raise BadInput(f"Flow: {type(fiber).__name__} has no De. Give De, the fiber's relaxation time, to Flow.")
-        return Parameters(self.Re, self.viscosity_ratio, self.force, De, dim)
+        elif De is None and not self.newtonian and not self.total:
+            raise BadInput(
+                f"Flow: {type(fiber).__name__} has no De. Give De, the fiber's relaxation time, to Flow, or, where its "
+                'response is the whole stress, stress="total".'
+            )
+        return Parameters(self.Re, self.viscosity_ratio, self.force, None if self.total else De, dim, self.total)
 
 
 class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
@@ -161,8 +186,8 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
         kappa, more = self.gradient(macro), (self.parameters.dim or self.planes) - self.planes
         return jnp.pad(kappa.reshape(-1, self.planes, self.planes), ((0, 0), (0, more), (0, more)))
 
-    def forcing(self, t: Float[Array, ""], response: Any) -> Velocity:
-        """((1 − ν)/De) ∇·τ + F, like V."""
+    def forcing(self, t: Float[Array, ""], velocity: Velocity, response: Any) -> Velocity:
+        """((1 − ν)/De) ∇·τ + F, or ∇·σ + F − η ΔV of a whole stress, like V."""
         d, p = self.planes, self.parameters
         shape = jnp.shape(response)
         if len(shape) != 3 or shape[1] != shape[2] or shape[1] < d:
@@ -170,10 +195,13 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
         force = self.force(t)
         if p.newtonian:
             return force
+        stress = response[:, :d, :d].reshape(*self.box.cells, d, d)
+        if p.total:
+            given = trees.axpy(1.0, self.divergence(stress), force)
+            return trees.axpy(-p.viscosity_ratio, self.laplacian(jnp.asarray(t, jnp.result_type(float)), velocity), given)
         if p.De is None:
             raise BadInput("Flow: De is not known. Give it to Flow, or put the flow in a Bundle with fibers that have one.")
-        stress = (1.0 - p.viscosity_ratio) / p.De * response[:, :d, :d]
-        return trees.axpy(1.0, self.divergence(stress.reshape(*self.box.cells, d, d)), force)
+        return trees.axpy(1.0, self.divergence((1.0 - p.viscosity_ratio) / p.De * stress), force)
 
     def force(self, t: Float[Array, ""]) -> Velocity:
         """F at `t`, like V."""
@@ -183,7 +211,9 @@ class AbstractFluid(AbstractSemiImplicit, AbstractCarrier):
         return self.sample((lambda x: force(x, t)) if callable(force) else (lambda x: jnp.broadcast_to(force, x.shape)))
 
     def explicit(self, t, macro, response):
-        return jax.tree.map(lambda f, c: f / self.parameters.Re - c, self.forcing(t, response), self.convection(t, macro))
+        return jax.tree.map(
+            lambda f, c: f / self.parameters.Re - c, self.forcing(t, macro, response), self.convection(t, macro)
+        )
 
     def solve(self, t, known, shift, guess):
         return self.stokes(t, known, shift, self.parameters.viscosity_ratio / self.parameters.Re)
@@ -244,7 +274,7 @@ class Creeping(AbstractInertialess, AbstractCarrier):
 
     def balance(self, t, macro, response):
         time = jnp.asarray(t, jnp.result_type(float))
-        return self._stokes(time, self.inner.forcing(time, response))
+        return self._stokes(time, self.inner.forcing(time, macro.value, response))
 
     def conditions(self, macro):
         return self.inner.conditions(macro.value)

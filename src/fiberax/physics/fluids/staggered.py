@@ -158,12 +158,12 @@ class StaggeredFlow(AbstractFluid):
 
     def precondition(self, residual, macro, response, shift):
         """The Stokes problem in place of J, with the whole viscosity, because fibers in equilibrium contribute theirs."""
-        moving = shift > 0.0
+        moving, p = shift > 0.0, self.parameters
         fixed = jax.tree.map(lambda r: jnp.where(moving, -r, 0.0) / jnp.where(moving, shift, 1.0), residual)
         faces, _, _ = self.solver.solve(
             jax.tree.map(jnp.negative, residual.faces),
             shift,
-            1.0 / self.parameters.Re,
+            (p.viscosity_ratio if p.total else 1.0) / p.Re,
             self.solver.normal(fixed.faces),
             fixed.walls,
         )
@@ -191,7 +191,7 @@ class StaggeredFlow(AbstractFluid):
         time, p = jnp.asarray(t, jnp.result_type(float)), self.parameters
         if p.creeping:
             given = self._given(time)
-            known = self.forcing(time, response).faces
+            known = self.forcing(time, macro, response).faces
             return self.solver.solve(known, jnp.zeros_like(time), p.viscosity_ratio, given.faces, given.walls)[1]
         free = trees.axpy(p.viscosity_ratio / p.Re, self.laplacian(time, macro), self.explicit(time, macro, response))
         return p.Re * jax.jvp(lambda t, v: self._constrained(t, v)[1], (time, macro), (jnp.ones_like(time), free))[1]

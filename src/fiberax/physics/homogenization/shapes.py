@@ -128,8 +128,8 @@ class AbstractMeshDiffusion(AbstractMacro):
         return self.space.positions()
 
     def layout(self):
-        """Nodes by their number; `mesh` has their positions."""
-        return Layout(("node",), {"node": np.arange(self.space.count)})
+        """Nodes by their number, and the mesh with their positions."""
+        return Layout(("node",), {"node": np.arange(self.space.count)}, self.mesh)
 
     def example(self):
         """One number for each node."""

@@ -222,6 +222,11 @@ def test_atoms_come_to_rest_with_the_orbitals():
     np.testing.assert_allclose(found.state.shifts, [[-0.01, 0.0, 0.01]], atol=1e-7)
 
 
+def test_atoms_begin_at_their_places():
+    begun = jax.eval_shape(silicon(kgrid=(1, 1, 1), relax_positions=True).init, A, jax.random.key(0))
+    assert begun.shifts.shape == (1, 3)
+
+
 def test_levels_density_and_bands(silicon_at_rest):
     """Levels are those of the dense problem at the same points; all electrons are in the density."""
     fiber, state, _, _ = silicon_at_rest

@@ -167,7 +167,7 @@ class Elasticity(AbstractInertial):
         return self.space.positions()
 
     def layout(self):
-        return Layout(("node",), {"node": np.arange(self.space.count)})
+        return Layout(("node",), {"node": np.arange(self.space.count)}, self.mesh)
 
     def example(self):
         shape = jax.ShapeDtypeStruct((self.space.count, self.mesh.dim), jnp.result_type(float))
