@@ -85,6 +85,8 @@ _NAMES = {
     "Outcome": "numerics.result",
     "Outer": "core.projective",
     "Parabolic": "drivers.average",
+    "Patch": "grids.patches",
+    "Patches": "grids.patches",
     "Placement": "core.sites",
     "Projective": "core.projective",
     "Quasistatic": "drivers.quasistatic",
