@@ -1,4 +1,4 @@
-"""Patches (the gap-tooth scheme): a microscopic model computed in small intervals, whose ends are interpolated from the centres.
+"""Patches (the gap-tooth scheme): a microscopic model computed in small intervals, their ends interpolated from the centres.
 
 Kevrekidis et al., Commun. Math. Sci. 1 (2003) 715; coupling of patches: Roberts and Kevrekidis, SIAM J. Sci. Comput. 29 (2007)
 1495; media with a period: Bunder, Roberts and Kevrekidis, J. Comput. Phys. 337 (2017) 154. The macrostate U is the value at the
@@ -104,13 +104,11 @@ class Patches(AbstractMacro):
         if self.order is None:
             return
         if isinstance(self.order, bool) or not isinstance(self.order, int) or self.order < 2 or self.order % 2:
-            raise BadInput(
-                f"Patches: order is an even number, at least 2, or None for spectral coupling; it is {self.order!r}."
-            )
+            raise BadInput(f"Patches: order is an even number from 2 on, or None for spectral coupling; it is {self.order!r}.")
         if self.order >= self.count:
             raise BadInput(
-                f"Patches: a polynomial of order {self.order} needs {self.order + 1} centres; there are {self.count}. Lower the "
-                "order, or take order=None."
+                f"Patches: a polynomial of order {self.order} needs {self.order + 1} centres; there are {self.count}. Lower "
+                "the order, or take order=None."
             )
 
     @property
