@@ -77,9 +77,9 @@ def exact(out):
                 _seamless(moments, 4.0, dt, step == 0)
             else:
                 _hmm(moments, driver, dt, isinstance(stepper, fx.Heun))
-        found = fx.evolve(
-            bundle, driver, jnp.ones(SITES), t1=steps * dt, dt=dt, stepper=stepper, key=jax.random.key(k)
-        ).macro[-1]
+        found = fx.evolve(bundle, driver, jnp.ones(SITES), t1=steps * dt, dt=dt, stepper=stepper, key=jax.random.key(k)).macro[
+            -1
+        ]
         mean, variance = moments.mean[1], moments.covariance[1, 1]
         off = abs(found.mean() - mean) / np.sqrt(variance / SITES)
         table.below(off, SIGMAS, name, "mean: deviation in standard errors", mean, found.mean())

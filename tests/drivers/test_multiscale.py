@@ -101,7 +101,9 @@ def exact(driver, dt, steps, heun):
 )
 def test_mean_and_variance_are_exact(driver, stepper):
     n, dt, steps = 20_000, 0.1, 4
-    found = fx.evolve(fx.Bundle(Relaxing(), Linear()), driver, jnp.ones(n), t1=dt * steps, dt=dt, stepper=stepper).macro[-1]
+    sol = fx.evolve(fx.Bundle(Relaxing(), Linear()), driver, jnp.ones(n), t1=dt * steps, dt=dt, stepper=stepper)
+    found, stages = sol.macro[-1], 1 + isinstance(stepper, fx.Heun)
+    assert sol.stats["fiber_steps"] == n * steps * stages * driver.replicas * (driver.relax + driver.average)
     mean, variance = exact(driver, dt, steps, isinstance(stepper, fx.Heun))
     assert abs(found.mean() - mean) < 4.0 * np.sqrt(variance / n)
     assert abs(found.var() / variance - 1.0) < 0.05  # the estimate itself has a relative error of 0.01

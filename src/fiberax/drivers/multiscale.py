@@ -102,7 +102,7 @@ class HeterogeneousMultiscale(AbstractDriver):
         state, sums = jax.lax.fori_loop(0, self.average, averaged, (state, none))
         value = jax.tree.map(lambda s: jnp.sum(s, axis=(0, 1)) / (self.average * self.replicas), sums)
         means = jax.tree.map(lambda s: s / jnp.reshape(jnp.asarray(sizes, s.dtype), (-1, *[1] * (s.ndim - 1))), sums)
-        out = outcome(jnp.max(jax.vmap(fiber.verdict)(state)), self.relax + self.average)
+        out = outcome(jnp.max(jax.vmap(fiber.verdict)(state)), (self.relax + self.average) * self.replicas)
         return state, (value, jax.tree.map(error_of_means, means)), value, check_finite(value, out)
 
     def _fresh(self, fiber: AbstractDynamic, condition, key) -> Any:
