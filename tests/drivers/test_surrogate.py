@@ -104,24 +104,32 @@ def test_records_that_are_told_by_their_neighbours_are_given_up():
     assert np.abs(found.value[:, 0] - np.sin(at))[np.asarray(found.sure)].max() < 1e-4 * np.sin(1.0) * 2.0
 
 
-def test_ellipsoids_grow_and_keep_the_tolerance():
-    """Responses of three entries to three conditions, asked at random: errors of sure answers stay near the tolerance."""
-    table = Ellipsoids(tolerance=1e-2, capacity=900, measured=3)
-    f = lambda x: jnp.stack([jnp.sin(x[0] + x[1]), x[2] ** 2, jnp.exp(0.3 * x[0]) * x[1]])
-    learn = jax.jit(lambda r, x: table.learn(r, x, f(x), jax.jacfwd(f)(x), ()))
-    find = jax.jit(table.find)
-    records = table.empty(3, 3, ())
-    points = jax.random.uniform(jax.random.key(0), (2500, 3))
-    sure, errors = [], []
-    for x in points:
-        found = find(records, x[None])
-        sure.append(bool(found.sure[0]))
-        if sure[-1]:
-            errors.append(float(jnp.linalg.norm(found.value[0] - f(x)) / records.scale[0]))
-        else:
-            records = learn(records, x)
-    assert np.mean(sure[-500:]) > 0.75 and not records.full
-    assert max(errors) < 2e-2 and np.mean(np.asarray(errors) < 1e-2) > 0.98
+@pytest.mark.parametrize(
+    ("f", "entries", "share"),
+    [
+        (lambda x: jnp.stack([jnp.sin(x[0] + x[1]), x[2] ** 2, jnp.exp(0.3 * x[0]) * x[1]]), 3, 0.8),
+        (lambda x: jnp.stack([x[0] * x[1]]), 2, 0.95),  # no error along either axis, so that values there tell nothing
+        (lambda x: jnp.stack([jnp.sin(0.3 * x[0]) + jnp.cos(6.0 * x[1]), x[0] * x[1] ** 2]), 2, 0.8),  # bends, and back
+    ],
+    ids=["smooth", "saddle", "waves"],
+)
+@pytest.mark.parametrize("random", [True, False], ids=["random", "path"])
+def test_ellipsoids_grow_and_keep_the_tolerance(f, entries, share, random):
+    """Asked at random or along a path: the error of every sure answer is below twice the tolerance, of most below it."""
+    table = Ellipsoids(tolerance=1e-2, capacity=700, measured=jax.eval_shape(f, jnp.zeros(entries)).shape[0])
+
+    def ask(records, x):
+        found, value = table.find(records, x[None]), f(x)
+        error = jnp.linalg.norm(found.value[0] - value) / jnp.where(records.count > 0, records.scale[0], 1.0)
+        learnt = jax.lax.cond(found.sure[0], lambda r: r, lambda r: table.learn(r, x, value, jax.jacfwd(f)(x), ()), records)
+        return learnt, (found.sure[0], error)
+
+    path = 0.5 + 0.5 * jnp.sin(jnp.linspace(0.0, 50.0, 2500)[:, None] * (1.0 + 0.37 * jnp.arange(entries)))
+    points = jax.random.uniform(jax.random.key(0), (2500, entries)) if random else path
+    records, (sure, errors) = jax.jit(lambda r, p: jax.lax.scan(ask, r, p))(table.empty(entries, table.measured, ()), points)
+    errors = np.asarray(errors)[np.asarray(sure)]
+    assert np.mean(sure[-500:]) > share and not records.full
+    assert errors.max() < 2e-2 and np.mean(errors < 1e-2) > 0.99
 
 
 def test_solids_are_tabulated_by_their_stretch_and_turn_exactly():
