@@ -34,7 +34,7 @@ NESTED = fx.Quasistatic(1e-12)
 def test_errors_keep_the_tolerance_and_solves_are_few(stepper):
     options = {"t1": 0.5, "dt": 0.01, "stepper": stepper}
     truth = fx.evolve(BUNDLE, NESTED, START, **options)
-    found = fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-5, check=0.02), START, **options)
+    found = fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-5, check=0.02, always=True), START, **options)
     made = found.stats["surrogate"]
     assert np.abs(found.macro - truth.macro).max() < 2e-5
     assert made["checked"] > 10 and made["worst"] < 2e-5
@@ -46,7 +46,7 @@ def test_errors_keep_the_tolerance_and_solves_are_few(stepper):
 def test_nothing_depends_on_the_chunk():
     options = {"t1": 0.05, "dt": 0.01}
     found = [
-        fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-4), START, placement=fx.Placement(chunk=chunk), **options)
+        fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-4, always=True), START, placement=fx.Placement(chunk=chunk), **options)
         for chunk in (N, 5, 1)
     ]
     # The last digits depend on how the compiler vectorises arrays of another length.
@@ -59,7 +59,7 @@ def test_nothing_depends_on_the_chunk():
 @pytest.mark.slow
 def test_steady_states():
     truth = fx.steady(BUNDLE, NESTED, START).macro
-    found = fx.steady(BUNDLE, fx.Surrogate(NESTED, 1e-6), START)
+    found = fx.steady(BUNDLE, fx.Surrogate(NESTED, 1e-6, always=True), START)
     assert np.abs(found.macro - truth).max() < 2e-6
 
 
@@ -184,7 +184,7 @@ def test_polar_factors():
 
 
 def test_resume_is_bit_identical_and_a_section_can_be_saved():
-    keeper, driver, options = Keeper(), fx.Surrogate(NESTED, 1e-4), {"t1": 0.05, "dt": 0.01}
+    keeper, driver, options = Keeper(), fx.Surrogate(NESTED, 1e-4, always=True), {"t1": 0.05, "dt": 0.01}
     whole = fx.evolve(BUNDLE, driver, START, checkpoint=keeper, **options)
     middle = next(s for s in keeper.snapshots if 0 < s.step < 5)
     rest = fx.evolve(BUNDLE, driver, START, start=middle, **options)
@@ -216,16 +216,16 @@ def test_states_that_are_written_belong_to_their_conditions():
             self.records.append(record)
 
     written = Written()
-    found = fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-4), START, t1=0.05, dt=0.01, checkpoint=written)
+    found = fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-4, always=True), START, t1=0.05, dt=0.01, checkpoint=written)
     record = written.records[-1]
     np.testing.assert_allclose(CubicFlow(a=0.5).condition_of(record.state), record.macro, rtol=1e-9)
     assert np.abs(found.section.state - record.state).max() > 1e-6  # sites that the table answered had older ones
-    steady = fx.steady(BUNDLE, fx.Surrogate(NESTED, 1e-4), START)
+    steady = fx.steady(BUNDLE, fx.Surrogate(NESTED, 1e-4, always=True), START)
     np.testing.assert_allclose(CubicFlow(a=0.5).condition_of(steady.section.state), steady.macro[0], rtol=1e-9)
 
 
 def test_a_full_table_goes_on():
-    found = fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-8, capacity=5), START, t1=0.02, dt=0.01)
+    found = fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-8, capacity=5, always=True), START, t1=0.02, dt=0.01)
     truth = fx.evolve(BUNDLE, NESTED, START, t1=0.02, dt=0.01)
     assert found.stats["surrogate"]["full"]
     np.testing.assert_allclose(found.macro, truth.macro, rtol=1e-7)

@@ -22,6 +22,8 @@ import jax.numpy as jnp
 
 _SHOWN = 0.05  # share of the error of an interval that a live value in it must show: near its ends it shows nothing
 _UNSEEN = 0.25  # of the tolerance, up to which an interval may grow on an error that was seen in a part of it
+_BLOCK = 128  # records, and rows, that are looked at together
+_FIRST = 1e-9  # size of the first ellipsoid, relative to the condition
 _SAFETY = 0.5  # of the tolerance, up to which ellipsoids grow: errors elsewhere in them were not looked at
 
 
@@ -34,7 +36,7 @@ class Records(NamedTuple):
         value: Responses (capacity, m).
         slope: Tangents (capacity, m, d).
         trust: Of a curve the error of the interval that begins at the record over the scale, (capacity,), infinite where it is
-            not known; of ellipsoids their matrices (capacity, d, d).
+            not known; of ellipsoids their matrices F (capacity, d, d).
         kept: Whatever else belongs to a record, such as its state, (capacity, ...), in the order in which it came.
         slot: The place in `kept` of each record (capacity,), a permutation.
         scale: Largest norm of a response, and largest energy, so far (2,).
@@ -96,13 +98,20 @@ class AbstractTable(eqx.Module):
     def learn(self, records: Records, condition: jax.Array, value: jax.Array, slope: jax.Array, kept: Any) -> Records:
         """The records after one live response (m,) with its tangent (m, d) at a condition (d,)."""
 
+    def missed(self, records: Records, condition, value) -> jax.Array:
+        """Error of response and energy of the table (2,), from a live value (m,) at a condition (d,)."""
+        return self._sizes(self.find(records, condition[None]).value[0] - value)
+
     def error(self, records: Records, condition, value) -> jax.Array:
-        """Error of the table, from a live value (m,) at a condition (d,)."""
-        return self._relative(records, self.find(records, condition[None]).value[0] - value)
+        """The larger of both, each over the largest so far."""
+        return self._over_scale(records, self.missed(records, condition, value))
 
     def _relative(self, records: Records, off) -> jax.Array:
         """The larger of two errors, of the response and of the energy, each over its scale."""
-        return jnp.max(self._sizes(off) / jnp.where(records.scale > 0.0, records.scale, 1.0))
+        return self._over_scale(records, self._sizes(off))
+
+    def _over_scale(self, records: Records, sizes) -> jax.Array:
+        return jnp.max(sizes / jnp.where(records.scale > 0.0, records.scale, 1.0))
 
     def _sizes(self, value) -> jax.Array:
         return jnp.stack([jnp.linalg.norm(value[: self.measured]), jnp.linalg.norm(value[self.measured :])])
@@ -260,18 +269,35 @@ def _hermite(records: Records, left, s, length) -> jax.Array:
 
 
 class Ellipsoids(AbstractTable):
-    """Tangents inside ellipsoids of accuracy (x − x_k)ᵀ M_k (x − x_k) ≤ 1."""
+    """Tangents inside ellipsoids of accuracy |F_k (x − x_k)| ≤ 1; `Records.trust` holds the matrices F_k."""
 
     def _untrusted(self, entries):
         return jnp.zeros((self.capacity, entries, entries))
 
     def _nearest(self, records: Records, conditions):
-        """The record with the least (x − x_k)ᵀ M_k (x − x_k) and that number, for each condition."""
-        off = conditions[:, None, :] - records.condition[None, :, :]
-        square = jnp.einsum("rki,kij,rkj->rk", off, records.trust, off)
-        square = jnp.where(jnp.arange(self.capacity) < records.count, square, jnp.inf)
-        best = jnp.argmin(square, axis=1)
-        return best, jnp.take_along_axis(square, best[:, None], axis=1)[:, 0]
+        """The record with the least |F_k (x − x_k)|² and that number, for each condition; as long as there are records.
+
+        Some records and rows at a time, so that products stay in the cache, and the time grows with the records in use.
+        """
+        centres = jnp.einsum("kij,kj->ki", records.trust, records.condition)
+        size = min(_BLOCK, self.capacity)
+
+        def one(x):
+            def block(n, carry):
+                start = jnp.minimum(n * size, self.capacity - size)
+                part = lambda table: jax.lax.dynamic_slice_in_dim(table, start, size)
+                square = jnp.sum((part(records.trust) @ x - part(centres)) ** 2, axis=1)
+                square = jnp.where(start + jnp.arange(size) < records.count, square, jnp.inf)
+                best, least = carry
+                at = jnp.argmin(square)
+                number = (start + at).astype(best.dtype)
+                return jnp.where(square[at] < least, number, best), jnp.minimum(square[at], least)
+
+            none = jnp.zeros((), records.count.dtype), jnp.asarray(jnp.inf, x.dtype)
+            best, least = jax.lax.fori_loop(0, -(-records.count // size), block, none)
+            return best, least
+
+        return jax.lax.map(one, conditions, batch_size=_BLOCK)
 
     def find(self, records, conditions):
         best, square = self._nearest(records, conditions)
@@ -290,22 +316,23 @@ class Ellipsoids(AbstractTable):
         known, some = jnp.sum(off**2) == 0.0, records.count > 0
         along, across = self._grown_errors(records, best, condition, value, slope)
         good = some & (error <= allowed) & ((square <= 1.0) | ((along <= allowed) & (across <= self.tolerance)))
-        pressed = records.trust[best] @ off
-        ratio = jnp.where(square > 1.0, (1.0 / square - 1.0) / square, 0.0)
+        factor = records.trust[best]
+        pressed = factor @ off
+        ratio = jnp.where((square > 1.0) & jnp.isfinite(square), (1.0 / jnp.sqrt(square) - 1.0) / square, 0.0)
         # The smallest ellipsoid through the point that contains the old one; where the tangent fails inside, a smaller one.
-        grown = records.trust[best] + jnp.where(jnp.isfinite(square), ratio, 0.0) * jnp.outer(pressed, pressed)
-        smaller = records.trust[best] * jnp.maximum(error / allowed, 1.0) / jnp.where(square > 0.0, square, 1.0)
+        grown = factor + ratio * jnp.outer(pressed, pressed @ factor)
+        smaller = factor * jnp.sqrt(jnp.maximum(error / allowed, 1.0) / jnp.where(square > 0.0, square, 1.0))
         failed = some & (error > allowed) & (square <= 1.0) & ~known
-        now = jnp.where(good, grown, jnp.where(failed, smaller, records.trust[best]))
+        now = jnp.where(good, grown, jnp.where(failed, smaller, factor))
         # Half the second derivative times the square of the radius is the error; nothing is known around the first record
         # but its own size.
         bend = self._bend(records, condition, value, slope)
-        first = (1e-6 * (1.0 + jnp.linalg.norm(condition))) ** 2
+        first = (_FIRST * (1.0 + jnp.linalg.norm(condition))) ** 2
         radius = jnp.where(bend > 0.0, 2.0 * allowed / jnp.where(bend > 0.0, bend, 1.0), first)
         records = records._replace(trust=records.trust.at[best].set(now))
         full = records.count >= self.capacity
         place = jnp.minimum(records.count, self.capacity - 1)
-        ball = jnp.eye(condition.size) / radius
+        ball = jnp.eye(condition.size) / jnp.sqrt(radius)
         more = _write(records, place, condition, value, slope, ball, place, kept)._replace(count=records.count + 1)
         wanted = ~good & ~(known & some)
         new = jax.lax.cond(wanted & ~full, lambda: more, lambda: records)
@@ -327,8 +354,7 @@ class Ellipsoids(AbstractTable):
         change = slope - records.slope[best]
         second, third = _terms(value - records.value[best] - records.slope[best] @ off, change @ off)
         along = self._norms(records, second[:, None]) + self._norms(records, third[:, None])
-        factor = jnp.linalg.cholesky(records.trust[best])
-        return along, self._norms(records, jax.scipy.linalg.solve_triangular(factor, change.T, lower=True).T)
+        return along, self._norms(records, jnp.linalg.solve(records.trust[best].T, change.T).T)
 
     def _bend(self, records: Records, condition, value, slope) -> jax.Array:
         """Largest second derivative at a point that its nearest records show, one more of them than there are directions."""
