@@ -38,6 +38,7 @@ class HeterogeneousMultiscale(AbstractDriver):
         replicas: Independent copies whose mean is the response ("parallel HMM").
         dt: Micro step, fiber time; None for the fiber's own `timestep`.
         fresh: Whether each burst begins from the fiber's `init`, as in the classical method; else from the end of the last.
+        expected_error: What `fx.plan` expects of a run; `Solution.stats` says it.
 
     Raises:
         BadInput: Numbers out of their range; when a run begins, a fiber without a step of its own where no `dt` is given.
@@ -49,6 +50,7 @@ class HeterogeneousMultiscale(AbstractDriver):
     replicas: int = eqx.field(static=True, default=1)
     dt: float | None = eqx.field(static=True, default=None)
     fresh: bool = eqx.field(static=True, default=False)
+    expected_error: float | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         for name, value, least in (("relax", self.relax, 0), ("average", self.average, 1), ("replicas", self.replicas, 1)):
@@ -60,6 +62,9 @@ class HeterogeneousMultiscale(AbstractDriver):
     @property
     def slaved(self):
         return True
+
+    def stats(self, section):
+        return {} if self.expected_error is None else {"expected_error": self.expected_error}
 
     def prepare(self, fiber):
         if isinstance(fiber, AbstractMemory):

@@ -149,9 +149,9 @@ class Surrogate(AbstractSectionDriver):
         if found.look_up < found.solve:
             return True
         warnings.warn(
-            f"Surrogate without effect: one solve of {type(fiber).__name__} takes {1e6 * found.solve:.3g} µs, one evaluation from "
-            f"a table of {self.capacity // 2} records {1e6 * found.look_up:.3g} µs. The run uses {type(self.inner).__name__} "
-            "alone. Give always=True to keep the table, or a smaller capacity.",
+            f"Surrogate without effect: one solve of {type(fiber).__name__} takes {1e6 * found.solve:.3g} µs, one evaluation "
+            f"from a table of {self.capacity // 2} records {1e6 * found.look_up:.3g} µs. The run uses "
+            f"{type(self.inner).__name__} alone. Give always=True to keep the table, or a smaller capacity.",
             NoEffectWarning,
             stacklevel=2,
         )
