@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,27 +35,36 @@ def costs(driver: AbstractDriver, table: AbstractTable, entries: int, field: Fie
     rows = some(min(_SOLVED, field.sites.chunk))
     keys = jax.random.split(jax.random.key(0), rows.size)
 
-    def one(state, memory, condition, key):
-        return driver.advance(field.fiber, field.bundle.link, state, memory, condition, jnp.zeros(()), key, 0)[:3]
-
-    begin = jax.jit(jax.vmap(lambda c, key: driver.begin(field.fiber, field.bundle.link, c, key, 0)))
-    solve, held = jax.jit(jax.vmap(one)), pick(rows)
-    state, memory, _ = solve(*begin(held, keys), held, keys)
+    fiber, link, held = field.fiber, field.bundle.link, pick(rows)
+    state, memory, _ = _solved(driver, fiber, link, *_begun(driver, fiber, link, held, keys), held, keys)
     moved = jax.tree.map(lambda x: x + _MOVED * (jnp.abs(x) + 1.0), held)
-    solving = _seconds(lambda: solve(state, memory, moved, keys)) / rows.size
+    solving = _seconds(lambda: _solved(driver, fiber, link, state, memory, moved, keys)) / rows.size
     asked = pick(some(_ASKED))
     records = table.empty(entries, table.measured, ())._replace(count=jnp.asarray(table.capacity // 2, jnp.int32))
-
-    @jax.jit
-    def answer(records, conditions):
-        # An evaluation asks the table before sites are solved and after.
-        view = seen(field.fiber, conditions, table.measured)
-        found = table.find(records, view.points)
-        later = records._replace(count=records.count + jnp.sum(found.sure, dtype=records.count.dtype))
-        return view.value_out(table.find(later, view.points).value)
-
-    looking = _seconds(lambda: answer(records, asked)) / jax.tree.leaves(asked)[0].shape[0]
+    looking = _seconds(lambda: _answered(table, fiber, records, asked)) / jax.tree.leaves(asked)[0].shape[0]
     return Costs(solving, looking)
+
+
+@eqx.filter_jit
+def _begun(driver, fiber, link, conditions, keys):
+    return jax.vmap(lambda c, key: driver.begin(fiber, link, c, key, 0))(conditions, keys)
+
+
+@eqx.filter_jit
+def _solved(driver, fiber, link, state, memory, conditions, keys):
+    def one(state, memory, condition, key):
+        return driver.advance(fiber, link, state, memory, condition, jnp.zeros(()), key, 0)[:3]
+
+    return jax.vmap(one)(state, memory, conditions, keys)
+
+
+@eqx.filter_jit
+def _answered(table: AbstractTable, fiber, records, conditions):
+    """What an evaluation asks of the table: before sites are solved, and after."""
+    view = seen(fiber, conditions, table.measured)
+    found = table.find(records, view.points)
+    later = records._replace(count=records.count + jnp.sum(found.sure, dtype=records.count.dtype))
+    return view.value_out(table.find(later, view.points).value)
 
 
 def _seconds(call: Callable) -> float:
