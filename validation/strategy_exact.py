@@ -29,7 +29,7 @@ class Moments:
         self.covariance[k, k] += noise
 
     def relax(self, time: float, copies: int = 1) -> None:
-        """z under a held U for a time in relaxation times; the mean of `copies` independent ones."""
+        """Move z under a held U for a time in relaxation times; the mean of `copies` independent ones."""
         decay = np.exp(-time)
         self.put("z", 0.5 * (1.0 - decay**2) / copies, z=decay, U=1.0 - decay)
 

@@ -79,7 +79,10 @@ def fitted_order(sizes, errors) -> float:
 
 
 def run(cases: Sequence[Callable[[Path], list[str]]], names: Sequence[str], out: Path = OUT) -> int:
-    """Run the named cases, all without a name, into the folder `out`; 0 where all rows keep their bounds, 1 where not, 2 for an unknown name."""
+    """Run the named cases, all without a name, into the folder `out`.
+
+    0 where all rows keep their bounds, 1 where not, 2 for an unknown name.
+    """
     known = {case.__name__: case for case in cases}
     unknown = [name for name in names if name not in known]
     if unknown:

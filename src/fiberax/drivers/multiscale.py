@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core.capabilities import AbstractMonitored, energy_of
 from fiberax.core.driver import AbstractDriver, check_finite
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractDynamic, AbstractMemory, AbstractStochastic
@@ -130,6 +131,19 @@ class HeterogeneousMultiscale(AbstractDriver):
     def stderr(self, fiber, link, state, memory, condition):
         """That of the mean over the window and the replicas; None for fibers without noise."""
         return memory[1] if isinstance(fiber, AbstractStochastic) else None
+
+    def energy(self, fiber, state, memory, condition):
+        """The mean over the replicas, at the end of the last burst."""
+        found = jax.vmap(lambda s: energy_of(fiber, s, condition))(state)
+        return None if found is None else jnp.mean(found)
+
+    def margin(self, fiber, state, memory, condition):
+        """The smallest of the replicas."""
+        return (
+            jnp.min(jax.vmap(lambda s: fiber.stability_margin(s, condition))(state))
+            if isinstance(fiber, AbstractMonitored)
+            else None
+        )
 
     def follow(self, fiber, link, state, memory, condition):
         raise Mismatch(
