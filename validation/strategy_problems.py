@@ -204,13 +204,14 @@ def channel() -> Problem:
     grid = fx.grids.Box(0.0, 1.0, cells=cells, periodic=False)
     macro = fluids.Flow(grid, Re=1.0, viscosity_ratio=0.1, force=8.0, De=1.0, dim=2)
     bundle = fx.Bundle(macro, fluids.DumbbellDensity(fluids.FENE(20.0), degree=8))
-    imex, dts, times = fx.IMEX(), (0.02, 0.01, 5e-3), (0.5, 1.0, 2.0)
+    # The stress of fibers at rest is a viscosity that is treated explicitly, and limits the step.
+    imex, dts, stiff, times = fx.IMEX(), (0.02, 0.01, 5e-3), (2e-3,), (0.5, 1.0, 2.0)
     settings = (
-        *nested(bundle, imex, dt=dts[:2], tolerance=(1e-3, 1e-6)),
+        *nested(bundle, imex, dt=stiff, tolerance=(1e-3, 1e-6)),
         *scan("seamless", lambda dt, clock: (bundle, fx.Seamless(clock=clock, separation=UNWATCHED), dt, imex),
               dt=dts, clock=(1.0, 2.0)),
-        *bursts(bundle, imex, dt=dts[:1], relax=(0, 8), average=(1,), micro=(0.05, 0.5)),
-        *tabulated(bundle, 1e-6, imex, dt=dts[:1], tolerance=(1e-2, 1e-3)),
+        *bursts(bundle, imex, dt=stiff, relax=(0, 8), average=(1,), micro=(0.05, 0.5)),
+        *tabulated(bundle, 1e-6, imex, dt=stiff, tolerance=(1e-2, 1e-3)),
     )  # fmt: skip
     begin = jnp.zeros(cells + 1)
     problem = Problem("channel", "FENE dumbbells in a channel, De = 1", begin, times, lambda: np.empty(0), settings)

@@ -36,7 +36,8 @@ def costs(driver: AbstractDriver, table: AbstractTable, entries: int, field: Fie
     keys = jax.random.split(jax.random.key(0), rows.size)
 
     fiber, link, held = field.fiber, field.bundle.link, pick(rows)
-    state, memory, _ = _solved(driver, fiber, link, *_begun(driver, fiber, link, held, keys), held, keys)
+    state, memory = _begun(driver, fiber, link, held, keys)
+    state, memory, _ = _solved(driver, fiber, link, state, memory, held, keys)
     moved = jax.tree.map(lambda x: x + _MOVED * (jnp.abs(x) + 1.0), held)
     solving = _seconds(lambda: _solved(driver, fiber, link, state, memory, moved, keys)) / rows.size
     asked = pick(some(_ASKED))
