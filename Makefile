@@ -6,6 +6,7 @@
 # make chaos   100 kills of runs of every case, resumed and compared bit by bit, 40 minutes; SEED=1 draws others
 # make docs   the documentation site, into site/
 # make validate   comparisons with exact and published results and with peers, and slow tests, an hour, tables into runs/validation; needs abinit and quantum-espresso
+# make strategies   what each strategy costs for the same error, half an hour, tables and figures into runs/strategies
 # make bench  times as ratios against named peers; needs gcc, libfftw3-dev, abinit and quantum-espresso
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +17,7 @@ SEED ?= 0
 # The tests that meet every dependency.
 LOWEST := tests/test_cli.py tests/core tests/numerics tests/io tests/grids tests/interop tests/physics/homogenization/test_images.py
 
-.PHONY: help demo test lint wheel lowest mutate chaos docs validate bench clean
+.PHONY: help demo test lint wheel lowest mutate chaos docs validate strategies bench clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -75,9 +76,12 @@ validate: $(STAMP)
 	$(BIN)/python validation/diffusion.py
 	$(BIN)/python validation/electrons.py
 
+strategies: $(STAMP)
+	$(BIN)/python validation/strategies.py
+
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --group bench --group peers
-	for name in core_overhead cell2d cell3d diffusion1d many_sites start_up crystal elasticity spins dumbbells rods rod_density thomas_fermi kohn_sham compile; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in core_overhead lookup cell2d cell3d diffusion1d many_sites start_up crystal elasticity spins dumbbells rods rod_density thomas_fermi kohn_sham compile; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .venv-lowest .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist site runs

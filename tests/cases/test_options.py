@@ -18,6 +18,8 @@ IDLE = [
     ("diffusion", "--method seamless", "--tolerance 0.01", "with --method quasistatic"),
     ("diffusion", "--method seamless", "--states kept", "with --method quasistatic"),
     ("diffusion", "--method seamless", "--surrogate 0.01", "with --method quasistatic"),
+    ("wave", "--method seamless", "--surrogate 0.01", "with --method quasistatic"),
+    ("electron-wave", "", "--surrogate 0.01", "with --method quasistatic"),
     ("diffusion", "--mesh a.msh", "--shape l-shape", "without --mesh"),
     ("diffusion", "--mesh a.msh", "--cells 9", "without --mesh"),
     ("diffusion", "--mesh a.msh", "--size 9", "without --mesh"),

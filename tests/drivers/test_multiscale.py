@@ -101,7 +101,9 @@ def exact(driver, dt, steps, heun):
 )
 def test_mean_and_variance_are_exact(driver, stepper):
     n, dt, steps = 20_000, 0.1, 4
-    found = fx.evolve(fx.Bundle(Relaxing(), Linear()), driver, jnp.ones(n), t1=dt * steps, dt=dt, stepper=stepper).macro[-1]
+    sol = fx.evolve(fx.Bundle(Relaxing(), Linear()), driver, jnp.ones(n), t1=dt * steps, dt=dt, stepper=stepper)
+    found, stages = sol.macro[-1], 1 + isinstance(stepper, fx.Heun)
+    assert sol.stats["fiber_steps"] == n * steps * stages * driver.replicas * (driver.relax + driver.average)
     mean, variance = exact(driver, dt, steps, isinstance(stepper, fx.Heun))
     assert abs(found.mean() - mean) < 4.0 * np.sqrt(variance / n)
     assert abs(found.var() / variance - 1.0) < 0.05  # the estimate itself has a relative error of 0.01
@@ -140,6 +142,21 @@ def test_fresh_bursts_begin_from_init():
         for fresh in (False, True)
     )
     assert np.var(fresh) < 0.75 * np.var(carried)
+
+
+def test_energy_and_margin_are_those_of_the_replicas():
+    """A bond of a diatomic chain, relaxed in one long step: W, and the stiffness of the shift, at the condition."""
+    V = lambda r: 2.0 * (r - 0.5) ** 2 + (r - 0.5) ** 4
+    chain = fx.solids.DiatomicChain(V, lambda r: 3.0 * (r - 0.5) ** 2)
+    A = jnp.linspace(0.05, 0.2, 2)
+    driver = fx.HeterogeneousMultiscale(relax=6, average=1, replicas=2, dt=1.0)
+    _, answer = (fibers := fx.Fibers(fx.relax(chain), driver, A)).advance(fibers.begin(A), A)
+    truth = fx.responses(chain, A)
+    np.testing.assert_allclose(answer.energy, truth.energy, rtol=1e-8)
+    np.testing.assert_allclose(answer.response, truth.value, rtol=1e-5)
+    found = fx.evolve(fx.Bundle(Relaxing(), fx.relax(chain)), driver, A, t1=1e-3, dt=1e-3)
+    margins = jax.vmap(chain.stability_margin)(truth.state, A)
+    np.testing.assert_allclose(found.stability_margin[-1], margins, rtol=1e-2)
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ NESTED = fx.Quasistatic(1e-12)
 def test_errors_keep_the_tolerance_and_solves_are_few(stepper):
     options = {"t1": 0.5, "dt": 0.01, "stepper": stepper}
     truth = fx.evolve(BUNDLE, NESTED, START, **options)
-    found = fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-5, check=0.02), START, **options)
+    found = fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-5, check=0.02, always=True), START, **options)
     made = found.stats["surrogate"]
     assert np.abs(found.macro - truth.macro).max() < 2e-5
     assert made["checked"] > 10 and made["worst"] < 2e-5
@@ -46,7 +46,7 @@ def test_errors_keep_the_tolerance_and_solves_are_few(stepper):
 def test_nothing_depends_on_the_chunk():
     options = {"t1": 0.05, "dt": 0.01}
     found = [
-        fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-4), START, placement=fx.Placement(chunk=chunk), **options)
+        fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-4, always=True), START, placement=fx.Placement(chunk=chunk), **options)
         for chunk in (N, 5, 1)
     ]
     # The last digits depend on how the compiler vectorises arrays of another length.
@@ -59,7 +59,7 @@ def test_nothing_depends_on_the_chunk():
 @pytest.mark.slow
 def test_steady_states():
     truth = fx.steady(BUNDLE, NESTED, START).macro
-    found = fx.steady(BUNDLE, fx.Surrogate(NESTED, 1e-6), START)
+    found = fx.steady(BUNDLE, fx.Surrogate(NESTED, 1e-6, always=True), START)
     assert np.abs(found.macro - truth).max() < 2e-6
 
 
@@ -104,24 +104,32 @@ def test_records_that_are_told_by_their_neighbours_are_given_up():
     assert np.abs(found.value[:, 0] - np.sin(at))[np.asarray(found.sure)].max() < 1e-4 * np.sin(1.0) * 2.0
 
 
-def test_ellipsoids_grow_and_keep_the_tolerance():
-    """Responses of three entries to three conditions, asked at random: errors of sure answers stay near the tolerance."""
-    table = Ellipsoids(tolerance=1e-2, capacity=900, measured=3)
-    f = lambda x: jnp.stack([jnp.sin(x[0] + x[1]), x[2] ** 2, jnp.exp(0.3 * x[0]) * x[1]])
-    learn = jax.jit(lambda r, x: table.learn(r, x, f(x), jax.jacfwd(f)(x), ()))
-    find = jax.jit(table.find)
-    records = table.empty(3, 3, ())
-    points = jax.random.uniform(jax.random.key(0), (2500, 3))
-    sure, errors = [], []
-    for x in points:
-        found = find(records, x[None])
-        sure.append(bool(found.sure[0]))
-        if sure[-1]:
-            errors.append(float(jnp.linalg.norm(found.value[0] - f(x)) / records.scale[0]))
-        else:
-            records = learn(records, x)
-    assert np.mean(sure[-500:]) > 0.75 and not records.full
-    assert max(errors) < 2e-2 and np.mean(np.asarray(errors) < 1e-2) > 0.98
+@pytest.mark.parametrize(
+    ("f", "entries", "share"),
+    [
+        (lambda x: jnp.stack([jnp.sin(x[0] + x[1]), x[2] ** 2, jnp.exp(0.3 * x[0]) * x[1]]), 3, 0.8),
+        (lambda x: jnp.stack([x[0] * x[1]]), 2, 0.95),  # no error along either axis, so that values there tell nothing
+        (lambda x: jnp.stack([jnp.sin(0.3 * x[0]) + jnp.cos(6.0 * x[1]), x[0] * x[1] ** 2]), 2, 0.8),  # bends, and back
+    ],
+    ids=["smooth", "saddle", "waves"],
+)
+@pytest.mark.parametrize("random", [True, False], ids=["random", "path"])
+def test_ellipsoids_grow_and_keep_the_tolerance(f, entries, share, random):
+    """Asked at random or along a path: the error of every sure answer is below twice the tolerance, of most below it."""
+    table = Ellipsoids(tolerance=1e-2, capacity=700, measured=jax.eval_shape(f, jnp.zeros(entries)).shape[0])
+
+    def ask(records, x):
+        found, value = table.find(records, x[None]), f(x)
+        error = jnp.linalg.norm(found.value[0] - value) / jnp.where(records.count > 0, records.scale[0], 1.0)
+        learnt = jax.lax.cond(found.sure[0], lambda r: r, lambda r: table.learn(r, x, value, jax.jacfwd(f)(x), ()), records)
+        return learnt, (found.sure[0], error)
+
+    path = 0.5 + 0.5 * jnp.sin(jnp.linspace(0.0, 50.0, 2500)[:, None] * (1.0 + 0.37 * jnp.arange(entries)))
+    points = jax.random.uniform(jax.random.key(0), (2500, entries)) if random else path
+    records, (sure, errors) = jax.jit(lambda r, p: jax.lax.scan(ask, r, p))(table.empty(entries, table.measured, ()), points)
+    errors = np.asarray(errors)[np.asarray(sure)]
+    assert np.mean(sure[-500:]) > share and not records.full
+    assert errors.max() < 2e-2 and np.mean(errors < 1e-2) > 0.99
 
 
 def test_solids_are_tabulated_by_their_stretch_and_turn_exactly():
@@ -176,7 +184,7 @@ def test_polar_factors():
 
 
 def test_resume_is_bit_identical_and_a_section_can_be_saved():
-    keeper, driver, options = Keeper(), fx.Surrogate(NESTED, 1e-4), {"t1": 0.05, "dt": 0.01}
+    keeper, driver, options = Keeper(), fx.Surrogate(NESTED, 1e-4, always=True), {"t1": 0.05, "dt": 0.01}
     whole = fx.evolve(BUNDLE, driver, START, checkpoint=keeper, **options)
     middle = next(s for s in keeper.snapshots if 0 < s.step < 5)
     rest = fx.evolve(BUNDLE, driver, START, start=middle, **options)
@@ -208,16 +216,16 @@ def test_states_that_are_written_belong_to_their_conditions():
             self.records.append(record)
 
     written = Written()
-    found = fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-4), START, t1=0.05, dt=0.01, checkpoint=written)
+    found = fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-4, always=True), START, t1=0.05, dt=0.01, checkpoint=written)
     record = written.records[-1]
     np.testing.assert_allclose(CubicFlow(a=0.5).condition_of(record.state), record.macro, rtol=1e-9)
     assert np.abs(found.section.state - record.state).max() > 1e-6  # sites that the table answered had older ones
-    steady = fx.steady(BUNDLE, fx.Surrogate(NESTED, 1e-4), START)
+    steady = fx.steady(BUNDLE, fx.Surrogate(NESTED, 1e-4, always=True), START)
     np.testing.assert_allclose(CubicFlow(a=0.5).condition_of(steady.section.state), steady.macro[0], rtol=1e-9)
 
 
 def test_a_full_table_goes_on():
-    found = fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-8, capacity=5), START, t1=0.02, dt=0.01)
+    found = fx.evolve(BUNDLE, fx.Surrogate(NESTED, 1e-8, capacity=5, always=True), START, t1=0.02, dt=0.01)
     truth = fx.evolve(BUNDLE, NESTED, START, t1=0.02, dt=0.01)
     assert found.stats["surrogate"]["full"]
     np.testing.assert_allclose(found.macro, truth.macro, rtol=1e-7)

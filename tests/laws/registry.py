@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import fiberax as fx
+from fiberax.grids.patches import Edges
 from fiberax.testing import (
     CubicFlow,
     Damped,
@@ -181,6 +182,13 @@ MODELS = {
         fx.FlowFiber(lambda u, c: c - u - u[::-1] * jnp.asarray([0.5, 0.0]), lambda c: jnp.zeros(2), lambda u, c: u @ u),
         jnp.linspace(0.5, 1.5, 5),
         1.0,
+        carried=False,
+        driven=False,
+    ),
+    "patch": Model(
+        fx.Patch(lambda v, x: jnp.diff((1.0 + v[1:] * v[:-1]) * jnp.diff(v)) / 0.5**2, 3, 0.5),
+        Edges(jnp.linspace(0.5, 1.5, 5), jnp.linspace(0.3, 1.2, 5), jnp.linspace(0.6, 2.0, 5)),
+        2.0,
         carried=False,
         driven=False,
     ),

@@ -156,6 +156,8 @@ if TYPE_CHECKING:
     # What a driver over all sites receives. `field` makes it, and imports this module.
     from typing import Protocol
 
+    from fiberax.core.field import Field
+
     class Chosen(Protocol):
         """Advances the sites where `mask` (rows,) holds, by the driver's own `advance`, and leaves the others."""
 
@@ -168,6 +170,15 @@ class AbstractSectionDriver(AbstractDriver):
     Decisions are made on replicated data in the order of the sites, so that results do not depend on chunks or on the number
     of devices. `advance` still says how one chosen fiber is advanced.
     """
+
+    @property
+    def alone(self) -> AbstractDriver:
+        """The driver that a run takes in place of this one where it does not pay; by default itself."""
+        return self
+
+    def pays(self, field: "Field", macro: Any) -> bool:
+        """Whether a run is better off with this driver than with `alone`; asked once, before it begins, outside of any jit."""
+        return True
 
     def begin_shared(self, fiber, section: Section, conditions: Any) -> Any:
         """`Section.shared` at the start; `section` and `conditions` have rows of all sites. Empty by default."""

@@ -1,5 +1,6 @@
 """`evolve`: a bundle advanced in time, macrostate and fibers together."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 
 from fiberax.core.arguments import check_run, check_unstable, floats
 from fiberax.core.bundle import Bundle, check_fit
-from fiberax.core.driver import AbstractDriver
+from fiberax.core.driver import AbstractDriver, AbstractSectionDriver
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import workspace_of
 from fiberax.core.field import Field
@@ -19,6 +20,7 @@ from fiberax.core.progress import listener
 from fiberax.core.randomness import warn_unused_key
 from fiberax.core.recorder import AbstractRecorder, Snapshot
 from fiberax.core.schedule import Schedule, lengthened, schedule
+from fiberax.core.signals import agree
 from fiberax.core.sites import Placement, lay_out
 from fiberax.core.snapshots import schedule_of, snapshot_of
 from fiberax.core.solution import Solution
@@ -87,7 +89,8 @@ def evolve(
     """
     check_run("evolve", bundle, driver, macro0, stepper)
     plan = lengthened(schedule_of(start), t0, t1, dt, saveat) if isinstance(start, Solution) else schedule(t0, t1, dt, saveat)
-    field, macro0, response, samples = assemble(bundle, driver, macro0, plan, key, placement)
+    field, macro0, response, samples = assemble(bundle, driver, macro0, plan, key, placement, start)
+    driver = field.driver
     check_unstable("evolve", field.fiber, allow_unstable)
     macro0 = field.bundle.macro.prescribed(jnp.asarray(plan.stretches[0].start, float), macro0)
     stepper = default_stepper(bundle.macro) if stepper is None else stepper
@@ -104,8 +107,11 @@ def evolve(
     return loop.run(macro0, response, samples, start)
 
 
-def assemble(bundle, driver, macro0, plan: Schedule, key, placement) -> tuple[Field, Any, Any, int]:
-    """The field of a run, its macrostate as arrays, the shape of one response, and the stored samples of averages."""
+def assemble(bundle, driver, macro0, plan: Schedule, key, placement, start=None) -> tuple[Field, Any, Any, int]:
+    """The field of a run, its macrostate as arrays, the shape of one response, and the stored samples of averages.
+
+    A driver over all sites that does not pay is replaced; a run that goes on from `start` keeps what it began with.
+    """
     macro0 = floats("The macrostate macro0", macro0)
     for path, leaf in jax.tree_util.tree_leaves_with_path(macro0):
         if not trees.is_tracer(leaf) and not np.all(np.isfinite(np.asarray(leaf))):
@@ -120,8 +126,20 @@ def assemble(bundle, driver, macro0, plan: Schedule, key, placement) -> tuple[Fi
     check_platform()
     traced = is_traced(bundle, driver, macro0, key)
     field = Field(bundle, driver, fiber, sites, key, not traced, borrow=True)
+    if isinstance(driver, AbstractSectionDriver) and not traced:
+        driver = driver if _kept(driver, field, macro0, start) else driver.alone
+        field = dataclasses.replace(field, driver=driver)
     shortest = min(stretch.dt for stretch in plan.stretches)
     return field, macro0, response, driver.samples(shortest)
+
+
+def _kept(driver: AbstractSectionDriver, field: Field, macro, start: Any) -> bool:
+    """Whether a run keeps its driver over all sites: as before where it goes on, else if it pays, on process 0."""
+    if isinstance(start, Solution):
+        return bool(jax.tree.leaves(start.section.shared))
+    if start is not None:
+        return any(name.startswith("section_shared") for name in start.leaves)
+    return bool(agree(float(driver.pays(field, macro)))[0])
 
 
 def _traced_evolve(field: Field, stepper, macro0, plan: Schedule, response, samples) -> Solution:

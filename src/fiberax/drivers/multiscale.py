@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core.capabilities import AbstractMonitored, energy_of
 from fiberax.core.driver import AbstractDriver, check_finite
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractDynamic, AbstractMemory, AbstractStochastic
@@ -38,6 +39,7 @@ class HeterogeneousMultiscale(AbstractDriver):
         replicas: Independent copies whose mean is the response ("parallel HMM").
         dt: Micro step, fiber time; None for the fiber's own `timestep`.
         fresh: Whether each burst begins from the fiber's `init`, as in the classical method; else from the end of the last.
+        expected_error: What `fx.plan` expects of a run; `Solution.stats` says it.
 
     Raises:
         BadInput: Numbers out of their range; when a run begins, a fiber without a step of its own where no `dt` is given.
@@ -49,6 +51,7 @@ class HeterogeneousMultiscale(AbstractDriver):
     replicas: int = eqx.field(static=True, default=1)
     dt: float | None = eqx.field(static=True, default=None)
     fresh: bool = eqx.field(static=True, default=False)
+    expected_error: float | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         for name, value, least in (("relax", self.relax, 0), ("average", self.average, 1), ("replicas", self.replicas, 1)):
@@ -60,6 +63,9 @@ class HeterogeneousMultiscale(AbstractDriver):
     @property
     def slaved(self):
         return True
+
+    def stats(self, section):
+        return {} if self.expected_error is None else {"expected_error": self.expected_error}
 
     def prepare(self, fiber):
         if isinstance(fiber, AbstractMemory):
@@ -102,7 +108,7 @@ class HeterogeneousMultiscale(AbstractDriver):
         state, sums = jax.lax.fori_loop(0, self.average, averaged, (state, none))
         value = jax.tree.map(lambda s: jnp.sum(s, axis=(0, 1)) / (self.average * self.replicas), sums)
         means = jax.tree.map(lambda s: s / jnp.reshape(jnp.asarray(sizes, s.dtype), (-1, *[1] * (s.ndim - 1))), sums)
-        out = outcome(jnp.max(jax.vmap(fiber.verdict)(state)), self.relax + self.average)
+        out = outcome(jnp.max(jax.vmap(fiber.verdict)(state)), (self.relax + self.average) * self.replicas)
         return state, (value, jax.tree.map(error_of_means, means)), value, check_finite(value, out)
 
     def _fresh(self, fiber: AbstractDynamic, condition, key) -> Any:
@@ -125,6 +131,19 @@ class HeterogeneousMultiscale(AbstractDriver):
     def stderr(self, fiber, link, state, memory, condition):
         """That of the mean over the window and the replicas; None for fibers without noise."""
         return memory[1] if isinstance(fiber, AbstractStochastic) else None
+
+    def energy(self, fiber, state, memory, condition):
+        """The mean over the replicas, at the end of the last burst."""
+        found = jax.vmap(lambda s: energy_of(fiber, s, condition))(state)
+        return None if found is None else jnp.mean(found)
+
+    def margin(self, fiber, state, memory, condition):
+        """The smallest of the replicas."""
+        return (
+            jnp.min(jax.vmap(lambda s: fiber.stability_margin(s, condition))(state))
+            if isinstance(fiber, AbstractMonitored)
+            else None
+        )
 
     def follow(self, fiber, link, state, memory, condition):
         raise Mismatch(

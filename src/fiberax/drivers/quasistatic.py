@@ -145,7 +145,7 @@ class Quasistatic(AbstractDriver):
             guess = trees.where(attempt == 0, state, self._fresh(fiber, condition, key))
         if isinstance(fiber, AbstractDynamic):
             state, memory = self._sampled(fiber, link, guess, condition, key)
-            out = outcome(jnp.max(jax.vmap(fiber.verdict)(state)), self._length)
+            out = outcome(jnp.max(jax.vmap(fiber.verdict)(state)), self._length * self._copies)
         else:
             state, out = relaxed(fiber, guess, condition, self._accuracy, self.solver)
             out = self._judged(fiber, state, condition, out)

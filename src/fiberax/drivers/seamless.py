@@ -29,6 +29,7 @@ class Seamless(AbstractDriver):
         average: A kernel of (7.1) for the response, or None.
         separation: Ratio of the fibers' relaxation time to the macro time scale above which a run warns; infinity turns the
             measurement off.
+        expected_error: What `fx.plan` expects of a run; `Solution.stats` says it.
 
     Raises:
         BadInput: Numbers out of their range.
@@ -39,6 +40,7 @@ class Seamless(AbstractDriver):
     clock: Any = eqx.field(converter=lambda value: value if isinstance(value, str) else jnp.asarray(value), default=1.0)
     average: AbstractAverage | None = None
     separation: float = eqx.field(static=True, default=0.1)
+    expected_error: float | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
         if not isinstance(self.substeps, int) or self.substeps < 1:
@@ -76,6 +78,9 @@ class Seamless(AbstractDriver):
     @property
     def pace(self):
         return Pace(self.substeps, self.clock, self.separation) if self.separation < float("inf") else None
+
+    def stats(self, section):
+        return {} if self.expected_error is None else {"expected_error": self.expected_error}
 
     def prepare(self, fiber):
         if isinstance(fiber, AbstractMemory):

@@ -4,6 +4,7 @@ One table serves all sites (`tables`). Sites that it cannot answer are solved to
 farthest from each other first, and what they answer is learnt before the next are chosen: most others need no solve then.
 """
 
+import warnings
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -15,6 +16,8 @@ from fiberax.core.driver import AbstractDriver, AbstractSectionDriver, Section
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractMemory
 from fiberax.core.lagrangian import hellmann_feynman
+from fiberax.core.randomness import NoEffectWarning
+from fiberax.drivers.paying import costs
 from fiberax.drivers.quasistatic import Quasistatic
 from fiberax.drivers.tables import AbstractTable, Curve, Ellipsoids, Records
 from fiberax.drivers.views import Plain, Turned, flat, matrix_of, seen, shaped, tangent_of
@@ -24,13 +27,13 @@ _ENTRIES = 9  # most entries of a condition
 
 
 class Counts(NamedTuple):
-    """What a table has done: evaluations, answers, live solves, those that only checked it, and the worst checked error."""
+    """What a table has done: evaluations, answers, live solves, those that only checked it, and the worst checked errors."""
 
     evaluations: jax.Array
     retrieved: jax.Array
     live: jax.Array
     checked: jax.Array
-    worst: jax.Array  # relative to the largest response
+    worst: jax.Array  # of response and energy (2,)
 
 
 class Shared(NamedTuple):
@@ -72,6 +75,8 @@ class Surrogate(AbstractSectionDriver):
         capacity: Records that the table has room for. A full table goes on answering; what it cannot is computed.
         check: Share of the answers, chosen at random, that are also computed and compared.
         batch: Sites that are solved at a time before the table is asked again.
+        always: Whether the table is kept where a look-up costs more than a solve. Without, a run measures both at its start,
+            and takes the inner driver in place of the table, with a `NoEffectWarning`, where the table would not pay.
 
     Raises:
         BadInput: Numbers out of their range, or a run under `jax.jit`, `jax.grad` or `jax.vmap`: the table is made of past
@@ -84,6 +89,7 @@ class Surrogate(AbstractSectionDriver):
     capacity: int = eqx.field(static=True, default=1024)
     check: float = eqx.field(static=True, default=1e-3)
     batch: int = eqx.field(static=True, default=4)
+    always: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self):
         if not isinstance(self.inner, AbstractDriver) or not self.inner.slaved or self.inner.coupled:
@@ -123,13 +129,42 @@ class Surrogate(AbstractSectionDriver):
             )
         return fiber
 
+    @property
+    def alone(self):
+        return self.inner
+
+    def pays(self, field, macro):
+        if self.always:
+            return True
+        conditions, (fiber, link) = field.bundle.macro.conditions(macro), (field.fiber, field.bundle.link)
+
+        def one(condition, key):
+            return self.inner.respond(fiber, link, *self.inner.begin(fiber, link, condition, key, 0), condition)
+
+        size = trees.size(jax.eval_shape(one, jax.tree.map(lambda x: x[0], conditions), jax.random.key(0)))
+        entries = jax.eval_shape(lambda c: seen(fiber, c, size).points, conditions).shape[1]
+        if entries > _ENTRIES:  # refused where the section begins
+            return True
+        found = costs(self.inner, self._of(entries, size), entries, field, conditions)
+        if found.look_up < found.solve:
+            return True
+        warnings.warn(
+            f"Surrogate without effect: one solve of {type(fiber).__name__} takes {1e6 * found.solve:.3g} µs, one evaluation "
+            f"from a table of {self.capacity // 2} records {1e6 * found.look_up:.3g} µs. The run uses "
+            f"{type(self.inner).__name__} alone. Give always=True to keep the table, or a smaller capacity.",
+            NoEffectWarning,
+            stacklevel=2,
+        )
+        return False
+
     def stats(self, section):
         """`surrogate`: evaluations, answers of the table, live solves, checks, the worst checked error, records, fullness.
 
-        The error is relative to the largest response.
+        The error is relative to the largest response, or the largest energy, of the run.
         """
         records, counts = section.shared
-        numbers = {name: float(value) for name, value in counts._asdict().items()}
+        worst = jnp.max(counts.worst / jnp.where(records.scale > 0.0, records.scale, 1.0))
+        numbers = {name: float(value) for name, value in counts._replace(worst=worst)._asdict().items()}
         return {"surrogate": numbers | {"records": int(records.count), "full": bool(records.full)}}
 
     # --- one site -----------------------------------------------------------------------------------------------------------
@@ -176,14 +211,17 @@ class Surrogate(AbstractSectionDriver):
         slope = jax.eval_shape(view.slope_in, section.memory.slope)
         records = table.empty(view.points.shape[1], slope.shape[1], _Kept(state, memory.margin))
         zero = jnp.zeros((), jnp.result_type(float))
-        return Shared(records, Counts(jnp.zeros((), jnp.uint32), zero, zero, zero, zero))
+        return Shared(records, Counts(jnp.zeros((), jnp.uint32), zero, zero, zero, jnp.zeros_like(records.scale)))
 
     def _table(self, fiber, section: Section, conditions) -> "tuple[AbstractTable, Plain | Turned]":
         """The table, and the conditions as it sees them."""
         size = sum(x[0].size for x in jax.tree.leaves(section.response))
         view = seen(fiber, conditions, size)
-        kind = Curve if view.points.shape[1] == 1 else Ellipsoids
-        return kind(self.tolerance, self.capacity, size), view
+        return self._of(view.points.shape[1], size), view
+
+    def _of(self, entries: int, size: int) -> AbstractTable:
+        """The table for points of `entries` numbers and responses of `size`."""
+        return (Curve if entries == 1 else Ellipsoids)(self.tolerance, self.capacity, size)
 
     def advance_sites(self, solve, fiber, ids, section, conditions, dt, learn):
         table, view = self._table(fiber, section, conditions)
@@ -250,10 +288,10 @@ class Surrogate(AbstractSectionDriver):
         def one(k, carry):
             records, counts = carry
             new = jax.tree.map(lambda x: x[k], found)
-            error = table.error(records, new[0], new[1])
+            missed = table.missed(records, new[0], new[1])
             compared = checked[k] & good[k]
             counts = counts._replace(
-                checked=counts.checked + compared, worst=jnp.maximum(counts.worst, jnp.where(compared, error, 0.0))
+                checked=counts.checked + compared, worst=jnp.maximum(counts.worst, jnp.where(compared, missed, 0.0))
             )
             return jax.lax.cond(good[k], lambda r: table.learn(r, *new), lambda r: r, records), counts
 

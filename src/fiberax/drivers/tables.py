@@ -5,8 +5,10 @@ of a cubic is that of a quartic, 16 s²(1 − s)² of its largest value in the m
 tells the error of the whole interval, and of its parts, which fall with the fourth power of their length.
 
 `Ellipsoids`, for several entries: in situ adaptive tabulation (Pope, Combust. Theory Model. 1 (1997) 41). A record answers by
-its tangent inside an ellipsoid of accuracy, which grows where a live value shows that the tangent is still accurate; where it
-is not, a further record is made, and its first ellipsoid is a ball of the radius in which that error would be allowed.
+its tangent inside an ellipsoid of accuracy, which grows where a live value shows that the tangent is still accurate, and the
+live tangent that it is so on the other side and on the rim between. Where it is not, a further record is made, whose first
+ellipsoid is a ball in which the second derivatives that its neighbours show allow it. With values alone the error is many
+times the tolerance where a function meets its tangent again, or bends in one direction much more than in another.
 
 Tables have a fixed capacity. All decisions depend on the records and on the order of the sites alone.
 """
@@ -20,8 +22,9 @@ import jax.numpy as jnp
 
 _SHOWN = 0.05  # share of the error of an interval that a live value in it must show: near its ends it shows nothing
 _UNSEEN = 0.25  # of the tolerance, up to which an interval may grow on an error that was seen in a part of it
+_BLOCK = 128  # records, and rows, that are looked at together
+_FIRST = 1e-9  # size of the first ellipsoid, relative to the condition
 _SAFETY = 0.5  # of the tolerance, up to which ellipsoids grow: errors elsewhere in them were not looked at
-_AROUND = 0.4  # of the squared radius in which a new record is trusted in all directions
 
 
 class Records(NamedTuple):
@@ -33,7 +36,7 @@ class Records(NamedTuple):
         value: Responses (capacity, m).
         slope: Tangents (capacity, m, d).
         trust: Of a curve the error of the interval that begins at the record over the scale, (capacity,), infinite where it is
-            not known; of ellipsoids their matrices (capacity, d, d).
+            not known; of ellipsoids their matrices F (capacity, d, d).
         kept: Whatever else belongs to a record, such as its state, (capacity, ...), in the order in which it came.
         slot: The place in `kept` of each record (capacity,), a permutation.
         scale: Largest norm of a response, and largest energy, so far (2,).
@@ -95,13 +98,20 @@ class AbstractTable(eqx.Module):
     def learn(self, records: Records, condition: jax.Array, value: jax.Array, slope: jax.Array, kept: Any) -> Records:
         """The records after one live response (m,) with its tangent (m, d) at a condition (d,)."""
 
+    def missed(self, records: Records, condition, value) -> jax.Array:
+        """Error of response and energy of the table (2,), from a live value (m,) at a condition (d,)."""
+        return self._sizes(self.find(records, condition[None]).value[0] - value)
+
     def error(self, records: Records, condition, value) -> jax.Array:
-        """Error of the table, from a live value (m,) at a condition (d,)."""
-        return self._relative(records, self.find(records, condition[None]).value[0] - value)
+        """The larger of both, each over the largest so far."""
+        return self._over_scale(records, self.missed(records, condition, value))
 
     def _relative(self, records: Records, off) -> jax.Array:
         """The larger of two errors, of the response and of the energy, each over its scale."""
-        return jnp.max(self._sizes(off) / jnp.where(records.scale > 0.0, records.scale, 1.0))
+        return self._over_scale(records, self._sizes(off))
+
+    def _over_scale(self, records: Records, sizes) -> jax.Array:
+        return jnp.max(sizes / jnp.where(records.scale > 0.0, records.scale, 1.0))
 
     def _sizes(self, value) -> jax.Array:
         return jnp.stack([jnp.linalg.norm(value[: self.measured]), jnp.linalg.norm(value[self.measured :])])
@@ -259,18 +269,35 @@ def _hermite(records: Records, left, s, length) -> jax.Array:
 
 
 class Ellipsoids(AbstractTable):
-    """Tangents inside ellipsoids of accuracy (x − x_k)ᵀ M_k (x − x_k) ≤ 1."""
+    """Tangents inside ellipsoids of accuracy |F_k (x − x_k)| ≤ 1; `Records.trust` holds the matrices F_k."""
 
     def _untrusted(self, entries):
         return jnp.zeros((self.capacity, entries, entries))
 
     def _nearest(self, records: Records, conditions):
-        """The record with the least (x − x_k)ᵀ M_k (x − x_k) and that number, for each condition."""
-        off = conditions[:, None, :] - records.condition[None, :, :]
-        square = jnp.einsum("rki,kij,rkj->rk", off, records.trust, off)
-        square = jnp.where(jnp.arange(self.capacity) < records.count, square, jnp.inf)
-        best = jnp.argmin(square, axis=1)
-        return best, jnp.take_along_axis(square, best[:, None], axis=1)[:, 0]
+        """The record with the least |F_k (x − x_k)|² and that number, for each condition; as long as there are records.
+
+        Some records and rows at a time, so that products stay in the cache, and the time grows with the records in use.
+        """
+        centres = jnp.einsum("kij,kj->ki", records.trust, records.condition)
+        size = min(_BLOCK, self.capacity)
+
+        def one(x):
+            def block(n, carry):
+                start = jnp.minimum(n * size, self.capacity - size)
+                part = lambda table: jax.lax.dynamic_slice_in_dim(table, start, size)
+                square = jnp.sum((part(records.trust) @ x - part(centres)) ** 2, axis=1)
+                square = jnp.where(start + jnp.arange(size) < records.count, square, jnp.inf)
+                best, least = carry
+                at = jnp.argmin(square)
+                number = (start + at).astype(best.dtype)
+                return jnp.where(square[at] < least, number, best), jnp.minimum(square[at], least)
+
+            none = jnp.zeros((), records.count.dtype), jnp.asarray(jnp.inf, x.dtype)
+            best, least = jax.lax.fori_loop(0, -(-records.count // size), block, none)
+            return best, least
+
+        return jax.lax.map(one, conditions, batch_size=_BLOCK)
 
     def find(self, records, conditions):
         best, square = self._nearest(records, conditions)
@@ -284,26 +311,68 @@ class Ellipsoids(AbstractTable):
     def learn(self, records, condition, value, slope, kept):
         records = self._seen(records, value)
         best, square = (v[0] for v in self._nearest(records, condition[None]))
-        off = condition - records.condition[best]
         error, allowed = self.error(records, condition, value), _SAFETY * self.tolerance
+        off = condition - records.condition[best]
         known, some = jnp.sum(off**2) == 0.0, records.count > 0
-        good = some & (error <= allowed)
-        pressed = records.trust[best] @ off
-        ratio = jnp.where(square > 1.0, (1.0 / square - 1.0) / square, 0.0)
+        along, across = self._grown_errors(records, best, condition, value, slope)
+        good = some & (error <= allowed) & ((square <= 1.0) | ((along <= allowed) & (across <= self.tolerance)))
+        factor = records.trust[best]
+        pressed = factor @ off
+        ratio = jnp.where((square > 1.0) & jnp.isfinite(square), (1.0 / jnp.sqrt(square) - 1.0) / square, 0.0)
         # The smallest ellipsoid through the point that contains the old one; where the tangent fails inside, a smaller one.
-        grown = records.trust[best] + jnp.where(jnp.isfinite(square), ratio, 0.0) * jnp.outer(pressed, pressed)
-        smaller = records.trust[best] * jnp.maximum(error / allowed, 1.0) / jnp.where(square > 0.0, square, 1.0)
-        now = jnp.where(good, grown, jnp.where(some & (square <= 1.0) & ~known, smaller, records.trust[best]))
+        grown = factor + ratio * jnp.outer(pressed, pressed @ factor)
+        smaller = factor * jnp.sqrt(jnp.maximum(error / allowed, 1.0) / jnp.where(square > 0.0, square, 1.0))
+        failed = some & (error > allowed) & (square <= 1.0) & ~known
+        now = jnp.where(good, grown, jnp.where(failed, smaller, factor))
+        # Half the second derivative times the square of the radius is the error; nothing is known around the first record
+        # but its own size.
+        bend = self._bend(records, condition, value, slope)
+        first = (_FIRST * (1.0 + jnp.linalg.norm(condition))) ** 2
+        radius = jnp.where(bend > 0.0, 2.0 * allowed / jnp.where(bend > 0.0, bend, 1.0), first)
         records = records._replace(trust=records.trust.at[best].set(now))
-        # Errors grow with the square of the distance, faster in other directions perhaps than in the one that was seen; nothing
-        # is known around the first record but its own size.
-        reach = _AROUND * jnp.sum(off**2) * allowed / jnp.where(error > 0.0, error, 1.0)
-        first = (1e-6 * (1.0 + jnp.linalg.norm(condition))) ** 2
-        radius = jnp.where(some & (error > 0.0), reach, first)
         full = records.count >= self.capacity
         place = jnp.minimum(records.count, self.capacity - 1)
-        ball = jnp.eye(condition.size) / radius
+        ball = jnp.eye(condition.size) / jnp.sqrt(radius)
         more = _write(records, place, condition, value, slope, ball, place, kept)._replace(count=records.count + 1)
         wanted = ~good & ~(known & some)
         new = jax.lax.cond(wanted & ~full, lambda: more, lambda: records)
         return new._replace(full=records.full | (wanted & full))
+
+    def _norms(self, records: Records, matrix) -> jax.Array:
+        """The larger of the Frobenius norms of the rows of the response and of the energy (..., m, k), each over its scale."""
+        norms = [jnp.linalg.norm(part, axis=(-2, -1)) for part in jnp.split(matrix, [self.measured], axis=-2)]
+        return jnp.max(jnp.stack(norms, axis=-1) / jnp.where(records.scale > 0.0, records.scale, 1.0), axis=-1)
+
+    def _grown_errors(self, records: Records, best, condition, value, slope) -> tuple[jax.Array, jax.Array]:
+        """Error of the record `best` on the way to a point and as far on its other side; and what lies between way and rim.
+
+        Values and tangents at both ends tell the second and the third derivative along the way, whose terms may cancel at
+        the point, and add on the other side. The second number is the largest product of the second derivative with the way
+        and one to the rim of the ellipsoid: after it has grown, its error is at most half of it above those that were seen.
+        """
+        off = condition - records.condition[best]
+        change = slope - records.slope[best]
+        second, third = _terms(value - records.value[best] - records.slope[best] @ off, change @ off)
+        along = self._norms(records, second[:, None]) + self._norms(records, third[:, None])
+        return along, self._norms(records, jnp.linalg.solve(records.trust[best].T, change.T).T)
+
+    def _bend(self, records: Records, condition, value, slope) -> jax.Array:
+        """Largest second derivative at a point that its nearest records show, one more of them than there are directions."""
+        ways = records.condition - condition
+        distance = jnp.linalg.norm(ways, axis=1)
+        used = (jnp.arange(self.capacity) < records.count) & (distance > 0.0)
+        near = jnp.argsort(jnp.where(used, distance, jnp.inf))[: condition.size + 1]
+        change = records.slope[near] - slope
+        off = records.value[near] - value - ways[near] @ slope.T
+        second, _ = _terms(off, jnp.einsum("kmi,ki->km", change, ways[near]))
+        away = jnp.where(used[near], distance[near], jnp.inf)
+        shown = self._norms(records, change) / away, 2.0 * self._norms(records, second[:, :, None]) / away**2
+        return jnp.max(jnp.maximum(*shown))
+
+
+def _terms(off: jax.Array, turned: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Terms of second and third order of a cubic at the end of a way, from what it is off its tangent there.
+
+    `turned` is the change of its slope along the way, times the way.
+    """
+    return 3.0 * off - turned, turned - 2.0 * off

@@ -17,6 +17,7 @@ from fiberax.cases.electrons.units import ANGSTROM, GPA
 from fiberax.cases.options import MOST_CELLS, MOST_RECORDS, option, when
 from fiberax.cases.solids.atoms import DENSITY, LENGTH, MASSES
 from fiberax.cases.solids.wave import Method, energies_of, with_energies
+from fiberax.cases.surrogates import surrogate_option, tabulated
 from fiberax.cases.times import even_times
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
@@ -57,6 +58,7 @@ class ElectronWave(Case):
     )
     grid: int = option(10, help="points of the density along each axis", low=6, high=64)
     tolerance: float = option(1e-8, help="residual of electrons in their ground state", above=0, high=0.1, applies=_AT_REST)
+    surrogate: float | None = surrogate_option(_AT_REST)
 
     def build(self) -> Evolve:
         """The coupled problem. Raises `BadInput` for options that describe none."""
@@ -80,7 +82,7 @@ class ElectronWave(Case):
         dt = _SAFETY * self.length / self.cells / speed if self.dt is None else self.dt
         t1 = 0.5 * self.length / speed if self.t1 is None else self.t1
         if self.method is Method.QUASISTATIC:
-            bundle, driver = fx.Bundle(macro, fiber), fx.Quasistatic(self.tolerance)
+            bundle, driver = fx.Bundle(macro, fiber), tabulated(fx.Quasistatic(self.tolerance), self.surrogate)
         else:
             moving, substeps = self._moving(cell, dt)
             # Mass and friction belong to the model here: scale separation is not needed.

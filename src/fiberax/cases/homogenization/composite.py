@@ -11,6 +11,7 @@ from fiberax.cases.base import CaseWarning
 from fiberax.cases.homogenization.image_input import labels_of, may_be_zero, values_of
 from fiberax.cases.homogenization.options import CONDUCTIVITY, LENGTH, SLOPE, TEMPERATURE, TIME, CompositeOptions, Scheme
 from fiberax.cases.homogenization.shapes import States
+from fiberax.cases.surrogates import tabulated
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
 from fiberax.physics.homogenization import Borders, Cell, FiniteDifference, FiniteElement, FiniteVolume
@@ -101,5 +102,4 @@ def quasistatic(
             CaseWarning,
             stacklevel=2,
         )
-    driver = fx.Quasistatic(tolerance, keep_states=keep)
-    return driver if surrogate is None else fx.Surrogate(driver, surrogate)
+    return tabulated(fx.Quasistatic(tolerance, keep_states=keep), surrogate)

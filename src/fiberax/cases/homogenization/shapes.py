@@ -10,6 +10,7 @@ from fiberax.cases.base import Evolve, Loading, Problem, Steady
 from fiberax.cases.homogenization.options import CompositeOptions
 from fiberax.cases.mesh_files import mesh_from
 from fiberax.cases.options import ABSENT, GIVEN, option, other_than, when
+from fiberax.cases.surrogates import surrogate_option
 from fiberax.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -50,9 +51,7 @@ class ShapeOptions(CompositeOptions):
     states: States = option(
         States.AUTO, help="correctors of all macro cells: kept, or solved anew each time; auto keeps them where they fit"
     )
-    surrogate: float | None = option(
-        None, help="answer from a table of responses up to this error, relative to the largest; default none", above=0, high=0.1
-    )
+    surrogate: float | None = surrogate_option()
 
 
 def mesh_of(options: Any, dim: int) -> "Mesh | None":

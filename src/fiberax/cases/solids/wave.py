@@ -18,6 +18,7 @@ from fiberax.cases.base import Evolve, listed
 from fiberax.cases.options import ABSENT, GIVEN, MOST_CELLS, MOST_RECORDS, inherited, option, when
 from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, density, dimension, factor
 from fiberax.cases.solids.chain import ChainOptions, Model, chain_names, chain_pictures
+from fiberax.cases.surrogates import surrogate_option, tabulated
 from fiberax.cases.times import even_times
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
@@ -88,6 +89,7 @@ class WaveCase(CrystalOptions, ChainOptions):
         high=0.1,
         applies=when(method=Method.QUASISTATIC),
     )
+    surrogate: float | None = surrogate_option(when(method=Method.QUASISTATIC) & CHAIN)
 
     def build(self) -> Evolve:
         """The coupled problem. Raises `BadInput` for numbers that cannot be used, or a chain that is not stable."""
@@ -101,7 +103,7 @@ class WaveCase(CrystalOptions, ChainOptions):
         dt = _SAFETY * step if self.dt is None else self.dt
         t1 = self.length / speed if self.t1 is None else self.t1
         if self.method is Method.QUASISTATIC:
-            bundle, driver = fx.Bundle(macro, chain), fx.Quasistatic(self.tolerance)
+            bundle, driver = fx.Bundle(macro, chain), tabulated(fx.Quasistatic(self.tolerance), self.surrogate)
         else:
             fiber = fx.relax(_settled(chain), self.mass, self.friction)
             substeps = _substeps(chain, self.mass, self.strain, dt)

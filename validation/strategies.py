@@ -1,0 +1,38 @@
+"""What every strategy costs for the same error: `python validation/strategies.py [name ...]`, without a name everything.
+
+Each problem prints the cheapest setting of every strategy that reaches 10, 3, 1, 0.3 and 0.1 %, and writes it with a
+work-precision figure to runs/strategies; strategies.md there has the tables of all problems. Half an hour on two cores.
+"""
+
+import sys
+from pathlib import Path
+
+import jax
+from strategy_exact import exact
+from strategy_problems import PROBLEMS
+from strategy_scan import compare
+from table import run
+
+jax.config.update("jax_enable_x64", True)
+
+OUT = Path("runs/strategies")
+
+
+def case(problem):
+    """A case of `table.run` from a function that gives a problem."""
+
+    def measured(out):
+        return compare(problem(), out)[1]
+
+    measured.__name__ = problem.__name__
+    return measured
+
+
+CASES = (exact, *map(case, PROBLEMS))
+
+
+if __name__ == "__main__":
+    failed = run(CASES, sys.argv[1:], OUT)
+    tables = (OUT / f"{problem.__name__}.md" for problem in PROBLEMS)
+    (OUT / "strategies.md").write_text("\n".join(path.read_text() for path in tables if path.exists()))
+    sys.exit(failed)

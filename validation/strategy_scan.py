@@ -1,0 +1,184 @@
+"""What a strategy costs for an error: one problem, settings of each strategy, and the cheapest that reaches a target.
+
+The error is the largest over the save times of the norm of U − U_ref, over that of U_ref(end) − U(0). Random runs are repeated
+with other seeds: root mean square over them, and bias and spread apart. Costs: fiber steps (micro steps, or steps of solves),
+CPU time of a run without compilation, and the bytes that are carried from step to step.
+"""
+
+import itertools
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from table import Table
+
+import fiberax as fx
+
+TARGETS = (0.1, 0.03, 0.01, 3e-3, 1e-3)
+COLUMNS = ("strategy", "parameters", "bias", "spread", "fiber steps", "CPU s", "bytes")
+
+
+class Setting(NamedTuple):
+    """One way to compute a problem; `words` are its parameters."""
+
+    strategy: str
+    words: str
+    bundle: fx.Bundle
+    driver: Any
+    dt: float
+    stepper: Any
+
+
+def scan(strategy: str, make: Callable, **axes) -> tuple[Setting, ...]:
+    """Settings for all combinations of the parameters; `make(**parameters)` gives bundle, driver, step and scheme."""
+    combinations = (dict(zip(axes, values)) for values in itertools.product(*axes.values()))
+    words = lambda parameters: ", ".join(f"{name} {value:.4g}" for name, value in parameters.items())
+    return tuple(Setting(strategy, words(p), *make(**p)) for p in combinations)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A macro model over fibers with a known solution.
+
+    `truth`: U_ref at `times`, (times, ...); `field(macro)` is what is compared of macrostates with a leading time axis.
+    """
+
+    name: str
+    title: str
+    macro0: Any
+    times: tuple[float, ...]
+    truth: Callable[[], np.ndarray]
+    settings: tuple[Setting, ...]
+    seeds: int = 1
+    field: Callable = np.asarray
+
+    def solve(self, setting: Setting, seed: int, times: tuple[float, ...]) -> fx.Solution:
+        """The problem in one setting, saved at `times`."""
+        key = {"key": jax.random.key(seed)} if self.seeds > 1 else {}
+        return fx.evolve(
+            setting.bundle,
+            setting.driver,
+            self.macro0,
+            t1=times[-1],
+            dt=setting.dt,
+            saveat=list(times),
+            stepper=setting.stepper,
+            **key,
+        )
+
+    def start(self) -> np.ndarray:
+        """What `field` gives at the start."""
+        return self.field(jax.tree.map(lambda x: np.asarray(x)[None], self.macro0))[0]
+
+
+class Measured(NamedTuple):
+    """A setting with its errors and costs of one run, or the reason why it cannot run."""
+
+    setting: Setting
+    error: float = np.inf
+    bias: float = np.nan
+    spread: float = np.nan
+    steps: float = np.nan
+    cpu: float = np.nan
+    memory: float = np.nan
+    refused: str = ""
+
+
+def measure(problem: Problem, setting: Setting, truth: np.ndarray) -> Measured:
+    """Errors and costs of one setting."""
+    found, cpu = [], 0.0
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # settings that break a limit are part of the scan, and their errors tell
+            problem.solve(setting, 0, (min(setting.dt, problem.times[0]),))  # compiles
+            for seed in range(problem.seeds):
+                begun = time.process_time()
+                solution = problem.solve(setting, seed, problem.times)
+                cpu += time.process_time() - begun
+                found.append(problem.field(solution.macro))
+    except fx.FiberaxError as error:
+        return Measured(setting, refused=str(error).split("\n")[0])
+    fields = np.stack(found)
+    size = np.linalg.norm(truth[-1] - problem.start())
+    norm = lambda x: np.sqrt(np.sum(x**2, axis=tuple(range(1, x.ndim)))) / size  # of each save time
+    mean = fields.mean(axis=0)
+    bias, spread = norm(mean - truth), np.sqrt(np.mean([norm(x - mean) ** 2 for x in fields], axis=0))
+    worst = int(np.argmax(np.hypot(bias, spread)))
+    memory = sum(x.nbytes for x in jax.tree.leaves(solution.section))
+    steps = solution.stats["fiber_steps"]
+    return Measured(
+        setting, float(np.hypot(bias, spread)[worst]), bias[worst], spread[worst], steps, cpu / problem.seeds, memory
+    )
+
+
+def compare(problem: Problem, out: Path, targets: tuple[float, ...] = TARGETS) -> tuple[list[Measured], list[str]]:
+    """All settings of a problem measured; table, figure and lines of Markdown in `out`; the rows that broke their bound."""
+    truth = problem.truth()
+    found = [measure(problem, setting, truth) for setting in problem.settings]
+    table = Table(problem.name, problem.title, ("target", *COLUMNS))
+    for strategy, group in _grouped(found):
+        for target, best in _cheapest(group, targets):
+            if best is None:
+                floor = min(group, key=lambda m: m.error)
+                told = floor.refused or f"not reached; its floor is {floor.error:.2g} with {floor.setting.words}"
+                table.note(f"{target:g}", strategy, told, *[""] * (len(COLUMNS) - 2))
+                continue
+            costs = (best.bias, best.spread, best.steps, best.cpu, best.memory)
+            table.below(best.error, target, f"{target:g}", strategy, best.setting.words, *costs)
+    failures = table.close(out)
+    (out / f"{problem.name}.md").write_text(_markdown(problem, found, targets))
+    _draw(problem, found, out)
+    return found, failures
+
+
+def _grouped(found: list[Measured]) -> list[tuple[str, list[Measured]]]:
+    names = dict.fromkeys(m.setting.strategy for m in found)
+    return [(name, [m for m in found if m.setting.strategy == name]) for name in names]
+
+
+def _cheapest(group: list[Measured], targets) -> list[tuple[float, Measured | None]]:
+    """For each target the setting of least fiber steps, among equals of least CPU time; None where none reaches it."""
+    reached = lambda target: [m for m in group if m.error <= target]
+    return [(target, min(reached(target), key=lambda m: (m.steps, m.cpu), default=None)) for target in targets]
+
+
+def _markdown(problem: Problem, found: list[Measured], targets) -> str:
+    head = ["strategy", *(f"{100 * target:g} %" for target in targets)]
+    lines = [f"### {problem.title}", "", f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    for strategy, group in _grouped(found):
+        cells = []
+        for _, best in _cheapest(group, targets):
+            refused = "refused" if all(m.refused for m in group) else f"— (floor {100 * min(m.error for m in group):.2g} %)"
+            cells.append(refused if best is None else f"{best.steps:.3g}, {best.cpu:.2g} s")
+        lines.append(f"| {strategy} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _draw(problem: Problem, found: list[Measured], out: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.8), layout="constrained", sharey=True)
+    for (name, group), marker in zip(_grouped(found), itertools.cycle("osDv^<>P")):
+        for panel, cost in zip(panels, ("steps", "cpu")):
+            points = np.array([(getattr(m, cost), m.error) for m in group if np.isfinite(m.error) and m.error < 10.0])
+            if len(points):
+                x, y = points[np.argsort(points[:, 0])].T
+                front = y <= np.minimum.accumulate(y)
+                (line,) = panel.loglog(x[front], y[front], marker=marker, label=name)
+                panel.loglog(x[~front], y[~front], marker=marker, color=line.get_color(), ls="none", alpha=0.25)
+    for panel, label in zip(panels, ("fiber steps", "CPU time [s], without compilation")):
+        panel.set(xlabel=label)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set(ylabel="error, relative to the change of U")
+    panels[0].legend(frameon=False, fontsize="small")
+    figure.suptitle(problem.title, fontsize="medium")
+    figure.savefig(out / f"{problem.name}.png", dpi=160)
+    plt.close(figure)
