@@ -12,15 +12,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core import capabilities as can
 from fiberax.core.bundle import Bundle
-from fiberax.core.capabilities import AbstractEnsemble, standard_error_of
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractStochastic
 from fiberax.core.link import apply_link
 from fiberax.core.macro import AbstractInertial, AbstractInertialess, AbstractMacro, AbstractSemiImplicit, Layout
 from fiberax.core.mapped import CopiedMixing
 from fiberax.core.recorder import Record
+from fiberax.core.sites import together
 from fiberax.core.transport import AbstractTransport
+from fiberax.core.wrapper import composed
 
 _AXIS = "realisation"
 
@@ -51,7 +53,7 @@ def realisations(bundle: Bundle, count: int) -> Bundle:
         raise Mismatch(f"realisations: {type(fiber).__name__} is no AbstractStochastic; without noise all would be the same.")
     if isinstance(macro, AbstractInertial):
         raise Mismatch(f"realisations: {type(macro).__name__} is of second order in time, for which they are not made.")
-    beside = _EnsembleBeside if isinstance(fiber, AbstractEnsemble) else _Beside
+    beside = composed(_Beside, fiber, _PARTS)
     carried = None if bundle.transport is None else _Carried(bundle.transport, macro, fiber)
     return Bundle(_realised(macro, count), beside(fiber, bundle.link, count), transport=carried, noise=bundle.noise)
 
@@ -166,7 +168,8 @@ class _AbstractBeside(AbstractStochastic):
         return jax.vmap(self.inner.init)(condition, jax.random.split(key, self.count))
 
     def step(self, state, condition, dt, key):
-        return jax.vmap(self.inner.step, (0, 0, None, 0))(state, condition, dt, jax.random.split(key, self.count))
+        keys = jax.random.split(key, self.count)
+        return together(lambda s, c, k: self.inner.step(s, c, dt, k), self.inner.workspace, state, condition, keys)
 
     def link(self, state, condition):
         return jax.vmap(lambda s, c: apply_link(self.by, self.inner, s, c))(state, condition)
@@ -178,6 +181,13 @@ class _AbstractBeside(AbstractStochastic):
     @property
     def implicit(self):
         return self.inner.implicit
+
+    @property
+    def workspace(self):
+        return self.inner.workspace * self.count
+
+    def remark(self, conditions):
+        return self.inner.remark(jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), conditions))
 
     def timestep(self, condition):
         return self._extreme(self.inner.timestep, condition, jnp.min)
@@ -197,14 +207,35 @@ class _AbstractBeside(AbstractStochastic):
 
 
 class _Beside(_AbstractBeside):
-    """Fibers without errors of their own."""
+    """Fibers with nothing beyond their kind; `composed` adds what they have."""
 
 
-class _EnsembleBeside(_AbstractBeside, AbstractEnsemble):
-    """Fibers with ensembles: the error of each realisation's own response."""
+class _EnsemblePart(_AbstractBeside, can.AbstractEnsemble):
+    """The error of each realisation's own response."""
 
     def standard_error(self, state, condition):
-        return jax.vmap(lambda s, c: standard_error_of(self.inner, s, c))(state, condition)
+        return jax.vmap(lambda s, c: can.standard_error_of(self.inner, s, c))(state, condition)
+
+
+class _EnergeticPart(_AbstractBeside, can.AbstractEnergetic):
+    """The mean energy."""
+
+    inner: can.AbstractEnergetic
+
+    def total_energy(self, state, condition):
+        return jnp.mean(jax.vmap(self.inner.total_energy)(state, condition))
+
+
+class _MonitoredPart(_AbstractBeside, can.AbstractMonitored):
+    """The least margin."""
+
+    inner: can.AbstractMonitored
+
+    def stability_margin(self, state, condition):
+        return jnp.min(jax.vmap(self.inner.stability_margin)(state, condition))
+
+
+_PARTS = {can.AbstractEnsemble: _EnsemblePart, can.AbstractEnergetic: _EnergeticPart, can.AbstractMonitored: _MonitoredPart}
 
 
 class _Carried(AbstractTransport):
