@@ -227,7 +227,6 @@ def plate() -> Problem:
     bundle, dts = tight.bundle, (0.1, 0.05, 0.025)
     settings = (
         *nested(bundle, SDIRK, dt=dts, tolerance=(1e-2,)),
-        *scan("monolithic", lambda dt: (bundle, fx.Monolithic(), dt, SDIRK), dt=dts[:2]),
         *of_case("seamless", lambda friction, dt: make(method=Method.SEAMLESS, friction=friction, dt=dt), friction=(1e-2, 1e-3),
                  dt=(1e-2,)),
         *tabulated(bundle, 1e-5, SDIRK, dt=dts, tolerance=(1e-2, 1e-4)),
@@ -237,28 +236,4 @@ def plate() -> Problem:
     return refined(problem, fine)
 
 
-@dataclasses.dataclass(frozen=True)
-class Rest(Problem):
-    """A steady state; `times` holds the load."""
-
-    def solve(self, setting, seed, times):
-        return fx.steady(setting.bundle, setting.driver, self.macro0, t=self.times[-1])
-
-
-def crystal() -> Problem:
-    """A plane crystal with a hole under tension, at rest."""
-    from fiberax.cases.solids.pull import Pull
-
-    pull = Pull(material="lj-triangular", cells=4).build()
-    bundle = pull.bundle
-    still = lambda driver: (bundle, driver, 1.0, None)
-    settings = (
-        *scan("nested", lambda tolerance: still(fx.Quasistatic(tolerance)), tolerance=(1e-2, 1e-4, 1e-8)),
-        *scan("monolithic", lambda: still(fx.Monolithic())),
-        *scan("surrogate", lambda tolerance: still(fx.Surrogate(fx.Quasistatic(1e-8), tolerance)), tolerance=(1e-3,)),
-    )
-    problem = Rest("crystal", "a crystal body at rest", pull.macro0, (0.1,), lambda: np.empty(0), settings, field=moved)
-    return refined(problem, Setting("", "", *still(fx.Quasistatic(1e-11))))
-
-
-PROBLEMS = (linear, homogenization, plate, chain, aluminium, spins, channel, crystal)
+PROBLEMS = (linear, homogenization, plate, chain, aluminium, spins, channel)
