@@ -20,6 +20,7 @@ from fiberax.core.link import apply_link
 from fiberax.core.macro import AbstractInertial, AbstractInertialess, AbstractMacro, AbstractSemiImplicit, Layout
 from fiberax.core.mapped import CopiedMixing
 from fiberax.core.recorder import Record
+from fiberax.core.sites import together
 from fiberax.core.transport import AbstractTransport
 
 _AXIS = "realisation"
@@ -166,7 +167,15 @@ class _AbstractBeside(AbstractStochastic):
         return jax.vmap(self.inner.init)(condition, jax.random.split(key, self.count))
 
     def step(self, state, condition, dt, key):
-        return jax.vmap(self.inner.step, (0, 0, None, 0))(state, condition, dt, jax.random.split(key, self.count))
+        one, keys = lambda s, c, k: self.inner.step(s, c, dt, k), jax.random.split(key, self.count)
+        return together(one, self.inner.workspace, state, condition, keys)
+
+    @property
+    def workspace(self):
+        return self.count * self.inner.workspace
+
+    def remark(self, conditions):
+        return self.inner.remark(jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), conditions))
 
     def link(self, state, condition):
         return jax.vmap(lambda s, c: apply_link(self.by, self.inner, s, c))(state, condition)
