@@ -1,4 +1,7 @@
-"""Bonds between particles, beside the pair potential that acts on bonded pairs as well."""
+"""Bonds between particles, beside the pair potential that acts on bonded pairs as well.
+
+`FENE` has more than five public methods: a box needs forces at every step, and sums, lengths and broken bonds at some.
+"""
 
 import equinox as eqx
 import jax.numpy as jnp

@@ -9,6 +9,8 @@ with the streaming motion carried by the box alone. α holds the temperature. Th
 18 (1950) 817), averaged over a whole periodic box, is the virial.
 
 One step of the fiber is one neighbour list, a fixed number of Verlet steps and one sample of the stress. There are no branches.
+
+It has more than five public methods: those of a stochastic fiber with an energy.
 """
 
 from typing import Any, NamedTuple
