@@ -52,6 +52,7 @@ def measured(monkeypatch):
     return lambda solve, look_up: monkeypatch.setattr(surrogate, "costs", lambda *_: Costs(solve, look_up))
 
 
+@pytest.mark.slow
 def test_times_are_measured():
     """A solve waits for two milliseconds; the state it begins from is that of another condition."""
     bundle = fx.Bundle(Decay(3, source=1.0), Dear())

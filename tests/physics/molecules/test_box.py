@@ -274,6 +274,7 @@ class Held(fx.AbstractMacro):
 MIXED = jnp.zeros((3, 3)).at[0, 1].set(2.0).at[1, 0].set(1.0)
 
 
+@pytest.mark.slow
 def test_runs_are_resumed_bit_by_bit_and_stop_at_failures():
     """Lists are no part of what is kept. Where nothing is renewed, a box in a flow that draws it out ends the run."""
     box = liquid(particles=27, density=0.6, images=0, renew=False)

@@ -62,6 +62,7 @@ def test_energies_along_planar_extension():
     assert least > 0.84 * SIDE
 
 
+@pytest.mark.slow
 def test_energies_along_a_random_planar_history():
     """To a strain of 30: a box that is wide enough has all of its pairs, whatever the flow was."""
     rng, s, h = np.random.default_rng(1), scattered(64), SIDE * jnp.eye(3)
