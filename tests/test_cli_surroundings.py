@@ -55,8 +55,20 @@ def test_closed_streams_are_no_files_of_the_run(tmp_path):
     assert done.returncode == 0 and int((tmp_path / "file").read_text()) > 2
 
 
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["foreground", "background"])
+def shell(request):
+    """SIGINT as a terminal has it, and as a script starts jobs in the background; the other signals as usual."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in zip(numbers, (request.param, signal.SIG_DFL, signal.SIG_DFL), strict=True):
+        signal.signal(number, handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_sighup_and_sigterm_count_as_ctrl_c(number):
+def test_sighup_and_sigterm_count_as_ctrl_c(shell, number):
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt), stopping.within_seconds(lambda: None):
         signal.raise_signal(number)
@@ -71,22 +83,17 @@ def test_sighup_and_sigterm_count_as_ctrl_c(number):
         signal.signal(number, before)
 
 
-def test_an_interrupt_that_is_lost_comes_again(monkeypatch):
+def test_an_interrupt_that_is_lost_comes_again(shell, monkeypatch):
     monkeypatch.setattr(sys, "unraisablehook", lambda _: pytest.fail("said"))
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
 
     class Garbage:
         def __del__(self):
             raise KeyboardInterrupt
 
     stopping.for_this_process()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            Garbage()
-            time.sleep(2.0)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with pytest.raises(KeyboardInterrupt):
+        Garbage()
+        time.sleep(2.0)
 
 
 @pytest.mark.slow

@@ -21,7 +21,18 @@ def as_interrupts() -> dict[int, Any]:
     """From now on SIGTERM and SIGHUP count as SIGINT, unless they are ignored (nohup). Returns the handlers before."""
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     asked = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-    return {number: signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT)) for number in asked}
+    return {number: signal.signal(number, _interrupt) for number in asked}
+
+
+def _ignored() -> bool:
+    """Whether SIGINT is ignored, as in jobs that a script starts in the background: other signals end these all the same."""
+    return signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+
+
+def _interrupt(*_) -> None:
+    if _ignored():
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def for_this_process() -> None:
@@ -31,7 +42,7 @@ def for_this_process() -> None:
 
     def hook(lost: Any) -> None:
         if lost.exc_type is KeyboardInterrupt:
-            threading.Timer(AGAIN, os.kill, (os.getpid(), signal.SIGINT)).start()
+            threading.Timer(AGAIN, os.kill, (os.getpid(), signal.SIGTERM if _ignored() else signal.SIGINT)).start()
         else:
             usual(lost)
 

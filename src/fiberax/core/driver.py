@@ -156,8 +156,6 @@ if TYPE_CHECKING:
     # What a driver over all sites receives. `field` makes it, and imports this module.
     from typing import Protocol
 
-    from fiberax.core.field import Field
-
     class Chosen(Protocol):
         """Advances the sites where `mask` (rows,) holds, by the driver's own `advance`, and leaves the others."""
 
@@ -176,8 +174,13 @@ class AbstractSectionDriver(AbstractDriver):
         """The driver that a run takes in place of this one where it does not pay; by default itself."""
         return self
 
-    def pays(self, field: "Field", macro: Any) -> bool:
-        """Whether a run is better off with this driver than with `alone`; asked once, before it begins, outside of any jit."""
+    def pays(self, field: Any, macro: Any) -> bool:
+        """Whether a run is better off with this driver than with `alone`; asked once, before it begins, outside of any jit.
+
+        Args:
+            field: The `Field` of the run, which imports this module.
+            macro: The macrostate at the start.
+        """
         return True
 
     def begin_shared(self, fiber, section: Section, conditions: Any) -> Any:
