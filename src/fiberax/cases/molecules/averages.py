@@ -70,8 +70,3 @@ def newtonian(flow: Any, fields: Callable, times: np.ndarray, dt: float) -> dict
     found = fx.evolve(bundle, fx.Seamless(separation=np.inf), flow.start(), t1=end, dt=dt, saveat=[float(t) for t in times])
     rows = [fields(jax.tree.map(lambda x, k=k: x[k], found.macro)) for k in range(len(times))]
     return {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-
-
-def flat(values: np.ndarray) -> Any:
-    """An array as lists, for JSON."""
-    return np.asarray(values, float).tolist()

@@ -48,13 +48,13 @@ class _Flow:
         self.ends = [edges_of(values) for values in self.centres]
         self._averages = Averages(results.values, {}, self.summary.get("averages from", 0.0))
 
-    def mean(self, key: str) -> np.ndarray:
-        """The average over time."""
-        return self._averages.mean_of(self.results(key))
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """The average over time of an array with the axis of records."""
+        return self._averages.mean_of(values)
 
-    def spread(self, key: str) -> np.ndarray:
+    def spread(self, values: np.ndarray) -> np.ndarray:
         """Two standard errors of it."""
-        return 2.0 * self._averages.error_of(self.results(key))
+        return 2.0 * self._averages.error_of(values)
 
     def plain(self, key: str) -> np.ndarray | None:
         """The average of Navier and Stokes."""
@@ -79,12 +79,12 @@ class _Flow:
 def _draw_profile(plt, flow: _Flow) -> Any:
     """The mean velocity across the channel, and that of the end."""
     figure, panel = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
-    U, last = flow.mean("macro.U"), flow.results("macro.U")[-1]
-    y = flow.nodes(0, len(U))
-    panel.plot(last, y, color="0.65", linewidth=1.0, label="at the end, no average")
+    U = flow.results("macro.U")
+    y = flow.nodes(0, U.shape[1])
+    panel.plot(U[-1], y, color="0.65", linewidth=1.0, label="at the end, no average")
     if (plain := flow.plain("macro.U")) is not None:
         panel.plot(plain, y, label=flow.words, **_PLAIN)
-    panel.errorbar(U, y, xerr=flow.spread("macro.U"), label="molecules", **_BARS)
+    panel.errorbar(flow.mean(U), y, xerr=flow.spread(U), label="molecules", **_BARS)
     panel.set(xlabel="velocity along the channel", ylabel="y", ylim=flow.ends[0], title=_BARS_WORDS)
     panel.legend()
     return figure
@@ -94,10 +94,9 @@ def _draw_stress(plt, flow: _Flow) -> Any:
     """Mean shear stress, first normal stress difference and pressure across the channel."""
     figure, axes = plt.subplots(1, 3, figsize=(11.0, 4.2), layout="constrained", sharey=True)
     sigma, y = flow.results("response"), flow.centres[0]
-    averages = flow._averages
     difference = sigma[..., 0, 0] - sigma[..., 1, 1]
     for panel, values in zip(axes, (sigma[..., 0, 1], difference, flow.results("pressure")), strict=True):
-        panel.errorbar(averages.mean_of(values), y, xerr=2.0 * averages.error_of(values), label="molecules", **_BARS)
+        panel.errorbar(flow.mean(values), y, xerr=flow.spread(values), label="molecules", **_BARS)
     if (plain := flow.plain("kappa")) is not None:
         axes[0].plot(flow.viscosity * plain[:, 0, 1], y, label=flow.words, **_PLAIN)
     axes[0].set(xlabel="shear stress $\\sigma_{xy}$", ylabel="y", ylim=flow.ends[0], title=_BARS_WORDS)
@@ -125,7 +124,8 @@ def _draw_centre(plt, flow: _Flow) -> Any:
 def _draw_fields(plt, flow: _Flow) -> Any:
     """Mean velocity as arrows over the speed, mean shear stress and pressure."""
     figure, axes = plt.subplots(1, 3, figsize=(13.0, 4.0), layout="constrained", sharex=True, sharey=True)
-    U, sigma, pressure = flow.mean("macro.velocity"), flow.mean("response")[..., 0, 1], flow.mean("pressure")
+    U, sigma, pressure = (flow.mean(flow.results(key)) for key in ("macro.velocity", "response", "pressure"))
+    sigma = sigma[..., 0, 1]
     high = float(np.nanmax(np.abs(sigma)))
     shown = (
         (np.linalg.norm(U, axis=-1), "mean speed", {"cmap": "viridis", "vmin": 0.0}),
@@ -145,8 +145,8 @@ def _draw_fields(plt, flow: _Flow) -> Any:
 def _draw_lines(plt, flow: _Flow) -> Any:
     """Mean velocities along the two middle lines, each across the line."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10.0, 4.4), layout="constrained")
-    found = {key: (flow.mean(key), flow.spread(key), flow.plain(key)) for key in ("macro.u", "macro.v")}
-    (u, du, plain_u), (v, dv, plain_v) = found["macro.u"], found["macro.v"]
+    (u, du), (v, dv) = ((flow.mean(x), flow.spread(x)) for x in map(flow.results, ("macro.u", "macro.v")))
+    plain_u, plain_v = flow.plain("macro.u"), flow.plain("macro.v")
     (x, y), k, m = flow.centres, u.shape[0] // 2, v.shape[1] // 2
     left.errorbar(u[k], y, xerr=du[k], label="molecules", **_BARS)
     right.errorbar(x, v[:, m], yerr=dv[:, m], label="molecules", **_BARS)
@@ -165,9 +165,9 @@ def _draw_boxes(plt, shown: list[Microstate], channel: bool) -> Any:
     if not shown:
         return None
     figure, axes = plt.subplots(1, len(shown), figsize=(3.8 * len(shown) + 0.8, 4.2), layout="constrained", squeeze=False)
-    image = None
+    top, image = max(float(np.linalg.norm(m.arrays["momenta"], axis=0).max()) for m in shown), None
     for panel, microstate in zip(axes[0], shown, strict=True):
-        image = _box(panel, microstate.arrays)
+        image = _box(panel, microstate.arrays, top)
         place = re.search(r"at \((.*?)\)", microstate.caption)
         rate = f"{microstate.arrays['rate'][0]:.3g}"
         where = "" if place is None else f"y = {place[1].split(', ')[1]}, " if channel else f"at ({place[1]}), "
@@ -177,8 +177,8 @@ def _draw_boxes(plt, shown: list[Microstate], channel: bool) -> Any:
     return figure
 
 
-def _box(panel, arrays: dict[str, np.ndarray]) -> Any:
-    """Molecules as discs, those in front over those behind, and the edges of their box."""
+def _box(panel, arrays: dict[str, np.ndarray], top: float) -> Any:
+    """Molecules as discs, those in front over those behind, and the edges of their box; `top` of the scale of speeds."""
     from matplotlib.collections import EllipseCollection, LineCollection
 
     at, h = arrays["molecules"], arrays["box"]
@@ -189,7 +189,7 @@ def _box(panel, arrays: dict[str, np.ndarray]) -> Any:
         edgecolors="black", linewidths=0.4,
     )  # fmt: skip
     discs.set_array(np.linalg.norm(arrays["momenta"], axis=0)[order])
-    discs.set_clim(0.0, 4.0)
+    discs.set_clim(0.0, top)
     panel.add_collection(discs)
     corners = np.array(list(itertools.product((0.0, 1.0), repeat=3)))
     pairs = [(a, b) for a, b in itertools.combinations(corners, 2) if np.sum(np.abs(a - b)) == 1.0]

@@ -4,6 +4,7 @@ The lid moves at 16 x²(1 − x)² times its speed, x from 0 to 1: at rest in th
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from fiberax.cases.base import Evolve, Figure, Results, listed
 from fiberax.cases.molecules.figures import cavity_figures
@@ -37,10 +38,10 @@ class LiquidCavity(LiquidOptions):
 
         grid = fx.grids.Box((0.0, 0.0), (self.width, self.width), 2 * (self.cells,), periodic=False)
         wall = {"top": fx.fluids.Wall(lambda x, t: 16.0 * self.speed * (x / self.width) ** 2 * (1.0 - x / self.width) ** 2)}
-        total = {"stress": "total", "density": self.density, "viscosity": self.split_viscosity}
-        flow = fx.fluids.Flow(grid, boundary=wall, dim=3, **total)
+        liquid: Any = {"stress": "total", "density": self.density, "viscosity": self.split_viscosity, "dim": 3}
+        flow: Any = fx.fluids.Flow(grid, boundary=wall, **liquid)
         fields = lambda macro: {"macro.u": macro.u, "macro.v": macro.v, "macro.velocity": flow.centred(macro)}
-        plain = lambda eta: fx.fluids.Flow(grid, Re=self.density / eta, boundary=wall, dim=3)
+        plain = lambda eta: fx.fluids.Flow(grid, Re=self.density / eta, boundary=wall)
         names = {
             "macro.u": Quantity("u", "1", "velocity along x on the faces normal to x"),
             "macro.v": Quantity("v", "1", "velocity along y on the faces normal to y"),

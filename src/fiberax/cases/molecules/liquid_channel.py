@@ -1,6 +1,7 @@
 """A channel of molecules between two walls, driven by a force or by the upper wall, without a constitutive law."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -36,14 +37,14 @@ class LiquidChannel(LiquidOptions):
         pressure = self.drive is Drive.PRESSURE
         force, speed = (self.gradient, 0.0) if pressure else (0.0, self.speed)
         wall = {"top": fx.fluids.Wall(speed)}
-        total = {"stress": "total", "density": self.density, "viscosity": self.split_viscosity}
-        flow = fx.fluids.Flow(grid, boundary=wall, force=force, dim=3, **total)
+        liquid: Any = {"stress": "total", "density": self.density, "viscosity": self.split_viscosity, "dim": 3}
+        flow: Any = fx.fluids.Flow(grid, boundary=wall, force=force, **liquid)
 
         def fields(U) -> dict:
             return {"macro.U": U, "macro.velocity": flow.centred(U), "centre": jnp.interp(0.5 * self.width, flow.nodes, U)}
 
         # Divided by the viscosity.
-        plain = lambda eta: fx.fluids.Flow(grid, Re=self.density / eta, boundary=wall, force=force / eta, dim=3)
+        plain = lambda eta: fx.fluids.Flow(grid, Re=self.density / eta, boundary=wall, force=force / eta)
         names = {
             "macro.U": Quantity("U", "1", "velocity along the channel at the nodes, walls among them"),
             "centre": Quantity("U_centre", "1", "velocity half way between the walls"),

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fiberax.cases.base import Case, Evolve, Summary
-from fiberax.cases.molecules.averages import Averages, flat, newtonian
+from fiberax.cases.molecules.averages import Averages, newtonian
 from fiberax.cases.options import MOST_RECORDS, option, when
 from fiberax.cases.times import even_times
 from fiberax.core.errors import BadInput
@@ -113,32 +113,40 @@ class LiquidOptions(Case):
             names=Names(_QUANTITIES | parts.quantities),
             output=Output(columns=lambda r: found(r.macro) | _of_boxes(r), microstate=portrait, states="seen", macro=False),
             summary=summary,
-            expected=f"{self._noise_words()}, and the flow is about {abs(parts.speed):.2g} fast",
+            expected=self._noise_words(parts.speed),
         )
 
-    def _noise_words(self) -> str:
-        words = f"T M/(rho V R) = {self.variance:.3g}"
-        return f"every mode of the velocity has the variance {words}: it fluctuates by {self.variance**0.5:.2g}"
+    def _noise_words(self, speed: float) -> str:
+        words = f"noise: every mode of the velocity has the variance T M/(rho V R) = {self.variance:.3g}"
+        return f"{words}, that is {self.variance**0.5:.2g} beside velocities of about {abs(speed):.2g}"
 
     def _summary(self, averages: Averages, other: Callable, parts: "Parts") -> Summary:
         """Viscosity, noise, and the mean flow beside that of Navier and Stokes."""
         eta, error = averages.viscosity(other(LIKELY)["kappa"])
-        compared = eta if self.viscosity is None else self.viscosity
-        beside = other(compared) if compared > 0.0 and math.isfinite(compared) else None
-        content = {"viscosity": eta, "viscosity, standard error": error, "viscosity compared with": compared}
-        content |= {"averages from": self.begin, "variance expected": self.variance}
-        lines = [f"viscosity {eta:.3g} ± {error:.2g}: stress over rate of strain from t = {self.begin:g} on"]
-        if beside is not None:
-            variance, spread = averages.noise(beside, parts.modes, parts.freedoms)
-            off, sure = averages.deviation(beside, parts.modes)
-            content |= {"variance": variance, "variance, standard error": spread}
-            content |= {"deviation from Navier-Stokes, rms": off, "standard error of the velocity, rms": sure}
-            content["Navier-Stokes"] = {key: flat(averages.mean_of(value)) for key, value in beside.items()}
-            content["Navier-Stokes"] |= {key: flat(beside[key]) for key in parts.curves}
-            lines.append(f"noise: variance {variance:.3g} ± {spread:.1g} for each mode, T M/(rho V R) = {self.variance:.3g}")
-            lines.append(
-                f"mean velocity: {off:.2g} (rms) from Navier-Stokes with the viscosity {compared:.3g}, standard error {sure:.2g}"
-            )
+        known = eta > 0.0  # a liquid at rest has no rate of strain, and in a short run noise may have any sign
+        compared = self.viscosity or (eta if known else LIKELY)
+        beside = other(compared)
+        variance, spread = averages.noise(beside, parts.modes, parts.freedoms)
+        off, sure = averages.deviation(beside, parts.modes)
+        content = {
+            "viscosity": eta if known else None,
+            "viscosity, standard error": error if known else None,
+            "viscosity compared with": compared,
+            "averages from": self.begin,
+            "variance expected": self.variance,
+            "variance": variance,
+            "variance, standard error": spread,
+            "deviation from Navier-Stokes, rms": off,
+            "standard error of the velocity, rms": sure,
+        }
+        plain = {key: averages.mean_of(value) for key, value in beside.items()} | {key: beside[key] for key in parts.curves}
+        content["Navier-Stokes"] = {key: np.asarray(value, float).tolist() for key, value in plain.items()}
+        measured = f"{eta:.3g} ± {error:.2g}: stress over rate of strain" if known else "not measured, the flow is too weak"
+        lines = [
+            f"viscosity {measured}, from t = {self.begin:g} on",
+            f"noise: variance {variance:.3g} ± {spread:.1g} of each mode, T M/(rho V R) = {self.variance:.3g}",
+            f"mean velocity: {off:.2g} (rms) from Navier-Stokes with the viscosity {compared:.3g}, standard error {sure:.2g}",
+        ]
         renewed = int(averages.columns["renewed"][-1].sum())
         content["boxes renewed"] = renewed
         if renewed:
@@ -148,8 +156,10 @@ class LiquidOptions(Case):
 
 @dataclass(frozen=True)
 class Parts:
-    """What differs between flows: names of columns, `modes`, the keys of the velocities on the grid of the flow, and `freedoms`,
-    how many modes these have; `curves`, keys of which all times are drawn; a typical speed.
+    """What differs between flows: names of columns, and a typical speed.
+
+    `modes` are the keys of the velocities on the grid of the flow, and `freedoms` is how many modes these have; `curves` are
+    keys of which all times are drawn.
     """
 
     quantities: dict[str, Quantity]
