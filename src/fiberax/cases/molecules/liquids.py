@@ -25,6 +25,7 @@ from fiberax.io.results import Quantity
 
 LIKELY = 2.0  # viscosity of a Lennard-Jones liquid at the density 0.81 and the temperature 1
 _SETTLED = 0.25  # of the time, after which averages begin
+_MOST = 1_000_000  # particles of a box, boxes, substeps: more is a typing error
 
 
 class Potential(enum.Enum):
@@ -39,14 +40,16 @@ class LiquidOptions(Case):
     """A liquid, its boxes, and its time; for cases to build on. Units are those of the potential."""
 
     potential: Potential = option(Potential.LJ, help="Lennard-Jones, or only its repulsive part")
-    cutoff: float = option(2.5, help="of Lennard-Jones", above=0, applies=when(potential=Potential.LJ))
-    particles: int = option(128, help="of each box", low=8)
-    density: float = option(0.81, help="particles per volume", above=0)
+    cutoff: float = option(2.5, help="of Lennard-Jones", above=0, high=20, applies=when(potential=Potential.LJ))
+    particles: int = option(128, help="of each box", low=8, high=_MOST)
+    density: float = option(0.81, help="particles per volume", above=0, high=2)
     temperature: float = option(1.0, help="of the liquid", above=0)
-    boxes: int = option(2, help="at each site, whose mean stress acts on the flow", low=1)
+    boxes: int = option(2, help="at each site, whose mean stress acts on the flow", low=1, high=_MOST)
     clock: float = option(1.0, help="how many times slower the boxes live; the noise grows with it, 1 is real time", above=0)
-    md_step: float = option(0.005, help="Verlet step of the boxes; a step of the flow is 8 substeps clock of them", above=0)
-    substeps: int = option(1, help="steps of a box, of 8 Verlet steps each, in one step of the flow", low=1)
+    md_step: float = option(
+        0.005, help="Verlet step of the boxes; a step of the flow is 8 substeps clock of them", above=0, high=0.1
+    )
+    substeps: int = option(1, help="steps of a box, of 8 Verlet steps each, in one step of the flow", low=1, high=_MOST)
     split_viscosity: float = option(LIKELY, help="is taken implicitly; results do not depend on it", low=0)
     viscosity: float | None = option(
         None, help="of the Navier-Stokes flow to compare with; default the one measured in the run", above=0
@@ -66,10 +69,10 @@ class LiquidOptions(Case):
 
     @property
     def dt(self) -> float:
-        """The step of the flow: as many steps of a box, lengthened by the clock."""
+        """The step of the flow: as many steps of a box, lengthened by the clock; it is shorter where results are saved."""
         from fiberax.physics.molecules.box import STEPS
 
-        return self.substeps * STEPS * self.md_step * self.clock
+        return min(self.substeps * STEPS * self.md_step * self.clock, self.t1 / self.records)
 
     @property
     def variance(self) -> float:
@@ -107,7 +110,7 @@ class LiquidOptions(Case):
             driver=fx.Seamless(self.substeps, self.clock, separation=math.inf),
             macro0=jax.tree.map(np.asarray, flow.start()),
             t1=self.t1,
-            dt=min(self.dt, self.t1 / self.records),
+            dt=self.dt,
             saveat=times,
             seed=self.seed,
             names=Names(_QUANTITIES | parts.quantities),
