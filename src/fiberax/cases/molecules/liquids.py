@@ -47,7 +47,7 @@ class LiquidOptions(Case):
     boxes: int = option(2, help="at each site, whose mean stress acts on the flow", low=1, high=_MOST)
     clock: float = option(1.0, help="how many times slower the boxes live; the noise grows with it, 1 is real time", above=0)
     md_step: float = option(
-        0.005, help="Verlet step of the boxes; a step of the flow is 8 substeps clock of them", above=0, high=0.1
+        0.005, help="Verlet step of the boxes; a step of the flow has 8, times substeps and clock", above=0, high=0.1
     )
     substeps: int = option(1, help="steps of a box, of 8 Verlet steps each, in one step of the flow", low=1, high=_MOST)
     split_viscosity: float = option(LIKELY, help="is taken implicitly; results do not depend on it", low=0)
