@@ -14,7 +14,7 @@ class Averages:
     """Averages of columns (records, ...) over the times from `begin` on."""
 
     def __init__(self, times: np.ndarray, columns: dict[str, np.ndarray], begin: float):
-        self.columns, self._kept = columns, np.flatnonzero(times >= begin)
+        self.columns, self.begin, self._kept = columns, begin, np.flatnonzero(times >= begin)
 
     def mean_of(self, values: np.ndarray) -> np.ndarray:
         """The average of an array with the axis of records."""

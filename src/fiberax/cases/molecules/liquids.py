@@ -59,13 +59,9 @@ class LiquidOptions(Case):
     average_from: float | None = option(None, help="averages are taken from here on; default a quarter of the time", low=0)
     seed: int = option(0, help="of the noise", low=0)
 
-    @property
-    def begin(self) -> float:
-        """When averages begin. Raises `BadInput` where that is too late."""
-        found = _SETTLED * self.t1 if self.average_from is None else self.average_from
-        if not found < self.t1:
-            raise BadInput(f"--average-from = {found:g}: the run ends at t = {self.t1:g}. Give an earlier time.")
-        return found
+    def begin(self, end: float) -> float:
+        """When averages begin in a run to `end`, which `fiberax extend` may have moved."""
+        return _SETTLED * end if self.average_from is None else self.average_from
 
     @property
     def dt(self) -> float:
@@ -95,15 +91,18 @@ class LiquidOptions(Case):
         """
         import fiberax as fx
 
-        begin, times = self.begin, even_times(self.t1, self.records)
-        if np.count_nonzero(np.asarray(times) >= begin) < 2:
-            raise BadInput(f"--records {self.records}: fewer than two of them are after t = {begin:g}. Give more records.")
+        times = even_times(self.t1, self.records)
+        if np.count_nonzero(np.asarray(times) >= self.begin(self.t1)) < 2:
+            raise BadInput(
+                f"--records {self.records}: fewer than two of them are from t = {self.begin(self.t1):g} on, where averages "
+                "begin. Give more records, or a smaller --average-from."
+            )
         look = eqx.filter_jit(lambda macro: fields(macro) | {"kappa": flow.conditions(macro)})
         found = lambda macro: {key: np.asarray(value) for key, value in look(jax.tree.map(jnp.asarray, macro)).items()}
 
         def summary(ts: np.ndarray, columns: dict[str, np.ndarray]) -> Summary:
             other = lambda viscosity: newtonian(plain(viscosity), found, ts, self.dt)
-            return self._summary(Averages(ts, columns, begin), other, parts)
+            return self._summary(Averages(ts, columns, self.begin(float(ts[-1]))), other, parts)
 
         return Evolve(
             bundle=fx.Bundle(flow, self.fiber(), transport=fx.Fixed()),
@@ -135,7 +134,7 @@ class LiquidOptions(Case):
             "viscosity": eta if known else None,
             "viscosity, standard error": error if known else None,
             "viscosity compared with": compared,
-            "averages from": self.begin,
+            "averages from": averages.begin,
             "variance expected": self.variance,
             "variance": variance,
             "variance, standard error": spread,
@@ -146,7 +145,7 @@ class LiquidOptions(Case):
         content["Navier-Stokes"] = {key: np.asarray(value, float).tolist() for key, value in plain.items()}
         measured = f"{eta:.3g} ± {error:.2g}: stress over rate of strain" if known else "not measured, the flow is too weak"
         lines = [
-            f"viscosity {measured}, from t = {self.begin:g} on",
+            f"viscosity {measured}, from t = {averages.begin:g} on",
             f"noise: variance {variance:.3g} ± {spread:.1g} of each mode, T M/(rho V R) = {self.variance:.3g}",
             f"mean velocity: {off:.2g} (rms) from Navier-Stokes with the viscosity {compared:.3g}, standard error {sure:.2g}",
         ]
