@@ -125,7 +125,7 @@ class LiquidOptions(Case):
     def _summary(self, averages: Averages, other: Callable, parts: "Parts") -> Summary:
         """Viscosity, noise, and the mean flow beside that of Navier and Stokes."""
         eta, error = averages.viscosity(other(LIKELY)["kappa"])
-        known = eta > 0.0  # a liquid at rest has no rate of strain, and in a short run noise may have any sign
+        known = eta > 2.0 * error  # a liquid at rest has no rate of strain, and in a short run there is only noise
         compared = self.viscosity or (eta if known else LIKELY)
         beside = other(compared)
         variance, spread = averages.noise(beside, parts.modes, parts.freedoms)
