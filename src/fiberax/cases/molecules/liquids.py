@@ -130,7 +130,7 @@ class LiquidOptions(Case):
         beside = other(compared)
         variance, spread = averages.noise(beside, parts.modes, parts.freedoms)
         off, sure = averages.deviation(beside, parts.modes)
-        content = {
+        content: dict[str, Any] = {
             "viscosity": eta if known else None,
             "viscosity, standard error": error if known else None,
             "viscosity compared with": compared,
