@@ -35,10 +35,10 @@ class Averages:
 
         E comes from another flow, without noise: the noise of κ, squared, would make the viscosity too small.
         """
-        mean = self.mean_of(pattern)
+        mean = self.mean_of(_by_site(pattern))
         d = mean.shape[-1]
         strain = mean + np.swapaxes(mean, -1, -2)
-        stress, kappa = (self.columns[key][..., :d, :d] for key in ("response", "kappa"))
+        stress, kappa = (_by_site(self.columns[key])[..., :d, :d] for key in ("response", "kappa"))
         work, rate = (np.sum(x * strain, axis=(1, 2, 3)) for x in (stress, kappa + np.swapaxes(kappa, -1, -2)))
         with np.errstate(divide="ignore", invalid="ignore"):
             eta = self.mean_of(work) / self.mean_of(rate)
@@ -55,9 +55,14 @@ class Averages:
 
     def deviation(self, beside: dict[str, np.ndarray], keys: tuple[str, ...]) -> tuple[float, float]:
         """Root mean squares of the difference of the mean velocities from those of `beside`, and of their standard errors."""
-        off = np.concatenate([self.mean_of(self.columns[key] - beside[key]).ravel() for key in keys])
-        sure = np.concatenate([self.error_of(self.columns[key]).ravel() for key in keys])
+        found = [self.columns[key] - beside[key] for key in keys]
+        off, sure = (np.concatenate([of(x).ravel() for x in found]) for of in (self.mean_of, self.error_of))
         return float(np.sqrt(np.mean(off**2))), float(np.sqrt(np.mean(sure**2)))
+
+
+def _by_site(tensors: np.ndarray) -> np.ndarray:
+    """Tensors (records, *cells, d, d), or with one axis of sites, as (records, sites, d, d)."""
+    return tensors.reshape(len(tensors), -1, *tensors.shape[-2:])
 
 
 def newtonian(flow: Any, fields: Callable, times: np.ndarray, dt: float) -> dict[str, np.ndarray]:
