@@ -58,9 +58,9 @@ def test_noise_and_standard_errors_are_those_of_white_noise():
 def test_navier_stokes_beside_starts_up_as_its_series_says():
     """U = f/(2η) y (H − y) and its modes, in a channel of width 10, density 0.8, viscosity 1.6."""
     grid, eta, rho, f = fx.grids.Box(0.0, 10.0, cells=40, periodic=False), 1.6, 0.8, 0.05
-    flow = fx.fluids.Flow(grid, Re=rho / eta, force=f / eta)
+    flow = fx.fluids.Flow(grid, stress="total", density=rho, viscosity=2.0, force=f, dim=3)
     times = np.array([0.0, 2.0, 6.0])
-    U = newtonian(flow, lambda macro: {"U": np.asarray(macro)}, times, 0.1)["U"]
+    U = newtonian(flow, eta, lambda macro: {"U": np.asarray(macro)}, times, 0.1)["U"]
     y, q = np.linspace(0.0, 10.0, 41), np.pi * np.arange(1, 200, 2)[:, None] / 10.0
     for k, t in enumerate(times):
         modes = 4.0 * f / (10.0 * eta * q**3) * (1.0 - np.exp(-eta * q**2 * t / rho)) * np.sin(q * y)

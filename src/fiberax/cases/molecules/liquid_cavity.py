@@ -41,13 +41,12 @@ class LiquidCavity(LiquidOptions):
         liquid: Any = {"stress": "total", "density": self.density, "viscosity": self.split_viscosity, "dim": 3}
         flow: Any = fx.fluids.Flow(grid, boundary=wall, **liquid)
         fields = lambda macro: {"macro.u": macro.u, "macro.v": macro.v, "macro.velocity": flow.centred(macro)}
-        plain = lambda eta: fx.fluids.Flow(grid, Re=self.density / eta, boundary=wall)
         names = {
             "macro.u": Quantity("u", "1", "velocity along x on the faces normal to x"),
             "macro.v": Quantity("v", "1", "velocity along y on the faces normal to y"),
         }
         # Free of divergence: as many as there are values of a stream function inside.
-        return self.evolve(flow, plain, fields, Parts(names, ("macro.u", "macro.v"), (self.cells - 1) ** 2, self.speed))
+        return self.evolve(flow, fields, Parts(names, ("macro.u", "macro.v"), (self.cells - 1) ** 2, self.speed))
 
     def figures(self, results: Results) -> list[Figure]:
         """Mean fields, profiles along the middle lines, and boxes at three sites."""

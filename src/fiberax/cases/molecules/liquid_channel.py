@@ -43,14 +43,12 @@ class LiquidChannel(LiquidOptions):
         def fields(U) -> dict:
             return {"macro.U": U, "macro.velocity": flow.centred(U), "centre": jnp.interp(0.5 * self.width, flow.nodes, U)}
 
-        # Divided by the viscosity.
-        plain = lambda eta: fx.fluids.Flow(grid, Re=self.density / eta, boundary=wall, force=force / eta)
         names = {
             "macro.U": Quantity("U", "1", "velocity along the channel at the nodes, walls among them"),
             "centre": Quantity("U_centre", "1", "velocity half way between the walls"),
         }
         speed += self.gradient * self.width**2 / (8.0 * LIKELY) if pressure else 0.0
-        return self.evolve(flow, plain, fields, Parts(names, ("macro.U",), self.cells - 1, speed, ("centre",)))
+        return self.evolve(flow, fields, Parts(names, ("macro.U",), self.cells - 1, speed, ("centre",)))
 
     def figures(self, results: Results) -> list[Figure]:
         """Profiles of velocity, stress and pressure, the velocity in the middle, and boxes at three sites."""

@@ -84,10 +84,10 @@ class LiquidOptions(Case):
         box = fx.molecules.Box(potential, self.particles, self.density, self.temperature, dt=self.md_step)
         return box if self.boxes == 1 else fx.replicas(box, self.boxes)
 
-    def evolve(self, flow: Any, plain: Any, fields: Callable, parts: "Parts") -> Evolve:
+    def evolve(self, flow: Any, fields: Callable, parts: "Parts") -> Evolve:
         """The run of `flow` with boxes at its sites.
 
-        `plain(viscosity)`: the flow by Navier and Stokes. `fields(macro)`: velocities by key, "macro.velocity" among them.
+        `fields(macro)`: velocities by key, "macro.velocity" among them.
         """
         import fiberax as fx
 
@@ -101,7 +101,7 @@ class LiquidOptions(Case):
         found = lambda macro: {key: np.asarray(value) for key, value in look(jax.tree.map(jnp.asarray, macro)).items()}
 
         def summary(ts: np.ndarray, columns: dict[str, np.ndarray]) -> Summary:
-            other = lambda viscosity: newtonian(plain(viscosity), found, ts, self.dt)
+            other = lambda viscosity: newtonian(flow, viscosity, found, ts, self.dt)
             return self._summary(Averages(ts, columns, self.begin(float(ts[-1]))), other, parts)
 
         return Evolve(
