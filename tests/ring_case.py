@@ -48,4 +48,5 @@ class RingCase(Case):
             dt=dt,
             saveat=even_times(self.steps * dt, self.records),
             names=Names({"macro": Quantity("U", "K", "temperature"), "response": Quantity("A")}),
+            expected="the field decays",
         )

@@ -264,7 +264,7 @@ def test_check_tells_what_holds_and_what_it_will_cost(capsys, tmp_path):
     assert cli.main(["check", RING, "--cells", "3", "--steps", "1000", "--records", "1"]) == 0
     said = capsys.readouterr().out
     assert "fit together" in said and "tangent is the derivative" in said and "for 1000 steps" in said
-    assert "finite gradient" in said and "All checks passed" in said
+    assert "finite gradient" in said and "All checks passed" in said and "expect   the field decays" in said
     wrong = tmp_path / "wrong.py"
     wrong.write_text(Path(RING).read_text().replace("return response * self", "return response[:2] * self"))
     assert "Ring.rate" in refused(capsys, "check", wrong)

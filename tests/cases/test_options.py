@@ -161,6 +161,9 @@ IDLE = [
     ("channel", "--form density", "--members 9", "with --form brownian"),
     ("cavity", "", "--members 9", "with --form brownian"),
     ("cavity", "", "--springs 9", "with --model chain"),
+    ("liquid-channel", "--potential wca", "--cutoff 3", "with --potential lj"),
+    ("liquid-channel", "", "--speed 2", "with --drive wall"),
+    ("liquid-channel", "--drive wall", "--gradient 2", "with --drive pressure"),
     ("kolmogorov", "--Re 0", "--disturbance 0.1", "with --Re above 0"),
     ("kolmogorov", "", "--control", "with --form brownian"),
 ]

@@ -81,6 +81,7 @@ class Evolve:
         names: Names and units of results.
         output: What is written.
         summary: summary(times, columns), a `Summary` of the results, which are given by key.
+        expected: What is known of the results beforehand, such as their noise; `fiberax check` prints it.
     """
 
     bundle: Any
@@ -96,6 +97,7 @@ class Evolve:
     names: Names = Names()
     output: Output = Output()
     summary: "Callable[[np.ndarray, dict[str, np.ndarray]], Summary] | None" = None
+    expected: str = ""
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ def _check_bundle(problem: Evolve | Steady | Loading, placement: Any) -> None:
     plan = schedule(problem.t0, problem.t1, problem.dt, problem.saveat)
     records = sum(stretch.save for stretch in plan.stretches) + plan.save_start
     _tell("disk", f"{size_words(records * (bytes_of(macro0) + sites * bytes_of(response)))} for {records} records")
+    if problem.expected:
+        _tell("expect", problem.expected)
     _try_step(problem, plan, jax.tree.map(lambda leaf: leaf[some], held), sites, placement)
 
 
