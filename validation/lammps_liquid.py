@@ -1,8 +1,8 @@
 """LAMMPS as a peer of a box of molecules: shear flow at a held temperature, with means and standard errors by blocks.
 
-Velocities are those of the laboratory: `fix deform ... remap v` changes them at the faces of the box, `compute temp/deform` takes
-the linear profile out, and one Nose-Hoover variable holds what is left. (`fix nvt/sllod` with `remap v` applies the term −κp to
-laboratory velocities a second time, in the release of July 2025, which doubles the kinetic part of the shear stress.)
+Velocities are those of the laboratory: `fix deform ... remap v` changes them at the faces of the box, `compute temp/deform`
+takes the linear profile out, and one Nose-Hoover variable holds what is left. (`fix nvt/sllod` with `remap v` applies the term
+−κp to laboratory velocities a second time, in the release of July 2025, which doubles the kinetic part of the shear stress.)
 
 Every run is a process of its own: once XLA has computed in a process, LAMMPS takes ten times as long there.
 """

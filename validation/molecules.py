@@ -121,7 +121,7 @@ def resting_channel(out):
     for clock in (1, 8):
         # The kinematic viscosity is about 1.7: the fastest mode decays by 0.03 in a step, the slowest by 0.006.
         width = cells * (1.7 * clock * dt / 0.01) ** 0.5
-        flow = fx.fluids.Flow(fx.grids.Box(0.0, width, cells), stress="total", density=density, viscosity=1.0)
+        flow = fx.fluids.Flow(fx.grids.Box(0.0, width, cells, periodic=False), stress="total", density=density, viscosity=1.0)
         for boxes, count in ((1, 32), (4, 12)):
             fiber, driver = fx.replicas(box, boxes), fx.Seamless(clock=clock, separation=np.inf)
             U = followed(fiber, flow, count, clock * dt, 2400, 8, driver)
@@ -142,7 +142,7 @@ def poiseuille(out):
     box = m.Box(m.WCA(), 64, density, images=0)
     found = fx.sample(box, shear(0.2), steps=25_600, replicas=4)
     eta, its_error = float(found.value[0, 1]) / 0.2, float(found.stderr[0, 1]) / 0.2
-    grid = fx.grids.Box(0.0, width, cells)
+    grid = fx.grids.Box(0.0, width, cells, periodic=False)
     flow = fx.fluids.Flow(grid, stress="total", density=density, viscosity=1.0, force=force)
     y = np.linspace(0.0, width, cells + 1)
     exact = 0.5 * force * y * (width - y) / eta
