@@ -205,19 +205,23 @@ class Box(AbstractStochastic, AbstractEnergetic):
         lost = (state.near >= 0) & (found.near > state.near)
         flow = _Streaming(kappa, dt / STEPS)
 
+        def moved(s, p, f, h, heat, k):
+            p, heat = self._held(flow.before(p, f), heat, flow.dt, jax.random.fold_in(key, k), True)
+            return *flow.drift(s, p, h), p, heat
+
         def verlet(k, carry):
             s, p, f, h, heat, broken = carry
-            s, p, h = flow.drift(s, p, f, h)
+            s, h, p, heat = moved(s, p, f, h, heat, 2 * k)
             f, now = self._forces(s, h, found.index)
-            p, heat = self._held(flow.kick(p, f), heat, flow.dt, jax.random.fold_in(key, k), True)
+            p, heat = self._held(flow.after(p, f), heat, flow.dt, jax.random.fold_in(key, 2 * k + 1), True)
             return s, p, f, h, heat, broken | now
 
         none = jnp.zeros((), bool)
         carry = (state.positions, state.momenta, state.forces, state.box, state.heat, none)
         s, p, f, h, heat, broken = jax.lax.fori_loop(0, STEPS - 1, verlet, carry)
-        s, p, h = flow.drift(s, p, f, h)
+        s, h, p, heat = moved(s, p, f, h, heat, 2 * STEPS - 2)
         last = self._sums(s, h, found.index)
-        p, heat = self._held(flow.kick(p, last.forces), heat, flow.dt, jax.random.fold_in(key, STEPS - 1), True)
+        p, heat = self._held(flow.after(p, last.forces), heat, flow.dt, jax.random.fold_in(key, 2 * STEPS - 1), True)
         p, heat = self._held(p, heat, dt, key, False)
         broken |= none if self.bonds is None else self.bonds.broken(self.bonds.lengths(s, h)[1])
         code = _first(state.code, {BROKEN: broken, OVERFLOW: found.most > self.capacity, THIN: thin, STALE: lost})
@@ -334,12 +338,15 @@ class _Streaming(eqx.Module):
         self.dt, self.half, self.whole = dt, exponential(0.5 * dt * kappa), exponential(dt * kappa)
         self.slowed = exponential(-0.5 * dt * kappa)
 
-    def drift(self, s, p, f, h):
-        """Scaled coordinates, momenta and box at the end of the drift; h is that at its middle meanwhile."""
-        p = self.slowed @ p + 0.5 * self.dt * f
-        return s + self.dt * (inverse(self.half @ h) @ p), p, self.whole @ h
+    def before(self, p, f):
+        """Momenta before the drift."""
+        return self.slowed @ p + 0.5 * self.dt * f
 
-    def kick(self, p, f):
+    def drift(self, s, p, h):
+        """Scaled coordinates and box at the end of the drift; h is that at its middle meanwhile."""
+        return s + self.dt * (inverse(self.half @ h) @ p), self.whole @ h
+
+    def after(self, p, f):
         """Momenta at the end of the step."""
         return self.slowed @ (p + 0.5 * self.dt * f)
 
