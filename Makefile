@@ -73,6 +73,7 @@ validate: $(STAMP)
 	$(BIN)/python validation/ase_calculators.py
 	$(BIN)/python validation/flows.py
 	$(BIN)/python validation/fluids.py
+	$(BIN)/python validation/molecules.py
 	$(BIN)/python validation/diffusion.py
 	$(BIN)/python validation/electrons.py
 
@@ -81,7 +82,7 @@ strategies: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --group bench --group peers
-	for name in core_overhead lookup cell2d cell3d diffusion1d many_sites start_up crystal elasticity spins dumbbells rods rod_density thomas_fermi kohn_sham compile; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in core_overhead lookup cell2d cell3d diffusion1d many_sites start_up crystal elasticity spins dumbbells rods rod_density molecules thomas_fermi kohn_sham compile; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
 	rm -rf .venv-lowest .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist site runs

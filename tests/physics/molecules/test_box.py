@@ -93,6 +93,15 @@ def test_steps_are_of_second_order():
     assert 3.4 < spread[0] / spread[1] < 4.6 and 3.4 < spread[1] / spread[2] < 4.6, spread
 
 
+def test_steps_with_a_thermostat_are_of_second_order():
+    """In a fast shear flow, where much heat is taken out: one that acts once in a step is of first order."""
+    held = liquid(m.Pair(lambda r: 10.0 * (1.5 - r) ** 4, 1.5))
+    state, _ = steps(held, begin(held), REST, 50)
+    runs = [steps(held, state, 2.0 * SHEAR, 4 * part, dt=0.08 / part)[0] for part in (1, 2, 4)]
+    errors = [float(jnp.abs(a.momenta - b.momenta).max()) for a, b in itertools.pairwise(runs)]
+    assert errors[1] > 1e-7 and 3.5 < errors[0] / errors[1] < 4.5, errors
+
+
 def test_objectivity():
     """κ → QκQᵀ with a start that is turned as well gives QσQᵀ, over 50 steps and a strain of 2."""
     q = np.linalg.qr(np.random.default_rng(3).standard_normal((3, 3)))[0]

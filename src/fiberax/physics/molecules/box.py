@@ -204,20 +204,28 @@ class Box(AbstractStochastic, AbstractEnergetic):
         found = self._list(state.positions, state.box, dt)
         lost = (state.near >= 0) & (found.near > state.near)
         flow = _Streaming(kappa, dt / STEPS)
+        # Symmetric in time: the flow and half a kick, thermostat, the drift, half a kick and the flow, thermostat.
+
+        def moved(s, p, f, h, heat, k):
+            p, heat = self._held(self._kicked(flow.slowed @ p, f, flow.dt), heat, flow.dt, jax.random.fold_in(key, k), True)
+            return *flow.drift(s, p, h), p, heat
 
         def verlet(k, carry):
             s, p, f, h, heat, broken = carry
-            s, p, h = flow.drift(s, p, f, h)
+            s, h, p, heat = moved(s, p, f, h, heat, 2 * k)
             f, now = self._forces(s, h, found.index)
-            p, heat = self._held(flow.kick(p, f), heat, flow.dt, jax.random.fold_in(key, k), True)
+            p, heat = self._held(
+                flow.slowed @ self._kicked(p, f, flow.dt), heat, flow.dt, jax.random.fold_in(key, 2 * k + 1), True
+            )
             return s, p, f, h, heat, broken | now
 
         none = jnp.zeros((), bool)
         carry = (state.positions, state.momenta, state.forces, state.box, state.heat, none)
         s, p, f, h, heat, broken = jax.lax.fori_loop(0, STEPS - 1, verlet, carry)
-        s, p, h = flow.drift(s, p, f, h)
+        s, h, p, heat = moved(s, p, f, h, heat, 2 * STEPS - 2)
         last = self._sums(s, h, found.index)
-        p, heat = self._held(flow.kick(p, last.forces), heat, flow.dt, jax.random.fold_in(key, STEPS - 1), True)
+        p = flow.slowed @ self._kicked(p, last.forces, flow.dt)
+        p, heat = self._held(p, heat, flow.dt, jax.random.fold_in(key, 2 * STEPS - 1), True)
         p, heat = self._held(p, heat, dt, key, False)
         broken |= none if self.bonds is None else self.bonds.broken(self.bonds.lengths(s, h)[1])
         code = _first(state.code, {BROKEN: broken, OVERFLOW: found.most > self.capacity, THIN: thin, STALE: lost})
@@ -313,6 +321,10 @@ class Box(AbstractStochastic, AbstractEnergetic):
     def _stress(self, p, virial):
         return -(p @ p.T + virial) / self._volume
 
+    def _kicked(self, p, f, dt):
+        """Momenta after half a kick of a step `dt`."""
+        return p + f * (0.5 * dt if self.thermostat is None else self.thermostat.span(p, f, 0.5 * dt))
+
     def _held(self, p, heat, dt, key, often: bool):
         """Momenta after the thermostat, if it acts here, and the heat that it has taken out."""
         if self.thermostat is None or self.thermostat.often is not often:
@@ -323,7 +335,7 @@ class Box(AbstractStochastic, AbstractEnergetic):
 
 
 class _Streaming(eqx.Module):
-    """The parts of a Verlet step, symmetric in time: the flow and half a kick, the drift, half a kick and the flow."""
+    """What the flow does in a Verlet step, half of it before the drift and half after."""
 
     dt: Float[Array, ""]
     half: Float[Array, "3 3"]
@@ -334,14 +346,9 @@ class _Streaming(eqx.Module):
         self.dt, self.half, self.whole = dt, exponential(0.5 * dt * kappa), exponential(dt * kappa)
         self.slowed = exponential(-0.5 * dt * kappa)
 
-    def drift(self, s, p, f, h):
-        """Scaled coordinates, momenta and box at the end of the drift; h is that at its middle meanwhile."""
-        p = self.slowed @ p + 0.5 * self.dt * f
-        return s + self.dt * (inverse(self.half @ h) @ p), p, self.whole @ h
-
-    def kick(self, p, f):
-        """Momenta at the end of the step."""
-        return self.slowed @ (p + 0.5 * self.dt * f)
+    def drift(self, s, p, h):
+        """Scaled coordinates and box at the end of the drift; h is that at its middle meanwhile."""
+        return s + self.dt * (inverse(self.half @ h) @ p), self.whole @ h
 
 
 def _first(code, found: dict):

@@ -1,0 +1,163 @@
+"""Validation of boxes of molecules: `python validation/molecules.py [name ...]`, without a name everything.
+
+Needs `pip install --group peers`. Each case prints a table, writes it to runs/validation/NAME.csv, and fails where a number
+misses its bound.
+"""
+
+import sys
+
+import lammps_cell
+
+if __name__ == "__main__":
+    lammps_cell.library_path()
+
+import jax
+import jax.numpy as jnp
+import lammps_liquid
+import numpy as np
+from table import Table, run
+
+import fiberax as fx
+
+jax.config.update("jax_enable_x64", True)
+
+m = fx.molecules
+REST = np.zeros((3, 3))
+SIGMAS, LAW_SIGMAS = 3.0, 4.0
+# Kolafa and Nezbeda, Fluid Phase Equilib. 100 (1994) 1, less the mean-field tails beyond 2.5: density, T, P, U/N.
+STATES = ((0.81, 1.0, 1.876, -5.160), (0.8442, 0.722, 0.925, -5.631), (0.6, 1.0, 0.125, -3.906))
+EDGE = 4.0 * (2.5**-12 - 2.5**-6)  # φ at the cutoff, by which energies of pairs are shifted
+
+
+def shear(rate):
+    """κ of U = (rate y, 0, 0)."""
+    kappa = REST.copy()
+    kappa[0, 1] = rate
+    return kappa
+
+
+def equation_of_state(out):
+    """Pressure and energy of the liquid at rest."""
+    table = Table("equation_of_state", "Lennard-Jones, cutoff 2.5, against Kolafa and Nezbeda",
+                  ("density", "T", "quantity", "value", "standard error", "theirs"))  # fmt: skip
+    at_rest = lambda box, s, kappa: jnp.stack([-jnp.trace(s.stress) / 3.0, (s.potential + 0.5 * EDGE * s.near) / box.particles])
+    for density, T, pressure, energy in STATES:
+        box = m.Box(m.LennardJones(), 500, density, T, images=0)
+        found = fx.sample(box, REST, steps=1280, replicas=1, link=at_rest)
+        rows = zip(("P", "U/N"), found.value, found.stderr, (pressure, energy), (0.04, 0.015), strict=True)
+        for name, value, error, theirs, bound in rows:
+            table.below(abs(float(value) - theirs), bound, density, T, name, value, error, theirs)
+    return table.close(out)
+
+
+def rheology(box, state, kappa):
+    """`lammps_liquid.NAMES` of a state in a shear flow."""
+    s = state.stress
+    return jnp.stack([s[0, 1] / kappa[0, 1], s[0, 0] - s[1, 1], s[1, 1] - s[2, 2], -jnp.trace(s) / 3.0])
+
+
+def beside_lammps(table, name, box, rates, duration, blocks=16):
+    """Rows of a fluid at some rates, for runs of `duration` by both programs after a fifth of it."""
+    steps = round(duration / float(box.timestep(REST)))
+    found = fx.samples(box, np.stack([shear(r) for r in rates]), steps=steps, replicas=1, link=rheology)
+    for k, rate in enumerate(rates):
+        theirs, their_error = lammps_liquid.sheared(box, rate, duration, duration / 5.0, blocks)
+        ours, error = np.asarray(found.value[k]), np.asarray(found.stderr[k])
+        for q, quantity in enumerate(lammps_liquid.NAMES):
+            cells = (name, rate, quantity, ours[q], error[q], theirs[q], their_error[q])
+            table.below(abs(ours[q] - theirs[q]) / np.hypot(error[q], their_error[q]), SIGMAS, *cells)
+        table.below(error[0] / ours[0], 0.015, name, rate, "error of the viscosity", ours[0], error[0], "", "")
+        T = float(box.temperature)
+        table.below(abs(theirs[4] / T - 1.0), 0.005, name, rate, "temperature", T, "", theirs[4], their_error[4])
+
+
+SHEAR = ("fluid", "rate", "quantity", "ours", "its standard error", "LAMMPS", "its standard error")
+
+
+def lennard_jones_lammps(out):
+    """The Lennard-Jones liquid at its triple point."""
+    table = Table("lennard_jones_lammps", "Lennard-Jones, cutoff 2.5, in shear: standard errors apart", SHEAR)
+    box = m.Box(m.LennardJones(), 500, 0.8442, 0.722, images=0)
+    beside_lammps(table, "Lennard-Jones", box, (0.5, 1.0), 200.0)
+    beside_lammps(table, "Lennard-Jones", box, (0.1,), 400.0)
+    return table.close(out)
+
+
+def wca_lammps(out):
+    """The WCA liquid of that density and temperature."""
+    table = Table("wca_lammps", "WCA in shear: standard errors apart", SHEAR)
+    box = m.Box(m.WCA(), 500, 0.8442, 0.722, images=0)
+    beside_lammps(table, "WCA", box, (0.5, 1.0), 200.0)
+    beside_lammps(table, "WCA", box, (0.1,), 600.0)
+    return table.close(out)
+
+
+def chains_lammps(out):
+    """A melt of chains of 12 beads; a bond that breaks, or a list that is too short, makes all numbers NaN."""
+    table = Table("chains_lammps", "chains of 12 beads in shear: standard errors apart", SHEAR)
+    beside_lammps(table, "chains", m.chains(beads=12, count=42), (0.1, 0.5), 640.0)
+    return table.close(out)
+
+
+def followed(box, flow, count, dt, steps, every, driver, start=None):
+    """Velocities (times, count, nodes) of `count` realisations, at every `every` steps."""
+    bundle = fx.realisations(fx.Bundle(flow, box), count)
+    start = flow.start() if start is None else start
+    times = dt * every * np.arange(1, steps // every + 1)
+    begin = jnp.broadcast_to(start, (count, *start.shape))
+    sol = fx.evolve(bundle, driver, begin, t1=float(times[-1]), dt=dt, saveat=times)
+    assert not np.any(np.asarray(sol.result)), sol.result
+    return np.asarray(sol.macro)
+
+
+def resting_channel(out):
+    """The variance of each mode of the velocity at rest, T M/(ϱ V R) whatever the spacing and the step."""
+    columns = ("clock", "boxes", "mode", "variance", "its standard error", "the law")
+    table = Table("resting_channel", "fluctuations of a channel at rest: standard errors from the law", columns)
+    particles, density, cells, dt = 27, 0.7, 4, 0.02
+    box = m.Box(m.WCA(), particles, density, dt=dt / 8, images=0)
+    k = np.arange(1, cells)
+    modes = np.sqrt(2.0 / cells) * np.sin(np.pi * np.outer(k, k) / cells)
+    for clock in (1, 8):
+        # The kinematic viscosity is about 1.7: the fastest mode decays by 0.03 in a step, the slowest by 0.006.
+        width = cells * (1.7 * clock * dt / 0.01) ** 0.5
+        flow = fx.fluids.Flow(fx.grids.Box(0.0, width, cells, periodic=False), stress="total", density=density, viscosity=1.0)
+        for boxes, count in ((1, 32), (4, 12)):
+            fiber, driver = fx.replicas(box, boxes), fx.Seamless(clock=clock, separation=np.inf)
+            U = followed(fiber, flow, count, clock * dt, 2400, 8, driver)
+            squares = np.mean((U[60:, :, 1:-1] @ modes) ** 2, axis=0)
+            law = clock / (particles * boxes)
+            for mode, values in zip(k, squares.T, strict=True):
+                value, error = values.mean(), values.std(ddof=1) / count**0.5
+                table.below(abs(value - law) / error, LAW_SIGMAS, clock, boxes, mode, value, error, law)
+                table.below(error / law, 0.2, clock, boxes, f"{mode}: relative error", value, error, law)
+    return table.close(out)
+
+
+def poiseuille(out):
+    """A driven channel against the parabola of Navier and Stokes with the viscosity of the same boxes in shear."""
+    table = Table("poiseuille", "channel of boxes of WCA particles: deviation over max(3 standard errors, 3 %)",
+                  ("y", "U", "its standard error", "Navier-Stokes", "its standard error"))  # fmt: skip
+    force, width, cells, count, density = 0.06, 10.0, 6, 8, 0.7
+    box = m.Box(m.WCA(), 64, density, images=0)
+    found = fx.sample(box, shear(0.2), steps=25_600, replicas=4)
+    eta, its_error = float(found.value[0, 1]) / 0.2, float(found.stderr[0, 1]) / 0.2
+    grid = fx.grids.Box(0.0, width, cells, periodic=False)
+    flow = fx.fluids.Flow(grid, stress="total", density=density, viscosity=1.0, force=force)
+    y = np.linspace(0.0, width, cells + 1)
+    exact = 0.5 * force * y * (width - y) / eta
+    driver = fx.Seamless(separation=np.inf)
+    U = followed(box, flow, count, 0.04, 6000, 10, driver, jnp.asarray(exact))[100:].mean(axis=0)
+    for k in range(1, cells):
+        value, error, exact_error = U[:, k].mean(), U[:, k].std(ddof=1) / count**0.5, exact[k] * its_error / eta
+        allowed = max(3.0 * np.hypot(error, exact_error), 0.03 * exact[k])
+        table.below(abs(value - exact[k]) / allowed, 1.0, y[k], value, error, exact[k], exact_error)
+        table.below(error / exact[k], 0.05, y[k], "relative error", error, exact[k], exact_error)
+    return table.close(out)
+
+
+CASES = (equation_of_state, lennard_jones_lammps, wca_lammps, chains_lammps, resting_channel, poiseuille)
+
+
+if __name__ == "__main__":
+    sys.exit(run(CASES, sys.argv[1:]))
