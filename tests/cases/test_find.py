@@ -109,8 +109,8 @@ def package(tmp_path, monkeypatch):
 
 def test_the_cases_of_the_folder_are_all_there():
     assert set(own_cases()) == {
-        "cavity", "chain", "channel", "crystal", "diffusion", "electron-wave", "electrons", "homogenize", "kolmogorov", "pull",
-        "rheometer", "spins", "steady", "wave",
+        "cavity", "chain", "channel", "crystal", "diffusion", "electron-wave", "electrons", "homogenize", "kolmogorov",
+        "liquid-cavity", "liquid-channel", "pull", "rheometer", "spins", "steady", "wave",
     }  # fmt: skip
     for name, entry in own_cases().items():
         assert find_case(name).__name__ == entry.attribute and 20 < len(entry.line) < 110
@@ -121,7 +121,7 @@ def test_a_package_brings_a_case_with_options_units_and_figures(package, tmp_pat
     assert entry.line == "Heat flux of a plate in a draught" and entry.package == "glacier" and "glacier" not in sys.modules
     assert all_cases()["channel"].package == "fiberax"  # a name of the library's stays its own
     assert cli.main(["list"]) == 0
-    assert "cooling        Heat flux of a plate in a draught (glacier)" in capsys.readouterr().out
+    assert "cooling         Heat flux of a plate in a draught (glacier)" in capsys.readouterr().out
     assert cli.main(["run", "cooling", "--help"]) == 0
     said = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "highest temperature difference (K) [default: 2.0]" in said and "--speed" in said
