@@ -277,7 +277,7 @@ def crystals_body():
     sides = {"left": 0, "front": 2, "bottom": 1}
     body = fx.solids.Elasticity(mesh, fixed=sides, displacement={"right": {0: lambda x, t: 0.01 * t}})
     rest = fx.solids.equilibrium(_tersoff()).crystal
-    return lambda: fx.continuation(fx.Bundle(body, rest), fx.Quasistatic(1e-8), body.start(), [0.0, 1.0])
+    return lambda: fx.continuation(fx.Bundle(body, rest), fx.Quasistatic(1e-8), body.start(), dt=1.0)
 
 
 def _wave(cell, driver, moving=None) -> Callable:
