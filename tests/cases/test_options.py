@@ -154,7 +154,6 @@ IDLE = [
     ("rheometer", "--form density", "--replicas 3", "with --form brownian"),
     ("rheometer", "--mode startup", "--average 9", "with --mode steady"),
     ("rheometer", "", "--amplitude 0.3", "with --mode oscillation"),
-    ("rheometer", "--mode oscillation --form density", "--amplitude 0.3", "with --form brownian"),
     ("rheometer", "--mode oscillation --model ptt", "--periods 3", "with --model dumbbell or chain or rod"),
     ("channel", "", "--speed 2", "with --drive wall"),
     ("channel", "--drive wall", "--gradient 2", "with --drive pressure"),

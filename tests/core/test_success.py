@@ -47,6 +47,19 @@ def test_kinetics_of_robertson():
         np.testing.assert_allclose(found.value, scale * exact.x, rtol=10.0 * tolerance)
 
 
+@pytest.mark.parametrize("feed", [1.0, 0.01])
+@pytest.mark.parametrize("start", [(1.0, 0.0, 0.0), (0.0, 0.0, 0.0)])
+def test_a_start_without_the_fast_substance(start, feed):
+    """The usual start of Robertson's problem: the line search meets a term that is absent there."""
+    scale = np.asarray([1.0, 1e-5, 1.0])
+    fiber = fx.FlowFiber(lambda u, c: jnp.stack(kinetics(u, c)), lambda c: jnp.asarray(start) + 0.0 * c, lambda u, c: u)
+    exact = root(lambda y: np.asarray(kinetics(scale * y, feed)), [0.8 * feed, 1.0, 0.2 * feed], tol=1e-13)
+    assert exact.success
+    found = fx.responses(fiber, jnp.asarray([feed, feed]))
+    assert not found.result.any()
+    np.testing.assert_allclose(found.value, [scale * exact.x] * 2, rtol=1e-8)
+
+
 def flow(rate, start=1.0):
     return fx.FlowFiber(rate, lambda c: start + 0.0 * c, lambda u, c: u)
 

@@ -1,5 +1,7 @@
 """Oscillating shear of the case rheometer: closed forms, measured moduli, harmonics."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
@@ -51,6 +53,42 @@ def test_large_oscillations_of_a_closure_are_those_of_its_equation():
     np.testing.assert_allclose(strain, [0.0, 1.0, 0.0, -1.0, 0.0], atol=1e-12)
     # A quarter of a period on, sines of n = 1, 3, 5 are 1, -1, 1 and cosines are 0.
     assert stress[1] == pytest.approx(float(value["elastic"][0] @ np.array([1.0, -1.0, 1.0, -1.0, 1.0])), abs=1e-12)
+
+
+def test_large_oscillations_of_a_density_are_those_of_its_equation():
+    """FENE dumbbells at strain 3: the coefficients of the density by an integrator for ordinary equations."""
+    amplitude, omega = 3.0, 2.0
+    value, error = answers(b=20.0, dim=2, degree=8, form=Form.DENSITY, rates="2", amplitude=amplitude)
+    assert error is None
+    fiber = fx.fluids.DumbbellDensity(fx.fluids.FENE(20.0), 2, 1.0, 8)
+    shear = lambda t: jnp.zeros((2, 2)).at[0, 1].set(amplitude * omega * jnp.cos(omega * t))
+    rate = jax.jit(lambda t, u: fiber.rate(u, shear(t)))
+    period = 2.0 * np.pi / omega
+    t = np.ceil(20.0 / period) * period + period * np.arange(64) / 64.0
+    start = np.asarray(fiber.init(shear(0.0), jax.random.key(0)))
+    u = solve_ivp(lambda t, u: np.asarray(rate(t, u)), (0.0, t[-1]), start, t_eval=t, method="LSODA", rtol=1e-8, atol=1e-10).y.T
+    tau = jax.vmap(lambda u: fiber.link(u, shear(0.0))[0, 1])(jnp.asarray(u))
+    waves = 2.0 / 64.0 / amplitude * np.array([np.exp(1j * n * omega * t) @ tau for n in (1, 3, 5)])
+    assert abs(waves[1]) > 0.01 * abs(waves[0])
+    np.testing.assert_allclose(value["elastic"][0, :3], waves.imag, atol=2e-4)
+    np.testing.assert_allclose(value["viscous"][0, :3], waves.real, atol=2e-4)
+
+
+def test_a_density_that_is_not_resolved_on_the_way_has_no_moduli():
+    problem = Rheometer(mode=Mode.OSCILLATION, form=Form.DENSITY, degree=4, dim=2, rates="5", amplitude=30.0).build()
+    found = fx.responses(problem.fiber, problem.conditions)
+    assert int(found.result[0]) == fx.Result.OUT_OF_RANGE
+    assert np.isnan(np.asarray(found.value["storage"])).all()
+
+
+def test_small_oscillations_of_densities_are_their_linear_response():
+    """Rods have a stress that acts at once."""
+    for fluid in ({"model": Model.ROD, "degree": 6}, {"b": 20.0, "dim": 2, "degree": 8}):
+        linear, measured = (
+            answers(**fluid, De=0.7, form=Form.DENSITY, rates="0.5,4", **more)[0] for more in ({}, {"amplitude": 0.01})
+        )
+        for name in ("storage", "loss", "dynamic"):
+            np.testing.assert_allclose(measured[name], linear[name], rtol=2e-3)
 
 
 def test_small_measured_oscillations_are_those_of_maxwell():

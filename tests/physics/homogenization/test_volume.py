@@ -340,6 +340,21 @@ class TestPercolation:
         step[0, 0] = step[3, 0] = True  # neighbours through the border
         assert percolation(step).axes == (False, False) and percolation(step).through == 0.0
 
+    @pytest.mark.parametrize("held", [False, True])
+    def test_axes_apart(self, held):
+        """Where tensors conduct along some axes alone, flux passes where A says so."""
+        rng = np.random.default_rng(3)
+        for _ in range(12):
+            along = rng.random((2, 5, 6)) < 0.75
+            tensors = along.reshape(2, -1)[:, None].transpose(2, 0, 1) * np.eye(2)
+            labels = np.arange(30).reshape(5, 6)
+            borders = Borders.HELD if held else Borders.PERIODIC
+            a = effective(Cell.from_image(labels, tensors, borders=borders))
+            assert percolation(tuple(along), held).axes == tuple((np.diagonal(a) > 1e-9).tolist())
+            pixels = percolation(along[0], held)
+            both = percolation((along[0], along[0]), held)
+            assert both[:3] == pixels[:3] and np.array_equal(both.projection, pixels.projection)
+
     def test_lengths_turn_the_direction(self):
         stairs = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1]], bool)
         wide = percolation(stairs, lengths=(1.0, 2.0)).projection

@@ -17,18 +17,25 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from fiberax.core.capabilities import AbstractEnsemble
+from fiberax.core.capabilities import AbstractEnsemble, AbstractMonitored
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow
+from fiberax.core.relax import dynamic
 from fiberax.core.solvers import Newton
 from fiberax.io.results import Quantity
 from fiberax.numerics.result import Result, outcome
-from fiberax.physics.fluids import AbstractConformation
+from fiberax.physics.fluids import RodDensity
 
 ODD = (1, 3, 5, 7, 9)  # harmonics that are kept
 SMALL = 0.1  # amplitude of a measurement in the linear range
 _STEPS = 256  # of a period, at least: the error of order 2 is then below 1e-4
 _FORGOTTEN = 8.0  # relaxation times before a measurement
+
+
+def step_in_flow(fiber: Any, kappa: Any) -> Any:
+    """A time step in which a closure or a density changes little: a tenth of its relaxation time and of 1/|κ|."""
+    slowest = 6.0 if isinstance(fiber, RodDensity) else 1.0
+    return 0.1 / (slowest / fiber.De + jnp.sqrt(jnp.sum(kappa**2)))
 
 
 class Spectrum(eqx.Module):
@@ -92,8 +99,9 @@ class _Measured(Newton):
     """The rest state of `Shaken` is what it measures: no iteration."""
 
     def solve(self, fiber: "Shaken", state, condition, tolerance):
-        found = fiber.measured(condition)
-        return found, outcome(jnp.where(jnp.all(jnp.isfinite(found)), Result.SUCCESS, Result.NONFINITE))
+        found, margin = fiber.measured(condition)
+        code = jnp.where(margin > 0.0, Result.SUCCESS, Result.OUT_OF_RANGE)
+        return found, outcome(jnp.where(jnp.all(jnp.isfinite(found)), code, Result.NONFINITE))
 
 
 class Shaken(AbstractFlow, AbstractEnsemble):
@@ -101,9 +109,10 @@ class Shaken(AbstractFlow, AbstractEnsemble):
 
     Condition ω (); state (copies, harmonics, 2), G'ₙ and G''ₙ of each independent copy; response G', G'', |η*|, the ratios of
     the third and the fifth harmonic to the first, and all harmonics. The standard error is that over copies; one copy has none.
+    A density that is not resolved at some instant is `OUT_OF_RANGE`.
     """
 
-    inner: Any  # members with noise, or a closure
+    inner: Any  # members with noise, a closure or a density
     amplitude: float = eqx.field(static=True)
     longest: float = eqx.field(static=True)
     copies: int = eqx.field(static=True)
@@ -117,30 +126,39 @@ class Shaken(AbstractFlow, AbstractEnsemble):
     def init(self, condition, key):
         return jnp.zeros((self.copies, len(ODD), 2))
 
-    def rate(self, state, condition):
-        return self.measured(condition) - state
+    def remedy(self, result):
+        return self.inner.remedy(result)
 
-    def measured(self, omega: Float[Array, ""]) -> Float[Array, "copies harmonics 2"]:
-        """The harmonics of each copy."""
+    def rate(self, state, condition):
+        return self.measured(condition)[0] - state
+
+    def measured(self, omega: Float[Array, ""]) -> tuple[Float[Array, "copies harmonics 2"], Float[Array, ""]]:
+        """The harmonics of each copy, and the least stability margin on the way."""
         period, shear = 2.0 * jnp.pi / omega, lambda rate: jnp.zeros((self.inner.dim,) * 2).at[0, 1].set(rate)
+        moving = dynamic(self.inner)
         steps = jnp.maximum(_STEPS, jnp.ceil(period / self._own_step(shear(self.amplitude * omega)))).astype(int)
         dt, lead = period / steps, jnp.ceil(_FORGOTTEN * self.longest / period).astype(int) * steps
         orders = jnp.asarray(ODD, dt.dtype)
 
         def step(k, carry):
-            states, sums = carry
+            states, sums, margin = carry
             before, after = (2.0 * jnp.pi * ((k + n) % steps) / steps for n in (0, 1))
             # The mean rate of the step, so that the strain at its end is exact.
-            states = self._moved(states, shear(self.amplitude * (jnp.sin(after) - jnp.sin(before)) / dt), dt, k, omega)
+            mean = shear(self.amplitude * (jnp.sin(after) - jnp.sin(before)) / dt)
+            keys = jax.random.split(self._key(omega, k + 1), self.copies)
+            states = jax.vmap(lambda state, key: moving.step(state, mean, dt, key))(states, keys)
             now = shear(self.amplitude * omega * jnp.cos(after))
             stress = jax.vmap(lambda state: self.inner.link(state, now)[0, 1])(states)
             waves = jnp.stack([jnp.sin(orders * after), jnp.cos(orders * after)], axis=1)
-            return states, sums + jnp.where(k < lead, 0.0, stress[:, None, None] * waves)
+            if isinstance(self.inner, AbstractMonitored):
+                margins = jax.vmap(lambda state: self.inner.stability_margin(state, now))(states)
+                margin = jnp.minimum(margin, jnp.min(margins))
+            return states, sums + jnp.where(k < lead, 0.0, stress[:, None, None] * waves), margin
 
         keys = jax.random.split(self._key(omega, 0), self.copies)
-        start = jax.vmap(lambda key: self.inner.init(shear(0.0), key))(keys), self.init(omega, keys[0])
-        sums = jax.lax.fori_loop(0, lead + self.periods * steps, step, start)[1]
-        return 2.0 * sums / (self.amplitude * self.periods * steps)
+        start = jax.vmap(lambda key: self.inner.init(shear(0.0), key))(keys), self.init(omega, keys[0]), jnp.full((), jnp.inf)
+        _, sums, margin = jax.lax.fori_loop(0, lead + self.periods * steps, step, start)
+        return 2.0 * sums / (self.amplitude * self.periods * steps), margin
 
     def link(self, state, condition):
         elastic, viscous = jnp.mean(state, axis=0).T
@@ -160,15 +178,8 @@ class Shaken(AbstractFlow, AbstractEnsemble):
         return found | {"third": spread[1], "fifth": spread[2], "elastic": elastic, "viscous": viscous}
 
     def _own_step(self, kappa):
-        if isinstance(self.inner, AbstractConformation):  # closures: exact in the flow, of order 2 in the change of their rates
-            return 0.1 / (1.0 / self.inner.De + jnp.sqrt(jnp.sum(kappa**2)))
-        return self.inner.timestep(kappa)
-
-    def _moved(self, states, kappa, dt, k, omega):
-        if isinstance(self.inner, AbstractConformation):
-            return jax.vmap(lambda state: self.inner.propagate(state, kappa, dt))(states)
-        keys = jax.random.split(self._key(omega, k + 1), self.copies)
-        return jax.vmap(lambda state, key: self.inner.step(state, kappa, dt, key))(states, keys)
+        # Closures are exact in the flow, and like densities of order 2 in time.
+        return step_in_flow(self.inner, kappa) if isinstance(self.inner, AbstractFlow) else self.inner.timestep(kappa)
 
     def _key(self, omega, k):
         """Another one for each frequency and step."""

@@ -15,7 +15,7 @@ import numpy as np
 from fiberax.cases.base import Evolve, Figure, Results, Sampling, Summary, Table, listed
 from fiberax.cases.fluids.closed_forms import steady_stress
 from fiberax.cases.fluids.fluids_common import CLOSURES, MEMBERS, FluidOptions, Form, Model, Potential
-from fiberax.cases.fluids.oscillation import SMALL, Oscillation, Shaken, quantities
+from fiberax.cases.fluids.oscillation import SMALL, Oscillation, Shaken, quantities, step_in_flow
 from fiberax.cases.fluids.portraits import portrait
 from fiberax.cases.fluids.rheology import (
     History,
@@ -120,7 +120,7 @@ class Rheometer(FluidOptions):
         help=f"strain of a measured oscillation, with harmonics; default, without a closed form, {SMALL:g}, of ordering rods "
         f"{3 * SMALL:g}",
         above=0,
-        applies=when(mode=Mode.OSCILLATION) & (MEMBERS | when(model=CLOSURES)),
+        applies=when(mode=Mode.OSCILLATION),
     )
     periods: int = option(
         8, help="over which a measured oscillation is averaged", low=1, applies=when(mode=Mode.OSCILLATION) & MEMBERS
@@ -313,10 +313,7 @@ class Rheometer(FluidOptions):
 
     def _own_step(self, fiber: Any, kappa: np.ndarray) -> float:
         """The fiber's own time step, for densities one that follows the flow."""
-        if self.brownian:
-            return fiber.timestep(jnp.asarray(kappa))
-        rest = 6.0 if self.model is Model.ROD else 1.0
-        return 0.1 / (rest / self.De + float(np.linalg.norm(kappa)))
+        return fiber.timestep(jnp.asarray(kappa)) if self.brownian else float(step_in_flow(fiber, kappa))
 
     def _oscillation(self, fiber: Any) -> Table:
         """Moduli, measured where members or an amplitude ask for it and no closed form is known."""

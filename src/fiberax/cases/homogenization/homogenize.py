@@ -114,8 +114,8 @@ def summary(cell: Any, values: np.ndarray, arrays: dict[str, np.ndarray]) -> Sum
     lines = [f"effective conductivity along {_per_axis(np.diagonal(effective))} {at}; tortuosity factor {_per_axis(factors)}"]
     content: dict[str, Any] = {"tortuosity": [None if np.isinf(f) else float(f) for f in factors]}
     a = np.asarray(cell.coefficient(jnp.asarray(values[0])))
-    conducts = a > 0 if a.ndim == cell.d else np.any(a != 0, axis=(0, 1))
-    if not conducts.all():
+    conducts = a > 0 if a.ndim == cell.d else tuple(a[k, k] > 0 for k in range(cell.d))
+    if not np.all(conducts):
         scheme = cell.discretisation
         held = isinstance(scheme, FiniteVolume) and scheme.held
         found = percolation(conducts, held, scheme.lengths)

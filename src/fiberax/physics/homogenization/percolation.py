@@ -21,7 +21,9 @@ class Percolation(NamedTuple):
     projection: np.ndarray
 
 
-def percolation(conducts: np.ndarray, held: bool = False, lengths: tuple[float, ...] | None = None) -> Percolation:
+def percolation(
+    conducts: np.ndarray | tuple[np.ndarray, ...], held: bool = False, lengths: tuple[float, ...] | None = None
+) -> Percolation:
     """Find the clusters of conducting pixels or voxels (*shape) that lead through the cell.
 
     Neighbours share a face. On a periodic cell a cluster leads through where it meets its own image in another cell; the
@@ -29,7 +31,8 @@ def percolation(conducts: np.ndarray, held: bool = False, lengths: tuple[float, 
     ends of that axis.
 
     Args:
-        conducts: Booleans, one to three axes.
+        conducts: Booleans, one to three axes; or a tuple of one such array for each axis, which says where flux passes along
+            it. Pixels that conduct along no axis do not conduct.
         held: Not periodic: both ends of each axis are held, one axis at a time.
         lengths: Of the cell along each axis, where they differ.
 
@@ -38,10 +41,16 @@ def percolation(conducts: np.ndarray, held: bool = False, lengths: tuple[float, 
     """
     from scipy.ndimage import label
 
-    conducts = np.asarray(conducts, bool)
-    clusters, count = label(conducts)
+    if isinstance(conducts, tuple):
+        along = [np.asarray(one, bool) for one in conducts]
+        conducts = np.logical_or.reduce(along)
+        clusters, count = _joined(along, conducts)
+    else:
+        conducts = np.asarray(conducts, bool)
+        along, (clusters, count) = [conducts] * conducts.ndim, label(conducts)
     d = conducts.ndim
-    ends = [(np.take(clusters, -1, k).ravel(), np.take(clusters, 0, k).ravel()) for k in range(d)]
+    faces = [np.where(passes, clusters, 0) for passes in along]  # the clusters that reach faces across each axis
+    ends = [(np.take(reached, -1, k).ravel(), np.take(reached, 0, k).ravel()) for k, reached in enumerate(faces)]
     if held:
         common = [np.setdiff1d(np.intersect1d(*pair), [0]) for pair in ends]
         leading = np.unique(np.concatenate(common))
@@ -53,6 +62,25 @@ def percolation(conducts: np.ndarray, held: bool = False, lengths: tuple[float, 
     whole = int(conducts.sum())
     through = float(sizes[leading.astype(int)].sum()) / whole if whole else 0.0
     return Percolation(whole / conducts.size, through, tuple((np.diag(projection) > 0).tolist()), projection)
+
+
+def _joined(along: list[np.ndarray], conducts: np.ndarray) -> tuple[np.ndarray, int]:
+    """Clusters (*shape), numbers from 1 and 0 where nothing conducts, of pixels joined by faces that both sides let pass."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    numbers, joins = np.arange(conducts.size).reshape(conducts.shape), []
+    for k, passes in enumerate(along):
+        left, right = ([slice(None)] * k + [part] for part in (slice(-1), slice(1, None)))
+        both = passes[*left] & passes[*right]
+        joins.append((numbers[*left][both], numbers[*right][both]))
+    rows, columns = (np.concatenate(side) for side in zip(*joins, strict=True))
+    graph = coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(conducts.size,) * 2)
+    _, labels = connected_components(graph, directed=False)
+    present, found = np.unique(labels[conducts.ravel()], return_inverse=True)
+    clusters = np.zeros(conducts.shape, int)
+    clusters[conducts] = found + 1
+    return clusters, len(present)
 
 
 def _windings(ends, count, d):
