@@ -25,8 +25,10 @@ from fiberax.core.stiffness import Stiffness, stiffness_of
 from fiberax.core.traced import is_traced
 from fiberax.drivers.quasistatic import Quasistatic
 from fiberax.numerics import trees
+from fiberax.numerics.compilation import jit_once
 
 TOLERANCE = 1e-10  # of the solves of `response` and `responses`
+_SMALL = 100  # entries of the state up to which `response` compiles for speed of compilation
 
 
 class Response(Shown):
@@ -148,12 +150,17 @@ def responses(
 
 def _responses(fiber, conditions, link, tangent, tolerance, state, placement, retry) -> Response:
     bundle = Bundle(Held(), fiber, link)
-    if tolerance is None and not isinstance(at_rest(fiber), AbstractDynamic):
+    sampled = isinstance(at_rest(fiber), AbstractDynamic)
+    if tolerance is None and not sampled:
         tolerance = TOLERANCE
     field, conditions, like = field_at(bundle, Quasistatic(tolerance), conditions, placement)
     if state is not None:
         state = _checked_state(field, conditions, like, state, not retry)
-    return _answered(dataclasses.replace(field, retry=field.retry and retry), conditions, like, state, tangent)
+    # One small fiber is solved in far less time than its program is compiled. (`field.retry`: nothing is traced.)
+    one = not retry and not sampled and field.retry
+    small = one and trees.size(_shapes(bundle, field.driver, conditions, field.key)[1]) <= _SMALL
+    answered = _answered_once if small else _answered
+    return answered(dataclasses.replace(field, retry=field.retry and retry), conditions, like, state, tangent)
 
 
 def _checked_state(field: Field, conditions, like, state, single: bool) -> Any:
@@ -168,8 +175,7 @@ def _checked_state(field: Field, conditions, like, state, single: bool) -> Any:
     return state
 
 
-@eqx.filter_jit
-def _answered(field: Field, conditions, like, state, tangent: bool) -> Response:
+def _answer(field: Field, conditions, like, state, tangent: bool) -> Response:
     zero, step = jnp.zeros(()), jnp.zeros((), jnp.uint32)
     section = field.begin(conditions, like, 0)
     empty = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), section.response)
@@ -180,6 +186,9 @@ def _answered(field: Field, conditions, like, state, tangent: bool) -> Response:
     slope = trees.spoilt(answer.result == 0, answer.tangent)
     carried = field.sites.trim(section.state)
     return Response(answer.response, carried, answer.result, answer.energy, slope, answer.steps, answer.residual, answer.stderr)
+
+
+_answered, _answered_once = eqx.filter_jit(_answer), jit_once(_answer)
 
 
 def _settled(field: Field, macro, like):

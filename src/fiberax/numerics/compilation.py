@@ -6,6 +6,9 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+
+from fiberax.numerics import trees
 
 # No passes of LLVM, and the older code generator for fused loops. Both are options of XLA for CPUs.
 _QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
@@ -14,7 +17,8 @@ _QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": Fa
 def jit_once(function: Callable) -> Callable:
     """`eqx.filter_jit` for programs of many small operations that are called some ten times with the same shapes.
 
-    On a CPU such programs compile three to four times as fast, and take longer to run. Elsewhere nothing is different.
+    On a CPU such programs compile three to four times as fast, and take longer to run. Elsewhere, and as a part of a program
+    that is being traced, nothing is different.
     """
 
     @functools.cache
@@ -24,9 +28,14 @@ def jit_once(function: Callable) -> Callable:
 
     @functools.wraps(function)
     def call(*args, **kwargs):
-        return compiled(_has_options())(*args, **kwargs)
+        return compiled(_has_options() and not _is_traced((args, kwargs)))(*args, **kwargs)
 
     return call
+
+
+def _is_traced(arguments: Any) -> bool:
+    """Whether a program is being traced or differentiated, which takes no options: new arrays belong to its trace."""
+    return any(trees.is_tracer(x) for x in (jnp.zeros(()), *jax.tree.leaves(arguments)))
 
 
 @functools.cache
