@@ -217,3 +217,13 @@ def test_bad_conditions_and_hopeless_fibers_are_named():
         fx.response(fx.testing.OrnsteinUhlenbeck(), 0.3)
     with pytest.raises(fx.Mismatch, match="has no link of its own"):
         fx.response(fx.FlowFiber(lambda u, c: c - u, lambda c: c), 0.3)
+
+
+def test_one_small_response_inside_of_other_programs():
+    """Its program has options of its own, which no part of another program may have."""
+    fiber = fx.FlowFiber(lambda u, c: c**3 - u, lambda c: c, lambda u, c: u)
+    alone = fx.response(fiber, 0.5).value
+    inside = jax.jit(lambda x: x * fx.response(fiber, 0.5).value)(1.0)
+    mapped = jax.vmap(lambda c: fx.response(fiber, c).value)(jnp.array([0.5, 2.0]))
+    slope = jax.grad(lambda c: fx.response(fiber, c).value)(0.5)
+    np.testing.assert_allclose([alone, inside, *mapped, slope], [0.125, 0.125, 0.125, 8.0, 0.75], rtol=1e-12)

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_batching import custom_vmap
 
 _CHUNK = 64  # small fibers at a time on a CPU
@@ -38,6 +39,24 @@ def trailing(kernel: Callable, size: int = 1) -> Callable:
         return out, jax.tree.map(lambda _: True, out)
 
     return call
+
+
+def together(function: Callable, kinds: list, arrays: list) -> list:
+    """`function(kind, array)` for each pair, of which those of one kind are computed at once.
+
+    `function` acts on each entry of the array (n, *batch) by itself and gives a tree of arrays like it. One call for all
+    groups of bonds of a kind compiles in the time of one. Two are faster apart, where each fits into the cache.
+    """
+    if len(kinds) <= 2:
+        return [function(kind, array) for kind, array in zip(kinds, arrays, strict=True)]
+    found: dict[int, Any] = {}
+    for kind in dict.fromkeys(kinds):
+        places = [k for k, other in enumerate(kinds) if other == kind]
+        ends = np.cumsum([arrays[k].shape[0] for k in places])
+        whole = function(kind, jnp.concatenate([arrays[k] for k in places]))
+        for k, end in zip(places, ends, strict=True):
+            found[k] = jax.tree.map(lambda x, end=end, k=k: x[end - arrays[k].shape[0] : end], whole)
+    return [found[k] for k in range(len(kinds))]
 
 
 def _last(x, batched: bool, size: int):

@@ -14,6 +14,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from fiberax.physics.solids.crystal.batching import together
 from fiberax.physics.solids.crystal.unit_cell import UnitCell
 from fiberax.physics.solids.potentials.base import AbstractMomentPotential
 
@@ -42,9 +43,9 @@ def _numbers(C, upper, delta):
     return jnp.concatenate([upper, 2.0 * pulled, jnp.sum(pulled * delta, axis=0)[None]])
 
 
-def _radial(potential: AbstractMomentPotential, centre: str, neighbour: str, s):
+def _radial(potential: AbstractMomentPotential, pair: tuple[str, str], s):
     """h_k of the squared distances `s`, and h_k'."""
-    return jax.jvp(lambda s: potential.radial(centre, neighbour, jnp.sqrt(s)), (s,), (jnp.ones_like(s),))
+    return jax.jvp(lambda s: potential.radial(*pair, jnp.sqrt(s)), (s,), (jnp.ones_like(s),))
 
 
 def central_gradient(cell: UnitCell, F, moved, near: bool):
@@ -55,18 +56,23 @@ def central_gradient(cell: UnitCell, F, moved, near: bool):
     upper = jnp.stack([C[i, j] for i in range(d) for j in range(i, d)])
     energy, products, by_shift = jnp.zeros(batch, F.dtype), jnp.zeros_like(upper), [jnp.zeros_like(F[0])] * moved.shape[0]
     dyads = jnp.zeros_like(F)  # the terms of Σ w D ⊗ D other than Σ w R ⊗ R
+    groups, squares = [], []
+    for group, R in zip(shells.groups, (shells.vectors(k, near) for k in range(len(shells.groups))), strict=True):
+        delta = None if group.neighbour == group.centre else moved[group.neighbour] - moved[group.centre]
+        M = _coefficients(R, delta is not None)
+        squares.append((M @ _numbers(C, upper, delta).reshape(M.shape[1], -1)).reshape(-1, *batch))
+        groups.append((group, delta, M))
+    pairs = [(cell.species[group.centre], cell.species[group.neighbour]) for group, *_ in groups]
+    radial = together(functools.partial(_radial, potential), pairs, squares)
     for centre, weight in shells.centres:
-        name, terms = cell.species[centre], []
-        for number, group in shells.of(centre):
-            delta = None if group.neighbour == centre else moved[group.neighbour] - moved[centre]
-            M = _coefficients(shells.vectors(number, near), delta is not None)
-            s = (M @ _numbers(C, upper, delta).reshape(M.shape[1], -1)).reshape(-1, *batch)
-            terms.append((group.neighbour, delta, M, *_radial(potential, name, cell.species[group.neighbour], s)))
+        name = cell.species[centre]
+        terms = [(*g[1:], *h) for g, h in zip(groups, radial, strict=True) if g[0].centre == centre]
+        ends = [g[0].neighbour for g in groups if g[0].centre == centre]
         sums = tuple(sum(jnp.sum(h[k], axis=0) for *_, h, _ in terms) for k in range(len(potential.ranks)))
         site, pull = jax.vjp(functools.partial(potential.embed, name), sums)
         energy = energy + weight * site
-        for neighbour, delta, M, _, slopes in terms:
-            pulled = pull(jnp.full_like(site, weight))[0]
+        pulled = pull(jnp.full_like(site, weight))[0]
+        for neighbour, (delta, M, _, slopes) in zip(ends, terms, strict=True):
             w = jnp.asarray(sum(a[None] * slope for a, slope in zip(pulled, slopes, strict=True)))
             t = (M.T @ w.reshape(M.shape[0], -1)).reshape(-1, *batch)
             products = products + t[: upper.shape[0]]

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from fiberax.physics.solids.crystal.batching import together
 from fiberax.physics.solids.crystal.unit_cell import UnitCell
 from fiberax.physics.solids.potentials.base import AbstractMomentPotential
 
@@ -243,25 +244,36 @@ def moment_sums(cell: UnitCell, A, bonds: Callable, differences: Callable, order
     sizes |= {atom: d for atom in range(1, len(cell.species))}
     value, gradient, hessian = jnp.zeros(batch, A.dtype), _Blocks(), _Blocks()
     assert cell.shells is not None
+    groups = _groups(cell, [b for centre, _ in cell.shells.centres for b in bonds(centre)], order)
     for centre, weight in cell.shells.centres:
-        value = value + weight * _site(cell, F, centre, weight, bonds(centre), differences, order, sizes, gradient, hessian)
+        own = [(group, g) for group, g in groups if group.centre == centre]
+        value = value + weight * _site(cell, F, centre, weight, own, differences, order, sizes, gradient, hessian)
     volume = cell.volume
     slope = gradient.vector(sizes, batch) / volume
     return Sums(value / volume, slope, None if order == 1 else hessian.matrix(sizes, batch) / volume)
 
 
-def _site(cell: UnitCell, F, centre: int, weight, bonds, differences, order: int, sizes, gradient, hessian):
+def _groups(cell: UnitCell, bonds: list, order: int) -> list:
+    """The groups of bonds (group, R, r) of all sites, with what `radial` gives."""
+    potential = cell.potential
+    assert isinstance(potential, AbstractMomentPotential)
+    if order == 0 and potential.pairwise:
+        bonds = [b for b in bonds if b[0].neighbour != b[0].centre]
+    pairs = [(cell.species[group.centre], cell.species[group.neighbour]) for group, *_ in bonds]
+    squares = [jnp.sum(r**2, axis=1) for *_, r in bonds]
+    radial = together(lambda pair, s: _radial(potential, *pair, s, order), pairs, squares)
+    found = []
+    for (group, R, r), h in zip(bonds, radial, strict=True):
+        # Computed once and kept: fused into the sums, exponentials and roots would be computed again for each of them.
+        r, h = jax.lax.optimization_barrier((r, h))
+        found.append((group, _Group(group.neighbour, R, r, *h)))
+    return found
+
+
+def _site(cell: UnitCell, F, centre: int, weight, groups: list, differences, order: int, sizes, gradient, hessian):
     """Energy of one site; its slopes and curvatures are added to `gradient` and `hessian`."""
     potential, name = cell.potential, cell.species[centre]
     assert isinstance(potential, AbstractMomentPotential)
-    groups = []
-    for group, R, r in bonds:
-        if order == 0 and potential.pairwise and group.neighbour == centre:
-            continue
-        h = _radial(potential, name, cell.species[group.neighbour], jnp.sum(r**2, axis=1), order)
-        # Computed once and kept: fused into the sums, exponentials and roots would be computed again for each of them.
-        r, h = jax.lax.optimization_barrier((r, h))
-        groups.append((group, _Group(group.neighbour, R, r, *h)))
     if not groups:
         return jnp.zeros(F.shape[2:], F.dtype)
     moments = _moments([g for _, g in groups], potential.ranks)
