@@ -43,12 +43,12 @@ def percolation(
 
     if isinstance(conducts, tuple):
         along = [np.asarray(one, bool) for one in conducts]
-        conducts = np.logical_or.reduce(along)
-        clusters, count = _joined(along, conducts)
+        pixels = np.logical_or.reduce(along)
+        clusters, count = _joined(along, pixels)
     else:
-        conducts = np.asarray(conducts, bool)
-        along, (clusters, count) = [conducts] * conducts.ndim, label(conducts)
-    d = conducts.ndim
+        pixels = np.asarray(conducts, bool)
+        along, (clusters, count) = [pixels] * pixels.ndim, label(pixels)
+    d = pixels.ndim
     faces = [np.where(passes, clusters, 0) for passes in along]  # the clusters that reach faces across each axis
     ends = [(np.take(reached, -1, k).ravel(), np.take(reached, 0, k).ravel()) for k, reached in enumerate(faces)]
     if held:
@@ -59,9 +59,9 @@ def percolation(
         leading, vectors = _windings(ends, count, d)
         projection = _span(vectors, np.ones(d) if lengths is None else np.asarray(lengths))
     sizes = np.bincount(clusters.ravel(), minlength=count + 1)
-    whole = int(conducts.sum())
+    whole = int(pixels.sum())
     through = float(sizes[leading.astype(int)].sum()) / whole if whole else 0.0
-    return Percolation(whole / conducts.size, through, tuple((np.diag(projection) > 0).tolist()), projection)
+    return Percolation(whole / pixels.size, through, tuple((np.diag(projection) > 0).tolist()), projection)
 
 
 def _joined(along: list[np.ndarray], conducts: np.ndarray) -> tuple[np.ndarray, int]:

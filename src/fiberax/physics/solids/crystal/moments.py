@@ -261,7 +261,7 @@ def _groups(cell: UnitCell, bonds: list, order: int) -> list:
         bonds = [b for b in bonds if b[0].neighbour != b[0].centre]
     pairs = [(cell.species[group.centre], cell.species[group.neighbour]) for group, *_ in bonds]
     squares = [jnp.sum(r**2, axis=1) for *_, r in bonds]
-    radial = together(lambda pair, s: _radial(potential, *pair, s, order), pairs, squares)
+    radial = together(lambda pair, s: _radial(potential, pair[0], pair[1], s, order), pairs, squares)
     found = []
     for (group, R, r), h in zip(bonds, radial, strict=True):
         # Computed once and kept: fused into the sums, exponentials and roots would be computed again for each of them.
