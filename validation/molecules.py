@@ -78,7 +78,7 @@ def lennard_jones_lammps(out):
     """The Lennard-Jones liquid at its triple point."""
     table = Table("lennard_jones_lammps", "Lennard-Jones, cutoff 2.5, in shear: standard errors apart", SHEAR)
     box = m.Box(m.LennardJones(), 500, 0.8442, 0.722, images=0)
-    beside_lammps(table, "Lennard-Jones", box, (0.5, 1.0), 200.0)
+    beside_lammps(table, "Lennard-Jones", box, (0.5, 1.0), 80.0)
     beside_lammps(table, "Lennard-Jones", box, (0.1,), 400.0)
     return table.close(out)
 
@@ -87,15 +87,15 @@ def wca_lammps(out):
     """The WCA liquid of that density and temperature."""
     table = Table("wca_lammps", "WCA in shear: standard errors apart", SHEAR)
     box = m.Box(m.WCA(), 500, 0.8442, 0.722, images=0)
-    beside_lammps(table, "WCA", box, (0.5, 1.0), 200.0)
-    beside_lammps(table, "WCA", box, (0.1,), 600.0)
+    beside_lammps(table, "WCA", box, (0.5, 1.0), 80.0)
+    beside_lammps(table, "WCA", box, (0.1,), 520.0)
     return table.close(out)
 
 
 def chains_lammps(out):
     """A melt of chains of 12 beads; a bond that breaks, or a list that is too short, makes all numbers NaN."""
     table = Table("chains_lammps", "chains of 12 beads in shear: standard errors apart", SHEAR)
-    beside_lammps(table, "chains", m.chains(beads=12, count=42), (0.1, 0.5), 640.0)
+    beside_lammps(table, "chains", m.chains(beads=12, count=42), (0.1, 0.5), 480.0)
     return table.close(out)
 
 
