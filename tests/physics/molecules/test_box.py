@@ -361,3 +361,19 @@ def test_single_precision_is_of_positions_alone():
     assert int(after.code) == 0 and np.abs(np.sum(after.momenta, axis=1)).max() < 1e-3
     assert after.positions.dtype == jnp.float32 and float(after.positions.max()) < 2.0
     assert abs(heat_balance(single, 250, 25) - 1.0) < 0.01
+
+
+def test_chains_are_for_channels():
+    """In two dimensions their memory would have to move with the flow; simple liquids forget at once."""
+    square = fx.fluids.Flow(fx.grids.Box((0.0, 0.0), (9.0, 9.0), (3, 3), periodic=False), stress="total", density=0.6, dim=3)
+    channel = fx.fluids.Flow(fx.grids.Box(0.0, 9.0, 3, periodic=False), stress="total", density=0.6, dim=3)
+    chains = liquid(bonds=m.FENE([[0, 1], [1, 2]]))
+    for fiber in (chains, fx.replicas(chains, 2)):
+        with pytest.raises(fx.Mismatch, match="chains remember the flow along their way"):
+            fx.Bundle(square, fiber, transport=fx.Fixed())
+        with pytest.raises(fx.Mismatch, match="Nor may they stay at their sites: chains remember"):
+            fx.Bundle(square, fiber)
+        fx.Bundle(channel, fiber)
+    fx.Bundle(square, WARM, transport=fx.Fixed())
+    with pytest.raises(fx.Mismatch, match=r"Use fx\.Fixed\(\)"):
+        fx.Bundle(square, WARM)

@@ -125,6 +125,7 @@ def test_the_thermal_stress_is_that_of_the_harmonic_free_energy():
     assert (np.abs(exact - cold) / found.stderr).max() > 20.0
 
 
+@pytest.mark.slow
 def test_energy_is_parted_equally():
     """⟨E − E₀⟩ = ½ (3N − 3) T in the lattice and in the momenta, at a low temperature."""
     T = 0.001

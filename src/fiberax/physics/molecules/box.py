@@ -47,6 +47,7 @@ _MORE = 12
 _SKIN = 0.4
 _ISOKINETIC = Isokinetic()
 _MELT, _SIMPLE, _ROUSE = 10.0, 0.5, 1.5  # τ; a chain of n beads relaxes in 1.5 n² τ (Kremer and Grest 1990)
+_REMEMBERS = "chains remember the flow along their way, which boxes at fixed sites do not see; take them in a channel"
 _STRINGS = 1.2  # velocity gradient above which particles may be held on strings
 
 
@@ -267,13 +268,17 @@ class Box(AbstractStochastic, AbstractEnergetic):
 
     @property
     def mixing(self):
-        return Forbidden("means of the positions of particles are positions of no liquid")
+        return Forbidden("means of the positions of particles are positions of no liquid", _REMEMBERS if self._chained else "")
 
     @property
     def _begun(self) -> Array:
         """Positions of the start in [0, 1)."""
         s = (self.start - jnp.floor(self.start)).astype(jnp.float32 if self.single else self.start.dtype)
         return jnp.where(s < 1.0, s, 0.0)
+
+    @property
+    def _chained(self) -> bool:
+        return self.bonds is not None and self.bonds.count > 0
 
     @property
     def _volume(self) -> float:

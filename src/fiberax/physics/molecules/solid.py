@@ -195,7 +195,7 @@ class Solid(AbstractStochastic, AbstractEnergetic):
         s, p, f, virial, energy, far = jax.lax.fori_loop(0, STEPS, verlet, carry)
         thin = ~jnp.all(widths(h) > self.radius * np.where(self.double, 1.0, 2.0))
         code = state.code
-        for number, holds in ((OVERFLOW, found.most > self.capacity), (THIN, thin), (STALE, ~(4.0 * far < self.skin**2))):
+        for number, holds in ((THIN, thin), (OVERFLOW, found.most > self.capacity), (STALE, ~(4.0 * far < self.skin**2))):
             code = jnp.where((code == 0) & holds, jnp.int32(number), code)
         return Atoms(s, p - jnp.mean(p, axis=1, keepdims=True), f, virial, energy, code)
 
