@@ -117,12 +117,12 @@ def test_the_thermal_stress_is_that_of_the_harmonic_free_energy():
     """At T = 0.002 the next order, T², is far below the standard errors; the thermal part is many of them."""
     T, a, cells = 0.002, 1.55, (3, 3, 3)
     piece = solid(a=a, cells=cells, temperature=T)
-    found = fx.sample(piece, TILT, steps=12_800, replicas=4)
+    found = fx.sample(piece, TILT, steps=1280, replicas=2)
     cold, exact = harmonic(a, cells, 0.0, TILT), harmonic(a, cells, T, TILT)
     assert int(found.result) == 0
     off = np.abs(found.value - exact) / found.stderr
     assert off.max() < 4.5, off
-    assert (np.abs(exact - cold) / found.stderr).max() > 20.0
+    assert (np.abs(exact - cold) / found.stderr).max() > 60.0
 
 
 @pytest.mark.slow
