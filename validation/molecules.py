@@ -78,7 +78,7 @@ def lennard_jones_lammps(out):
     """The Lennard-Jones liquid at its triple point."""
     table = Table("lennard_jones_lammps", "Lennard-Jones, cutoff 2.5, in shear: standard errors apart", SHEAR)
     box = m.Box(m.LennardJones(), 500, 0.8442, 0.722, images=0)
-    beside_lammps(table, "Lennard-Jones", box, (0.5, 1.0), 200.0)
+    beside_lammps(table, "Lennard-Jones", box, (0.5, 1.0), 80.0)
     beside_lammps(table, "Lennard-Jones", box, (0.1,), 400.0)
     return table.close(out)
 
@@ -87,15 +87,53 @@ def wca_lammps(out):
     """The WCA liquid of that density and temperature."""
     table = Table("wca_lammps", "WCA in shear: standard errors apart", SHEAR)
     box = m.Box(m.WCA(), 500, 0.8442, 0.722, images=0)
-    beside_lammps(table, "WCA", box, (0.5, 1.0), 200.0)
-    beside_lammps(table, "WCA", box, (0.1,), 600.0)
+    beside_lammps(table, "WCA", box, (0.5, 1.0), 80.0)
+    beside_lammps(table, "WCA", box, (0.1,), 520.0)
     return table.close(out)
 
 
 def chains_lammps(out):
     """A melt of chains of 12 beads; a bond that breaks, or a list that is too short, makes all numbers NaN."""
     table = Table("chains_lammps", "chains of 12 beads in shear: standard errors apart", SHEAR)
-    beside_lammps(table, "chains", m.chains(beads=12, count=42), (0.1, 0.5), 640.0)
+    beside_lammps(table, "chains", m.chains(beads=12, count=42), (0.1, 0.5), 480.0)
+    return table.close(out)
+
+
+def green_kubo(out):
+    """The liquid at its triple point at rest, beside LAMMPS, and beside Ferrario et al., Phys. Rev. A 44 (1991) 6936.
+
+    Theirs has a longer cutoff. The window holds 5 τ; both runs 8000 τ.
+    """
+    table = Table("green_kubo", "viscosity of Lennard-Jones at rest: standard errors apart",
+                  ("of", "viscosity", "its standard error", "other", "its standard error"))  # fmt: skip
+    box, window, duration = m.Box(m.LennardJones(), 500, 0.8442, 0.722, images=0), 5.0, 8000.0
+    found = fx.sample(m.GreenKubo(box, window), REST, steps=round(duration / 0.04), replicas=1)
+    eta, error = (float(x["viscosity"][-1]) for x in (found.value, found.stderr))
+    others = {"LAMMPS": lammps_liquid.green_kubo(box, duration, 20.0, window), "published": (3.24, 0.04)}
+    for name, (theirs, their_error) in others.items():
+        table.below(abs(eta - theirs) / np.hypot(error, their_error), SIGMAS, name, eta, error, theirs, their_error)
+    table.below(error / eta, 0.03, "relative error", eta, error, "", "")
+    return table.close(out)
+
+
+def thermal_solid(out):
+    """A crystal of Lennard-Jones at half of its melting temperature, strained, beside LAMMPS with Langevin's equation."""
+    table = Table("thermal_solid", "Cauchy stress of an fcc crystal at T = 0.3: standard errors apart",
+                  ("strain", "entry", "ours", "its standard error", "LAMMPS", "its standard error"))  # fmt: skip
+    places = [[0.0, 0.0, 0.0], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]]
+    crystal = fx.solids.Crystal(1.58 * np.eye(3), places, ["Ar"] * 4, fx.solids.potentials.LennardJones(cutoff=2.5))
+    solid, duration = m.Solid(crystal, (4, 4, 4), temperature=0.3), 400.0
+    steps = round(duration / float(solid.timestep(REST)))
+    strains = {"none": REST, "stretched, sheared": np.array([[0.02, 0.03, 0.0], [0.0, -0.01, 0.01], [0.0, 0.0, 0.005]])}
+    for name, A in strains.items():
+        F = np.eye(3) + A
+        cauchy = lambda s, state, A: s.link(state, A) @ (jnp.eye(3) + A).T / jnp.linalg.det(jnp.eye(3) + A)
+        found = fx.sample(solid, A, steps=steps, replicas=1, link=cauchy)
+        theirs, their_error = lammps_liquid.thermal_stress(solid, F - np.eye(3), duration, duration / 5.0)
+        for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)):
+            ours, error = float(found.value[i, j]), float(found.stderr[i, j])
+            cells = (name, "xyz"[i] + "xyz"[j], ours, error, theirs[i, j], their_error[i, j])
+            table.below(abs(ours - theirs[i, j]) / np.hypot(error, their_error[i, j]), LAW_SIGMAS, *cells)
     return table.close(out)
 
 
@@ -134,6 +172,35 @@ def resting_channel(out):
     return table.close(out)
 
 
+def chains_macro_step(out):
+    """Chains of 12 beads at density 0.81 (E, Principles of Multiscale Modeling, 2011, section 6.7): half the macro step.
+
+    At a fixed number of steps of the boxes in a macro step the clock M is halved, and with it the noise.
+    """
+    columns = ("macro step", "clock", "mode", "variance", "its standard error", "the law")
+    table = Table("chains_macro_step", "a channel of chains at rest: standard errors from the law", columns)
+    cells, count, substeps, particles = 4, 16, 2, 60
+    box = m.chains(beads=12, count=particles // 12, dt=0.002)
+    k, found = np.arange(1, cells), {}
+    modes = np.sqrt(2.0 / cells) * np.sin(np.pi * np.outer(k, k) / cells)
+    flow = fx.fluids.Flow(fx.grids.Box(0.0, 120.0, cells, periodic=False), stress="total", density=0.81, viscosity=20.0)
+    for dt in (0.5, 0.25):
+        clock = dt / (substeps * float(box.timestep(REST)))
+        driver = fx.Seamless(substeps, clock, separation=np.inf)
+        U = followed(box, flow, count, dt, round(6000.0 / dt), round(4.0 / dt), driver)
+        squares = np.mean((U[300:, :, 1:-1] @ modes) ** 2, axis=0)
+        law = clock / particles
+        for mode, values in zip(k, squares.T, strict=True):
+            value, error = values.mean(), values.std(ddof=1) / count**0.5
+            table.below(abs(value - law) / error, LAW_SIGMAS, dt, clock, mode, value, error, law)
+        whole = squares.mean(axis=1)
+        found[dt] = whole.mean(), whole.std(ddof=1) / count**0.5
+    (a, da), (b, db) = found[0.5], found[0.25]
+    error = a / b * np.hypot(da / a, db / b)
+    table.below(abs(a / b - 2.0) / error, SIGMAS, "ratio", "", "", a / b, error, 2.0)
+    return table.close(out)
+
+
 def poiseuille(out):
     """A driven channel against the parabola of Navier and Stokes with the viscosity of the same boxes in shear."""
     table = Table("poiseuille", "channel of boxes of WCA particles: deviation over max(3 standard errors, 3 %)",
@@ -156,7 +223,17 @@ def poiseuille(out):
     return table.close(out)
 
 
-CASES = (equation_of_state, lennard_jones_lammps, wca_lammps, chains_lammps, resting_channel, poiseuille)
+CASES = (
+    equation_of_state,
+    green_kubo,
+    lennard_jones_lammps,
+    wca_lammps,
+    chains_lammps,
+    thermal_solid,
+    resting_channel,
+    chains_macro_step,
+    poiseuille,
+)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from ase.calculators.lj import LennardJones
 from ase.io import read, write
 
 import fiberax as fx
-from fiberax.interop.ase import molecules
+from fiberax.interop.ase import Calculator, molecules, solid
 from fiberax.physics.molecules.start import packed
 
 
@@ -49,3 +49,23 @@ def test_refusals():
         molecules(state, ["H", "He"])
     with pytest.raises(fx.BadInput, match="one box at a time"):
         molecules(jax.tree.map(lambda x: x[None], state))
+
+
+def test_a_crystal_in_thermal_motion_becomes_atoms():
+    """The cell is deformed; the potential of the crystal gives the same energy and forces."""
+    lattice = 0.5 * 1.55 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    potential = fx.solids.potentials.LennardJones(cutoff=1.7, scheme="smooth")
+    crystal = fx.solids.Crystal(lattice, [[0.0] * 3], ["Ar"], potential)
+    piece, A = fx.molecules.Solid(crystal, (3, 3, 3), mass=2.0, dt=0.005, friction=1.0), np.diag([0.02, 0.0, -0.01])
+    state = eqx.filter_jit(piece.init)(jnp.asarray(A), jax.random.key(0))
+    state = eqx.filter_jit(piece.step)(state, jnp.asarray(A), piece.timestep(A), jax.random.key(1))
+    atoms = solid(piece, state, A)
+    assert len(atoms) == 27 and atoms.get_volume() == pytest.approx(27 * 1.55**3 / 4 * 1.02 * 0.99)
+    assert atoms.get_masses()[0] == 2.0
+    np.testing.assert_allclose(atoms.get_momenta(), np.asarray(state.momenta).T)
+    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    atoms.calc = Calculator(potential)
+    assert atoms.get_potential_energy() == pytest.approx(energy, rel=1e-9)
+    np.testing.assert_allclose(atoms.get_forces(), forces, atol=1e-8)
+    with pytest.raises(fx.BadInput, match="one piece at a time"):
+        solid(piece, jax.tree.map(lambda x: x[None], state), A)

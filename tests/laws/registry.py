@@ -274,6 +274,23 @@ STEPPED = {  # random fibers that cannot tell a step or an error at an instant, 
         jnp.zeros((3, 3)),
         np.zeros((3, 3)),
     ),
+    "molecules-at-rest": Random(
+        fx.molecules.GreenKubo(
+            fx.molecules.Box(fx.molecules.WCA(), 27, 0.6, start=np.indices((3, 3, 3)).reshape(3, 27) / 3.0), window=0.08
+        ),
+        jnp.zeros((3, 3)),
+        np.zeros((3, 3)),
+    ),
+    "solid": Random(
+        fx.molecules.Solid(
+            fx.solids.Crystal(1.6 * _FCC, [[0.0] * 3], ["X"], fx.solids.potentials.LennardJones(cutoff=1.4, scheme="smooth")),
+            (3, 3, 3),
+            dt=0.005,
+            friction=5.0,
+        ),
+        jnp.zeros((3, 3)),
+        np.zeros((3, 3)),
+    ),
     "walker": Random(OrnsteinUhlenbeck(members=3), jnp.asarray(0.4), np.asarray(0.66)),
     "plain-stochastic": Random(
         fx.StochasticFiber(

@@ -136,7 +136,8 @@ class Option:
         low: Numbers must not be smaller.
         high: Numbers must not be larger.
         above: Numbers must be larger.
-        choices: Gives the names that a text may have, where they are known only at run time.
+        choices: Gives the names that a text may have, where they are known only at run time, or those values of an
+            enumeration that a case takes, where it does not take all.
         applies: With which other options it has an effect.
     """
 
@@ -169,7 +170,8 @@ def option(
         low: Numbers must not be smaller; NaN and infinity are always refused.
         high: Numbers must not be larger.
         above: Numbers must be larger.
-        choices: Gives the names that a text may have, where they are known only at run time.
+        choices: Gives the names that a text may have, where they are known only at run time, or those values of an
+            enumeration that this case takes, where it does not take all.
         applies: With which other options it has an effect (`when`). Without an effect it is refused on the command line, and
             elsewhere unless it has its default.
 
@@ -224,8 +226,8 @@ def check_options(case: object) -> None:
         for number in value if isinstance(value, tuple | list) else (value,):
             if isinstance(number, int | float) and not isinstance(number, bool):
                 _check_number(flag(name), number, opt)
-        if opt.choices is not None and value is not None and value not in (known := opt.choices()):
-            raise BadInput(f"{flag(name)} = {value}: there are {', '.join(known)}.")
+        if opt.choices is not None and value is not None and _text(value) not in (known := opt.choices()):
+            raise BadInput(f"{flag(name)} = {_text(value)}: there are {', '.join(known)}.")
     check_applies(case)
 
 

@@ -12,6 +12,7 @@ from fiberax.cases.find import place_of
 from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.io import digests, log, runfolder
 from fiberax.io.atomic import SaveFailed, write_text
+from fiberax.io.particles import write_boxes
 from fiberax.io.plots.draw import USUAL, Look, draw_all, figures_of
 from fiberax.io.plots.figure import Figure
 from fiberax.io.records import remove_records
@@ -144,6 +145,7 @@ def draw(folder: Path, case: Case | None, look: Look = USUAL, times: tuple[float
             write_series(folder, table)
     except BadInput as error:
         complaints.append(f"No ParaView files: {error}".removesuffix("."))
+    write_boxes(folder, results.microstates)
     figures, why = _figures(case, results)
     drawn = draw_all(figures, folder / "figures", look)
     complaints += why

@@ -137,7 +137,7 @@ def command(function: Callable[..., None], groups: dict[str, type], arguments: d
 
     def call(context: typer.Context, **values):
         texts = [values[name] for name in arguments]
-        made = [group(**{name: _plain(values[name]) for name, *_ in fields_of(group)}) for group in groups.values()]
+        made = [group(**{name: _plain(values[name], hint) for name, hint, *_ in fields_of(group)}) for group in groups.values()]
         written = {name for name in values if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"}
         for group in made:
             check_applies(group, written)
@@ -163,9 +163,11 @@ class Chosen(Enum):
     """One of the names that are known only at run time."""
 
 
-def _plain(value: Any) -> Any:
-    """The text of a chosen name, every other value as it is."""
-    return value.value if isinstance(value, Chosen) else value
+def _plain(value: Any, hint: Any) -> Any:
+    """The text of a chosen name, or the member of an enumeration `hint` that it is; every other value as it is."""
+    if not isinstance(value, Chosen):
+        return value
+    return hint(value.value) if isinstance(hint, type) and issubclass(hint, Enum) else value.value
 
 
 def _described(case: type[Case], call: Callable) -> Callable:
@@ -197,5 +199,6 @@ def _parameter(panel: str, name: str, hint: Any, default: Any, opt) -> inspect.P
     declared = typer.Option(flags, help=opt.help + unit, rich_help_panel=panel, show_default=default is not None)
     if opt.choices is not None:  # typer needs an enumeration
         choice: Any = Chosen(name, {text: text for text in opt.choices()})
-        hint, default = choice | None if default is None else choice, None if default is None else choice(default)
+        known = getattr(default, "value", default)
+        hint, default = choice | None if default is None else choice, None if default is None else choice(known)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, declared])

@@ -91,6 +91,10 @@ class CopiedMixing(AbstractMixing):
     def refusal(self):
         return self.inner.refusal
 
+    @property
+    def memory(self):
+        return self.inner.memory
+
     def align(self, state, reference):
         return jax.vmap(self.inner.align)(state, reference)
 

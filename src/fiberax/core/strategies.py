@@ -92,6 +92,11 @@ class AbstractMixing(eqx.Module):
         """Why states may not be averaged at all, so that transport refuses them; empty where they may."""
         return ""
 
+    @property
+    def memory(self) -> str:
+        """Why states of a flow may not stay at their sites, so that `fx.Fixed()` refuses them there; empty where they may."""
+        return ""
+
     def align(self, state: Any, reference: Any) -> Any:
         """Of the states that are equivalent to `state`, the one nearest to `reference`."""
         return state
@@ -141,9 +146,15 @@ class Forbidden(AbstractMixing):
 
     Args:
         why: The reason, for messages.
+        stays: Why they may not stay at the sites of a flow that moves them either; empty where they may.
     """
 
     why: str = eqx.field(static=True)
+    stays: str = eqx.field(static=True, default="")
+
+    @property
+    def memory(self):
+        return self.stays
 
     @property
     def refusal(self):

@@ -17,12 +17,15 @@ import numpy as np
 from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.core.platform import need_double
 from fiberax.physics.molecules.box import Molecules
+from fiberax.physics.molecules.solid import Atoms as SolidAtoms
+from fiberax.physics.molecules.solid import Solid
 from fiberax.physics.solids.potentials.base import AbstractPotential
 
 try:
     from ase import Atoms
     from ase.calculators import calculator as _ase
     from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.data import atomic_numbers
     from ase.neighborlist import primitive_neighbor_list
 except ImportError as error:
     raise MissingExtra("fx.interop.ase needs ase: install `fiberax[atoms]`.") from error
@@ -183,4 +186,32 @@ def molecules(state: Molecules, symbols: str | list[str] = "Ar") -> Atoms:
     found.set_momenta(np.asarray(state.momenta, float).T)
     energy, stress = float(state.potential), np.asarray(state.stress, float)[_VOIGT]
     found.calc = SinglePointCalculator(found, energy=energy, forces=np.asarray(state.forces, float).T, stress=stress)
+    return found
+
+
+def solid(fiber: Solid, state: SolidAtoms, condition: Any) -> Atoms:
+    """A piece of a crystal in thermal motion as ASE Atoms.
+
+    Args:
+        fiber: The `fx.molecules.Solid`.
+        state: Of one piece.
+        condition: The displacement gradient A (3, 3) that it is held at.
+
+    Returns:
+        Atoms in the deformed cell, in the units of the potential, with momenta, masses, and the potential energy and the forces
+        of the last sample. A species that is no chemical symbol becomes "X".
+
+    Raises:
+        BadInput: States of several pieces.
+    """
+    if np.ndim(state.positions) != 2:
+        raise BadInput(f"solid: positions have the shape {np.shape(state.positions)}. Give one piece at a time.")
+    h = (np.eye(3) + np.asarray(condition, float)) @ np.asarray(fiber.lattice, float)
+    s = np.asarray(state.positions, float)
+    symbol = fiber.species if fiber.species in atomic_numbers else "X"
+    masses = np.full(s.shape[1], float(fiber.mass))
+    found = Atoms([symbol] * s.shape[1], (h @ (s - np.floor(s))).T, cell=h.T, pbc=True, masses=masses)
+    found.set_momenta(np.asarray(state.momenta, float).T)
+    energy = float(state.potential)
+    found.calc = SinglePointCalculator(found, energy=energy, forces=np.asarray(state.forces, float).T)
     return found

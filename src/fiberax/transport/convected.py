@@ -59,9 +59,11 @@ class Convected(AbstractTransport):
         if isinstance(fiber, AbstractMemory):
             raise Mismatch(f"Convected moves states, not histories, and {type(fiber).__name__} has one. Use fx.Fixed().")
         if fiber.mixing.refusal:
+            stays = fiber.mixing.memory
+            remedy = f"Nor may they stay at their sites: {stays}." if stays else "Use fx.Fixed(), or another form of the fiber."
             raise Mismatch(
                 f"Convected averages the states of neighbouring sites; those of {type(fiber).__name__} may not be averaged: "
-                f"{fiber.mixing.refusal}. Use fx.Fixed(), or another form of the fiber."
+                f"{fiber.mixing.refusal}. {remedy}"
             )
         sides = [name_of(*side) for side in boundaries(model.grid)]
         for name in self.inflow or ():

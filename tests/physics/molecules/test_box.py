@@ -339,3 +339,41 @@ def test_refusals(options, message):
 def test_a_condition_of_another_shape_is_refused(unchecked):
     with pytest.raises(fx.BadInput, match="velocity gradient, 3x3"):
         WARM.init(jnp.zeros(3), jax.random.key(0))
+
+
+def test_single_precision_is_of_positions_alone():
+    """Forces to their rounding, stress and energy to that of sums; a box in shear keeps balance and momentum."""
+    options = {"density": 0.81, "thermostat": m.Isokinetic()}
+    double, single = (liquid(m.LennardJones(1.8), single=flag, **options) for flag in (False, True))
+    state = steps(double, begin(double), SHEAR, 25)[0]
+    rounded = state._replace(positions=state.positions.astype(jnp.float32))
+    index = double._list(state.positions, state.box, jnp.zeros(())).index
+    ours, theirs = (eqx.filter_jit(b._sums)(s.positions, s.box, index) for b, s in ((double, state), (single, rounded)))
+    assert theirs.forces.dtype == theirs.virial.dtype == theirs.energy.dtype == jnp.float64
+    size = float(jnp.abs(ours.forces).max())
+    off = float(jnp.abs(ours.forces - theirs.forces).max())
+    assert 1e-9 * size < off < 1e-4 * size
+    np.testing.assert_allclose(theirs.virial, ours.virial, rtol=1e-4, atol=1e-4 * float(jnp.abs(ours.virial).max()))
+    assert float(theirs.energy) == pytest.approx(float(ours.energy), rel=1e-5)
+    start = begin(single, SHEAR)
+    assert start.positions.dtype == jnp.float32 and start.momenta.dtype == start.box.dtype == jnp.float64
+    after, _ = steps(single, start, SHEAR, 250)
+    assert int(after.code) == 0 and np.abs(np.sum(after.momenta, axis=1)).max() < 1e-3
+    assert after.positions.dtype == jnp.float32 and float(after.positions.max()) < 2.0
+    assert abs(heat_balance(single, 250, 25) - 1.0) < 0.01
+
+
+def test_chains_are_for_channels():
+    """In two dimensions their memory would have to move with the flow; simple liquids forget at once."""
+    square = fx.fluids.Flow(fx.grids.Box((0.0, 0.0), (9.0, 9.0), (3, 3), periodic=False), stress="total", density=0.6, dim=3)
+    channel = fx.fluids.Flow(fx.grids.Box(0.0, 9.0, 3, periodic=False), stress="total", density=0.6, dim=3)
+    chains = liquid(bonds=m.FENE([[0, 1], [1, 2]]))
+    for fiber in (chains, fx.replicas(chains, 2)):
+        with pytest.raises(fx.Mismatch, match="chains remember the flow along their way"):
+            fx.Bundle(square, fiber, transport=fx.Fixed())
+        with pytest.raises(fx.Mismatch, match="Nor may they stay at their sites: chains remember"):
+            fx.Bundle(square, fiber)
+        fx.Bundle(channel, fiber)
+    fx.Bundle(square, WARM, transport=fx.Fixed())
+    with pytest.raises(fx.Mismatch, match=r"Use fx\.Fixed\(\)"):
+        fx.Bundle(square, WARM)

@@ -51,6 +51,9 @@ class Model(enum.Enum):
     PTT = "ptt"
     PTT_EXP = "ptt-exp"
     ROLIE_POLY = "rolie-poly"
+    LJ = "lj"
+    WCA = "wca"
+    KG_CHAINS = "kg-chains"
 
 
 class Form(enum.Enum):
@@ -88,6 +91,7 @@ class Law(AbstractSpring):
 
 
 CLOSURES = (Model.FENE_P, Model.FENE_CR, Model.GIESEKUS, Model.PTT, Model.PTT_EXP, Model.ROLIE_POLY)
+MOLECULES = (Model.LJ, Model.WCA, Model.KG_CHAINS)  # in a rheometer only; flows of them are cases of their own
 RESOLVED = when(model=(Model.DUMBBELL, Model.CHAIN, Model.ROD))  # by members or by their density
 NAMED = {"fene": FENE, "inverse-langevin": InverseLangevin, "worm-like": WormLike}
 SPRINGS = when(model=(Model.DUMBBELL, Model.CHAIN))
@@ -102,7 +106,9 @@ class FluidOptions(Case):
     """Which fluid; for cases to build on."""
 
     model: Model = option(
-        Model.DUMBBELL, help="dumbbells, bead-spring chains, rigid rods, or a closure, an equation for their stress"
+        Model.DUMBBELL,
+        help="dumbbells, bead-spring chains, rigid rods, or a closure, an equation for their stress",
+        choices=lambda: tuple(model.value for model in Model if model not in MOLECULES),
     )
     spring: str = option(
         "fene",

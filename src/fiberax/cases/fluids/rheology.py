@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from fiberax.cases.base import CaseWarning
 from fiberax.cases.fluids.closed_forms import conformation
+from fiberax.cases.fluids.rheometer_words import Flow
 from fiberax.core.capabilities import AbstractEnsemble, AbstractMonitored, AbstractPropagated
 from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractFlow, AbstractStochastic
@@ -45,6 +46,22 @@ class Readings(eqx.Module):
         stress = fiber.link(state, condition)
         read = {n: jnp.sum(jnp.asarray(w) * stress) for n, w in zip(self.names, self.weights, strict=True)}
         return {"tau": stress, "moment": second_moment(fiber, state)} | read
+
+
+def readings_of(G: np.ndarray, flow: Flow, given: bool, plain: bool) -> Readings:
+    """The stress that makes the viscosity, and normal stress differences, as weights on τ.
+
+    `given`: whether the user gives the flow, whose viscosity is that of its dissipation; `plain`: no gradient is given.
+    """
+    dim = len(G)
+    unit, rest = np.eye(dim), 0.0 if dim == 2 else np.outer(np.eye(3)[2], np.eye(3)[2])
+    xx, yy = np.outer(unit[0], unit[0]), np.outer(unit[1], unit[1])
+    first = xx - (0.5 * (yy + rest) if plain and flow is Flow.UNIAXIAL else yy)
+    strain = 0.5 * (G + G.T)
+    main = np.outer(unit[0], unit[1]) if flow is Flow.SHEAR else first
+    main = strain / (2.0 * np.sum(strain**2)) if given else main
+    weights = {"stress": main, "N1": first} | ({"N2": yy - rest} if dim == 3 else {})
+    return Readings(tuple(weights), tuple(tuple(map(tuple, w.tolist())) for w in weights.values()))
 
 
 def second_moment(fiber: Any, state: Any) -> Float[Array | np.ndarray, "dim dim"]:

@@ -1,4 +1,4 @@
-"""A rheometer: material functions of dumbbells, chains and rods in a prescribed flow (6.1)-(6.4).
+"""A rheometer: material functions of dumbbells, chains, rods and molecules in a prescribed flow (6.1)-(6.4).
 
 Conventions of the Society of Rheology: in shear N1 = τ_xx − τ_yy and N2 = τ_yy − τ_zz, x being the direction of the flow and y
 that of its gradient; the stretching direction of extension is x.
@@ -14,7 +14,7 @@ import numpy as np
 
 from fiberax.cases.base import Evolve, Figure, Results, Sampling, Summary, Table, listed
 from fiberax.cases.fluids.closed_forms import steady_stress
-from fiberax.cases.fluids.fluids_common import CLOSURES, MEMBERS, FluidOptions, Form, Model, Potential
+from fiberax.cases.fluids.fluids_common import CLOSURES, MEMBERS, Form, Model, Potential
 from fiberax.cases.fluids.oscillation import SMALL, Oscillation, Shaken, quantities, step_in_flow
 from fiberax.cases.fluids.portraits import portrait
 from fiberax.cases.fluids.rheology import (
@@ -30,6 +30,7 @@ from fiberax.cases.fluids.rheology import (
     is_bounded,
     order,
     read_history,
+    readings_of,
     refuse_unresolved,
     resolving,
     rise,
@@ -38,8 +39,9 @@ from fiberax.cases.fluids.rheology import (
     tell_reach,
 )
 from fiberax.cases.fluids.rheometer_figures import oscillation_figures, steady_figures, transient_figures
-from fiberax.cases.fluids.rheometer_words import RATE, Flow, Mode, names, rate_words
+from fiberax.cases.fluids.rheometer_words import RATE, Flow, Mode, gradient_of, names, rate_words
 from fiberax.cases.formula import read_numbers
+from fiberax.cases.molecules.rheology import NOT_MOLECULES, OF_MOLECULES, MoleculeOptions
 from fiberax.cases.options import ABSENT, MOST_RECORDS, option, other_than, when
 from fiberax.cases.times import even_times
 from fiberax.core.errors import BadInput
@@ -52,26 +54,32 @@ _STARTS = 4  # rates of a transient by default
 _FLOWED = 6.0  # relaxation times of flow before a relaxation
 _STEADY = 16.0  # before a cessation
 _SHOWN = 3  # rows whose configurations are drawn
+_AVERAGE = 300.0  # relaxation times
+_LOWEST = {Model.KG_CHAINS: 0.01}  # rate
 _STABLE = 8  # degree of a density of rods that tells whether rest is stable
 
 
 STOPS = (Mode.RELAXATION, Mode.CESSATION)
 MOVING = (Mode.STARTUP, *STOPS, Mode.STEP_STRAIN)
 STEADY, IN_TIME = when(mode=Mode.STEADY), when(mode=MOVING)
-LARGE = when(mode=(Mode.STEADY, *MOVING))  # flows, not oscillations
-OVER_RATES = when(rates=ABSENT, history=ABSENT)
+LARGE = when(mode=(Mode.STEADY, *MOVING)) & NOT_MOLECULES  # flows, not oscillations; molecules are sheared
+FLOWING = when(mode=other_than(Mode.GREEN_KUBO))
+OVER_RATES = when(rates=ABSENT, history=ABSENT) & FLOWING
 
 
-@listed("rheometer", "steady and transient material functions of dumbbells, chains, rods or closures")
+@listed("rheometer", "steady and transient material functions of dumbbells, chains, rods, closures or molecules")
 @dataclass(frozen=True)
-class Rheometer(FluidOptions):
-    """Steady and transient material functions of dumbbells, chains, rods or closures.
+class Rheometer(MoleculeOptions):
+    """Steady and transient material functions of dumbbells, chains, rods, closures or molecules.
 
     A homogeneous flow kappa = rate G acts on the fluid: over a range of rates until averages are steady, from rest at given
     rates (startup), until it stops (relaxation; cessation, when it is steady), or as a sudden strain, whose relaxation modulus
     is G(t) = stress / strain; an oscillation gives G' and G'', and harmonics where it is large. Results are the stress,
     viscosity, normal stress differences and the second moment of the springs or rods, with standard errors for fluids of
     members, and exact ones where they are known. Stresses are in units of nkT.
+
+    Boxes of molecules (lj, wca, kg-chains) are sheared at a range of rates: viscosity, normal stress differences and pressure,
+    in units of their potential. At rest (green-kubo) the fluctuations of their stress give modulus and viscosity.
     """
 
     flow: Flow = option(Flow.SHEAR, help="shear, planar or uniaxial extension", applies=LARGE & when(gradient=ABSENT))
@@ -85,21 +93,30 @@ class Rheometer(FluidOptions):
     )
     mode: Mode = option(
         Mode.STEADY,
-        help="steady averages, startup, relaxation after a flow, cessation of a steady one, step strain, oscillation",
+        help="steady averages, startup, relaxation after a flow, cessation of a steady one, step strain, oscillation; of "
+        "molecules steady, or green-kubo, at rest",
     )
-    low: float = option(0.1, help="lowest rate, angular frequency or strain", above=0, applies=OVER_RATES)
-    high: float = option(
-        10.0, help="highest rate, angular frequency or strain", above=0, applies=OVER_RATES & when(rows=other_than(1))
+    low: float | None = option(
+        None, help="lowest rate, angular frequency or strain; default 0.1, of kg-chains 0.01", above=0, applies=OVER_RATES
+    )
+    high: float | None = option(
+        None,
+        help="highest rate, angular frequency or strain; default 10, of molecules 1",
+        above=0,
+        applies=OVER_RATES & when(rows=other_than(1)),
     )
     rows: int | None = option(
         None,
-        help="rates from the lowest to the highest; default 13, 4 in time, 31 of oscillation where it is not measured",
+        help="rates from the lowest to the highest; default 13, 4 in time, 31 of oscillation where it is not measured, 7 of "
+        "molecules",
         low=1,
         high=MOST_RECORDS,
         applies=OVER_RATES,
     )
     rates: str | None = option(
-        None, help="the rates, frequencies or strains themselves, for example 0.5,2,8", applies=when(history=ABSENT)
+        None,
+        help="the rates, frequencies or strains themselves, for example 0.5,2,8",
+        applies=when(history=ABSENT) & FLOWING,
     )
     span: float | None = option(
         None, help="time that is followed; default 6 relaxation times, of a history its own", above=0, applies=IN_TIME
@@ -125,23 +142,38 @@ class Rheometer(FluidOptions):
     periods: int = option(
         8, help="over which a measured oscillation is averaged", low=1, applies=when(mode=Mode.OSCILLATION) & MEMBERS
     )
-    average: float = option(
-        300.0,
-        help="relaxation times over which a steady average is taken, after a fifth as many",
+    average: float | None = option(
+        None,
+        help="relaxation times over which a steady average is taken, after a fifth as many; default 300, of kg-chains 4, at "
+        "rest 3000 and 10",
         above=0,
-        applies=STEADY & MEMBERS,
+        applies=STEADY & MEMBERS | OF_MOLECULES,
     )
+    seed: int = option(0, help="of the noise", low=0, applies=MEMBERS | OF_MOLECULES)
 
     def build(self) -> Table | Evolve:
         """The rows, or the run in time. Raises `BadInput` for options that do not go together."""
-        gradient = self._gradient()
+        if self.molecular:
+            return self._of_molecules()
+        if self.mode is Mode.GREEN_KUBO:
+            raise BadInput("--mode green-kubo is for molecules at rest: give --model lj, wca or kg-chains, or another mode.")
+        gradient = gradient_of(self.gradient, self.flow, self.dim)
         fiber = self._fiber(gradient)
         if self.mode is Mode.OSCILLATION:
             return self._oscillation(fiber)
-        readings = self._readings(gradient)
+        given = self.gradient is not None or self.history is not None
+        readings = readings_of(gradient, self.flow, given, self.gradient is None)
         return (
             self._steady(fiber, gradient, readings) if self.mode is Mode.STEADY else self._transient(fiber, gradient, readings)
         )
+
+    def _of_molecules(self) -> Table:
+        """Boxes in steady shear, or at rest."""
+        if self.mode is Mode.GREEN_KUBO:
+            return self.at_rest(self.average)
+        if self.mode is not Mode.STEADY:
+            raise BadInput(f"--mode {self.mode.value}: molecules are sheared steadily, or left at rest: steady or green-kubo.")
+        return self.sheared(self._values(7), self.average)
 
     def _fiber(self, G: np.ndarray) -> Any:
         """The fluid; of steady extension of dumbbells the density that is known."""
@@ -153,47 +185,15 @@ class Rheometer(FluidOptions):
 
     def figures(self, results: Results) -> list[Figure]:
         """Those of the mode."""
+        if self.molecular:
+            return self.figures_of_molecules(results)
         of = {Mode.STEADY: steady_figures, Mode.OSCILLATION: oscillation_figures}.get(self.mode, transient_figures)
         return of(results)
-
-    def _gradient(self) -> np.ndarray:
-        """G, of which the velocity gradient is a multiple."""
-        if self.gradient is not None:
-            numbers = read_numbers(self.gradient, "--gradient")
-            if len(numbers) != self.dim**2:
-                raise BadInput(f"--gradient = {self.gradient}: give {self.dim**2} numbers, G row by row, or another --dim.")
-            G = np.reshape(numbers, (self.dim, self.dim))
-            if not np.any(G + G.T) or abs(np.trace(G)) > 1e-9 * np.abs(G).max():
-                raise BadInput(f"--gradient = {self.gradient}: the trace must be zero, and G more than a rotation.")
-            return G
-        G = np.zeros((self.dim, self.dim))
-        if self.flow is Flow.SHEAR:
-            G[0, 1] = 1.0
-        elif self.flow is Flow.PLANAR:
-            G[0, 0], G[1, 1] = 1.0, -1.0
-        elif self.dim == 3:
-            G = np.diag([1.0, -0.5, -0.5])
-        else:
-            raise BadInput("--flow uniaxial has three dimensions: give --dim 3, or --flow planar.")
-        return G
 
     @property
     def _stated(self) -> Flow | None:
         """The flow, None where the user gives another one."""
         return self.flow if self.gradient is None and self.history is None else None
-
-    def _readings(self, G: np.ndarray) -> Readings:
-        """The stress that makes the viscosity, and normal stress differences, as weights on τ."""
-        unit, rest = np.eye(self.dim), 0.0 if self.dim == 2 else np.outer(np.eye(3)[2], np.eye(3)[2])
-        xx, yy = np.outer(unit[0], unit[0]), np.outer(unit[1], unit[1])
-        first = xx - (0.5 * (yy + rest) if self.gradient is None and self.flow is Flow.UNIAXIAL else yy)
-        strain = 0.5 * (G + G.T)
-        if self.gradient is not None or self.history is not None:
-            main = strain / (2.0 * np.sum(strain**2))
-        else:
-            main = np.outer(unit[0], unit[1]) if self.flow is Flow.SHEAR else first
-        weights = {"stress": main, "N1": first} | ({"N2": yy - rest} if self.dim == 3 else {})
-        return Readings(tuple(weights), tuple(tuple(map(tuple, w.tolist())) for w in weights.values()))
 
     def _values(self, rows: int) -> np.ndarray:
         if self.rates is not None:
@@ -201,10 +201,11 @@ class Rheometer(FluidOptions):
             if np.any(values <= 0.0) or len(set(values)) < len(values):
                 raise BadInput(f"--rates = {self.rates}: give positive numbers, each once.")
             return np.sort(values)
+        low, high = self.low or _LOWEST.get(self.model, 0.1), self.high or (1.0 if self.molecular else 10.0)
         count = self.rows or rows
-        if count > 1 and not self.high > self.low:
-            raise BadInput(f"--high = {self.high:g} is not above --low = {self.low:g}.")
-        return np.geomspace(self.low, self.high, count) if count > 1 else np.array([self.low])
+        if count > 1 and not high > low:
+            raise BadInput(f"--high = {high:g} is not above --low = {low:g}.")
+        return np.geomspace(low, high, count) if count > 1 else np.array([low])
 
     def _steady(self, fiber: Any, G: np.ndarray, readings: Readings) -> Table:
         rates, modes = self._values(13), self.relaxation_times()
@@ -224,7 +225,7 @@ class Rheometer(FluidOptions):
             return {} if any(one is None for one in tau) else exact_columns(readings, np.array(tau), rates)
 
         shown = np.unique(np.linspace(0, len(rates) - 1, _SHOWN).round().astype(int))
-        brownian = self.brownian
+        brownian, span = self.brownian, (self.average or _AVERAGE) * self.longest()
         return Table(
             fiber=fiber,
             conditions=rates[:, None, None] * G,
@@ -235,9 +236,7 @@ class Rheometer(FluidOptions):
             output=Output(microstate=portrait(fiber, G)),
             summary=self._summary,
             link=readings,
-            sampling=Sampling(span=self.average * self.longest(), replicas=self.replicas, dt=self.dt, seed=self.seed)
-            if brownian
-            else None,
+            sampling=Sampling(span=span, replicas=self.replicas, dt=self.dt, seed=self.seed) if brownian else None,
             derived=lambda rates, arrays: self._material(rates, arrays) | exact(rates),
             shown=tuple(shown.tolist()),
         )

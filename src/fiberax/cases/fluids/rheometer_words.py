@@ -2,7 +2,11 @@
 
 import enum
 
+import numpy as np
+
 from fiberax.cases.fluids.fluids_common import Model
+from fiberax.cases.formula import read_numbers
+from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names
 from fiberax.io.results import Quantity
 
@@ -26,6 +30,29 @@ class Mode(enum.Enum):
     CESSATION = "cessation"
     STEP_STRAIN = "step-strain"
     OSCILLATION = "oscillation"
+    GREEN_KUBO = "green-kubo"
+
+
+def gradient_of(text: str | None, flow: Flow, dim: int) -> np.ndarray:
+    """G (dim, dim), of which the velocity gradient is a multiple: that of --gradient, or of a flow. Raises `BadInput`."""
+    if text is not None:
+        numbers = read_numbers(text, "--gradient")
+        if len(numbers) != dim**2:
+            raise BadInput(f"--gradient = {text}: give {dim**2} numbers, G row by row, or another --dim.")
+        G = np.reshape(numbers, (dim, dim))
+        if not np.any(G + G.T) or abs(np.trace(G)) > 1e-9 * np.abs(G).max():
+            raise BadInput(f"--gradient = {text}: the trace must be zero, and G more than a rotation.")
+        return G
+    G = np.zeros((dim, dim))
+    if flow is Flow.SHEAR:
+        G[0, 1] = 1.0
+    elif flow is Flow.PLANAR:
+        G[0, 0], G[1, 1] = 1.0, -1.0
+    elif dim == 3:
+        G = np.diag([1.0, -0.5, -0.5])
+    else:
+        raise BadInput("--flow uniaxial has three dimensions: give --dim 3, or --flow planar.")
+    return G
 
 
 def rate_words(flow: Flow | None) -> str:

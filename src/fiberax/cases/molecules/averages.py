@@ -53,6 +53,14 @@ class Averages:
         total *= len(self._kept) / (len(self._kept) - 1) / freedoms
         return float(self.mean_of(total)), float(self.error_of(total))
 
+    def modulus(self, weight: float) -> float:
+        """The shear modulus of fast strains, `weight` = V/T times the variance of the shear stresses of a site."""
+        stress = _by_site(self.columns["response"])
+        d = stress.shape[-1]
+        shear = np.stack([stress[..., i, j] for i in range(d) for j in range(i)], axis=-1)
+        off = shear - self.mean_of(shear)
+        return float(weight * np.mean(self.mean_of(off**2)))
+
     def deviation(self, beside: dict[str, np.ndarray], keys: tuple[str, ...]) -> tuple[float, float]:
         """Root mean squares of the difference of the mean velocities from those of `beside`, and of their standard errors."""
         found = [self.columns[key] - beside[key] for key in keys]

@@ -25,7 +25,7 @@ def channel_figures(results: Results) -> list[Figure]:
         Figure("velocity", lambda plt: _draw_profile(plt, flow)),
         Figure("stress", lambda plt: _draw_stress(plt, flow)),
         Figure("centre", lambda plt: _draw_centre(plt, flow)),
-        Figure("boxes", lambda plt: _draw_boxes(plt, results.microstates, channel=True)),
+        Figure("boxes", lambda plt: draw_boxes(plt, results.microstates, channel=True)),
     ]
 
 
@@ -35,7 +35,7 @@ def cavity_figures(results: Results) -> list[Figure]:
     return [
         Figure("fields", lambda plt: _draw_fields(plt, flow)),
         Figure("profiles", lambda plt: _draw_lines(plt, flow)),
-        Figure("boxes", lambda plt: _draw_boxes(plt, results.microstates, channel=False)),
+        Figure("boxes", lambda plt: draw_boxes(plt, results.microstates, channel=False)),
     ]
 
 
@@ -160,7 +160,7 @@ def _draw_lines(plt, flow: _Flow) -> Any:
     return figure
 
 
-def _draw_boxes(plt, shown: list[Microstate], channel: bool) -> Any:
+def draw_boxes(plt, shown: list[Microstate], channel: bool) -> Any:
     """Boxes at the sites of the weakest, the middle and the strongest velocity gradient, seen along z."""
     if not shown:
         return None

@@ -1,7 +1,8 @@
 """Shared by cases of liquids in a flow: options, the boxes, the run, the noise to expect, and Navier-Stokes beside it.
 
 Every mode of the velocity of a flow under the stress of boxes has the variance T M/(ρ V R), M being the clock, V the volume of
-a box and R the number of boxes at a site (docs: molecules). With masses 1 this is T M/(N R).
+a box and R the number of boxes at a site (docs: molecules). With masses 1 this is T M/(N R). Walls and steps of a flow raise it
+by some per cent (`fluctuations`).
 """
 
 import enum
@@ -17,6 +18,7 @@ import numpy as np
 
 from fiberax.cases.base import Case, Evolve, Summary
 from fiberax.cases.molecules.averages import Averages, newtonian
+from fiberax.cases.molecules.fluctuations import Fluctuations, fluctuations
 from fiberax.cases.options import MOST_RECORDS, option, when
 from fiberax.cases.times import even_times
 from fiberax.core.errors import BadInput
@@ -24,6 +26,7 @@ from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
 
 LIKELY = 2.0  # viscosity of a Lennard-Jones liquid at the density 0.81 and the temperature 1
+_ELASTIC = 25.0  # its shear modulus at fast strains
 _SETTLED = 0.25  # of the time, after which averages begin
 _MOST = 1_000_000  # particles of a box, boxes, substeps: more is a typing error
 
@@ -99,10 +102,11 @@ class LiquidOptions(Case):
             )
         look = eqx.filter_jit(lambda macro: fields(macro) | {"kappa": flow.conditions(macro)})
         found = lambda macro: {key: np.asarray(value) for key, value in look(jax.tree.map(jnp.asarray, macro)).items()}
+        modes = fluctuations(flow)
 
         def summary(ts: np.ndarray, columns: dict[str, np.ndarray]) -> Summary:
             other = lambda viscosity: newtonian(flow, viscosity, found, ts, self.dt)
-            return self._summary(Averages(ts, columns, self.begin(float(ts[-1]))), other, parts)
+            return self._summary(Averages(ts, columns, self.begin(float(ts[-1]))), other, parts, modes)
 
         return Evolve(
             bundle=fx.Bundle(flow, self.fiber(), transport=fx.Fixed()),
@@ -115,14 +119,22 @@ class LiquidOptions(Case):
             names=Names(_QUANTITIES | parts.quantities),
             output=Output(columns=lambda r: found(r.macro) | _of_boxes(r), microstate=portrait, states="seen", macro=False),
             summary=summary,
-            expected=self._noise_words(parts.speed),
+            expected=self._noise_words(parts.speed, self._raised(modes, LIKELY, _ELASTIC)),
         )
 
-    def _noise_words(self, speed: float) -> str:
+    def _noise_words(self, speed: float, raised: float) -> str:
         words = f"noise: every mode of the velocity has the variance T M/(rho V R) = {self.variance:.3g}"
-        return f"{words}, that is {self.variance**0.5:.2g} beside velocities of about {abs(speed):.2g}"
+        more = f" (about {100.0 * (raised - 1.0):+.0f} % by walls and steps)" if abs(raised - 1.0) > 0.005 else ""
+        return f"{words}{more}, that is {self.variance**0.5:.2g} beside velocities of about {abs(speed):.2g}"
 
-    def _summary(self, averages: Averages, other: Callable, parts: "Parts") -> Summary:
+    def _raised(self, modes: Fluctuations | None, viscosity: float, modulus: float) -> float:
+        """The mean variance of the modes of this discretisation over T M/(ρ V R); 1 where it is not known."""
+        if modes is None:
+            return 1.0
+        found = modes.factor(viscosity, modulus, self.density, self.clock, self.dt, self.split_viscosity)
+        return found if math.isfinite(found) else 1.0
+
+    def _summary(self, averages: Averages, other: Callable, parts: "Parts", modes: Fluctuations | None) -> Summary:
         """Viscosity, noise, and the mean flow beside that of Navier and Stokes."""
         eta, error = averages.viscosity(other(LIKELY)["kappa"])
         known = eta > 2.0 * error  # a liquid at rest has no rate of strain, and in a short run there is only noise
@@ -130,12 +142,18 @@ class LiquidOptions(Case):
         beside = other(compared)
         variance, spread = averages.noise(beside, parts.modes, parts.freedoms)
         off, sure = averages.deviation(beside, parts.modes)
+        volume = self.boxes * self.particles / self.density
+        modulus = averages.modulus(volume / self.temperature)
+        expected = self.variance * self._raised(modes, compared, modulus)
+        law = self.variance
         content: dict[str, Any] = {
             "viscosity": eta if known else None,
             "viscosity, standard error": error if known else None,
             "viscosity compared with": compared,
             "averages from": averages.begin,
-            "variance expected": self.variance,
+            "variance by the law": law,
+            "variance expected": expected,
+            "shear modulus": modulus,
             "variance": variance,
             "variance, standard error": spread,
             "deviation from Navier-Stokes, rms": off,
@@ -146,7 +164,7 @@ class LiquidOptions(Case):
         measured = f"{eta:.3g} ± {error:.2g}: stress over rate of strain" if known else "not measured, the flow is too weak"
         lines = [
             f"viscosity {measured}, from t = {averages.begin:g} on",
-            f"noise: variance {variance:.3g} ± {spread:.1g} of each mode, T M/(rho V R) = {self.variance:.3g}",
+            f"noise: variance {variance:.3g} ± {spread:.1g} of each mode, expected {expected:.3g}; T M/(rho V R) = {law:.3g}",
             f"mean velocity: {off:.2g} (rms) from Navier-Stokes with the viscosity {compared:.3g}, standard error {sure:.2g}",
         ]
         renewed = int(averages.columns["renewed"][-1].sum())

@@ -3,7 +3,9 @@
 from fiberax.physics.molecules.bonds import FENE
 from fiberax.physics.molecules.box import Box, Molecules
 from fiberax.physics.molecules.chains import chains
+from fiberax.physics.molecules.green_kubo import GreenKubo
 from fiberax.physics.molecules.potentials import WCA, AbstractPair, LennardJones, Pair
+from fiberax.physics.molecules.solid import Atoms, Solid
 from fiberax.physics.molecules.thermostats import AbstractThermostat, Isokinetic, StochasticRescaling
 
 __all__ = [
@@ -11,11 +13,14 @@ __all__ = [
     "WCA",
     "AbstractPair",
     "AbstractThermostat",
+    "Atoms",
     "Box",
+    "GreenKubo",
     "Isokinetic",
     "LennardJones",
     "Molecules",
     "Pair",
+    "Solid",
     "StochasticRescaling",
     "chains",
 ]

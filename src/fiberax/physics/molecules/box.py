@@ -29,7 +29,7 @@ from fiberax.core.strategies import Forbidden
 from fiberax.numerics import trees
 from fiberax.physics.molecules import pairs
 from fiberax.physics.molecules.bonds import FENE
-from fiberax.physics.molecules.lattice import exponential, fresh, inverse, reduced, velocity_gradient, widths
+from fiberax.physics.molecules.lattice import Streaming, fresh, reduced, velocity_gradient, widths
 from fiberax.physics.molecules.potentials import AbstractPair
 from fiberax.physics.molecules.start import melted, packed
 from fiberax.physics.molecules.thermostats import AbstractThermostat, Isokinetic
@@ -47,6 +47,7 @@ _MORE = 12
 _SKIN = 0.4
 _ISOKINETIC = Isokinetic()
 _MELT, _SIMPLE, _ROUSE = 10.0, 0.5, 1.5  # τ; a chain of n beads relaxes in 1.5 n² τ (Kremer and Grest 1990)
+_REMEMBERS = "chains remember the flow along their way, which boxes at fixed sites do not see; take them in a channel"
 _STRINGS = 1.2  # velocity gradient above which particles may be held on strings
 
 
@@ -103,6 +104,8 @@ class Box(AbstractStochastic, AbstractEnergetic):
         equilibration: Duration of the making of that melt; None for 10, or for chains with bonds 1.5 times the square of their
             mean number of beads.
         key: Seed of that melt, default key 0.
+        single: Whether positions, distances and the factors of forces are in single precision, as an accelerator likes it; sums
+            of forces and stresses, momenta and the box are in double precision in any case. A CPU gains little.
 
     Raises:
         BadInput: A number out of range, a box too small for its potential, a melt that failed.
@@ -120,6 +123,7 @@ class Box(AbstractStochastic, AbstractEnergetic):
     double: tuple[bool, ...] = eqx.field(static=True)
     renew: bool = eqx.field(static=True)
     capacity: int = eqx.field(static=True)
+    single: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -137,6 +141,7 @@ class Box(AbstractStochastic, AbstractEnergetic):
         start: Any = None,
         equilibration: float | None = None,
         key: Any = None,
+        single: bool = False,
     ):
         need_double("fx.molecules.Box", 0.0)
         _check(potential, particles, bonds, thermostat, images, renew)
@@ -147,7 +152,7 @@ class Box(AbstractStochastic, AbstractEnergetic):
         self.particles, self.density, self.dt, self.skin = particles, float(density), float(dt), float(skin)
         short = self.length < 2.0 * self.radius
         self.double = tuple(short or axis < images for axis in range(3))
-        self.renew = bonds is None if renew is None else renew
+        self.renew, self.single = bonds is None if renew is None else renew, bool(single)
         mean = 4.0 / 3.0 * np.pi * self.radius**3 * self.density
         self.capacity = int(np.ceil(_ROOM * mean)) + _MORE if capacity is None else capacity
         if not isinstance(self.capacity, int) or self.capacity < 1:
@@ -180,8 +185,8 @@ class Box(AbstractStochastic, AbstractEnergetic):
     def init(self, condition, key) -> Molecules:
         """The start in a box that is turned to the flow and deformed by 0.1 τ of it, with momenta of the temperature."""
         kappa = velocity_gradient(condition)
-        h, s = fresh(self.length, kappa), self.start - jnp.floor(self.start)
-        p = jnp.sqrt(self.temperature) * jax.random.normal(key, s.shape, s.dtype)
+        h, s = fresh(self.length, kappa), self._begun
+        p = jnp.sqrt(self.temperature) * jax.random.normal(key, s.shape, h.dtype)
         p = p - jnp.mean(p, axis=1, keepdims=True)
         p = p * jnp.sqrt(self._thermal / self._kinetic(p))
         found = self._sums(s, h, self._list(s, h, jnp.sum(kappa)).index)
@@ -203,7 +208,7 @@ class Box(AbstractStochastic, AbstractEnergetic):
         state, thin = self._prepared(state, kappa)
         found = self._list(state.positions, state.box, dt)
         lost = (state.near >= 0) & (found.near > state.near)
-        flow = _Streaming(kappa, dt / STEPS)
+        flow = Streaming(kappa, dt / STEPS)
         # Symmetric in time: the flow and half a kick, thermostat, the drift, half a kick and the flow, thermostat.
 
         def moved(s, p, f, h, heat, k):
@@ -263,7 +268,17 @@ class Box(AbstractStochastic, AbstractEnergetic):
 
     @property
     def mixing(self):
-        return Forbidden("means of the positions of particles are positions of no liquid")
+        return Forbidden("means of the positions of particles are positions of no liquid", _REMEMBERS if self._chained else "")
+
+    @property
+    def _begun(self) -> Array:
+        """Positions of the start in [0, 1)."""
+        s = (self.start - jnp.floor(self.start)).astype(jnp.float32 if self.single else self.start.dtype)
+        return jnp.where(s < 1.0, s, 0.0)
+
+    @property
+    def _chained(self) -> bool:
+        return self.bonds is not None and self.bonds.count > 0
 
     @property
     def _volume(self) -> float:
@@ -295,7 +310,7 @@ class Box(AbstractStochastic, AbstractEnergetic):
         if not self.renew:
             return state, thin
         new = state._replace(
-            positions=self.start - jnp.floor(self.start),
+            positions=self._begun,
             forces=jnp.zeros_like(state.forces),  # half a kick is left out
             box=fresh(self.length, kappa),
             near=-jnp.ones_like(state.near),
@@ -332,23 +347,6 @@ class Box(AbstractStochastic, AbstractEnergetic):
         kinetic = self._kinetic(p)
         scale = self.thermostat.scale(kinetic, self._thermal, self._freedoms, dt, key)
         return scale * p, heat + kinetic * (1.0 - scale**2)
-
-
-class _Streaming(eqx.Module):
-    """What the flow does in a Verlet step, half of it before the drift and half after."""
-
-    dt: Float[Array, ""]
-    half: Float[Array, "3 3"]
-    whole: Float[Array, "3 3"]
-    slowed: Float[Array, "3 3"]
-
-    def __init__(self, kappa: Float[Array, "3 3"], dt: Float[Array, ""]):
-        self.dt, self.half, self.whole = dt, exponential(0.5 * dt * kappa), exponential(dt * kappa)
-        self.slowed = exponential(-0.5 * dt * kappa)
-
-    def drift(self, s, p, h):
-        """Scaled coordinates and box at the end of the drift; h is that at its middle meanwhile."""
-        return s + self.dt * (inverse(self.half @ h) @ p), self.whole @ h
 
 
 def _first(code, found: dict):

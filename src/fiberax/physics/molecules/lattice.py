@@ -4,6 +4,7 @@ A reduced basis of the same lattice leaves all positions as they are. No choice 
 are the distances between opposite faces, and neighbour lists need them.
 """
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -77,8 +78,8 @@ def reduced(h: Float[Array, "3 3"], s: Float[Array, "3 n"], volume: float) -> tu
         return h, moves
 
     h, moves = jax.lax.fori_loop(0, _SWEEPS, sweep, (h, unit))
-    s = jnp.sum(moves[:, :, None] * s, axis=1)
-    s = s - jnp.floor(s)
+    moved = jnp.sum(moves[:, :, None] * s, axis=1)
+    s = (moved - jnp.floor(moved)).astype(s.dtype)
     return h * jnp.cbrt(volume / determinant(h)), jnp.where(s < 1.0, s, 0.0)
 
 
@@ -100,3 +101,20 @@ def fresh(length: float, kappa: Float[Array, "3 3"]) -> Float[Array, "3 3"]:
     size = jnp.sqrt(jnp.sum(kappa**2))
     time = jnp.minimum(_DEFORMED[0], _DEFORMED[1] / jnp.maximum(size, 1e-30))
     return length * _product(exponential(time * kappa), turned)
+
+
+class Streaming(eqx.Module):
+    """What the flow does in a Verlet step, half of it before the drift and half after."""
+
+    dt: Float[Array, ""]
+    half: Float[Array, "3 3"]
+    whole: Float[Array, "3 3"]
+    slowed: Float[Array, "3 3"]
+
+    def __init__(self, kappa: Float[Array, "3 3"], dt: Float[Array, ""]):
+        self.dt, self.half, self.whole = dt, exponential(0.5 * dt * kappa), exponential(dt * kappa)
+        self.slowed = exponential(-0.5 * dt * kappa)
+
+    def drift(self, s, p, h):
+        """Scaled coordinates and box at the end of the drift; h is that at its middle meanwhile."""
+        return (s + self.dt * (inverse(self.half @ h) @ p)).astype(s.dtype), self.whole @ h

@@ -6,6 +6,8 @@ An entry of a list is a particle and one of its images, written as a row of a ta
 A list holds all pairs within a radius if every pair of particles is looked at in enough images. With scaled coordinates in
 [0, 1) the nearest image along an axis is enough where the box is wider than 2 radii, and two images, n = 0 and n = sign(d),
 where it is wider than one.
+
+Distances and what depends on them have the precision of the scaled coordinates; sums have that of the box.
 """
 
 from collections.abc import Callable
@@ -106,7 +108,7 @@ def neighbours(
 
 def _words(s, h, radius, cutoff, axes, per, words):
     """Words (words, n): bit b of the lower half says whether a pair is within `radius`, of the upper half within `cutoff`."""
-    n, images = s.shape[1], 1 << len(axes)
+    n, images, h = s.shape[1], 1 << len(axes), h.astype(s.dtype)
     # Partners beyond the last one compare as false.
     partners = jnp.pad(s, ((0, 0), (0, per * words - n)), constant_values=jnp.nan).reshape(3, words, per)
     found = jnp.zeros((words, n), jnp.uint64)
@@ -150,7 +152,8 @@ def images(s: Float[Array, "3 n"], h: Float[Array, "3 3"]) -> tuple[Float[Array,
     x = h @ s
     table = (x[:, None, :] + (h @ _CELLS.astype(h.dtype))[:, :, None]).reshape(3, -1)
     table = jnp.concatenate([table, jnp.full((3, 1), _FAR, h.dtype)], axis=1)
-    return jnp.pad(x, ((0, 1), (0, 0))).T, jnp.pad(table, ((0, 1), (0, 0))).T
+    rows = lambda y: jnp.pad(y, ((0, 1), (0, 0))).T.astype(s.dtype)
+    return rows(x), rows(table)
 
 
 def _distances(s, h, index):
@@ -163,16 +166,22 @@ def _distances(s, h, index):
 def forces(potential: AbstractPair, s: Float[Array, "3 n"], h: Float[Array, "3 3"], index: Int[Array, "n capacity"]):
     """Forces (3, n) on the particles."""
     r, square = _distances(s, h, index)
-    return jnp.einsum("nk,nkc->cn", potential.factor(square), r)[:3]
+    return _pulled(potential.factor(square), r, h)
 
 
 def sums(potential: AbstractPair, s: Float[Array, "3 n"], h: Float[Array, "3 3"], index: Int[Array, "n capacity"]) -> Sums:
     """All sums over the pairs of a list; the virial by one matrix product."""
     r, square = _distances(s, h, index)
     factor = potential.factor(square)
-    virial = 0.5 * (r.reshape(-1, 4).T @ (factor[..., None] * r).reshape(-1, 4))[:3, :3]
+    pull = (factor[..., None] * r).reshape(-1, 4)
+    virial = 0.5 * jnp.matmul(r.reshape(-1, 4).T, pull, preferred_element_type=h.dtype)[:3, :3]
     near = jnp.sum(square < potential.cutoff**2, dtype=jnp.int32)
-    return Sums(jnp.einsum("nk,nkc->cn", factor, r)[:3], virial, 0.5 * jnp.sum(potential.energy(square)), near)
+    return Sums(_pulled(factor, r, h), virial, 0.5 * jnp.sum(potential.energy(square), dtype=h.dtype), near)
+
+
+def _pulled(factor, r, h):
+    """Forces (3, n), sums over the places of a list."""
+    return jnp.einsum("nk,nkc->cn", factor, r, preferred_element_type=h.dtype)[:3]
 
 
 def _at(x, index):
