@@ -125,7 +125,7 @@ class Surrogate(AbstractSectionDriver):
         if isinstance(fiber, AbstractDynamic):
             raise Mismatch(
                 f"Surrogate: {type(fiber).__name__} is sampled, and a sampled response has no tangent for the table. "
-                "Use the inner driver alone."
+                "Use fx.Regression(fx.HeterogeneousMultiscale(relax, average))."
             )
         return fiber
 
