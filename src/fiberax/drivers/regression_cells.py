@@ -24,8 +24,9 @@ _SIGMAS = 2.5  # from which a term of third degree counts in the error
 _CERTAIN = 4.0  # from which it halves a cell: it is looked at after every sample
 _SAMPLES = 3  # for each term, before a cell is halved
 _SHARE = 0.5  # of the tolerance, that a fit may miss before its cell is halved
-_PRIOR_SAMPLES = 8.0  # which the stated errors weigh against the scatter that is seen
-_OF_A_CELL = ("gram", "right", "square", "variance", "samples", "found", "covariance", "missed")
+_PRIOR_SAMPLES = 32.0  # which stated errors weigh against the scatter that is seen, since a run stops where an error is small
+_POOLED = 8.0  # samples of the cell that its mean squared error weighs beside that of a single burst
+_OF_A_CELL = ("gram", "right", "stated", "seen", "variance", "samples", "found", "covariance", "inverse", "missed")
 _LEAST = 1e-3  # of the tolerance: least standard error of a response, which would else have no end of weight
 
 
@@ -38,11 +39,14 @@ class Cells(NamedTuple):
         half: Half of their sides (capacity, d).
         gram: Σ w φφᵀ of all terms φ up to third degree, (capacity, m, terms, terms).
         right: Σ w y φ (capacity, m, terms).
-        square: Σ w y² (capacity, m).
+        stated: Σ w² s² φφᵀ, like `gram`.
+        seen: Σ w² e² φφᵀ, like `gram`; e is the deviation from what the fit said before, without the share of the error of
+            that fit.
         variance: Mean of the squared standard errors (capacity, m).
         samples: Number of responses (capacity,).
         found: Coefficients of the fit (capacity, m, fitted terms).
         covariance: Theirs (capacity, m, fitted terms, fitted terms).
+        inverse: The same if errors are as stated, and the same in all of the cell.
         missed: Square of what the fit misses, as far as it is seen (capacity, m).
         corner: A corner of the lattice of cells that have not been halved (d,).
         width: Its spacings (d,).
@@ -55,11 +59,13 @@ class Cells(NamedTuple):
     half: jax.Array
     gram: jax.Array
     right: jax.Array
-    square: jax.Array
+    stated: jax.Array
+    seen: jax.Array
     variance: jax.Array
     samples: jax.Array
     found: jax.Array
     covariance: jax.Array
+    inverse: jax.Array
     missed: jax.Array
     corner: jax.Array
     width: jax.Array
@@ -99,8 +105,10 @@ class PooledTable(eqx.Module):
         d, terms = self.entries, len(self._powers())
         fitted = int(np.sum(self._powers().sum(axis=1) <= _FITTED))
         none, number = jnp.zeros((), jnp.int32), jnp.zeros((), dtype)
-        sums = zeros(size, terms, terms), zeros(size, terms), zeros(size), zeros(size), zeros()
-        fit = zeros(size, fitted), zeros(size, fitted, fitted), zeros(size)
+        matrix = zeros(size, terms, terms)
+        sums = matrix, zeros(size, terms), matrix, matrix, zeros(size), zeros()
+        square = zeros(size, fitted, fitted)
+        fit = zeros(size, fitted), square, square, zeros(size)
         corner, ones = 0.5 * (low + high - width), jnp.ones((self.capacity, d), dtype)
         return Cells(none, zeros(d), ones, *sums, *fit, corner, width, number, jnp.asarray(False))
 
@@ -123,21 +131,24 @@ class PooledTable(eqx.Module):
         rows = jnp.arange(len(conditions))
         return cell, off[rows, cell], distance[rows, cell] <= 1.0 + 1e-12
 
-    def _fit(self, cells: Cells, cell, degree: int) -> tuple[jax.Array, jax.Array]:
-        """Coefficients of a cell up to one degree (m, terms), and their covariances by the scatter that is seen."""
+    def _fit(self, cells: Cells, cell, degree: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Coefficients of a cell up to one degree (m, terms), their covariances, and the inverse G⁻¹ of the weighted sums.
+
+        Those are of the robust form G⁻¹ (Σ w² e² φφᵀ) G⁻¹, for noise that varies within the cell.
+        """
         powers = self._powers().sum(axis=1)
         kept = np.flatnonzero(powers <= degree)
         scale = jnp.where(cells.scale > 0.0, cells.scale, 1.0)
-        gram, right = cells.gram[cell][:, kept[:, None], kept], cells.right[cell][:, kept]
-        whole = gram + jnp.diag(1.0 / (np.array(_WIDTHS)[powers[kept]] * scale) ** 2)
+        part = lambda matrices: matrices[cell][:, kept[:, None], kept]
+        prior = jnp.diag(1.0 / (np.array(_WIDTHS)[powers[kept]] * scale) ** 2)
+        whole = part(cells.gram) + prior
         size = jnp.sqrt(jnp.diagonal(whole, axis1=-2, axis2=-1))  # so that all terms are solved for alike
         sizes = size[:, :, None] * size[:, None, :]
         inverse = jnp.linalg.inv(whole / sizes) / sizes
-        found = jnp.einsum("mij,mj->mi", inverse, right)
-        told = jnp.einsum("mi,mi->m", found, 2.0 * right - jnp.einsum("mij,mj->mi", gram, found))
-        free = jnp.maximum(cells.samples[cell] - jnp.einsum("mij,mji->m", inverse, gram), 0.0)
-        scatter = (_PRIOR_SAMPLES + jnp.maximum(cells.square[cell] - told, 0.0)) / (_PRIOR_SAMPLES + free)
-        return found, scatter[:, None, None] * inverse
+        found = jnp.einsum("mij,mj->mi", inverse, cells.right[cell][:, kept])
+        number = cells.samples[cell]
+        scatter = (number * part(cells.seen) + _PRIOR_SAMPLES * part(cells.stated)) / (number + _PRIOR_SAMPLES)
+        return found, inverse @ (scatter + prior) @ inverse, inverse
 
     def _missed(self, cells: Cells, cell) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The square of what the terms of third degree add at most beside the fit (m,).
@@ -145,7 +156,7 @@ class PooledTable(eqx.Module):
         And what those that are certain add, and how much of it each axis does (d,).
         """
         powers = self._powers()
-        found, covariance = self._fit(cells, cell, _TESTED)
+        found, covariance, _ = self._fit(cells, cell, _TESTED)
         last = np.flatnonzero(powers.sum(axis=1) == _TESTED)
         variance = jnp.diagonal(covariance, axis1=-2, axis2=-1)[:, last]
         square = found[:, last] ** 2
@@ -188,24 +199,30 @@ class PooledTable(eqx.Module):
 
     def _added(self, cells: Cells, cell, condition, value, error) -> Cells:
         # A single error is that of few parts of a window; the mean of the cell is known better.
-        before = jnp.minimum(cells.samples[cell], _PRIOR_SAMPLES)
+        before = jnp.minimum(cells.samples[cell], _POOLED)
         own = jnp.maximum(error, _LEAST * self.tolerance * cells.scale) ** 2
         variance = (own + before * cells.variance[cell]) / (1.0 + before)
         number = cells.samples[cell] + 1.0
         terms = self._terms((condition - cells.centre[cell]) / cells.half[cell])
-        weight = 1.0 / variance
+        weight, fitted = 1.0 / variance, cells.found.shape[-1]
+        off = value - cells.found[cell] @ terms[:fitted]
+        leverage = jnp.einsum("mij,i,j->m", cells.inverse[cell], terms[:fitted], terms[:fitted]) / variance
+        square = jnp.where(cells.samples[cell] > fitted, off**2 / (1.0 + leverage), own)
+        outer = jnp.outer(terms, terms)
         cells = cells._replace(
-            gram=cells.gram.at[cell].add(weight[:, None, None] * terms[:, None] * terms),
+            gram=cells.gram.at[cell].add(weight[:, None, None] * outer),
             right=cells.right.at[cell].add((weight * value)[:, None] * terms),
-            square=cells.square.at[cell].add(weight * value**2),
+            stated=cells.stated.at[cell].add((weight**2 * own)[:, None, None] * outer),
+            seen=cells.seen.at[cell].add((weight**2 * square)[:, None, None] * outer),
             variance=cells.variance.at[cell].add((own - cells.variance[cell]) / number),
             samples=cells.samples.at[cell].set(number),
         )
-        found, covariance = self._fit(cells, cell, _FITTED)
+        found, covariance, inverse = self._fit(cells, cell, _FITTED)
         missed, certain, by_axis = self._missed(cells, cell)
         cells = cells._replace(
             found=cells.found.at[cell].set(found),
             covariance=cells.covariance.at[cell].set(covariance),
+            inverse=cells.inverse.at[cell].set(inverse),
             missed=cells.missed.at[cell].set(missed),
         )
         enough = number >= _SAMPLES * len(self._powers())
