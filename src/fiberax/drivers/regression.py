@@ -41,16 +41,20 @@ class _Shared(NamedTuple):
 
 
 class _Site(NamedTuple):
-    """What is carried at each site: the memory of the inner driver, and the standard error of what it answers."""
+    """What is carried at each site: the memory of the inner driver, the standard error of what it answers, and `ripe`.
+
+    The first burst of a site begins from the `init` of the fiber, and is thrown away.
+    """
 
     inner: Any
     error: Any
+    ripe: jax.Array
 
 
 class Regression(AbstractSectionDriver):
     """A regression over the bursts of all sites and all times; a further burst where its standard error is too large.
 
-    Bursts are weighed by 1/s², s their standard errors, and fitted by polynomials of second degree in cells of the space of
+    Bursts are weighed by 1/s², s their standard errors, and fitted by polynomials of third degree in cells of the space of
     conditions, which are halved where a fit is seen to miss too much. A standard error is the larger one of what the bursts
     state and of their scatter around the fit. It takes them as independent: a burst must leave out (`relax`) a few relaxation
     times, since it begins from the state in which the last one ended.
@@ -148,14 +152,12 @@ class Regression(AbstractSectionDriver):
         if size > MOST_ENTRIES:
             raise Mismatch(f"Regression: conditions have {size} entries, more than {MOST_ENTRIES}. Use the inner driver alone.")
         state, inner = self.inner.begin(fiber, link, condition, key, samples)
-        return state, self._remembered(fiber, link, state, inner, condition)
+        return state, _Site(inner, self.inner.stderr(fiber, link, state, inner, condition), jnp.asarray(False))
 
     def advance(self, fiber, link, state, memory, condition, dt, key, attempt):
         state, inner, response, out = self.inner.advance(fiber, link, state, memory.inner, condition, dt, key, attempt)
-        return state, self._remembered(fiber, link, state, inner, condition), response, out
-
-    def _remembered(self, fiber, link, state, inner, condition) -> _Site:
-        return _Site(inner, self.inner.stderr(fiber, link, state, inner, condition))
+        memory = _Site(inner, self.inner.stderr(fiber, link, state, inner, condition), jnp.asarray(True))
+        return state, memory, response, out
 
     def respond(self, fiber, link, state, memory, condition):
         return self.inner.respond(fiber, link, state, memory.inner, condition)
@@ -203,9 +205,12 @@ class Regression(AbstractSectionDriver):
             worst = jnp.where(found.there, jnp.sum(found.error**2, axis=1), jnp.inf)
             order = jnp.lexsort((scattered, jnp.where(todo, -worst, jnp.inf)))[:size]
             mask = jnp.zeros((rows,), bool).at[order].set(todo[order])
+            ripe = section.memory.ripe
             section = solve(mask, section, conditions, size)
-            cells, tally = self._learnt(table, cells, tally, section, points, order, todo, checks & mask)
-            live = live | mask
+            # Within one evaluation the second burst of a site has the noise of the first. Taken twice, it gives a state at any
+            # of its steps the law that as many independent steps give: it is the same sequence, begun elsewhere.
+            cells, tally = self._learnt(table, cells, tally, section, points, order, todo & ripe, checks & mask)
+            live = live | (mask & (ripe | ~section.memory.ripe))
             unsure = ~table.find(cells, points).sure
             return section, cells, tally, (unsure | checks) & own & ~live, live
 
