@@ -74,7 +74,7 @@ def test_standard_errors_are_right(stated):
 
 
 def test_cells_are_halved_where_a_fit_misses_and_no_further():
-    """A wave needs several cells; with four times the noise and the tolerance fewer are seen to be needed."""
+    """A wave, which is odd in the first cell, needs several; with four times the noise and the tolerance no more."""
     n, wave = 8000, lambda x: jnp.sin(6.0 * x)
     x = jax.random.uniform(jax.random.key(0), (n, 1), minval=-1.0)
     noise = jax.random.normal(jax.random.key(1), (n, 1))
@@ -89,7 +89,7 @@ def test_cells_are_halved_where_a_fit_misses_and_no_further():
         assert np.sqrt(np.mean((off / np.asarray(found.error[:, 0])) ** 2)) < 2.0
         assert np.sqrt(np.mean(off[sure] ** 2)) < 1.5 * tolerance and np.mean(sure) > 0.8 and not cells.full
         counts.append(int(cells.count))
-    assert 4 <= counts[0] <= 20 and counts[1] <= counts[0]
+    assert 2 <= counts[0] <= 12 and counts[1] <= counts[0]
 
 
 def test_a_full_table_says_so_and_goes_on():
@@ -100,17 +100,17 @@ def test_a_full_table_says_so_and_goes_on():
 
 
 def test_bursts_are_pooled_and_errors_stated():
-    """Twelve held sites, 16 seeds: errors are right within a quarter, and far smaller than those of a burst at each site."""
+    """Twelve held sites, 32 seeds: errors are right within a quarter, and far smaller than those of a burst at each site."""
     bundle = fx.Bundle(Held(), FIBER)
-    driver, options = fx.Regression(BURST, tolerance=0.01, check=0.2), {"t1": 1.0, "dt": 0.1}
-    off, stated, alone = [], [], []
-    for seed in range(16):
+    driver, options = fx.Regression(BURST, tolerance=0.02, check=0.2, batch=12), {"t1": 1.0, "dt": 0.1}
+    off, stated = [], []
+    alone = fx.evolve(bundle, BURST, CONDITIONS, **options).stderr[-1]
+    for seed in range(32):
         found = fx.evolve(bundle, driver, CONDITIONS, key=jax.random.key(seed), **options)
         off.append(found.response[-1] - FIBER.mean(CONDITIONS))
         stated.append(found.stderr[-1])
-        alone.append(fx.evolve(bundle, BURST, CONDITIONS, key=jax.random.key(seed), **options).stderr[-1])
     off, stated, alone = (np.sqrt(np.mean(np.square(x))) for x in (off, stated, alone))
-    assert abs(off / stated - 1.0) < 0.25 and off < 0.4 * alone
+    assert abs(off / stated - 1.0) < 0.25 and off < 0.5 * alone
     made = found.stats["regression"]
     assert made["live"] + made["retrieved"] == SITES * made["evaluations"]
     assert made["live"] < 0.9 * SITES * made["evaluations"]

@@ -1,8 +1,9 @@
 """A regression over many noisy responses, in cells of the space of conditions, for `Regression`.
 
 In each cell the responses are fitted by polynomials of third degree with weights 1/s², s the standard error of a response.
-Only sums are kept: samples of all sites and of all times are pooled, and the room that they take does not grow. Polynomials of
-fourth degree tell what the fit misses; where that is known to be too much, the cell is halved, and both halves begin anew.
+Only sums are kept: samples of all sites and of all times are pooled, and the room that they take does not grow. Terms of fourth
+and fifth degree tell what the fit misses of functions that are even in a cell, and odd; where that is known to be too much, the
+cell is halved, and both halves begin anew.
 
 Coefficients have a prior of mean zero and of the size of the largest response: it counts where samples are too few to tell
 them, and gives an error there that is large.
@@ -16,11 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-MOST_ENTRIES = 3  # of a condition: the number of terms grows with the third power
-_FITTED, _TESTED = 3, 4  # degrees
-_WIDTHS = (1e3, 1.0, 0.5, 0.25, 0.125)  # of the prior of a coefficient of each degree, over the largest response
-_REST = 8 / 35  # largest value of ξ⁴ on [−1, 1] beside the polynomial of lower degree that fits it best (Legendre)
-_SIGMAS = 2.5  # from which a term of fourth degree counts in the error
+MOST_ENTRIES = 3  # of a condition: the number of terms grows with the fifth power of the degree
+_FITTED, _TESTED = 3, 5  # degrees: of both parities beyond the fit
+_WIDTHS = (1e3, 2.0, 2.0, 2.0, 2.0, 2.0)  # of the prior of a coefficient of each degree, over the largest response
+_REST = {4: 8 / 35, 5: 8 / 63}  # largest ξⁿ on [−1, 1] beside the polynomial of lower degree that fits it best (Legendre)
+_SIGMAS = 2.5  # from which a term beyond the fit counts in the error
 _CERTAIN = 4.0  # from which it halves a cell: it is looked at after every sample
 _SAMPLES = 3  # for each term, before a cell is halved
 _SHARE = 0.5  # of the tolerance, that a fit may miss before its cell is halved
@@ -37,7 +38,7 @@ class Cells(NamedTuple):
         count: Number of cells.
         centre: Centres (capacity, d).
         half: Half of their sides (capacity, d).
-        gram: Σ w φφᵀ of all terms φ up to fourth degree, (capacity, m, terms, terms).
+        gram: Σ w φφᵀ of all terms φ up to fifth degree, (capacity, m, terms, terms).
         right: Σ w y φ (capacity, m, terms).
         stated: Σ w² s² φφᵀ, like `gram`.
         seen: Σ w² e² φφᵀ, like `gram`; e is the deviation from what the fit said before, without the share of the error of
@@ -151,19 +152,21 @@ class PooledTable(eqx.Module):
         return found, inverse @ (scatter + prior) @ inverse, inverse
 
     def _missed(self, cells: Cells, cell) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """The square of what the terms of fourth degree add at most beside the fit (m,).
+        """The square of what the terms beyond the fit add at most beside the fit (m,).
 
         And what those that are certain add, and how much of it each axis does (d,).
         """
         powers = self._powers()
         found, covariance, _ = self._fit(cells, cell, _TESTED)
-        last = np.flatnonzero(powers.sum(axis=1) == _TESTED)
+        degrees = powers.sum(axis=1)
+        last = np.flatnonzero(degrees > _FITTED)
+        rest = np.array([_REST[n] for n in degrees[last]])
         variance = jnp.diagonal(covariance, axis1=-2, axis2=-1)[:, last]
         square = found[:, last] ** 2
-        sized = lambda sigmas: jnp.sqrt(jnp.where(square > sigmas**2 * variance, square - variance, 0.0))
+        sized = lambda sigmas: rest * jnp.sqrt(jnp.where(square > sigmas**2 * variance, square - variance, 0.0))
         certain = sized(_CERTAIN)
-        most = _REST * jnp.linalg.norm(jnp.sum(certain, axis=1))
-        return (_REST * jnp.sum(sized(_SIGMAS), axis=1)) ** 2, most, jnp.sum(certain, axis=0) @ powers[last]
+        most = jnp.linalg.norm(jnp.sum(certain, axis=1))
+        return jnp.sum(sized(_SIGMAS), axis=1) ** 2, most, jnp.sum(certain, axis=0) @ powers[last]
 
     def find(self, cells: Cells, conditions: jax.Array) -> Pooled:
         """Answers to `conditions` (rows, d)."""
