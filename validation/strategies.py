@@ -1,7 +1,8 @@
 """What every strategy costs for the same error: `python validation/strategies.py [name ...]`, without a name everything.
 
 Each problem prints the cheapest setting of every strategy that reaches 10, 3, 1, 0.3 and 0.1 %, and writes it with a
-work-precision figure to runs/strategies; strategies.md there has the tables of all problems. Half an hour on two cores.
+work-precision figure to runs/strategies. Of all problems that were measured there, strategies.md has the tables and
+strategies.png the figures. Half an hour on two cores.
 """
 
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import jax
 from strategy_exact import exact
 from strategy_problems import PROBLEMS
-from strategy_scan import compare
+from strategy_scan import compare, figure
 from table import run
 
 jax.config.update("jax_enable_x64", True)
@@ -33,6 +34,8 @@ CASES = (exact, *map(case, PROBLEMS))
 
 if __name__ == "__main__":
     failed = run(CASES, sys.argv[1:], OUT)
-    tables = (OUT / f"{problem.__name__}.md" for problem in PROBLEMS)
-    (OUT / "strategies.md").write_text("\n".join(path.read_text() for path in tables if path.exists()))
+    done = [problem.__name__ for problem in PROBLEMS if (OUT / f"{problem.__name__}.md").exists()]
+    (OUT / "strategies.md").write_text("\n".join((OUT / f"{name}.md").read_text() for name in done))
+    if done:
+        figure([OUT / f"{name}_all.csv" for name in done], OUT / "strategies.png")
     sys.exit(failed)

@@ -48,6 +48,17 @@ def projected(bundle, **axes) -> tuple[Setting, ...]:
     return scan("projective", make, **axes)
 
 
+def pooled(bundle, relax: int, average: int, micro: float, **axes) -> tuple[Setting, ...]:
+    """Regression over the bursts of all sites and times."""
+    burst = fx.HeterogeneousMultiscale(relax, average, dt=micro)
+    return scan("surrogate, pooled", lambda dt, tolerance: (bundle, fx.Regression(burst, tolerance), dt, HEUN), **axes)
+
+
+def refusals(bundle, dt: float, stepper=HEUN, **drivers) -> tuple[Setting, ...]:
+    """One setting of each strategy that cannot run, for the reason that it gives."""
+    return tuple(Setting(name.replace("_", ", "), "", bundle, driver, dt, stepper) for name, driver in drivers.items())
+
+
 def of_case(strategy: str, make, **axes) -> tuple[Setting, ...]:
     """Settings of a ready-made case, `make(**parameters)`."""
 
@@ -68,16 +79,17 @@ def linear(tiny: bool = False) -> Problem:
     eps, members, sites = 1e-4, 64, 4
     fiber = OrnsteinUhlenbeck(k=1.0 / eps, diffusion=0.5 / eps, members=members)
     bundle, micro = fx.Bundle(Decay(sites), fiber, link=mean_of), (0.5 * eps,)
-    clocks, dts = ((100.0,), (0.1,)) if tiny else ((2.0, 10.0, 40.0, 100.0, 400.0, 1000.0), (0.2, 0.1, 0.05))
-    windows = (16,) if tiny else (4, 16, 64, 256)
+    clocks, dts = ((100.0,), (0.1,)) if tiny else ((2.0, 10.0, 100.0, 1000.0), (0.2, 0.05))
+    windows = (16,) if tiny else (4, 32, 256)
     slowed = lambda clock, ratio: (bundle, fx.Seamless(clock=clock, separation=UNWATCHED), ratio * clock * eps, HEUN)
     settings = (
-        *sampled(bundle, micro[0], dt=dts, steps=(128,) if tiny else (128, 512)),
+        *sampled(bundle, micro[0], dt=dts, steps=(128,)),
         *scan("seamless", slowed, clock=clocks, ratio=(0.5,) if tiny else (0.5, 2.0)),
         *bursts(bundle, dt=dts, relax=(4,) if tiny else (0, 4), average=windows, micro=micro),
         *bursts(bundle, name="HMM, parallel", dt=dts[:1], relax=(4,), average=windows[:2], micro=micro, replicas=(8,)),
-        *projected(bundle, dt=dts if tiny else (0.1, 0.02, 0.004), inner=(eps,) if tiny else (eps, 4 * eps), steps=(4,)),
-        *tabulated(bundle, None, dt=dts[:1], tolerance=(0.1,)),
+        *projected(bundle, dt=dts if tiny else (0.1, 0.01), inner=(eps,) if tiny else (eps, 4 * eps), steps=(4,)),
+        *refusals(bundle, dts[0], monolithic=fx.Monolithic(), surrogate=fx.Surrogate(fx.Quasistatic(steps=128), always=True)),
+        *pooled(bundle, 4, 16, micro[0], dt=dts, tolerance=(0.1,) if tiny else (0.03, 0.01, 1e-3)),
     )
     times = (0.5, 1.0)
     truth = lambda: np.exp(-np.asarray(times))[:, None] * np.ones(sites)
@@ -147,10 +159,13 @@ def chain() -> Problem:
     dts = (dt, 0.5 * dt)
     settings = (
         *nested(bundle, verlet, dt=dts, tolerance=(1e-1, 1e-3, 1e-6)),
-        *of_case("seamless", lambda friction: make(method=Method.SEAMLESS, friction=friction), friction=(0.1, 0.01, 1e-3)),
+        *of_case("seamless", lambda friction, dt: make(method=Method.SEAMLESS, friction=friction, dt=dt),
+                 friction=(0.1, 0.01, 1e-3), dt=(dt, 0.25 * dt)),
         *bursts(carried, verlet, dt=dts, relax=(0, 1), average=(1,), micro=(0.1, 10.0)),
+        *projected(carried, dt=(dt,), inner=(0.1 * dt,), steps=(2,)),
+        Setting("monolithic", f"dt {dt:.4g}", bundle, fx.Monolithic(), dt, verlet),
         *tabulated(bundle, 1e-10, verlet, dt=dts, tolerance=(1e-2, 1e-3, 1e-5)),
-    )
+    )  # fmt: skip
     problem = Problem("chain", "a pulse in a diatomic chain", tight.macro0, times, lambda: np.empty(0), settings, field=moved)
     return refined(problem, Setting("", "", bundle, tight.driver, dt / 16, verlet))
 
@@ -163,11 +178,15 @@ def aluminium() -> Problem:
     make = lambda **options: ElectronWave(cells=16, grid=8, width=0.1, **options)
     tight = make(method=Method.QUASISTATIC, tolerance=1e-10).build()
     bundle, verlet, dt = tight.bundle, tight.stepper, tight.dt
+    carried = fx.Bundle(bundle.macro, fx.relax(bundle.fiber))
     settings = (
-        *nested(bundle, verlet, dt=(dt, 0.5 * dt), tolerance=(1e-2, 1e-3, 1e-4, 1e-6)),
-        *of_case("seamless", lambda inertia, damping: make(inertia=inertia, damping=damping), inertia=(4.0, 1.0, 0.5),
+        *nested(bundle, verlet, dt=(dt, 0.5 * dt), tolerance=(1e-2, 1e-4)),
+        *of_case("seamless", lambda inertia, damping: make(inertia=inertia, damping=damping), inertia=(4.0, 0.5),
                  damping=(0.0, 0.1)),
-        *tabulated(bundle, 1e-8, verlet, dt=(dt, 0.5 * dt), tolerance=(1e-2, 1e-3, 1e-5)),
+        *bursts(carried, verlet, dt=(dt,), relax=(2,), average=(1,), micro=(1.0, 100.0)),
+        *projected(carried, dt=(dt,), inner=(0.1 * dt,), steps=(2,)),
+        Setting("monolithic", f"dt {dt:.4g}", bundle, fx.Monolithic(), dt, verlet),
+        *tabulated(bundle, 1e-8, verlet, dt=(dt, 0.5 * dt), tolerance=(1e-2, 1e-5)),
     )  # fmt: skip
     times = (0.5 * tight.t1, tight.t1)
     problem = Problem(
@@ -186,12 +205,18 @@ def spins() -> Problem:
     def carried(dt, substeps):
         return bundle, fx.Seamless(substeps, dt / (substeps * micro), separation=UNWATCHED), dt, HEUN
 
+    def extrapolated(dt, steps):
+        """Spins that are in truth 10⁵ times faster than the density."""
+        return bundle, fx.Seamless(clock=1e-5, separation=UNWATCHED), dt, fx.Projective(1e-5 * micro, steps, MIDPOINT)
+
     dts = (4e-4, 1e-4)
     settings = (
         *sampled(bundle, micro, dt=dts[:1], steps=(128,)),
         *scan("seamless", carried, dt=(*dts, 2.5e-5), substeps=(2, 8)),
         *bursts(bundle, dt=dts, relax=(4, 16), average=(4, 32), micro=(micro,)),
-        *tabulated(bundle, None, dt=dts[:1], tolerance=(0.1,)),
+        *scan("projective", extrapolated, dt=dts[:1], steps=(4,)),
+        *refusals(bundle, dts[0], monolithic=fx.Monolithic(), surrogate=fx.Surrogate(fx.Quasistatic(steps=128), always=True)),
+        *pooled(bundle, 16, 16, micro, dt=dts[:1], tolerance=(0.03, 0.01, 3e-3, 1e-3)),
     )
     truth = lambda: macroscopic(exact_response(sites), cells)[None]
     begin = jnp.asarray(start(grid.axis(0)))
@@ -211,6 +236,8 @@ def channel() -> Problem:
         *scan("seamless", lambda dt, clock: (bundle, fx.Seamless(clock=clock, separation=UNWATCHED), dt, imex),
               dt=dts, clock=(1.0, 2.0)),
         *bursts(bundle, imex, dt=stiff, relax=(0, 8), average=(1,), micro=(0.05, 0.5)),
+        *projected(bundle, dt=dts[:1], inner=(1e-3,), steps=(2,)),
+        *refusals(bundle, stiff[0], imex, monolithic=fx.Monolithic()),
         *tabulated(bundle, 1e-6, imex, dt=stiff, tolerance=(1e-2, 1e-3)),
     )  # fmt: skip
     begin = jnp.zeros(cells + 1)
@@ -225,10 +252,14 @@ def plate() -> Problem:
     make = lambda **options: Diffusion(cells=10, t1=0.3, **options)
     tight = make(tolerance=1e-6).build()
     bundle, dts = tight.bundle, (0.1, 0.05, 0.025)
+    relaxed = lambda friction: fx.Bundle(bundle.macro, fx.relax(bundle.fiber, friction=friction))
     settings = (
         *nested(bundle, SDIRK, dt=dts, tolerance=(1e-2,)),
+        *scan("monolithic", lambda dt: (bundle, fx.Monolithic(), dt, SDIRK), dt=dts),
         *of_case("seamless", lambda friction, dt: make(method=Method.SEAMLESS, friction=friction, dt=dt), friction=(1e-2, 1e-3),
                  dt=(1e-2,)),
+        *bursts(relaxed(1.0), dt=(0.02,), relax=(0,), average=(1,), micro=(1.0, 100.0)),
+        *projected(relaxed(1e-3), dt=(0.02,), inner=(1e-3,), steps=(2,)),
         *tabulated(bundle, 1e-5, SDIRK, dt=dts, tolerance=(1e-2, 1e-4)),
     )  # fmt: skip
     problem = Problem("plate", "a composite plate", jnp.asarray(tight.macro0), (0.15, 0.3), lambda: np.empty(0), settings)
@@ -236,4 +267,25 @@ def plate() -> Problem:
     return refined(problem, fine)
 
 
-PROBLEMS = (linear, homogenization, plate, chain, aluminium, spins, channel)
+def body() -> Problem:
+    """A plane block of a crystal with a hole, at rest under tension; the times are parts of the load."""
+    from fiberax.cases.solids.pull import Pull
+
+    tight = Pull(material="lj-triangular", cells=4, strain=0.03).build()
+    bundle, whole = tight.bundle, (1.0,)
+    at_rest = lambda strategy, make, **axes: scan(strategy, lambda dt, **p: (bundle, make(**p), dt, None), dt=whole, **axes)
+    table = lambda tolerance: fx.Surrogate(fx.Quasistatic(1e-8), tolerance, check=0.0, always=True)
+    settings = (
+        *at_rest("nested", fx.Quasistatic, tolerance=(1e-4, 1e-8)),
+        *at_rest("monolithic", fx.Monolithic),
+        *refusals(bundle, 1.0, None, seamless=CARRIED, HMM=fx.HeterogeneousMultiscale(0, 1, dt=1.0)),
+        *at_rest("surrogate", table, tolerance=(1e-1, 1e-2, 1e-3)),
+    )
+    nothing = lambda: np.empty(0)
+    problem = Problem(
+        "body", "a block of a crystal at rest", tight.macro0, (1.0,), nothing, settings, field=moved, at_rest=True
+    )
+    return refined(problem, Setting("", "", bundle, fx.Monolithic(), 0.5, None))
+
+
+PROBLEMS = (linear, homogenization, plate, chain, aluminium, spins, channel, body)

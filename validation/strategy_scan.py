@@ -3,13 +3,16 @@
 The error is the largest over the save times of the norm of U − U_ref, over that of U_ref(end) − U(0). Random runs are repeated
 with other seeds: root mean square over them, and bias and spread apart. Costs: fiber steps (micro steps, or steps of solves),
 CPU time of a run without compilation, and the bytes that are carried from step to step.
+
+Every setting is written to NAME_all.csv as soon as it is measured; tables and figures are made of these files.
 """
 
+import csv
+import dataclasses
 import itertools
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +22,7 @@ from table import Table
 
 import fiberax as fx
 
+NEWTON = 1e-8  # update of the last Newton step of a body at rest
 TARGETS = (0.1, 0.03, 0.01, 3e-3, 1e-3)
 COLUMNS = ("strategy", "parameters", "bias", "spread", "fiber steps", "CPU s", "bytes")
 
@@ -41,11 +45,12 @@ def scan(strategy: str, make: Callable, **axes) -> tuple[Setting, ...]:
     return tuple(Setting(strategy, words(p), *make(**p)) for p in combinations)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Problem:
     """A macro model over fibers with a known solution.
 
     `truth`: U_ref at `times`, (times, ...); `field(macro)` is what is compared of macrostates with a leading time axis.
+    `at_rest`: the times are loads, and a step is one of the load.
     """
 
     name: str
@@ -56,9 +61,14 @@ class Problem:
     settings: tuple[Setting, ...]
     seeds: int = 1
     field: Callable = np.asarray
+    at_rest: bool = False
 
     def solve(self, setting: Setting, seed: int, times: tuple[float, ...]) -> fx.Solution:
         """The problem in one setting, saved at `times`."""
+        if self.at_rest:
+            found = fx.continuation(setting.bundle, setting.driver, self.macro0, t1=times[-1], dt=setting.dt, tolerance=NEWTON)
+            rows = [int(np.argmin(np.abs(np.asarray(found.ts) - t))) for t in times]
+            return dataclasses.replace(found, macro=jax.tree.map(lambda x: x[np.array(rows)], found.macro))
         key = {"key": jax.random.key(seed)} if self.seeds > 1 else {}
         return fx.evolve(
             setting.bundle,
@@ -118,8 +128,16 @@ def measure(problem: Problem, setting: Setting, truth: np.ndarray) -> Measured:
 
 def compare(problem: Problem, out: Path, targets: tuple[float, ...] = TARGETS) -> tuple[list[Measured], list[str]]:
     """All settings of a problem measured; table, figure and lines of Markdown in `out`; the rows that broke their bound."""
-    truth = problem.truth()
-    found = [measure(problem, setting, truth) for setting in problem.settings]
+    out.mkdir(parents=True, exist_ok=True)
+    truth, found = problem.truth(), []
+    with open(out / f"{problem.name}_all.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("title", "error", *COLUMNS, "refused"))
+        for setting in problem.settings:
+            found.append(m := measure(problem, setting, truth))
+            costs = (m.bias, m.spread, m.steps, m.cpu, m.memory)
+            writer.writerow((problem.title, m.error, setting.strategy, setting.words, *costs, m.refused))
+            file.flush()
     table = Table(problem.name, problem.title, ("target", *COLUMNS))
     for strategy, group in _grouped(found):
         for target, best in _cheapest(group, targets):
@@ -131,9 +149,22 @@ def compare(problem: Problem, out: Path, targets: tuple[float, ...] = TARGETS) -
             costs = (best.bias, best.spread, best.steps, best.cpu, best.memory)
             table.below(best.error, target, f"{target:g}", strategy, best.setting.words, *costs)
     failures = table.close(out)
-    (out / f"{problem.name}.md").write_text(_markdown(problem, found, targets))
-    _draw(problem, found, out)
+    (out / f"{problem.name}.md").write_text(_markdown(problem.title, found, targets))
+    figure([out / f"{problem.name}_all.csv"], out / f"{problem.name}.png")
     return found, failures
+
+
+def read(path: Path) -> tuple[str, list[Measured]]:
+    """Title and settings of a problem that was measured before, as written by `compare`."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    numbers = ("error", "bias", "spread", "fiber steps", "CPU s", "bytes")
+
+    def one(row) -> Measured:
+        setting = Setting(row["strategy"], row["parameters"], None, None, np.nan, None)
+        return Measured(setting, *(float(row[name]) for name in numbers), row["refused"])
+
+    return rows[0]["title"], [one(row) for row in rows]
 
 
 def _grouped(found: list[Measured]) -> list[tuple[str, list[Measured]]]:
@@ -147,38 +178,56 @@ def _cheapest(group: list[Measured], targets) -> list[tuple[float, Measured | No
     return [(target, min(reached(target), key=lambda m: (m.steps, m.cpu), default=None)) for target in targets]
 
 
-def _markdown(problem: Problem, found: list[Measured], targets) -> str:
+def _markdown(title: str, found: list[Measured], targets) -> str:
+    """A table with a row for each strategy, steps and CPU time for each target, and the reasons of those that cannot run."""
     head = ["strategy", *(f"{100 * target:g} %" for target in targets)]
-    lines = [f"### {problem.title}", "", f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    lines = [f"### {title[0].upper()}{title[1:]}", "", f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    reasons = []
     for strategy, group in _grouped(found):
-        cells = []
+        if all(m.refused for m in group):
+            lines.append(f"| {strategy} | {' | '.join(['refused'] * len(targets))} |")
+            reasons.append(f"Refused: *{strategy}*. {group[0].refused}")
+            continue
+        cells, shown = [], False
         for _, best in _cheapest(group, targets):
-            refused = "refused" if all(m.refused for m in group) else f"— (floor {100 * min(m.error for m in group):.2g} %)"
-            cells.append(refused if best is None else f"{best.steps:.3g}, {best.cpu:.2g} s")
+            floor = min(m.error for m in group)
+            none = "not reached" if shown else f"not reached, floor {100 * floor:.2g} %" if np.isfinite(floor) else "diverges"
+            shown = shown or best is None
+            cells.append(none if best is None else f"{best.steps:.3g}, {best.cpu:.2g} s<br>{best.setting.words}")
         lines.append(f"| {strategy} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *(f"{reason}\n" for reason in reasons)]).rstrip() + "\n"
 
 
-def _draw(problem: Problem, found: list[Measured], out: Path) -> None:
+def figure(sources: list[Path], target: Path) -> None:
+    """Error against fiber steps and against CPU time of problems that were measured, one row of panels for each."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.8), layout="constrained", sharey=True)
+    shown, panels = plt.subplots(
+        len(sources), 2, figsize=(8.4, 3.4 * len(sources)), layout="constrained", sharey="row", squeeze=False
+    )
+    for (left, right), source in zip(panels, sources):
+        title, found = read(source)
+        _draw((left, right), found)
+        left.set_title(title, fontsize="medium", loc="left")
+        left.set(ylabel="error, relative to the change of U")
+        right.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    for panel, label in zip(panels[-1], ("fiber steps", "CPU time [s], without compilation")):
+        panel.set(xlabel=label)
+    shown.savefig(target, dpi=110)
+    plt.close(shown)
+
+
+def _draw(panels, found: list[Measured]) -> None:
     for (name, group), marker in zip(_grouped(found), itertools.cycle("osDv^<>P")):
         for panel, cost in zip(panels, ("steps", "cpu")):
             points = np.array([(getattr(m, cost), m.error) for m in group if np.isfinite(m.error) and m.error < 10.0])
             if len(points):
                 x, y = points[np.argsort(points[:, 0])].T
                 front = y <= np.minimum.accumulate(y)
-                (line,) = panel.loglog(x[front], y[front], marker=marker, label=name)
-                panel.loglog(x[~front], y[~front], marker=marker, color=line.get_color(), ls="none", alpha=0.25)
-    for panel, label in zip(panels, ("fiber steps", "CPU time [s], without compilation")):
-        panel.set(xlabel=label)
+                (line,) = panel.loglog(x[front], y[front], marker=marker, markersize=5, label=name)
+                panel.loglog(x[~front], y[~front], marker=marker, markersize=4, color=line.get_color(), ls="none", alpha=0.25)
+    for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set(ylabel="error, relative to the change of U")
-    panels[0].legend(frameon=False, fontsize="small")
-    figure.suptitle(problem.title, fontsize="medium")
-    figure.savefig(out / f"{problem.name}.png", dpi=160)
-    plt.close(figure)

@@ -94,6 +94,7 @@ _NAMES = {
     "Quasistatic": "drivers.quasistatic",
     "RaisedCosine": "drivers.average",
     "Record": "core.recorder",
+    "Regression": "drivers.regression",
     "Report": "core.recorder",
     "Response": "drivers.respond",
     "Result": "numerics.result",

@@ -245,3 +245,20 @@ def test_misuse_is_told():
             fx.evolve(fx.Bundle(Line(), fiber), fx.Surrogate(), START, t1=0.1, dt=0.1)
     with pytest.raises(fx.BadInput, match="derivatives"):
         jax.grad(lambda a: fx.evolve(fx.Bundle(Line(), CubicFlow(a)), fx.Surrogate(), START, t1=0.02, dt=0.01).macro.sum())(0.5)
+
+
+def test_one_assembly_gives_energy_tangent_and_slope_also_of_a_mapped_fiber():
+    """The energy of a plane wave's fiber depends on the strain by n · P n; factors of energy and response are not mixed up."""
+    crystal = fx.solids.Crystal(
+        1.1 * np.array([[1.0, 0.0], [0.5, 0.75**0.5]]), [[0.0, 0.0]], ["Ar"], fx.solids.potentials.LennardJones(scheme="smooth")
+    )
+    strained = fx.solids.uniaxial(crystal)
+    fiber = fx.Mapped(strained, condition=lambda c: 0.5 * c, response=lambda r: 3.0 * r, energy=2.0)
+    strain = jnp.asarray(0.04)
+    state = fiber.init(strain, jax.random.key(0))
+    energy, response, tangent, slope = fiber.assemble_all(state, strain)
+    alone = lambda c: fiber.energy(state, c)  # one atom: nothing relaxes
+    np.testing.assert_allclose(energy, alone(strain), rtol=1e-12)
+    np.testing.assert_allclose(slope, jax.grad(alone)(strain), rtol=1e-10)
+    np.testing.assert_allclose(response, 3.0 * slope, rtol=1e-10)  # energy 2 and inner strain 1/2
+    np.testing.assert_allclose(tangent, 3.0 * jax.grad(jax.grad(alone))(strain), rtol=1e-9)

@@ -4,8 +4,12 @@ import csv
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import fiberax as fx
+from fiberax.testing import CubicFlow, Decay
 
 VALIDATION = Path(__file__).parents[2] / "validation"
 
@@ -47,4 +51,31 @@ def test_a_problem_is_compared(tools, tmp_path):
         rows = {(row["target"], row["strategy"]): row for row in csv.DictReader(file)}
     assert rows["0.5", "HMM"]["parameters"] == hmm.setting.words
     assert "its floor is" in rows["1e-09", "seamless"]["parameters"]
-    assert (tmp_path / "linear.png").exists() and "refused" in (tmp_path / "linear.md").read_text()
+    assert (tmp_path / "linear.png").exists()
+    told = (tmp_path / "linear.md").read_text()
+    assert "| surrogate | refused | refused |" in told and "has no tangent for the table" in told
+    title, again = scan.read(tmp_path / "linear_all.csv")
+    assert title == problem.title and [m.error for m in again] == [m.error for m in found]
+
+
+class Loaded(Decay):
+    """At rest at the load t where A = t, which is U = t + a t³ for a cubic flow."""
+
+    def rate(self, t, macro, response):
+        return t - response
+
+
+def test_a_body_at_rest_is_compared(tools, tmp_path):
+    """The times are loads: those that were asked for are compared, whatever the load step."""
+    scan = tools[1]
+    bundle, times = fx.Bundle(Loaded(2), CubicFlow(a=0.5)), (0.5, 1.0)
+    truth = lambda: np.array([t + 0.5 * t**3 for t in times])[:, None] * np.ones(2)
+    settings = (
+        scan.Setting("nested", "step 0.25", bundle, fx.Quasistatic(1e-10), 0.25, None),
+        scan.Setting("monolithic", "step 0.5", bundle, fx.Monolithic(), 0.5, None),
+        scan.Setting("seamless", "", bundle, fx.Seamless(), 0.5, None),
+    )
+    problem = scan.Problem("rest", "a body at rest", jnp.zeros(2), times, truth, settings, at_rest=True)
+    nested, monolithic, seamless = scan.compare(problem, tmp_path)[0]
+    assert nested.error < 1e-8 and monolithic.error < 1e-8 and "carries states in time" in seamless.refused
+    assert nested.steps > 0 and monolithic.steps > 0

@@ -79,6 +79,16 @@ class AbstractAssembled(AbstractCapability, AbstractEnergy):
             first.
         """
 
+    def assemble_all(self, state: State, condition: Condition) -> tuple[Any, Any, Any, Any]:
+        """W, response, tangent and dW/dU, which is the response unless it is mapped; `highest_order` must be 2.
+
+        Args:
+            state: In equilibrium with `condition`.
+            condition: U.
+        """
+        energy, response, tangent = self.assemble(state, condition, 2)
+        return energy, response, tangent, response
+
 
 class AbstractTangent(AbstractCapability):
     """A fiber that knows the derivative of its response at equilibrium."""

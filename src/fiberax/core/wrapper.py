@@ -108,6 +108,12 @@ class _AssembledPart(AbstractMapped, can.AbstractAssembled):
         found = (self.outside_energy(energy), self.outside(response))
         return (*found, _tangent(self, tangent[0], response, condition)) if tangent else found
 
+    def assemble_all(self, state, condition):
+        held, back = jax.vjp(self.inside, condition)
+        energy, response, tangent, slope = self.inner.assemble_all(state, held)
+        found = _tangent(self, tangent, response, condition)
+        return self.outside_energy(energy), self.outside(response), found, self.outside_energy(back(slope)[0])
+
 
 class _TangentPart(AbstractMapped, can.AbstractTangent):
     inner: can.AbstractTangent

@@ -23,7 +23,7 @@ from fiberax.numerics import trees
 from fiberax.numerics.result import outcome
 
 _PARTS = 32  # of the window, whose means give the standard error
-_FEWEST = 8  # means from which an error is estimated
+FEWEST_MEANS = 8  # from which an error is estimated
 
 
 class HeterogeneousMultiscale(AbstractDriver):
@@ -159,7 +159,7 @@ def error_of_means(means: jax.Array) -> jax.Array:
     correlation times of an Ornstein-Uhlenbeck process the root mean square of the errors is right within a sixth.
     """
     parts, replicas = means.shape[:2]
-    if parts * replicas < _FEWEST:
+    if parts * replicas < FEWEST_MEANS:
         return jnp.full(means.shape[2:], jnp.nan)
     off = means - jnp.mean(means, axis=(0, 1))
     spread = jnp.mean(off**2, axis=(0, 1))

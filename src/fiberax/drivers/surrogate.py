@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from fiberax.core.capabilities import AbstractMonitored, energy_of
+from fiberax.core.capabilities import AbstractAssembled, AbstractMonitored, energy_of
 from fiberax.core.driver import AbstractDriver, AbstractSectionDriver, Section
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractMemory
@@ -125,7 +125,7 @@ class Surrogate(AbstractSectionDriver):
         if isinstance(fiber, AbstractDynamic):
             raise Mismatch(
                 f"Surrogate: {type(fiber).__name__} is sampled, and a sampled response has no tangent for the table. "
-                "Use the inner driver alone."
+                "Use fx.Regression(fx.HeterogeneousMultiscale(relax, average))."
             )
         return fiber
 
@@ -180,16 +180,20 @@ class Surrogate(AbstractSectionDriver):
         return state, self._live(fiber, link, state, inner, condition), response, out
 
     def _live(self, fiber, link, state, inner, condition) -> _Site:
-        tangent = self.inner.tangent(fiber, link, state, inner, condition)
         size = trees.size(condition)
         if size > _ENTRIES:
             raise Mismatch(f"Surrogate: conditions have {size} entries; a table of more than {_ENTRIES} is never filled.")
         response = jax.eval_shape(lambda: self.inner.respond(fiber, link, state, inner, condition))
+        row = None
+        if link is None and isinstance(fiber, AbstractAssembled) and fiber.highest_order == 2:
+            energy, _, tangent, row = fiber.assemble_all(state, condition)
+        else:
+            tangent, energy = self.inner.tangent(fiber, link, state, inner, condition), energy_of(fiber, state, condition)
+            if isinstance(fiber, AbstractEnergy):  # at a minimum the state does not count in the derivative of the energy
+                row = hellmann_feynman(fiber, state, condition)
         slope = matrix_of(tangent, response, condition)
-        energy = energy_of(fiber, state, condition)
-        if isinstance(fiber, AbstractEnergy):  # at a minimum the state does not count in the derivative of the energy
-            row = [x.ravel() for x in jax.tree.leaves(hellmann_feynman(fiber, state, condition))]
-            slope = jnp.concatenate([slope, jnp.concatenate(row)[None]])
+        if row is not None:
+            slope = jnp.concatenate([slope, jnp.concatenate([x.ravel() for x in jax.tree.leaves(row)])[None]])
         margin = fiber.stability_margin(state, condition) if isinstance(fiber, AbstractMonitored) else None
         none = lambda value: () if value is None else value
         return _Site(inner, slope, none(energy), none(margin), jnp.asarray(True), jnp.zeros((), jnp.int32))
