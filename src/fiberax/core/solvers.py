@@ -16,7 +16,7 @@ from fiberax.core.strategies import AbstractManifold, AbstractSolver
 from fiberax.numerics import linear, trees
 from fiberax.numerics.minimise import Problem, minimise
 from fiberax.numerics.newton import newton
-from fiberax.numerics.result import Outcome, Result, outcome
+from fiberax.numerics.result import outcome
 
 
 def solver_of(fiber: AbstractFlow | AbstractEnergy) -> AbstractSolver:
@@ -78,74 +78,17 @@ class Newton(AbstractNewtonLike):
         def rest(v):
             return system.rest(fiber, v, condition)
 
-        def linearise(v):
-            return system.linearised(fiber, self, rest, v, state, condition, zero, tolerance)
+        def linearise(v, shift=zero):
+            moved = rest if shift is zero else lambda w: system.stage_rest(fiber, w, condition, v, shift)
+            return system.linearised(fiber, self, moved, v, state, condition, shift, tolerance)
 
         begin = fiber.init(condition, jax.random.key(0))
         reference = trees.norm(system.state_of(fiber, rest(system.unknowns(fiber, begin, condition))))
         guess = system.unknowns(fiber, state, condition)
         judged = lambda v: system.state_of(fiber, v)
-        find = lambda guess: newton(rest, guess, linearise, reference, tolerance, judged=judged)
-        if isinstance(fiber, AbstractFlow):
-            found, out = _twice(find, lambda go: _in_pseudo_time(fiber, self, guess, condition, tolerance, go), guess)
-        else:
-            found, out = find(guess)
+        follow = isinstance(fiber, AbstractFlow)
+        found, out = newton(rest, guess, linearise, reference, tolerance, judged=judged, follow=follow)
         return judged(found), out
-
-
-def _twice(find: Callable, further: Callable, guess: Any) -> tuple[Any, Outcome]:
-    """`find(guess)`, and where it stalls find(further(True)), if that succeeds. One program for both."""
-
-    def unsettled(carry):
-        trials, _, out = carry
-        return (trials == 0) | (trials == 1) & ((out.result == Result.STALLED) | (out.result == Result.MAX_STEPS))
-
-    def body(carry):
-        trials, found, out = carry
-        again, new = find(further(trials == 1))
-        new = new._replace(steps=out.steps + new.steps)
-        take = (trials == 0) | (new.result == Result.SUCCESS)
-        return trials + 1, *trees.where(take, (again, new), (found, out))
-
-    empty = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(find, guess)[1])
-    _, found, out = jax.lax.while_loop(unsettled, body, (jnp.zeros((), jnp.int32), guess, empty))
-    return found, out
-
-
-_FIRST = 1e-2  # change of the largest entry in the first step of pseudo-time, relative, as if the rate were constant
-_RATIO = 10.0  # largest change of the step of pseudo-time from one to the next
-_FOLLOWED = 1e-6  # part of the first residual at which Newton's method takes over
-_STEPS = 50
-
-
-def _in_pseudo_time(fiber: AbstractFlow, solver: AbstractSolver, guess, condition, tolerance, go) -> Any:
-    """The flow u' = rate(u) from `guess` on, by linearised implicit Euler steps; `guess` itself where `go` is false.
-
-    Steps grow as the residual falls (switched evolution relaxation: W. Mulder and B. van Leer, J. Comput. Phys. 59 (1985) 232;
-    C. T. Kelley and D. E. Keyes, SIAM J. Numer. Anal. 35 (1998) 508), so that the last ones are those of Newton's method. No
-    step has to descend: a term that is absent at the guess, such as c² at c = 0, makes the residual rise before it falls,
-    and bars the line search.
-    """
-    largest = lambda tree: jnp.max(jnp.stack([jnp.max(jnp.abs(x), initial=0.0) for x in jax.tree.leaves(tree)]))
-    first = fiber.rate(guess, condition)
-    size, norm = largest(guess), trees.norm(first)
-
-    def unfinished(carry):
-        step, _, rate, _ = carry
-        return go & (step < _STEPS) & (trees.norm(rate) > _FOLLOWED * norm)
-
-    def body(carry):
-        step, state, rate, shift = carry
-        stage = lambda v: system.stage_rest(fiber, v, condition, state, shift)
-        at = system.linearised(fiber, solver, stage, state, state, condition, shift, tolerance)
-        new = trees.axpy(-1.0, at.solve(rate), state)
-        moved = fiber.rate(new, condition)
-        good = trees.isfinite((new, moved))
-        ratio = jnp.where(good, jnp.clip(trees.norm(moved) / trees.norm(rate), 1.0 / _RATIO, _RATIO), _RATIO)
-        return step + 1, *trees.where(good, (new, moved), (state, rate)), ratio * shift
-
-    shift = largest(first) / (_FIRST * jnp.where(size > 0.0, size, 1.0))
-    return jax.lax.while_loop(unfinished, body, (jnp.zeros((), jnp.int32), guess, first, shift))[1]
 
 
 class Minimise(AbstractNewtonLike):

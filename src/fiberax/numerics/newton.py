@@ -26,6 +26,9 @@ _NEAR = 1e-5  # of the largest entry: a step as short as that, which no halving 
 _REUSES = 4  # of the factors of one Jacobian
 _CONTRACTION = 0.1  # from one step to the next, below which the factors are used again
 _MOVING = 1e-3  # relative correction above which a state without convergence counts as running away
+_FIRST = 1e-2  # change of the largest entry in the first step of pseudo-time, relative, as if the rate were constant
+_RATIO = 10.0  # largest change of the step of pseudo-time from one to the next
+_FOLLOWED = 1e-6  # part of the first residual at which Newton's method takes over again
 
 
 class Linearised(NamedTuple):
@@ -45,6 +48,8 @@ class _Carry(NamedTuple):
     step: jax.Array
     correction: jax.Array  # the last one, relative to the state
     result: jax.Array  # -1 while running
+    shift: jax.Array  # inverse step of pseudo-time, 0 in Newton's method
+    limit: jax.Array  # largest number of steps, larger once pseudo-time has begun
 
 
 def backtrack(attempt: Callable, accepts: Callable, halvings: int, whole: Any = None) -> tuple[jax.Array, Any]:
@@ -96,6 +101,7 @@ def newton(
     tolerance: float,
     max_steps: int = 50,
     judged: Callable = lambda v: v,
+    follow: bool = False,
 ) -> tuple[Any, Outcome]:
     """Find v with residual(v) = 0.
 
@@ -106,14 +112,21 @@ def newton(
     later that is a failure. A state that still moves when the steps are used up, while its residual has fallen, is a
     `RUNAWAY`.
 
+    With `follow` an iteration that stalls for the first time goes back to the guess and follows v' = residual(v) from there, by
+    linearised implicit Euler steps that grow as the residual falls (switched evolution relaxation: W. Mulder and B. van Leer,
+    J. Comput. Phys. 59 (1985) 232; C. T. Kelley and D. E. Keyes, SIAM J. Numer. Anal. 35 (1998) 508). No such step has to
+    descend: a term that is absent at the guess, such as c² at c = 0, makes the residual rise before it falls, and bars the
+    line search. Where the residual is small Newton's method takes over.
+
     Args:
         residual: Function of v, a tree like v.
         guess: Where the iteration begins.
-        linearise: linearise(v) gives a `Linearised`.
+        linearise: linearise(v) gives a `Linearised`; with `follow` linearise(v, shift) that of residual(v) − shift v.
         reference: Norm of the residual that counts as 1, a scalar.
         tolerance: Relative.
         max_steps: Largest number of steps.
         judged: judged(v) is the part of v whose entries are tested; multipliers need not be.
+        follow: Whether the residual is the rate of a flow, which may be followed.
 
     Returns:
         v, and the outcome, with the norm of the residual over `reference`.
@@ -121,8 +134,13 @@ def newton(
     first = residual(guess)
     first_norm = trees.norm(first)
 
+    size = _largest(judged(guess))
+    whole = _maximum(size)
+    begun = _maximum(_largest(first)) / (_FIRST * jnp.where(whole > 0.0, whole, 1.0))
+
     def body(c: _Carry):
-        at = linearise(c.value)
+        at = linearise(c.value, c.shift) if follow else linearise(c.value)
+        timed = c.shift > 0.0
         direction, singular = _direction(at.solve(c.residual), c.residual, c.value, c.step == 0)
         terms = None if at.scale is None else at.scale(jax.tree.map(_weights, c.value, direction))
         terms = jax.tree.map(lambda t: jnp.where(singular, 1.0, t), terms)
@@ -134,7 +152,7 @@ def newton(
         before, norm = merit(c.residual), trees.norm(c.residual)
         length = relative(judged(direction), judged(c.value), c.size, tolerance)
         short = length <= tolerance
-        arrived = short & (norm <= tolerance * reference) & ~singular
+        arrived = short & (norm <= tolerance * reference) & ~singular & ~timed
         share = _share(judged(direction), c.size)
         tiny = share <= jnp.finfo(norm.dtype).eps ** 0.5
 
@@ -148,35 +166,43 @@ def newton(
 
         def accepts(scale, found):
             # Halving a step that is lost in the round-off of the largest entries makes nothing better.
-            return arrived | tiny | (found[2] <= (1.0 - 1e-4 * scale) * before)
+            return arrived | tiny | timed | (found[2] <= (1.0 - 1e-4 * scale) * before)
 
         scale, (value, r, after) = backtrack(attempt, accepts, _HALVINGS)
-        accepted = (after < before) & ~arrived
+        accepted = jnp.where(timed, trees.isfinite((value, r)), (after < before) & ~arrived)
         value, r = trees.where(accepted, (value, r), (c.value, c.residual))
         size = jax.tree.map(jnp.maximum, c.size, _largest(judged(value)))
         value, r, left = _simplified(
-            at, attempt_from, (value, r, after), length, size, judged, tolerance, accepted & (scale >= 1.0) & ~singular
+            at, attempt_from, (value, r, after), length, size, judged, tolerance, accepted & (scale >= 1.0) & ~singular & ~timed
         )
-        settled = (
-            accepted & ~singular & ((left <= tolerance) & (trees.norm(r) <= tolerance * reference) | short & (scale >= 1.0))
-        )
-        stuck = ~accepted & ~arrived
+        settled = accepted & ~singular & ~timed
+        settled &= (left <= tolerance) & (trees.norm(r) <= tolerance * reference) | short & (scale >= 1.0)
+        stuck = ~accepted & ~arrived & ~timed
         small = tiny | ((share <= _NEAR) & (norm <= tolerance * reference))
         small |= _round_off(before, direction, None if terms is not None else jnp.maximum(reference, first_norm))
         small &= ~singular
         code = jnp.where(arrived | settled | (stuck & small), jnp.int32(Result.SUCCESS), jnp.int32(-1))
         code = jnp.where(stuck & ~small, jnp.int32(Result.STALLED), code)
+        shift, limit = c.shift, c.limit
+        if follow:
+            again = (code == Result.STALLED) & (limit == max_steps)
+            code = jnp.where(again, jnp.int32(-1), code)
+            value, r, size = trees.where(again, (guess, first, _largest(judged(guess))), (value, r, size))
+            fallen = trees.norm(r)
+            ratio = jnp.where(accepted, jnp.clip(fallen / norm, 1.0 / _RATIO, _RATIO), _RATIO)
+            shift = jnp.where(timed & (fallen > _FOLLOWED * first_norm), ratio * c.shift, 0.0)
+            shift, limit = jnp.where(again, begun, shift), jnp.where(again, c.step + 3 * max_steps, limit)
         # A direction that is not finite (singular Jacobian) is a failure, not round-off.
         code = jnp.where(trees.isfinite(direction), code, jnp.int32(Result.STALLED))
         code = jnp.where(trees.isfinite((value, r)), code, jnp.int32(Result.NONFINITE))
-        return _Carry(value, r, size, c.step + jnp.where(arrived, 0, 1), left, code)
+        return _Carry(value, r, size, c.step + jnp.where(arrived, 0, 1), left, code, shift, limit)
 
     start = jnp.where(first_norm == 0.0, jnp.int32(Result.SUCCESS), jnp.int32(-1))
     start = jnp.where(jnp.isfinite(first_norm), start, jnp.int32(Result.NONFINITE))
     end = jax.lax.while_loop(
-        lambda c: (c.result < 0) & (c.step < max_steps),
+        lambda c: (c.result < 0) & (c.step < c.limit),
         body,
-        _Carry(guess, first, _largest(judged(guess)), jnp.zeros((), jnp.int32), jnp.zeros(()), start),
+        _Carry(guess, first, size, jnp.zeros((), jnp.int32), jnp.zeros(()), start, jnp.zeros(()), jnp.int32(max_steps)),
     )
     norm = trees.norm(end.residual)
     moving = (end.correction > _MOVING) & (norm <= 1e-2 * first_norm)
@@ -225,6 +251,10 @@ def _direction(correction, residual, value, first) -> tuple[Any, jax.Array]:
     largest = lambda tree: jnp.max(jnp.stack(jax.tree.leaves(_largest(tree))))
     length = jnp.where(largest(value) > 0, largest(value), 1.0) / jnp.maximum(largest(residual), jnp.finfo(float).tiny)
     return jax.tree.map(lambda d, r: jnp.where(singular, length * r, -d), correction, residual), singular
+
+
+def _maximum(tree: Any) -> jax.Array:
+    return jnp.max(jnp.stack(jax.tree.leaves(tree)))
 
 
 def _share(change, size) -> jax.Array:
