@@ -223,7 +223,7 @@ def figure(sources: list[Path], target: Path) -> None:
 def _draw(panels, found: list[Measured]) -> None:
     for (name, group), marker in zip(_grouped(found), itertools.cycle("osDv^<>P")):
         for panel, cost in zip(panels, ("steps", "cpu")):
-            points = np.array([(getattr(m, cost), m.error) for m in group if np.isfinite(m.error) and m.error < 10.0])
+            points = np.array([(getattr(m, cost), m.error) for m in group if 0.0 < m.error < 10.0 and getattr(m, cost) > 0.0])
             if len(points):
                 x, y = points[np.argsort(points[:, 0])].T
                 front = y <= np.minimum.accumulate(y)
