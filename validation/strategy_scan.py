@@ -231,3 +231,7 @@ def _draw(panels, found: list[Measured]) -> None:
                 panel.loglog(x[~front], y[~front], marker=marker, markersize=4, color=line.get_color(), ls="none", alpha=0.25)
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
+        low, high = panel.get_xlim()
+        if high < 30.0 * low:  # labels of whole decades alone, two of them at least
+            panel.set_xlim(10.0 ** np.floor(np.log10(low)), 10.0 ** np.ceil(np.log10(high)))
+        panel.xaxis.set_minor_formatter("")
