@@ -223,7 +223,7 @@ def figure(sources: list[Path], target: Path) -> None:
 def _draw(panels, found: list[Measured]) -> None:
     for (name, group), marker in zip(_grouped(found), itertools.cycle("osDv^<>P")):
         for panel, cost in zip(panels, ("steps", "cpu")):
-            points = np.array([(getattr(m, cost), m.error) for m in group if np.isfinite(m.error) and m.error < 10.0])
+            points = np.array([(getattr(m, cost), m.error) for m in group if 0.0 < m.error < 10.0 and getattr(m, cost) > 0.0])
             if len(points):
                 x, y = points[np.argsort(points[:, 0])].T
                 front = y <= np.minimum.accumulate(y)
@@ -231,3 +231,7 @@ def _draw(panels, found: list[Measured]) -> None:
                 panel.loglog(x[~front], y[~front], marker=marker, markersize=4, color=line.get_color(), ls="none", alpha=0.25)
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
+        low, high = panel.get_xlim()
+        if high < 30.0 * low:  # labels of whole decades alone, two of them at least
+            panel.set_xlim(10.0 ** np.floor(np.log10(low)), 10.0 ** np.ceil(np.log10(high)))
+        panel.xaxis.set_minor_formatter("")
