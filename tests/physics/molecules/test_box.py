@@ -169,8 +169,8 @@ def equation_of_state(name, particles, count, warm):
 
 
 def test_equation_of_state():
-    # 125 particles have 0.02 more energy each than many, 343 have 0.007.
-    off, error = equation_of_state("thin", 343, 400, 200)
+    # 125 particles have 0.02 more energy each than many, 216 have 0.012.
+    off, error = equation_of_state("thin", 216, 300, 150)
     assert error[0] < 0.06 and np.all(np.abs(off) < np.array([0.04, 0.015]) + 3.0 * error), (off, error)
 
 
