@@ -67,6 +67,16 @@ def test_the_sample_does_not_depend_on_other_lines():
     ]
 
 
+def test_changes_without_effect_are_not_drawn():
+    files = {"a.py": SOURCE}
+    all_of_them = changes.sample(files, 100, 0)
+    known = changes.without_effect("# path | line | old | new | reason\na.py | / x) | / | * | why\n", files)
+    drawn = changes.sample(files, 100, 0, known)
+    assert [c.line for c in all_of_them if c not in drawn] == [12]
+    with pytest.raises(ValueError, match="no line"):
+        changes.without_effect("a.py | / y) | / | * | why", files)
+
+
 PROBED = b'''"""A module."""
 LIMIT = 3
 

@@ -8,6 +8,9 @@ All tests run once in a copy of the tree that notes which of them run the change
 temporary git worktree with the uncommitted changes of tracked files, and the tests that ran its line are repeated, the quickest
 first, until one fails or the budget of time is used up. A line that no test runs is not noticed.
 
+Changes that no test can notice, such as the width of a line in a figure, stand in without_effect.txt, each with its reason,
+and are not drawn.
+
 The sample is drawn by a hash of the line and the seed, so that a change elsewhere in the tree leaves it as it is. Results are
 kept in .cache/mutate.json: a second call goes on where the first was stopped, as long as sources and tests stay the same.
 """
@@ -27,7 +30,7 @@ import time
 from pathlib import Path
 
 import cover
-from changes import Change, sample
+from changes import Change, sample, without_effect
 
 ROOT = Path(__file__).parents[2]
 KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
@@ -207,7 +210,8 @@ def main() -> int:
     """Draw, try, report."""
     options = arguments()
     files = sources(ROOT)
-    changes = sample(sources(ROOT, options.only), options.count, options.seed)
+    known = without_effect(Path(__file__).with_name("without_effect.txt").read_text(), files)
+    changes = sample(sources(ROOT, options.only), options.count, options.seed, known)
     if not changes:
         sys.exit(f"No module of {cover.SOURCE} holds '{options.only}' in its path and offers a change.")
     if options.list:

@@ -174,8 +174,24 @@ def parses(change: Change, source: bytes) -> bool:
     return True
 
 
-def sample(files: dict[str, bytes], count: int, seed: int) -> list[Change]:
-    """`count` changes on as many lines, drawn by a hash that depends on the line alone, not on what surrounds it."""
+Entry = tuple[str, ...]  # path, text of the line, old and new token
+
+
+def without_effect(text: str, files: dict[str, bytes]) -> frozenset[Entry]:
+    """The entries of a list like without_effect.txt. One that fits no line is an error."""
+    entries = [tuple(line.split(" | ")[:4]) for line in text.splitlines() if line and not line.startswith("#")]
+    for entry in entries:
+        path, line, old, _ = entry
+        if path in files and not (old in line and line.encode() in {place.strip() for place in files[path].splitlines()}):
+            raise ValueError(f"{path} has no line '{line}' with '{old}'")
+    return frozenset(entries)
+
+
+def sample(files: dict[str, bytes], count: int, seed: int, known: frozenset[Entry] = frozenset()) -> list[Change]:
+    """`count` changes on as many lines, drawn by a hash that depends on the line alone, not on what surrounds it.
+
+    Changes in `known` are left out.
+    """
     drawn = []
     for path, source in files.items():
         lines, seen, offers = source.splitlines(), {}, {}
@@ -190,6 +206,7 @@ def sample(files: dict[str, bytes], count: int, seed: int) -> list[Change]:
     for _, change in sorted(drawn, key=lambda pair: pair[0]):
         if len(chosen) == count:
             break
-        if parses(change, files[change.path]):
+        text = files[change.path].splitlines()[change.line - 1].strip().decode()
+        if (change.path, text, change.old, change.new) not in known and parses(change, files[change.path]):
             chosen.append(change)
     return chosen
