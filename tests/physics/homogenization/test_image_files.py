@@ -361,6 +361,18 @@ def test_dream3d(tmp_path):
         read(dream3d(tmp_path / "flat.dream3d", ("FeatureIds", XYZ), spacing=(0.5, 0.5, 0.2)))
 
 
+def test_copies_of_dream3d_arrays_without_their_attributes(tmp_path):
+    copy = dream3d(tmp_path / "a.dream3d", ("FeatureIds", XYZ))
+    with h5py.File(copy, "a") as file:
+        found = file["DataContainers/ImageDataContainer/CellData/FeatureIds"]
+        for name in list(found.attrs):
+            del found.attrs[name]
+    assert alike(read(copy), XYZ)
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        file["voxels"] = XYZ[..., None]  # one number in each, of no program that is known
+    assert alike(read(tmp_path / "own.h5"), XYZ)
+
+
 def test_other_hdf5_files(tmp_path):
     with h5py.File(tmp_path / "own.hdf5", "w") as file:
         file["deep/grey"], file["note"] = XYZ, "text"
@@ -369,6 +381,10 @@ def test_other_hdf5_files(tmp_path):
         file["cell_to/phase"] = np.zeros(3, dtype=[("label", "S4"), ("entry", int)])
     with pytest.raises(BadInput, match=r"a result of DAMASK.*\.vti"):
         read(tmp_path / "damask.hdf5")
+    with h5py.File(tmp_path / "bare.hdf5", "w") as file:
+        file.attrs["DADF5_version_major"] = 1
+    with pytest.raises(BadInput, match="a result of DAMASK"):
+        read(tmp_path / "bare.hdf5")
     with h5py.File(tmp_path / "none.h5", "w") as file:
         file["note"] = "text"
     with pytest.raises(BadInput, match="no array of numbers"):

@@ -17,7 +17,7 @@ def read_hdf5(path: Path, part: str | None) -> np.ndarray:
     """
     with h5py.File(path, "r") as file:
         sets = _datasets(file)
-        if "cell_to/phase" in sets:
+        if "cell_to/phase" in sets or "DADF5_version_major" in file.attrs:
             raise BadInput(
                 f"{path}: a result of DAMASK, which names phases by words. Save the grid as .vti (damask.GeomGrid.save) and "
                 "read its array 'material'."
@@ -32,7 +32,7 @@ def read_hdf5(path: Path, part: str | None) -> np.ndarray:
         if not (isinstance(array, np.ndarray) and array.dtype.kind in "biuf"):
             raise BadInput(f"{path}: the dataset {name} holds no array of numbers.")
         if not _of_dream3d(found):
-            return array
+            return array[..., 0] if _voxels(found) != found.shape else array
         refuse_sides(path, _sides(found), found.shape[2::-1])
     array = np.squeeze(array[..., 0].T)
     return array if array.ndim else array[None]
@@ -52,13 +52,19 @@ def _spatial(sets: dict[str, h5py.Dataset]) -> list[str]:
 
 
 def _of_dream3d(item: h5py.Dataset) -> bool:
-    """Whether a dataset is an array of DREAM.3D over cells, with one number in each."""
-    return "ComponentDimensions" in item.attrs and item.ndim == 4 and item.shape[-1] == 1
+    """Whether a dataset is an array of DREAM.3D over cells, with one number in each.
+
+    Its arrays have an attribute of their own, which copies of them may have lost; their group stands beside the geometry.
+    """
+    beside = item.parent.parent
+    marked = "ComponentDimensions" in item.attrs or "_SIMPL_GEOMETRY" in beside or "_DIMENSIONS" in beside.attrs
+    return marked and item.ndim == 4 and item.shape[-1] == 1
 
 
 def _voxels(item: h5py.Dataset) -> tuple[int, ...]:
-    """The shape without the axis of components of DREAM.3D."""
-    return item.shape[:-1] if "ComponentDimensions" in item.attrs and item.shape[-1:] == (1,) else item.shape
+    """The shape without an axis of components, which has one entry where each voxel has one number."""
+    of_components = item.ndim == 4 or "ComponentDimensions" in item.attrs
+    return item.shape[:-1] if of_components and item.shape[-1] == 1 else item.shape
 
 
 def _sides(item: h5py.Dataset) -> np.ndarray | tuple[float, ...]:
