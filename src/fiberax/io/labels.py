@@ -108,6 +108,11 @@ def macro_variables(table: Table) -> list[Variable]:
     return [v for v in table.schema.variables if v.key.split(".")[0] == "macro" and v.dims == dims and 1 <= len(dims) <= 3]
 
 
+def nodal_variables(table: Table) -> list[Variable]:
+    """The scalar fields of the macrostate at the nodes of a mesh."""
+    return [v for v in table.schema.variables if v.key.split(".")[0] == "macro" and len(v.dims) == 1]
+
+
 def component_labels(variable: Variable, values: np.ndarray, skip: int) -> list[tuple[str, tuple[int, ...]]]:
     """Label and index of each component to draw: at most nine, of a symmetric tensor one half."""
     found = []

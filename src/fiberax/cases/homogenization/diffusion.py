@@ -3,7 +3,7 @@
 import enum
 from dataclasses import dataclass
 
-from fiberax.cases.base import Evolve, Figure, Results, listed
+from fiberax.cases.base import Evolve, listed
 from fiberax.cases.homogenization.options import LENGTH, TEMPERATURE, TIME
 from fiberax.cases.homogenization.shapes import ON_MESH, ShapeOptions, States, mesh_of
 from fiberax.cases.mesh_files import sides_of
@@ -100,9 +100,3 @@ class Diffusion(ShapeOptions):
             names=NAMES,
             output=pictures(cell, labels),
         )
-
-    def figures(self, results: Results) -> list[Figure]:
-        """The figures that any results have, and both scales in one picture."""
-        from fiberax.cases.homogenization.scales_figure import scales_figures
-
-        return super().figures(results) + scales_figures(results)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fiberax.cases.base import Evolve, Loading, Problem, Steady
+from fiberax.cases.base import Evolve, Figure, Loading, Problem, Results, Steady
 from fiberax.cases.homogenization.options import CompositeOptions
 from fiberax.cases.mesh_files import mesh_from
 from fiberax.cases.options import ABSENT, GIVEN, option, other_than, when
@@ -52,6 +52,12 @@ class ShapeOptions(CompositeOptions):
         States.AUTO, help="correctors of all macro cells: kept, or solved anew each time; auto keeps them where they fit"
     )
     surrogate: float | None = surrogate_option()
+
+    def figures(self, results: Results) -> list[Figure]:
+        """The figures that any results have, and both scales in one picture."""
+        from fiberax.cases.homogenization.scales_figure import scales_figures
+
+        return super().figures(results) + scales_figures(results)
 
 
 def mesh_of(options: Any, dim: int) -> "Mesh | None":

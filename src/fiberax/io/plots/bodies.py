@@ -61,17 +61,23 @@ def draw_nodal(plt, table: Table, variable: Variable, body: Body) -> Any:
         1, len(chosen), figsize=(width * len(chosen) + 1.0, height), layout="constrained", squeeze=False
     )
     for panel, k, nodal in zip(axes[0], chosen, shown, strict=True):
-        if body.mesh.dim == 2:
-            triangles = body.mesh.cells[:, np.array(_TRIANGLES[body.mesh.kind, body.mesh.order])].reshape(-1, 3)
-            painted = panel.tripcolor(*points.T, triangles, nodal, shading="gouraud", cmap="inferno", rasterized=True)
-            painted.set_clim(*limits)
-        else:
-            painted = _paint(panel, body, points, nodal[body.mesh.cells].mean(axis=1), limits, "inferno")
+        painted = paint_nodal(panel, body, nodal, limits)
         _frame(panel, low, high, body.unit, first=k == chosen[0], last=True)
         if len(values) > 1:
             panel.set_title(value_words(table.schema.axis, table.values[k]))
     figure.colorbar(painted, ax=axes[0], label=words_of(variable.quantity), shrink=0.9)
     return figure
+
+
+def paint_nodal(panel, body: Body, nodal: np.ndarray, limits: tuple[float, float]) -> Any:
+    """Values (points,) over a plane mesh or on the surface of a solid one, in colour; what a colour bar takes."""
+    mesh = body.mesh
+    if mesh.dim == 3:
+        return _paint(panel, body, mesh.points, nodal[mesh.cells].mean(axis=1), limits, "inferno")
+    triangles = mesh.cells[:, np.array(_TRIANGLES[mesh.kind, mesh.order])].reshape(-1, 3)
+    painted = panel.tripcolor(*mesh.points.T, triangles, nodal, shading="gouraud", cmap="inferno", rasterized=True)
+    painted.set_clim(*limits)
+    return painted
 
 
 def _draw_line(plt, table: Table, variable: Variable, body: Body, chosen: list[int]) -> Any:

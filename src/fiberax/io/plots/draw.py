@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from fiberax.core.errors import MissingExtra
 from fiberax.io.atomic import SaveFailed, replacing, write_text
 from fiberax.io.body import Body
-from fiberax.io.labels import macro_variables
+from fiberax.io.labels import macro_variables, nodal_variables
 from fiberax.io.plots.bodies import draw_body, draw_nodal
 from fiberax.io.plots.curves import curves_csv
 from fiberax.io.plots.fields import draw_field, draw_response, draw_scatter
@@ -56,7 +56,7 @@ def figures_of(results: Results) -> list[Figure]:
 
 def _figures_of_shape(table: Table, body: Body) -> list[Figure]:
     """Scalars at the nodes of a mesh, and the responses against the first of them at the same sites."""
-    fields = [v for v in table.schema.variables if v.key.split(".")[0] == "macro" and len(v.dims) == 1]
+    fields = nodal_variables(table)
     found = [Figure(v.quantity.name, lambda plt, v=v: draw_nodal(plt, table, v, body)) for v in fields]
     response = next((v for v in table.schema.variables if v.key == "response"), None)
     if fields and response is not None:
