@@ -33,7 +33,7 @@ def shear(rate):
 
 
 def main(folder=Path("runs")):
-    fluid = fx.fluids.Dumbbell(spring=Cohen(20.0), dim=2, members=1000)
+    fluid = fx.fluids.Dumbbell(spring=Cohen(20.0), dim=2, members=400)
     rates = np.array([0.5, 1.0, 2.0, 5.0, 10.0])
     steady = fx.samples(fluid, jax.vmap(shear)(jnp.asarray(rates)), steps=1280, replicas=2)
     stress, error = np.asarray(steady.value), np.asarray(steady.stderr)

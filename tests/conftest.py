@@ -41,6 +41,7 @@ _ENVIRONMENT = {
     "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parents[1] / ".cache" / "jax" / _machine()),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     "MPLBACKEND": "Agg",
+    "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0",  # where in the source an operation comes from, which no test looks at
     "TF_CPP_MIN_LOG_LEVEL": "3",  # loading from the cache logs two lines of processor features each time
 }
 for _name, _value in _ENVIRONMENT.items():
@@ -79,7 +80,7 @@ def unchecked(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
-_MAPS, _BYTES = 20_000, 1.5e9  # of 65530 memory maps that a process may have, and of its memory
+_MAPS, _BYTES = 45_000, 3e9  # of 65530 memory maps that a process may have, and of its memory
 
 
 def _crowded() -> bool:
@@ -93,7 +94,7 @@ def _crowded() -> bool:
 @pytest.fixture(autouse=True, scope="module")
 def _forget_programs():
     """Compiled programs are given up when they crowd the process: thousands of them exhaust its memory maps, and it aborts."""
-    yield
-    if _crowded():
+    yield; import time; t0=time.time(); c=_crowded()
+    if c:
         jax.clear_caches()
-        gc.collect()
+        gc.collect(); print("CLEARED", time.time()-t0, flush=True)
