@@ -80,7 +80,7 @@ def unchecked(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
-_MAPS, _BYTES = 45_000, 3e9  # of 65530 memory maps that a process may have, and of its memory
+_MAPS, _BYTES = 20_000, 1.5e9  # of 65530 memory maps that a process may have, and of its memory
 
 
 def _crowded() -> bool:
