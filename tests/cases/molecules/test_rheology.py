@@ -81,6 +81,7 @@ def test_stresses_are_those_of_the_society_of_rheology():
         ({"mode": Mode.GREEN_KUBO}, "--mode green-kubo is for molecules at rest: give --model lj"),
         ({"model": Model.KG_CHAINS, "particles": 31}, "--particles 31 are no whole number of chains of --beads 12"),
         ({"model": Model.LJ, "particles": 8}, "8 particles at density 0.81 make a box of length"),
+        ({"model": Model.LJ, "md_step": 0.15}, "--md-step = 0.15"),
         ({"model": Model.LJ, "low": 2.0}, "--high = 1 is not above --low = 2"),
     ],
 )

@@ -96,6 +96,7 @@ def test_lists_hold_each_pair_once_from_both_ends(double):
     h = jnp.asarray([[SIDE, 0.4, 0.1], [0.0, SIDE, 0.3], [0.2, 0.0, SIDE]])
     found = pairs.neighbours(s, h, RADIUS, 1.6, double, 60, jnp.zeros(()))
     x, table = (np.asarray(a) for a in pairs.images(s, h))
+    assert x.shape == (61, 4) and table.shape == (27 * 61 + 1, 4)
     index = np.asarray(found.index)
     i, k = np.nonzero(index < 27 * 61)
     j = index[i, k] % 61

@@ -160,6 +160,7 @@ def test_failures_are_told():
     piece = solid(temperature=0.01, dt=0.005, friction=1.0)
     step = eqx.filter_jit(piece.step)
     state = eqx.filter_jit(piece.init)(jnp.zeros((3, 3)), jax.random.key(0))
+    assert np.mean(np.square(state.momenta)) == pytest.approx(2.0 * 0.01, rel=0.4)  # 2 m T with m = 1, of 81 numbers
     code = lambda state, A, fiber=piece: int(
         fiber.verdict(eqx.filter_jit(fiber.step)(state, A, fiber.timestep(A), jax.random.key(1)))
     )
