@@ -57,9 +57,8 @@ def over(scalars, like):
 class _Carry(NamedTuple):
     x: Array
     r: Array
-    p: Array
-    before: Array  # ⟨r, P r⟩ of the last direction
-    ahead: Any  # P r and ⟨r, P r⟩ of the next step, where the norm has needed them already; else None
+    p: Array  # the next direction, where the norm has needed P r already; else the last one
+    rz: Array  # ⟨r, P r⟩ of that direction
     size: Array  # squared residual in the chosen norm
     scale: Array
     step: Int[Array, ""]
@@ -94,35 +93,34 @@ def conjugate_gradients(
     Returns:
         x and the number of iterations. The method also ends where it makes no progress, or with numbers that are not finite.
     """
+    early = norm == "preconditioner"
 
-    def look(r):
+    def turned(r, p, before):
+        """The direction after p, and ⟨r, P r⟩."""
         z = precondition(r)
-        return z, dot(r, z)
-
-    def measured(r):
-        if norm == "residual":
-            return None, dot(r, r)
-        ahead = look(r)
-        return ahead, ahead[1]
+        rz = dot(r, z)
+        return z + over(ratio(rz, before), z) * p, rz
 
     def go_on(c: _Carry):
         open_ = jnp.any(c.size > tolerance**2 * c.scale)
         return open_ & (c.step < max_steps) & c.watch.fruitful() & jnp.all(jnp.isfinite(c.size))
 
     def body(c: _Carry):
-        z, rz = look(c.r) if c.ahead is None else c.ahead
-        p = z + over(ratio(rz, c.before), z) * c.p
+        p, rz = (c.p, c.rz) if early else turned(c.r, c.p, c.rz)
         q = apply(p)
         # A step of length zero keeps a system that is solved while others go on.
         alpha = jnp.where(c.size > tolerance**2 * c.scale, ratio(rz, dot(p, q)), 0.0)
         x = c.x + over(alpha, p) * p
         r = c.r - over(alpha, p) * q
-        ahead, size = measured(r)
         scale = c.scale if least is None else jnp.maximum(c.scale - alpha * rz, least)
-        return _Carry(x, r, p, rz, ahead, size, scale, c.step + 1, c.watch.after(jnp.max(ratio(size, scale))))
+        p, rz = turned(r, p, rz) if early else (p, rz)
+        size = rz if early else dot(r, r)
+        return _Carry(x, r, p, rz, size, scale, c.step + 1, c.watch.after(jnp.max(ratio(size, scale))))
 
-    ahead, size = measured(r)
     zero = jnp.zeros_like(r)
-    start = _Carry(zero, r, zero, jnp.full_like(size, jnp.inf), ahead, size, scale, jnp.zeros((), jnp.int32), Watch.start())
+    first = jnp.full_like(dot(r, r), jnp.inf)
+    p, rz = turned(r, zero, first) if early else (zero, first)
+    size = rz if early else dot(r, r)
+    start = _Carry(zero, r, p, rz, size, scale, jnp.zeros((), jnp.int32), Watch.start())
     end = jax.lax.while_loop(go_on, body, start)
     return Progress(end.x, end.step)
