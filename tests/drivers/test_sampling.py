@@ -42,10 +42,10 @@ def test_value_and_error(fiber, many):
 
 
 class TwoTimes(fx.AbstractStochastic):
-    """The sum of two Ornstein-Uhlenbeck processes: times 0.4 and 20, variances 1 and 0.01, in steps of 0.1."""
+    """The sum of two Ornstein-Uhlenbeck processes: times 0.4 and 20, variances 1 and 0.02, in steps of 0.1."""
 
     times = np.array([0.4, 20.0])
-    variances = np.array([1.0, 0.01])
+    variances = np.array([1.0, 0.02])
 
     def init(self, condition, key):
         return jnp.sqrt(self.variances) * jax.random.normal(key, (2,))
@@ -68,7 +68,7 @@ class TwoTimes(fx.AbstractStochastic):
 
 
 def test_a_slow_part_of_little_variance_is_in_the_error():
-    """It holds a third of the variance of the mean; the shortest blocks that suffice for one correlation time miss most of it."""
+    """It holds half of the variance of the mean; the shortest blocks that suffice for one correlation time miss most of it."""
     fiber = TwoTimes()
     found = fx.samples(fiber, jnp.zeros(200), steps=12_800, replicas=1)
     exact = fiber.error(12_800, 1)
