@@ -3,11 +3,13 @@
 The error is that of blocked means (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461, 1989), which rises to a plateau for
 blocks longer than the correlation. Of all block lengths n the shortest with n³ > 2 N g² is taken (Lee et al., Phys. Rev. E
 83, 066706, 2011), N the number of values and g the variance of their mean over that of independent values; none longer than an
-eighth of a replica's run. Beside a fast part of large variance, blocks of that length may not see a slow part that counts in the
-mean. So the errors of longer blocks are looked at one after the other, and one is taken where its square exceeds that of the
-error so far by more than its own scatter, √(2/blocks) of it. This finds most of such parts, and makes the error of a series
-without them too large by some per cent. A run is long enough if it lasts 50 correlation times: the error from its eighths is then too small
-by less than a tenth, and the fifth of it that is left out at the start has reduced the memory of the start to e^(−10).
+eighth of a replica's run. Beside a fast part of large variance, blocks of that length may not see a slow part that counts in
+the mean. So the errors of longer blocks are looked at one after the other, and one is taken where its square exceeds that of
+the error so far by more than its own scatter, √(2/blocks) of it. This finds most of such parts, and makes the error of a
+series without them too large by some per cent.
+
+A run is long enough if it lasts 50 correlation times: the error from its eighths is then too small by less than a tenth, and
+the fifth of it that is left out at the start has reduced the memory of the start to e^(−10).
 """
 
 from collections.abc import Callable
