@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 NAMES = ("viscosity", "N1", "N2", "pressure")
+SEED = 4928459  # of the first velocities
 EVERY = 8  # steps between two samples of the stress, as in the fiber
 
 
@@ -44,9 +45,13 @@ def liquid(box) -> Liquid:
     return Liquid(positions, box.length, *numbers, bonds, spring)
 
 
-def sheared(box, rate, duration, warm, blocks=16):
-    """Means and standard errors (5,) of `NAMES` and the temperature in U = (rate y, 0, 0), over `duration` after `warm`."""
-    return _apart("shear", liquid(box), rate, duration, warm, blocks)
+def sheared(box, rate, duration, warm, blocks=16, seed=SEED):
+    """Means and standard errors (5,) of `NAMES` and the temperature in U = (rate y, 0, 0), over `duration` after `warm`.
+
+    Errors are right where a block is longer than the time in which the stress relaxes.
+    """
+    values = _apart("shear", liquid(box), rate, duration, warm, blocks, seed)
+    return values.mean(axis=0), values.std(axis=0, ddof=1) / blocks**0.5
 
 
 def green_kubo(box, duration, warm, window, blocks=16):
@@ -79,7 +84,7 @@ def _apart(name, *arguments) -> Any:
     return pickle.loads(done.stdout)
 
 
-def opened(liquid: Liquid):
+def opened(liquid: Liquid, seed=SEED):
     """LAMMPS with the particles of a liquid, potential and bonds, and velocities of its temperature."""
     from lammps import lammps
 
@@ -95,7 +100,7 @@ def opened(liquid: Liquid):
             + [f"read_data {path}", f"pair_coeff 1 1 1 1 {cutoff!r}", "pair_modify shift yes"]
             + ([f"bond_coeff 1 {k!r} {R0!r} 1 1"] if bonded else [])
             + [f"neighbor {liquid.skin!r} bin", f"timestep {liquid.dt!r}"]
-            + [f"velocity all create {liquid.temperature!r} 4928459 mom yes dist gaussian"]
+            + [f"velocity all create {liquid.temperature!r} {seed} mom yes dist gaussian"]
         )
     return lmp
 
@@ -113,9 +118,9 @@ def _data(liquid: Liquid) -> str:
     return "\n".join(lines) + "\n"
 
 
-def shear(liquid: Liquid, rate, duration, warm, blocks):
-    """`sheared`, in this process."""
-    lmp, L, T = opened(liquid), liquid.length, liquid.temperature
+def shear(liquid: Liquid, rate, duration, warm, blocks, seed):
+    """The means over the blocks (blocks, 5) of `sheared`, in this process."""
+    lmp, L, T = opened(liquid, seed), liquid.length, liquid.temperature
     samples = round(duration / (blocks * EVERY * liquid.dt))
     lmp.commands_list(
         [
@@ -135,8 +140,7 @@ def shear(liquid: Liquid, rate, duration, warm, blocks):
         lmp.command(f"run {_until(lmp, EVERY * samples)} post no")
         found.append([lmp.extract_fix("mean", 0, 1, nrow=k) for k in range(7)])
     xx, yy, zz, xy, _, _, heat = np.array(found).T
-    values = np.stack([-xy / rate, yy - xx, zz - yy, (xx + yy + zz) / 3.0, heat])
-    return values.mean(axis=1), values.std(axis=1, ddof=1) / blocks**0.5
+    return np.stack([-xy / rate, yy - xx, zz - yy, (xx + yy + zz) / 3.0, heat], axis=1)
 
 
 def rested(liquid: Liquid, duration, warm, window, blocks):
@@ -187,7 +191,7 @@ def held(positions, h, cutoff, T, skin, dt, duration, warm, blocks):
                 f"pair_coeff 1 1 1 1 {cutoff!r}",
                 f"neighbor {skin!r} bin",
                 f"timestep {dt!r}",
-                f"velocity all create {2.0 * T!r} 4928459 mom yes dist gaussian",
+                f"velocity all create {2.0 * T!r} {SEED} mom yes dist gaussian",
                 "fix move all nve",
                 f"fix bath all langevin {T!r} {T!r} 0.5 48279 zero yes",
             ]

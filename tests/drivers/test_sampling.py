@@ -41,6 +41,42 @@ def test_value_and_error(fiber, many):
     assert np.mean(np.abs(error) < 2.0 * np.asarray(many.stderr)) > 0.85
 
 
+class TwoTimes(fx.AbstractStochastic):
+    """The sum of two Ornstein-Uhlenbeck processes: times 0.4 and 20, variances 1 and 0.02, in steps of 0.1."""
+
+    times = np.array([0.4, 20.0])
+    variances = np.array([1.0, 0.02])
+
+    def init(self, condition, key):
+        return jnp.sqrt(self.variances) * jax.random.normal(key, (2,))
+
+    def timestep(self, condition):
+        return 0.1
+
+    def step(self, state, condition, dt, key):
+        decay = jnp.exp(-dt / self.times)
+        return decay * state + jnp.sqrt(self.variances * (1.0 - decay**2)) * jax.random.normal(key, (2,))
+
+    def link(self, state, condition):
+        return condition + jnp.sum(state)
+
+    def error(self, steps, replicas):
+        """Of the mean, from the exact sum of correlations."""
+        a = np.exp(-0.1 / self.times)
+        of_mean = (1.0 + a) / (1.0 - a) - 2.0 * a * (1.0 - a**steps) / (steps * (1.0 - a) ** 2)
+        return np.sqrt(np.sum(self.variances * of_mean) / (steps * replicas))
+
+
+def test_a_slow_part_of_little_variance_is_in_the_error():
+    """It holds half of the variance of the mean; the shortest blocks that suffice for one correlation time miss most of it."""
+    fiber = TwoTimes()
+    found = fx.samples(fiber, jnp.zeros(200), steps=12_800, replicas=1)
+    exact = fiber.error(12_800, 1)
+    assert not np.asarray(found.result).any()
+    np.testing.assert_allclose(np.std(found.value), exact, rtol=0.2)
+    np.testing.assert_allclose(np.mean(found.stderr), exact, rtol=0.12)
+
+
 def test_correlation_time(fiber, many):
     np.testing.assert_allclose(np.mean(many.correlation_time), exact_time(fiber), rtol=0.15)
 

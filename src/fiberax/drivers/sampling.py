@@ -3,8 +3,13 @@
 The error is that of blocked means (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461, 1989), which rises to a plateau for
 blocks longer than the correlation. Of all block lengths n the shortest with n³ > 2 N g² is taken (Lee et al., Phys. Rev. E
 83, 066706, 2011), N the number of values and g the variance of their mean over that of independent values; none longer than an
-eighth of a replica's run. A run is long enough if it lasts 50 correlation times: the error from its eighths is then too small
-by less than a tenth, and the fifth of it that is left out at the start has reduced the memory of the start to e^(−10).
+eighth of a replica's run. Beside a fast part of large variance, blocks of that length may not see a slow part that counts in
+the mean. So the errors of longer blocks are looked at one after the other, and one is taken where its square exceeds that of
+the error so far by more than its own scatter, √(2/blocks) of it. This finds most of such parts, and makes the error of a
+series without them too large by some per cent.
+
+A run is long enough if it lasts 50 correlation times: the error from its eighths is then too small by less than a tenth, and
+the fifth of it that is left out at the start has reduced the memory of the start to e^(−10).
 """
 
 from collections.abc import Callable
@@ -282,16 +287,19 @@ def _statistics(blocks, squares, length):
     ratio = lambda a, b: a / jnp.where(b > 0.0, b, 1.0)
     # Within replicas: the variance between slow replicas that began apart would make them look fast.
     naive = jnp.maximum(jnp.mean(squares - means**2, axis=1), 0.0) / total
-    errors, enough, levels = [], [], blocks
+    errors, enough, scatter, levels = [], [], [], blocks
     while levels.shape[2] >= _FEWEST:
         n = levels.shape[2]
         own = levels - jnp.mean(levels, axis=2, keepdims=True)
         errors.append(jnp.sum(own**2, axis=(1, 2)) / (replicas * (n - 1)) / (replicas * n))
+        scatter.append((2.0 / (replicas * (n - 1))) ** 0.5)
         enough.append((length * (count // n)) ** 3.0 > 2.0 * total * ratio(errors[-1], naive) ** 2)
         levels = 0.5 * (levels[:, :, 0::2] + levels[:, :, 1::2])
     errors, enough = jnp.stack(errors), jnp.stack(enough)
     first = jnp.argmax(enough, axis=0)
     square = jnp.where(jnp.any(enough, axis=0), jnp.take_along_axis(errors, first[None], axis=0)[0], jnp.max(errors, axis=0))
+    for level, share in enumerate(scatter):
+        square = jnp.where((level > first) & (errors[level] > (1.0 + share) * square), errors[level], square)
     short = count * length < _LONG * 0.5 * ratio(square, naive)
     square = jnp.where(short, jnp.max(errors, axis=0), square)
     apart = jnp.zeros(value.shape, bool)

@@ -209,6 +209,7 @@ def test_failures_are_told():
         assert int(box.verdict(state)) == code and word in box.remedy(code)
         assert int(steps(box, state, REST, 1)[0].code) == code  # it stays
     assert int(steps(WARM, begin(WARM), REST, 30)[0].code) == 0
+    assert int(begin(few).code) == OVERFLOW  # of the start as well
 
 
 def test_a_broken_bond_is_told():

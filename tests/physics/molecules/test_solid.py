@@ -170,6 +170,7 @@ def test_failures_are_told():
     assert code(fast, jnp.zeros((3, 3))) == STALE and "skin" in piece.remedy(STALE)
     short = solid(temperature=0.01, dt=0.005, friction=1.0, capacity=5)
     assert code(state, jnp.zeros((3, 3)), short) == OVERFLOW
+    assert int(short.verdict(eqx.filter_jit(short.init)(jnp.zeros((3, 3)), jax.random.key(0)))) == OVERFLOW
 
 
 LJ2 = fx.solids.Crystal(np.eye(2), [[0.0, 0.0]], ["A"], potentials.LennardJones(**SMOOTH))

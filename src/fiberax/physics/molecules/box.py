@@ -189,10 +189,12 @@ class Box(AbstractStochastic, AbstractEnergetic):
         p = jnp.sqrt(self.temperature) * jax.random.normal(key, s.shape, h.dtype)
         p = p - jnp.mean(p, axis=1, keepdims=True)
         p = p * jnp.sqrt(self._thermal / self._kinetic(p))
-        found = self._sums(s, h, self._list(s, h, jnp.sum(kappa)).index)
+        listed = self._list(s, h, jnp.sum(kappa))
+        found = self._sums(s, h, listed.index)
         zero = jnp.zeros((), jnp.int32)
+        code = _first(zero, {OVERFLOW: listed.most > self.capacity})
         stress, heat = self._stress(p, found.virial), jnp.zeros_like(found.energy)
-        return Molecules(s, p, found.forces, h, stress, found.energy, heat, zero - 1, zero, zero)
+        return Molecules(s, p, found.forces, h, stress, found.energy, heat, zero - 1, code, zero)
 
     @property
     def workspace(self):

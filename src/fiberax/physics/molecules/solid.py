@@ -37,7 +37,7 @@ _WORDS = {
     THIN: "the box has become thinner than its lists allow: take more cells, or smaller deformations",
 }
 _SKIN = 0.3  # of the nearest distance
-_ROOM = 1.4  # capacity of a list over the number of neighbours of the undeformed crystal
+_WIDER = 1.12  # radius within which atoms of the undeformed crystal are counted for the capacity of a list
 _MORE = 8
 _THINNER = 0.8  # down to which widths the axes with one image are laid out
 _DT, _FRICTION = 0.1, 0.2  # over and of the fastest frequency
@@ -81,7 +81,8 @@ class Solid(AbstractStochastic, AbstractEnergetic):
         dt: A Verlet step, None for 0.1 over the fastest frequency. The fiber's own step is 8 of them.
         friction: γ, None for 0.2 of the fastest frequency.
         skin: How much longer the radius of a list is than the cutoff; None for 0.3 of the nearest distance.
-        capacity: Places of a list for each atom; None for 1.4 times the number in the undeformed crystal, and 8.
+        capacity: Places of a list for each atom; None for the number of atoms within 1.12 times the radius of the list in the
+            undeformed crystal, and 8.
 
     Raises:
         BadInput: What is no such crystal, a number out of range, too few cells for the cutoff.
@@ -124,8 +125,7 @@ class Solid(AbstractStochastic, AbstractEnergetic):
         places = np.stack(np.meshgrid(*map(np.arange, cells), indexing="ij"), -1).reshape(-1, 1, 3)
         s = ((places + np.asarray(crystal.basis)) / np.asarray(cells)).reshape(-1, 3).T
         self.start, self.particles = real(s - np.floor(s)), s.shape[1]
-        nearest, count = _neighbourhood(s, rows.T, float(crystal.potential.cutoff))
-        self.skin = _SKIN * nearest if skin is None else float(skin)
+        self.skin, count = _neighbourhood(s, rows.T, float(crystal.potential.cutoff), None if skin is None else float(skin))
         across = np.asarray(widths(self.lattice))
         if across.min() * _THINNER <= self.radius:
             raise BadInput(
@@ -133,8 +133,7 @@ class Solid(AbstractStochastic, AbstractEnergetic):
                 f"the radius of its lists, {self.radius:.3g}, over {_THINNER}. Take more cells, or a smaller cutoff or skin."
             )
         self.double = tuple(bool(w * _THINNER < 2.0 * self.radius) for w in across)
-        room = int(np.ceil(_ROOM * count * (1.0 + self.skin / crystal.potential.cutoff) ** 3)) + _MORE
-        self.capacity = room if capacity is None else capacity
+        self.capacity = count + _MORE if capacity is None else capacity
         if not isinstance(self.capacity, int) or self.capacity < 1:
             raise BadInput(f"Solid: capacity must be a whole number of neighbours, at least 1; it is {capacity!r}.")
         self.dt, self.friction = 1.0, real(1.0)
@@ -156,9 +155,10 @@ class Solid(AbstractStochastic, AbstractEnergetic):
         """Atoms at their places in the crystal, with momenta of twice the temperature: half of it goes into the lattice."""
         h = self._box(condition)
         p = jnp.sqrt(2.0 * self.mass * self.temperature) * jax.random.normal(key, self.start.shape, self.start.dtype)
-        found = self._sums(self.start, h, self._list(self.start, h, jnp.sum(h)).index)
-        zero = jnp.zeros((), jnp.int32)
-        return Atoms(self.start, p - jnp.mean(p, axis=1, keepdims=True), found.forces, found.virial, found.energy, zero)
+        listed = self._list(self.start, h, jnp.sum(h))
+        found = self._sums(self.start, h, listed.index)
+        code = jnp.where(listed.most > self.capacity, jnp.int32(OVERFLOW), jnp.int32(0))
+        return Atoms(self.start, p - jnp.mean(p, axis=1, keepdims=True), found.forces, found.virial, found.energy, code)
 
     @property
     def workspace(self):
@@ -264,16 +264,20 @@ class Solid(AbstractStochastic, AbstractEnergetic):
         return (2.0 * spring / float(self.mass)) ** 0.5
 
 
-def _neighbourhood(s: np.ndarray, h: np.ndarray, cutoff: float) -> tuple[float, int]:
-    """The nearest distance of the undeformed crystal, and the largest number of neighbours within the cutoff."""
-    reach = np.ceil(cutoff / np.asarray(widths(jnp.asarray(h)))).astype(int) + 1
+def _neighbourhood(s: np.ndarray, h: np.ndarray, cutoff: float, skin: float | None) -> tuple[float, int]:
+    """The skin, by default from the nearest distance of the undeformed crystal, and the most atoms about one.
+
+    Shells of a crystal lie just beyond a cutoff as a rule, so that atoms are counted where they will be looked for.
+    """
+    far = _WIDER * (cutoff + (_SKIN * cutoff if skin is None else skin))
+    reach = np.ceil(far / np.asarray(widths(jnp.asarray(h)))).astype(int) + 1
     shifts = np.stack(np.meshgrid(*(np.arange(-k, k + 1) for k in reach), indexing="ij"), -1).reshape(-1, 3).T
-    nearest, most = np.inf, 0
+    found = []
     for place in s.T:
         r = np.linalg.norm(h @ (s[:, :, None] - place[:, None, None] + shifts[:, None]).reshape(3, -1), axis=0)
-        r = r[r > 1e-9]
-        nearest, most = min(nearest, r.min()), max(most, np.count_nonzero(r < cutoff))
-    return float(nearest), int(most)
+        found.append(r[(r > 1e-9) & (r < far)])
+    skin = _SKIN * min(float(r.min(initial=cutoff)) for r in found) if skin is None else skin
+    return skin, max(int(np.count_nonzero(r < _WIDER * (cutoff + skin))) for r in found)
 
 
 def _check(crystal: Any, cells: Any) -> None:
