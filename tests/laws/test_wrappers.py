@@ -11,7 +11,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import fiberax as fx
 from fiberax.core.capabilities import energy_of, standard_error_of, tangent_of
