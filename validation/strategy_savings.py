@@ -46,16 +46,16 @@ def plate() -> Pair:
     return Pair("plate", run, nested, table, nested, 200.0, 10.0)
 
 
-def bar(cells: int) -> Pair:
-    """A bar of aluminium in Thomas-Fermi densities through which a pulse runs."""
+def bar(cells: int, faster: float) -> Pair:
+    """A bar of aluminium in Thomas-Fermi densities through which a pulse runs. Of few cells what a run begins with counts."""
     from fiberax.cases.electrons.electron_wave import ElectronWave
     from fiberax.cases.solids.wave import Method
 
     case = ElectronWave(cells=cells, method=Method.QUASISTATIC).build()
     run = evolving(case.bundle, case.macro0, case.t1, case.dt, case.stepper)
-    table = fx.Surrogate(fx.Quasistatic(1e-7), 1e-5, check=1e-3)
+    table = fx.Surrogate(fx.Quasistatic(1e-7), 1e-6, check=1e-3)
     nested = fx.Quasistatic(1e-7)
-    return Pair(f"aluminium, {cells} cells", run, nested, table, nested, 0.0, 20.0)
+    return Pair(f"aluminium, {cells} cells", run, nested, table, nested, 0.0, faster)
 
 
 def orbitals(cells: int) -> Pair:
@@ -69,7 +69,7 @@ def orbitals(cells: int) -> Pair:
     distance = (macro.positions()[:, 0] - 0.5) / 0.08
     start = macro.start(0.02 * np.exp(-0.5 * distance**2))
     run = evolving(fx.Bundle(macro, fiber), start, 0.5 / speed, 0.4 / cells / speed, fx.Verlet())
-    table = fx.Surrogate(fx.Quasistatic(1e-7), 1e-5, check=0.0)
+    table = fx.Surrogate(fx.Quasistatic(1e-7), 1e-6, check=1e-3)
     nested = fx.Quasistatic(1e-7)
     return Pair(f"orbitals, {cells} cells", run, nested, table, nested, 0.0, 20.0)
 
@@ -85,8 +85,8 @@ def crystal() -> Pair:
 
 PAIRS = {
     "plate": plate,
-    "bar": lambda: bar(200),
-    "small_bar": lambda: bar(32),
+    "bar": lambda: bar(200, 20.0),
+    "small_bar": lambda: bar(32, 1.0),
     "orbitals": lambda: orbitals(64),
     "crystal": crystal,
 }

@@ -58,7 +58,7 @@ def test_times_are_measured():
     bundle = fx.Bundle(Decay(3, source=1.0), Dear())
     seen = []
 
-    def pays(driver, field, macro):
+    def pays(driver, field, macro, response):
         seen.append(costs(driver.inner, Curve(1e-4, 64, 1), 1, field, field.bundle.macro.conditions(macro)))
         return True
 

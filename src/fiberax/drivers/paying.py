@@ -11,6 +11,7 @@ import numpy as np
 
 from fiberax.core.driver import AbstractDriver
 from fiberax.core.field import Field
+from fiberax.drivers.summaries import bare, first, first_asked
 from fiberax.drivers.tables import AbstractTable
 from fiberax.drivers.views import seen
 
@@ -48,13 +49,13 @@ def costs(driver: AbstractDriver, table: AbstractTable, entries: int, field: Fie
 
 @eqx.filter_jit
 def _begun(driver, fiber, link, conditions, keys):
-    return jax.vmap(lambda c, key: driver.begin(fiber, link, c, key, 0))(conditions, keys)
+    return jax.vmap(lambda c, key: driver.begin(bare(first(fiber, c)), link, c, key, 0))(conditions, keys)
 
 
 @eqx.filter_jit
 def _solved(driver, fiber, link, state, memory, conditions, keys):
     def one(state, memory, condition, key):
-        return driver.advance(fiber, link, state, memory, condition, jnp.zeros(()), key, 0)[:3]
+        return driver.advance(bare(first(fiber, condition)), link, state, memory, condition, jnp.zeros(()), key, 0)[:3]
 
     return jax.vmap(one)(state, memory, conditions, keys)
 
@@ -62,7 +63,7 @@ def _solved(driver, fiber, link, state, memory, conditions, keys):
 @eqx.filter_jit
 def _answered(table: AbstractTable, fiber, records, conditions):
     """What an evaluation asks of the table: before sites are solved, and after."""
-    view = seen(fiber, conditions, table.measured)
+    view = seen(fiber, first_asked(fiber, conditions), table.measured)
     found = table.find(records, view.points)
     later = records._replace(count=records.count + jnp.sum(found.sure, dtype=records.count.dtype))
     return view.value_out(table.find(later, view.points).value)

@@ -22,6 +22,10 @@ class Plain(NamedTuple):
         """Tangents (rows, m, entries of the condition) as the table keeps them, (rows, m, d)."""
         return slope
 
+    def bend_in(self, bend):
+        """Second derivatives of energies (rows, entries, entries) as the table keeps them, (rows, d, d)."""
+        return bend
+
     def value_out(self, value):
         """Responses from those of the table."""
         return value
@@ -51,11 +55,19 @@ class Turned(NamedTuple):
     def value_in(self, value):
         return self._by(jnp.swapaxes(self.rotation, -1, -2), value)
 
-    def slope_in(self, slope):
-        rows, d = len(slope), self.rotation.shape[-1]
+    def _directions(self):
+        """Directions of F along the entries of the stretch, (rows, entries of the stretch, d²)."""
+        d = self.rotation.shape[-1]
         moved = jnp.einsum("rij,sjk->rsik", self.rotation, jnp.asarray(symmetric_directions(d)))
-        along = jnp.einsum("rmc,rsc->rsm", slope, moved.reshape(rows, -1, d * d))
+        return moved.reshape(*moved.shape[:2], d * d)
+
+    def slope_in(self, slope):
+        along = jnp.einsum("rmc,rsc->rsm", slope, self._directions())
         return jnp.swapaxes(self._by(jnp.swapaxes(self.rotation, -1, -2), along), 1, 2)
+
+    def bend_in(self, bend):
+        moved = self._directions()
+        return jnp.einsum("rsc,rce,rte->rst", moved, bend, moved)
 
     def value_out(self, value):
         return self._by(self.rotation, value)
