@@ -69,7 +69,8 @@ def orbitals(cells: int) -> Pair:
     distance = (macro.positions()[:, 0] - 0.5) / 0.08
     start = macro.start(0.02 * np.exp(-0.5 * distance**2))
     run = evolving(fx.Bundle(macro, fiber), start, 0.5 / speed, 0.4 / cells / speed, fx.Verlet())
-    table = fx.Surrogate(fx.Quasistatic(1e-7), 1e-6, check=1e-3)
+    # At this cutoff the stress without strain is much larger than its change, to which the error of the bar is relative.
+    table = fx.Surrogate(fx.Quasistatic(1e-7), 1e-7, check=1e-3)
     nested = fx.Quasistatic(1e-7)
     return Pair(f"orbitals, {cells} cells", run, nested, table, nested, 0.0, 20.0)
 

@@ -125,7 +125,7 @@ class Pull(CrystalOptions):
         moved = lambda x, t: self.strain * grips.length * t
         displacement = {name: {grips.axis: moved} for name in grips.pulled}
         macro = fx.solids.Elasticity(grips.mesh, fixed=grips.fixed, displacement=displacement)
-        nested = tabulated(fx.Quasistatic(), self.surrogate)
+        nested = tabulated(fx.Quasistatic(), self.surrogate, one_entry=False)
         driver = fx.Monolithic() if self.driver is Driver.MONOLITHIC else nested
         scale, unit = factor(crystal)
         length = "Å" if crystal.potential.units == "metal" else "1"
