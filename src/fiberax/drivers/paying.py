@@ -15,7 +15,7 @@ from fiberax.drivers.summaries import bare, first, first_asked
 from fiberax.drivers.tables import AbstractTable
 from fiberax.drivers.views import seen
 
-_SOLVED, _ASKED = 16, 1024  # most sites that are solved, and looked up, for the measurement
+_SOLVED, _ASKED = 16, 128  # most sites that are solved, and looked up, for the measurement
 _MOVED = 1e-3  # by which conditions change before the solve that is timed
 _REPEATS = 3
 _LONG = 0.02  # seconds, after which a call is not repeated

@@ -22,10 +22,12 @@ from fiberax.drivers.paying import costs
 from fiberax.drivers.quasistatic import Quasistatic
 from fiberax.drivers.summaries import Increment, asked_of, bare, first_asked
 from fiberax.drivers.tables import AbstractTable, Curve, Records
-from fiberax.drivers.views import Plain, Turned, flat, matrix_of, seen, shaped, tangent_of
+from fiberax.drivers.views import Plain, Turned, entries_of, flat, matrix_of, seen, shaped, tangent_of
 from fiberax.numerics import trees
 
 _ENTRIES = 9  # most entries of a condition
+_RARE, _RARELY = 1e-3, 1e-2  # share of solves that a table of one entry, and of several, is taken to need
+_ASKED = 3  # times that all sites ask the table for each batch of solves
 _LARGE = 256  # entries of a state from which fibers are solved one by one: several at a time take as long as one after another
 
 
@@ -150,15 +152,17 @@ class Surrogate(AbstractSectionDriver):
         if self.always:
             return True
         conditions, fiber, size = field.bundle.macro.conditions(macro), field.fiber, trees.size(response)
-        entries = jax.eval_shape(lambda c: seen(fiber, first_asked(fiber, c), size).points, conditions).shape[1]
+        entries = entries_of(fiber, first_asked(fiber, conditions), size)
         if entries > _ENTRIES:  # refused where the section begins
             return True
         found = costs(self.inner, self._of(entries, size), entries, field, conditions)
-        if found.look_up < found.solve:
+        share = (_RARE if entries == 1 else _RARELY) * field.sites.count / self.batch
+        evaluation = found.look_up * (1.0 + 0.5 * _ASKED * share)  # `look_up` asks twice
+        if evaluation < found.solve:
             return True
         warnings.warn(
             f"Surrogate without effect: one solve of {type(fiber).__name__} takes {1e6 * found.solve:.3g} µs, one evaluation "
-            f"from a table of {self.capacity // 2} records {1e6 * found.look_up:.3g} µs. The run uses "
+            f"from a table of {self.capacity // 2} records {1e6 * evaluation:.3g} µs. The run uses "
             f"{type(self.inner).__name__} alone. Give always=True to keep the table, or a smaller capacity.",
             NoEffectWarning,
             stacklevel=2,

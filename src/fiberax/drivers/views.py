@@ -90,9 +90,21 @@ class Turned(NamedTuple):
         return jnp.concatenate([found, jnp.zeros((len(found), slope.shape[1] - d * d, d * d))], axis=1)
 
 
+def _turns(fiber, conditions, size: int) -> bool:
+    return isinstance(fiber, AbstractObjective) and size == jax.tree.leaves(conditions)[0][0].size
+
+
+def entries_of(fiber, conditions, size: int) -> int:
+    """Entries of the points that `seen` gives."""
+    if _turns(fiber, conditions, size):
+        d = jax.tree.leaves(conditions)[0].shape[-1]
+        return d * (d + 1) // 2
+    return sum(x[0].size for x in jax.tree.leaves(conditions))
+
+
 def seen(fiber, conditions, size: int) -> "Plain | Turned":
     """Conditions (rows first) as a table sees them; responses have `size` entries."""
-    if isinstance(fiber, AbstractObjective) and size == jax.tree.leaves(conditions)[0][0].size:
+    if _turns(fiber, conditions, size):
         (A,) = jax.tree.leaves(conditions)
         rotation, stretch = jax.vmap(polar)(jnp.eye(A.shape[-1]) + A)
         return Turned(jax.vmap(stretch_entries)(stretch), rotation, A)
