@@ -229,10 +229,12 @@ class Surrogate(AbstractSectionDriver):
         return slope, slope[:size] if conjugate else jnp.zeros((size, size))
 
     def step_of(self, fiber, history, dt):
+        assert isinstance(fiber, AbstractSummarised)
         return Increment.of(fiber, history, dt)
 
     def accept(self, fiber, history, state, memory, condition, dt):
         """From the state where it was solved for, else from the summary that the table gives."""
+        assert isinstance(fiber, AbstractSummarised)
         return trees.where(memory.live, fiber.accept(history, state, condition, dt), fiber.recover(memory.after))
 
     def respond(self, fiber, link, state, memory, condition):
