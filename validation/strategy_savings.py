@@ -80,7 +80,10 @@ def crystal() -> Pair:
     from fiberax.cases.solids.pull import Pull
 
     case = Pull(cells=6, strain=0.05).build()
-    run = lambda driver, part: fx.continuation(case.bundle, driver, case.macro0, t1=0.5, dt=0.5, tolerance=1e-8)
+
+    def run(driver, part):
+        return fx.continuation(case.bundle, driver, case.macro0, t1=0.3 if part else 1.0, dt=0.1, tolerance=1e-8)
+
     return Pair("silicon body", run, fx.Quasistatic(), fx.Surrogate(fx.Quasistatic(), 1e-4), fx.Quasistatic(), 0.0, 1.0 / 1.1)
 
 
