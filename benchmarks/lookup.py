@@ -13,7 +13,8 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 from scipy.spatial import cKDTree  # noqa: E402
 
-from fiberax.drivers.tables import Curve, Ellipsoids, Records  # noqa: E402
+from fiberax.drivers.ellipsoids import Ellipsoids  # noqa: E402
+from fiberax.drivers.tables import Curve, Records  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 

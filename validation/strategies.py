@@ -2,10 +2,13 @@
 
 Each problem prints the cheapest setting of every strategy that reaches 10, 3, 1, 0.3 and 0.1 %, and writes it with a
 work-precision figure to runs/strategies. Of all problems that were measured there, strategies.md has the tables and
-strategies.png the figures. Half an hour on two cores.
+strategies.png the figures. Several problems are measured by two processes, each on one core; half an hour for everything.
 """
 
+import os
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -17,6 +20,7 @@ from table import run
 jax.config.update("jax_enable_x64", True)
 
 OUT = Path("runs/strategies")
+WORKERS = 2
 
 
 def case(problem):
@@ -32,10 +36,26 @@ def case(problem):
 CASES = (exact, *map(case, PROBLEMS))
 
 
-if __name__ == "__main__":
-    failed = run(CASES, sys.argv[1:], OUT)
+def apart(names) -> int:
+    """Each case in a process of its own, `WORKERS` at a time; the largest of their exit codes."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
+    env = os.environ | {"XLA_FLAGS": flags, "OMP_NUM_THREADS": "1"}
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return max(pool.map(lambda name: subprocess.run([sys.executable, __file__, name], env=env).returncode, names))
+
+
+def page() -> None:
+    """The tables and figures of all problems that were measured so far, on one page."""
     done = [problem.__name__ for problem in PROBLEMS if (OUT / f"{problem.__name__}.md").exists()]
     (OUT / "strategies.md").write_text("\n".join((OUT / f"{name}.md").read_text() for name in done))
     if done:
         figure([OUT / f"{name}_all.csv" for name in done], OUT / "strategies.png")
+
+
+if __name__ == "__main__":
+    names = sys.argv[1:] or [case.__name__ for case in CASES]
+    if len(names) == 1:
+        sys.exit(run(CASES, names, OUT))
+    failed = apart(names)
+    page()
     sys.exit(failed)

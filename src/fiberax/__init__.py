@@ -40,6 +40,7 @@ _NAMES = {
     "AbstractStationary": "core.capabilities",
     "AbstractStepper": "core.steppers",
     "AbstractStochastic": "core.fiber",
+    "AbstractSummarised": "core.capabilities",
     "AbstractTangent": "core.capabilities",
     "AbstractTransport": "core.transport",
     "Answer": "core.answer",

@@ -7,7 +7,8 @@ import pytest
 from keeper import Keeper
 
 import fiberax as fx
-from fiberax.drivers.tables import Curve, Ellipsoids
+from fiberax.drivers.ellipsoids import Ellipsoids
+from fiberax.drivers.tables import Curve
 from fiberax.numerics.polar import polar
 from fiberax.testing import CubicFlow, ElasticPlastic, OrnsteinUhlenbeck, Spring
 
@@ -85,6 +86,21 @@ def test_a_curve_is_exact_on_cubics_and_its_error_estimate_on_quartics():
     at = jnp.linspace(-1.0, 2.0, 7)[:, None]
     np.testing.assert_allclose(table.find(exact, at).value[:, 0], at[:, 0] ** 3 - at[:, 0], atol=1e-12)
     np.testing.assert_allclose(table.slope(exact, at)[:, 0, 0], 3.0 * at[:, 0] ** 2 - 1.0, atol=1e-12)
+
+
+def test_a_curve_answers_close_to_its_ends():
+    """The error x²(x − 0.3)² of the first interval of x⁴ goes on before it, and so does (x − 0.3)²(x − 1)² behind the last."""
+    table = Curve(tolerance=1e-3, capacity=8, measured=1)
+    records = table.empty(1, 1, ())
+    for x in (0.0, 1.0, 0.3):
+        records = table.learn(records, jnp.asarray([x]), jnp.asarray([x**4]), jnp.asarray([[4.0 * x**3]]), ())
+    at = np.array([-0.1, -0.06, -0.02, 1.01, 1.05, 1.3])
+    found = table.find(records, jnp.asarray(at)[:, None])
+    np.testing.assert_array_equal(found.sure, [False, False, True, True, False, False])
+    left, right = at**2 * (at - 0.3) ** 2, (at - 0.3) ** 2 * (at - 1.0) ** 2
+    np.testing.assert_allclose(at**4 - found.value[:, 0], np.where(at < 0.0, left, right), rtol=1e-8)
+    first = table.learn(table.empty(1, 1, ()), jnp.zeros(1), jnp.zeros(1), jnp.zeros((1, 1)), ())
+    assert not table.find(first, jnp.asarray([[1e-9]])).sure[0]  # one record knows no error
 
 
 def test_records_that_are_told_by_their_neighbours_are_given_up():
@@ -170,6 +186,39 @@ def test_energies_are_interpolated_with_their_response_as_slope():
     assert np.sum(section.sites.memory.live) < 60
     np.testing.assert_allclose(answer.energy, fiber.truth(U)[1], atol=2e-6 * answer.energy.max())
     np.testing.assert_allclose(answer.response, fiber.truth(U)[2], atol=2e-6 * answer.response.max())
+
+
+def test_a_quadratic_energy_is_answered_by_one_record():
+    """W = ½ c·Cc with a linear response: the tangent of the response is the second derivative of the energy."""
+    C = jnp.asarray([[2.0, 0.5, 0.0], [0.5, 3.0, 0.2], [0.0, 0.2, 1.0]])
+    fiber = fx.EnergyFiber(lambda state, c: 0.5 * c @ C @ c + 0.5 * jnp.sum(state**2), lambda c: jnp.zeros(1))
+    asked = jax.random.normal(jax.random.key(2), (80, 3))
+    driver = fx.Surrogate(fx.Quasistatic(1e-10), 1e-5, check=0.0)
+    fibers = fx.Fibers(fiber, driver, asked)
+    section, answer = fibers.advance(fibers.begin(asked), asked)
+    assert driver.stats(section.sites)["surrogate"]["live"] < 20
+    np.testing.assert_allclose(answer.response, asked @ C, atol=1e-12)
+    np.testing.assert_allclose(answer.energy, 0.5 * jnp.sum(asked @ C * asked, axis=1), rtol=1e-10)
+
+
+def test_checks_leave_right_answers_and_mend_wrong_ones():
+    """A narrow bump in the response that the records did not see; every answer is checked."""
+    bump = lambda c: c + 0.1 * jnp.exp(-0.5 * ((c - 0.6) / 0.02) ** 2)
+    fiber = fx.FlowFiber(lambda state, c: bump(c) - state, lambda c: jnp.zeros_like(c), lambda state, c: state)
+    driver = fx.Surrogate(fx.Quasistatic(1e-10), 1e-4, check=1.0)
+    fibers = fx.Fibers(fiber, driver, jnp.zeros(3))
+    section, _ = fibers.advance(fibers.begin(jnp.zeros(3)), jnp.asarray([0.0, 1.0, 0.3]))
+    before = driver.stats(section.sites)["surrogate"]
+    assert before["records"] == 2  # all of a line
+    section, answer = fibers.advance(section, jnp.asarray([0.1, 0.25, 0.4]))
+    made = driver.stats(section.sites)["surrogate"]
+    assert not np.any(section.sites.memory.live) and made["records"] == 2 and made["worst"] < 1e-8
+    assert made["live"] - before["live"] == made["checked"] - before["checked"] == 3
+    asked = jnp.asarray([0.1, 0.6, 0.25])
+    section, answer = fibers.advance(section, asked)
+    made = driver.stats(section.sites)["surrogate"]
+    np.testing.assert_allclose(answer.response, bump(asked), atol=1e-8)
+    assert made["worst"] > 0.09 and made["records"] > 2 and section.sites.memory.live[1]
 
 
 def test_polar_factors():

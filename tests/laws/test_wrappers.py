@@ -25,6 +25,7 @@ CAPABILITIES = (
     fx.AbstractTangent,
     fx.AbstractStationary,
     fx.AbstractPropagated,
+    fx.AbstractSummarised,
 )
 KINDS = (fx.AbstractFlow, fx.AbstractEnergy, fx.AbstractMemory, fx.AbstractDynamic, fx.AbstractStochastic)
 WRAPPERS = {
@@ -79,6 +80,10 @@ def _memory_faces(fiber, at):
         "accept": history,
         "dissipated": lambda: fiber.dissipated(history()),
     }
+    if isinstance(fiber, fx.AbstractSummarised):
+        found["summary"] = lambda: fiber.summary(history())
+        found["recover"] = lambda: fiber.recover(fiber.summary(history()))
+        found["rate independent"] = lambda: jnp.asarray(fiber.rate_independent)
     step = {**_energy_faces(inside, at), **_solver_faces(inside, at)}
     step["link"] = lambda: apply_link(None, inside, state, condition)
     return found | {f"increment, {name}": face for name, face in step.items()}

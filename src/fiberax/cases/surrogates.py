@@ -16,8 +16,11 @@ def surrogate_option(applies: When = ALWAYS) -> Any:
     )
 
 
-def tabulated(driver: Any, tolerance: float | None) -> Any:
-    """`driver`, with a table of responses where there is a tolerance."""
+def tabulated(driver: Any, tolerance: float | None, one_entry: bool = True) -> Any:
+    """`driver`, with a table of responses where there is a tolerance.
+
+    Curves, for conditions of `one_entry`, need few records, and each keeps a state.
+    """
     import fiberax as fx
 
-    return driver if tolerance is None else fx.Surrogate(driver, tolerance)
+    return driver if tolerance is None else fx.Surrogate(driver, tolerance, capacity=128 if one_entry else 1024)

@@ -22,16 +22,30 @@ _LARGE = 1e9  # bytes from which the start of a run says it
 
 def memory_words(problem: Evolve | Steady | Loading, state: int, sites: int) -> str:
     """What the states of all sites take, in words; `state` bytes for each."""
-    if isinstance(problem.driver, fx.Quasistatic) and not problem.driver.keep_states:
+    if not _keeps_states(problem):
         return f"states of {size_words(state)} are not kept; those of all {sites} sites would take {size_words(state * sites)}"
-    return f"{size_words(state * sites)} for the states of all sites, as much for a checkpoint on disk"
+    records = _records(problem)
+    of_records = f" and of {records} records of its table" if records else ""
+    size = size_words(state * (sites + records))
+    return f"{size} for the states of all sites{of_records}, as much for a checkpoint on disk"
+
+
+def _keeps_states(problem: Evolve | Steady | Loading) -> bool:
+    driver = problem.driver.inner if isinstance(problem.driver, fx.Surrogate) else problem.driver
+    return not isinstance(driver, fx.Quasistatic) or driver.keep_states
+
+
+def _records(problem: Evolve | Steady | Loading) -> int:
+    """States that a table keeps beside those of the sites."""
+    return problem.driver.capacity if isinstance(problem.driver, fx.Surrogate) else 0
 
 
 def large_states(problem: Evolve | Steady | Loading) -> str | None:
     """`memory_words` where the states of all sites are large, else None."""
     conditions, state, _ = check_fit(problem.bundle, jax.tree.map(np.asarray, problem.macro0))
     sites = jax.tree.leaves(conditions)[0].shape[0]
-    return memory_words(problem, bytes_of(state), sites) if bytes_of(state) * sites > _LARGE else None
+    large = bytes_of(state) * (sites + _records(problem)) > _LARGE
+    return memory_words(problem, bytes_of(state), sites) if large else None
 
 
 def table_words(problem: Table, conditions: np.ndarray) -> str:
@@ -70,8 +84,10 @@ def refuse_too_large(problem: Problem, folder: Path) -> None:
         return
     conditions, state, response = check_fit(problem.bundle, jax.tree.map(np.asarray, problem.macro0))
     sites = jax.tree.leaves(conditions)[0].shape[0]
-    if not (isinstance(problem.driver, fx.Quasistatic) and not problem.driver.keep_states):
-        _refuse_bytes(bytes_of(state) * sites, f"the states of {sites} sites", "fewer cells or smaller states")
+    if _keeps_states(problem):
+        size, records = bytes_of(state) * (sites + _records(problem)), _records(problem)
+        what = f"the states of {sites} sites" + (f" and of {records} records of the table" if records else "")
+        _refuse_bytes(size, what, "fewer cells or smaller states")
     records = 1
     if isinstance(problem, Evolve):
         plan = schedule(problem.t0, problem.t1, problem.dt, problem.saveat)

@@ -9,7 +9,7 @@ from typing import Any
 
 from jaxtyping import Array, Float
 
-from fiberax.core.fiber import AbstractEnergy, AbstractFiber, AbstractFlow, Condition, Response, State
+from fiberax.core.fiber import AbstractEnergy, AbstractFiber, AbstractFlow, AbstractMemory, Condition, History, Response, State
 
 
 class AbstractCapability(AbstractFiber):
@@ -152,6 +152,41 @@ class AbstractObjective(AbstractCapability):
 
     P(QF) = Q P(F) for every rotation Q, and the energy does not change: tables need to know the right stretch alone.
     """
+
+
+class AbstractSummarised(AbstractCapability, AbstractMemory):
+    """A fiber with memory that declares by which numbers its history counts: tables answer by these and the condition.
+
+    Responses, and the summary after a step, depend on the history before it through `summary` alone, and smoothly: tables do
+    not see where tangents jump, as at a yield surface.
+    """
+
+    @property
+    def rate_independent(self) -> bool:
+        """Whether a step does not depend on its length; else tables have the length as a further entry."""
+        return False
+
+    @abc.abstractmethod
+    def summary(self, history: History) -> Float[Array, " k"]:
+        """The numbers by which a history counts.
+
+        Args:
+            history: That of one fiber.
+
+        Returns:
+            An array (k,), each number in its own unit.
+        """
+
+    @abc.abstractmethod
+    def recover(self, summary: Float[Array, " k"]) -> History:
+        """A history with that summary. What else it holds is lost where a table answers.
+
+        Args:
+            summary: As `summary` gives it.
+
+        Returns:
+            A tree like the history.
+        """
 
 
 def energy_of(fiber: AbstractFiber, state: State, condition: Condition) -> Float[Array, ""] | None:

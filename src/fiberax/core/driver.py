@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from fiberax.core.capabilities import AbstractMonitored, energy_of, standard_error_of
-from fiberax.core.fiber import AbstractFiber
+from fiberax.core.fiber import AbstractFiber, AbstractMemory
 from fiberax.numerics import trees
 from fiberax.numerics.linear import jacobian
 from fiberax.numerics.result import OWN_CODES, Outcome, Result
@@ -70,6 +70,14 @@ class AbstractDriver(eqx.Module):
 
     def check_traced(self) -> None:
         """Raise `BadInput` where results under `jax.jit`, `jax.grad` or `jax.vmap` would lack derivatives."""
+
+    def step_of(self, fiber: AbstractMemory, history: Any, dt: Any) -> Any:
+        """The fiber that the other methods receive in place of one with memory; by default the energy of its step."""
+        return fiber.increment(history, dt)
+
+    def accept(self, fiber: AbstractMemory, history: Any, state, memory, condition, dt: Float[Array, ""]) -> Any:
+        """The history of a fiber with memory after a step that is kept; by default from its state."""
+        return fiber.accept(history, state, condition, dt)
 
     @abc.abstractmethod
     def begin(self, fiber, link: Callable | None, condition, key: PRNGKeyArray, samples: int) -> tuple[Any, Any]:
@@ -174,12 +182,13 @@ class AbstractSectionDriver(AbstractDriver):
         """The driver that a run takes in place of this one where it does not pay; by default itself."""
         return self
 
-    def pays(self, field: Any, macro: Any) -> bool:
+    def pays(self, field: Any, macro: Any, response: Any) -> bool:
         """Whether a run is better off with this driver than with `alone`; asked once, before it begins, outside of any jit.
 
         Args:
             field: The `Field` of the run, which imports this module.
             macro: The macrostate at the start.
+            response: The shape of one response.
         """
         return True
 

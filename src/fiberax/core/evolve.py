@@ -127,19 +127,19 @@ def assemble(bundle, driver, macro0, plan: Schedule, key, placement, start=None)
     traced = is_traced(bundle, driver, macro0, key)
     field = Field(bundle, driver, fiber, sites, key, not traced, borrow=True)
     if isinstance(driver, AbstractSectionDriver) and not traced:
-        driver = driver if _kept(driver, field, macro0, start) else driver.alone
+        driver = driver if _kept(driver, field, macro0, response, start) else driver.alone
         field = dataclasses.replace(field, driver=driver)
     shortest = min(stretch.dt for stretch in plan.stretches)
     return field, macro0, response, driver.samples(shortest)
 
 
-def _kept(driver: AbstractSectionDriver, field: Field, macro, start: Any) -> bool:
+def _kept(driver: AbstractSectionDriver, field: Field, macro, response, start: Any) -> bool:
     """Whether a run keeps its driver over all sites: as before where it goes on, else if it pays, on process 0."""
     if isinstance(start, Solution):
         return bool(jax.tree.leaves(start.section.shared))
     if start is not None:
         return any(name.startswith("section_shared") for name in start.leaves)
-    return bool(agree(float(driver.pays(field, macro)))[0])
+    return bool(agree(float(driver.pays(field, macro, response)))[0])
 
 
 def _traced_evolve(field: Field, stepper, macro0, plan: Schedule, response, samples) -> Solution:

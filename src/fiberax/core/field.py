@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from fiberax.core.borrow import borrowed
 from fiberax.core.bundle import Bundle
 from fiberax.core.driver import AbstractDriver, AbstractSectionDriver, Section
-from fiberax.core.fiber import AbstractDynamic, AbstractFiber, AbstractMemory
+from fiberax.core.fiber import AbstractDynamic, AbstractMemory
 from fiberax.core.macro import AbstractInertial, AtRest
 from fiberax.core.sites import Sites, each, each_keyed, site_keys
 from fiberax.numerics import trees
@@ -44,9 +44,9 @@ class Field(eqx.Module):
         """Whether the fibers have a history."""
         return isinstance(self.fiber, AbstractMemory)
 
-    def _at(self, history: Any, since: Any) -> AbstractFiber:
+    def _at(self, history: Any, since: Any) -> Any:
         """The fiber as drivers see it: one with memory as the memoryless problem of its step."""
-        return self.fiber.increment(history, since) if isinstance(self.fiber, AbstractMemory) else self.fiber
+        return self.driver.step_of(self.fiber, history, since) if isinstance(self.fiber, AbstractMemory) else self.fiber
 
     def begin(self, macro: Any, response: Any, samples: int, ids: jax.Array | None = None) -> Section:
         """The section at the start: states from `init`, responses not yet computed (zeros of the shape `response`)."""
@@ -167,12 +167,13 @@ class Field(eqx.Module):
         conditions = self.sites.pad(self.bundle.macro.conditions(macro))
 
         def chunk(ids, history, inputs):
-            state, since, conditions, good = inputs
-            new = each(self.fiber.accept, history, state, conditions, since)
+            state, memory, since, conditions, good = inputs
+            new = each(lambda *at: self.driver.accept(self.fiber, *at), history, state, memory, conditions, since)
             return trees.where_site(good, new, history)
 
         good = section.outcome.result == 0
-        history = self.sites.update(chunk, section.history, (section.state, section.since, conditions, good))
+        inputs = (section.state, section.memory, section.since, conditions, good)
+        history = self.sites.update(chunk, section.history, inputs)
         return section._replace(history=history, since=jnp.zeros_like(section.since))
 
     def carry(self, section: Section, macro, t, span) -> Section:

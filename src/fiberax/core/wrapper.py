@@ -142,6 +142,20 @@ class _ObjectivePart(AbstractMapped, can.AbstractObjective):
     """Forwards `AbstractObjective` where condition and response are those of the inner fiber."""
 
 
+class _SummarisedPart(AbstractMapped, can.AbstractSummarised):
+    inner: can.AbstractSummarised
+
+    @property
+    def rate_independent(self):
+        return self.inner.rate_independent
+
+    def summary(self, history):
+        return self.inner.summary(history)
+
+    def recover(self, summary):
+        return self.inner.recover(summary)
+
+
 def _tangent(fiber: AbstractMapped, found, response, condition):
     """The inner tangent `found` as a derivative of the outer response by the outer condition."""
     if fiber.condition_map is None and fiber.response_map is None:
@@ -171,6 +185,7 @@ _PARTS = {
     can.AbstractStationary: _StationaryPart,
     can.AbstractPropagated: _PropagatedPart,
     can.AbstractObjective: _ObjectivePart,
+    can.AbstractSummarised: _SummarisedPart,
 }
 
 

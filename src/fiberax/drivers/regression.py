@@ -125,7 +125,7 @@ class Regression(AbstractSectionDriver):
             raise Mismatch(f"Regression: {name} draws no noise. Use fx.Surrogate(fx.Quasistatic()), whose tables interpolate.")
         return fiber
 
-    def pays(self, field, macro):
+    def pays(self, field, macro, response):
         """True; raises `Mismatch` for noise that is the same at all sites, which no mean over sites makes smaller."""
         if field.bundle.noise == "shared":
             raise Mismatch(

@@ -22,6 +22,10 @@ class Plain(NamedTuple):
         """Tangents (rows, m, entries of the condition) as the table keeps them, (rows, m, d)."""
         return slope
 
+    def bend_in(self, bend):
+        """Second derivatives of energies (rows, entries, entries) as the table keeps them, (rows, d, d)."""
+        return bend
+
     def value_out(self, value):
         """Responses from those of the table."""
         return value
@@ -51,11 +55,19 @@ class Turned(NamedTuple):
     def value_in(self, value):
         return self._by(jnp.swapaxes(self.rotation, -1, -2), value)
 
-    def slope_in(self, slope):
-        rows, d = len(slope), self.rotation.shape[-1]
+    def _directions(self):
+        """Directions of F along the entries of the stretch, (rows, entries of the stretch, d²)."""
+        d = self.rotation.shape[-1]
         moved = jnp.einsum("rij,sjk->rsik", self.rotation, jnp.asarray(symmetric_directions(d)))
-        along = jnp.einsum("rmc,rsc->rsm", slope, moved.reshape(rows, -1, d * d))
+        return moved.reshape(*moved.shape[:2], d * d)
+
+    def slope_in(self, slope):
+        along = jnp.einsum("rmc,rsc->rsm", slope, self._directions())
         return jnp.swapaxes(self._by(jnp.swapaxes(self.rotation, -1, -2), along), 1, 2)
+
+    def bend_in(self, bend):
+        moved = self._directions()
+        return jnp.einsum("rsc,rce,rte->rst", moved, bend, moved)
 
     def value_out(self, value):
         return self._by(self.rotation, value)
@@ -78,9 +90,21 @@ class Turned(NamedTuple):
         return jnp.concatenate([found, jnp.zeros((len(found), slope.shape[1] - d * d, d * d))], axis=1)
 
 
+def _turns(fiber, conditions, size: int) -> bool:
+    return isinstance(fiber, AbstractObjective) and size == jax.tree.leaves(conditions)[0][0].size
+
+
+def entries_of(fiber, conditions, size: int) -> int:
+    """Entries of the points that `seen` gives."""
+    if _turns(fiber, conditions, size):
+        d = jax.tree.leaves(conditions)[0].shape[-1]
+        return d * (d + 1) // 2
+    return sum(x[0].size for x in jax.tree.leaves(conditions))
+
+
 def seen(fiber, conditions, size: int) -> "Plain | Turned":
     """Conditions (rows first) as a table sees them; responses have `size` entries."""
-    if isinstance(fiber, AbstractObjective) and size == jax.tree.leaves(conditions)[0][0].size:
+    if _turns(fiber, conditions, size):
         (A,) = jax.tree.leaves(conditions)
         rotation, stretch = jax.vmap(polar)(jnp.eye(A.shape[-1]) + A)
         return Turned(jax.vmap(stretch_entries)(stretch), rotation, A)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core.capabilities import AbstractSummarised
 from fiberax.core.equilibrium import relaxed
 from fiberax.core.fiber import AbstractEnergy, AbstractMemory, code_in_words
 from fiberax.core.lagrangian import constraint_count
@@ -52,6 +53,8 @@ def check_memory(checks: Any, fiber: AbstractMemory, condition, link, tolerance:
             )
             checks.need("trials repeat themselves", same(first, again), text)
         _check_minimum(checks, problem, state, held, place)
+        if isinstance(fiber, AbstractSummarised) and number == len(_PATH) - 1:  # each trial is compiled anew
+            _check_summary(checks, fiber, history, held, span, link, tolerance, place)
         history, before = new, lost
         lost = _dissipated(checks, fiber, history, place)
         floor = before - 1e-10 * max(abs(before), abs(_energy(problem, state, held)), 1e-300)
@@ -71,6 +74,21 @@ def _trial(fiber: AbstractMemory, history, condition, dt, link, tolerance: float
         return (state, apply_link(link, problem, state, condition), fiber.accept(history, state, condition, dt)), out
 
     return trial(history, condition, dt)
+
+
+def _check_summary(checks: Any, fiber: AbstractSummarised, history, condition, dt, link, tolerance: float, place: str) -> None:
+    """A history with the same summary gives the same response, and the same summary after the step."""
+    summary = fiber.summary(history)
+    checks.need(
+        "summary is a vector", jnp.ndim(summary) == 1, f"summary must give an array (k,); its shape is {jnp.shape(summary)}."
+    )
+    again = fiber.recover(summary)
+    checks.alike("recover keeps the history's form", again, history, "the history from recover")
+    found = [_trial(fiber, past, condition, dt, link, tolerance)[0][1:] for past in (history, again)]
+    (one, after), (two, later) = ((response, fiber.summary(new)) for response, new in found)
+    off, size = norm(trees.subtract((one, after), (two, later))), norm((one, after))
+    text = f"histories of one summary differ by {off:.3g} in their response or in the next summary, of {size:.3g}, {place}."
+    checks.need("the summary sums up the history", off <= 10.0 * tolerance * size, text)
 
 
 def _dissipated(checks: Any, fiber: AbstractMemory, history, place: str) -> float:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fiberax.core.capabilities import AbstractSummarised
 from fiberax.core.fiber import AbstractEnergy, AbstractMemory
 from fiberax.core.solvers import Minimise
 from fiberax.numerics.result import outcome
@@ -110,7 +111,7 @@ class Flowed(NamedTuple):
     dissipated: Float[Array, ""]
 
 
-class Maxwell(AbstractMemory):
+class Maxwell(AbstractSummarised):
     """A Maxwell element in parallel with a spring; condition the strain A, response the stress σ.
 
         W(A, e) = ½E₀A² + ½E (A − e)²,   R(ė) = ½η ė²
@@ -143,6 +144,12 @@ class Maxwell(AbstractMemory):
 
     def dissipated(self, history):
         return history.dissipated
+
+    def summary(self, history):
+        return history.strain[None]
+
+    def recover(self, summary):
+        return Flowed(summary[0], jnp.zeros_like(summary[0]))
 
     def truth(self, strains: np.ndarray, dt: float) -> np.ndarray:
         """Stresses along a path of strains in steps of `dt` from rest: e = (e_n + r A)/(1 + r), r = E dt/η."""

@@ -11,6 +11,7 @@ from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, Material, factor,
 from fiberax.cases.solids.figures import curve_figure
 from fiberax.cases.solids.grips import Grips, grips_of
 from fiberax.cases.solids.structures import Structure
+from fiberax.cases.surrogates import surrogate_option, tabulated
 from fiberax.core.errors import BadInput
 from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
@@ -106,6 +107,7 @@ class Pull(CrystalOptions):
     strain: float = option(0.4, help="strain at the end of the path, if the body is stable up to it", above=0)
     step: float = option(0.02, help="longest step in strain", above=0)
     driver: Driver = option(Driver.MONOLITHIC, help="nested solves the atoms at every trial; monolithic takes all together")
+    surrogate: float | None = surrogate_option(when(driver=Driver.NESTED))
 
     def build(self) -> Loading:
         """The body and its load path. Raises `BadInput` for sizes, materials and files that cannot be used."""
@@ -123,7 +125,8 @@ class Pull(CrystalOptions):
         moved = lambda x, t: self.strain * grips.length * t
         displacement = {name: {grips.axis: moved} for name in grips.pulled}
         macro = fx.solids.Elasticity(grips.mesh, fixed=grips.fixed, displacement=displacement)
-        driver = fx.Monolithic() if self.driver is Driver.MONOLITHIC else fx.Quasistatic()
+        nested = tabulated(fx.Quasistatic(), self.surrogate, one_entry=False)
+        driver = fx.Monolithic() if self.driver is Driver.MONOLITHIC else nested
         scale, unit = factor(crystal)
         length = "Å" if crystal.potential.units == "metal" else "1"
         rest = -scale * still.equilibrium.energy / float(crystal.volume)

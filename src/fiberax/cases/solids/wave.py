@@ -89,7 +89,7 @@ class WaveCase(CrystalOptions, ChainOptions):
         high=0.1,
         applies=when(method=Method.QUASISTATIC),
     )
-    surrogate: float | None = surrogate_option(when(method=Method.QUASISTATIC) & CHAIN)
+    surrogate: float | None = surrogate_option(when(method=Method.QUASISTATIC))
 
     def build(self) -> Evolve:
         """The coupled problem. Raises `BadInput` for numbers that cannot be used, or a chain that is not stable."""
