@@ -216,8 +216,32 @@ def _has_stationary(fiber, link) -> bool:
     return link is None and isinstance(fiber, AbstractStationary)
 
 
+class _Held(eqx.Module):
+    """A stationary link, and the state at rest as a function of what the link depends on, without closures over values."""
+
+    link: Any  # (state, condition) -> response
+    follow: Any  # (state, condition) -> state
+
+
 def _stationary(fiber: AbstractStationary, state, condition):
-    return fiber.stationary_link(jax.tree.map(jax.lax.stop_gradient, state), condition)
+    """The stationary link: the state does not count in its first derivatives, and moves in the second ones."""
+    held, convert = trees.frozen(state), eqx.filter_closure_convert
+    link = convert(lambda s, c: fiber.stationary_link(s, c), held, condition)
+    return _at_rest(_Held(link, convert(lambda s, c: following(fiber, s, c), held, condition)), held, condition)
+
+
+@eqx.filter_custom_jvp
+def _at_rest(held: _Held, state, condition):
+    return held.link(state, condition)
+
+
+@_at_rest.def_jvp
+def _at_rest_jvp(primals, tangents):
+    held, state, condition = primals
+    t_held, _, t_condition = tangents
+    value, moved = _at_rest(held, state, condition), held.follow(state, condition)
+    t_value = eqx.filter_jvp(lambda link, c: link(moved, c), (held.link, condition), (t_held.link, t_condition))[1]
+    return value, t_value
 
 
 def _stable(fiber: AbstractFlow, state, condition, out: Outcome) -> Outcome:

@@ -179,6 +179,15 @@ class TestSymmetries:
 
 
 class TestDerivatives:
+    @pytest.mark.parametrize("discretisation", [FiniteVolume(), FiniteElement()], ids=lambda d: type(d).__name__)
+    def test_second_derivatives_of_a_laminate(self, discretisation):
+        """A = 2ab/(a+b) across the layers; nothing is known of them beside a phase that does not conduct."""
+        layers = np.repeat([[0], [1]], 2, 0).repeat(2, 1)
+        across = lambda values: fx.response(Cell.from_image(layers, values, discretisation), 0.0).value[0, 0]
+        hessian = jax.jit(jax.hessian(across))
+        np.testing.assert_allclose(hessian(jnp.array([1.0, 3.0])), [[-0.5625, 0.1875], [0.1875, -0.0625]], rtol=1e-9)
+        assert np.all(np.isnan(hessian(jnp.array([0.0, 3.0]))))
+
     @pytest.mark.parametrize(
         ("discretisation", "symmetric"),
         [(Spectral(), True), (FiniteElement(), True), (FiniteElement(), False)],

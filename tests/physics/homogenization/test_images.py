@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import fiberax as fx
 from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.physics.homogenization import Cell, FiniteVolume, Spectral
 from fiberax.physics.homogenization.images import Phases, read_labels
@@ -228,3 +229,15 @@ def test_missing_extras_are_named(tmp_path, monkeypatch, ending, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtra, match=r"fiberax\[image\]"):
         read_labels(path)
+
+
+def test_masked_pixels_need_a_label():
+    masked = np.ma.masked_equal(np.eye(4, dtype=int), 1)
+    with pytest.raises(BadInput, match="4 pixels of the label array are masked"):
+        fx.homogenization.Cell.from_image(masked, [1.0, 2.0])
+
+
+@pytest.mark.parametrize("array", [np.array([[np.nan, 1.0]]), np.ones((3, 3), int), np.zeros((0, 3), bool), np.array(True)])
+def test_percolation_takes_booleans(array):
+    with pytest.raises(BadInput, match="Give booleans along one to three axes"):
+        fx.homogenization.percolation(array)

@@ -32,6 +32,10 @@ def read_labels(labels) -> tuple[np.ndarray, str]:
     """
     if isinstance(labels, str | os.PathLike):
         return stored_labels(read_stored(labels), str(labels)), str(labels)
+    if np.ma.is_masked(labels):
+        raise BadInput(
+            f"{np.ma.count_masked(labels)} pixels of the label array are masked. Give them a label: array.filled(label)."
+        )
     array, name = np.asarray(labels), "the label array"
     return whole(without_colours(array, name, False, array.dtype.kind == "f", unnamed=True), name), name
 

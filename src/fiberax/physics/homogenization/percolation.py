@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fiberax.core.errors import BadInput
+
 
 class Percolation(NamedTuple):
     """What is connected in a cell.
@@ -38,15 +40,18 @@ def percolation(
 
     Returns:
         The `Percolation`.
+
+    Raises:
+        BadInput: Anything but booleans, no pixels, or other numbers of axes.
     """
     from scipy.ndimage import label
 
     if isinstance(conducts, tuple):
-        along = [np.asarray(one, bool) for one in conducts]
+        along = [_booleans(one) for one in conducts]
         pixels = np.logical_or.reduce(along)
         clusters, count = _joined(along, pixels)
     else:
-        pixels = np.asarray(conducts, bool)
+        pixels = _booleans(conducts)
         along, (clusters, count) = [pixels] * pixels.ndim, label(pixels)
     d = pixels.ndim
     faces = [np.where(passes, clusters, 0) for passes in along]  # the clusters that reach faces across each axis
@@ -62,6 +67,16 @@ def percolation(
     whole = int(pixels.sum())
     through = float(sizes[leading.astype(int)].sum()) / whole if whole else 0.0
     return Percolation(whole / pixels.size, through, tuple((np.diag(projection) > 0).tolist()), projection)
+
+
+def _booleans(conducts) -> np.ndarray:
+    pixels = np.asarray(conducts)
+    if pixels.dtype != bool or not 1 <= pixels.ndim <= 3 or pixels.size == 0:
+        raise BadInput(
+            f"percolation: an array of the type {pixels.dtype} and the shape {pixels.shape}. Give booleans along one to three "
+            "axes that say which pixels conduct, such as labels == 1."
+        )
+    return pixels
 
 
 def _joined(along: list[np.ndarray], conducts: np.ndarray) -> tuple[np.ndarray, int]:

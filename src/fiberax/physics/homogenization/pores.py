@@ -34,13 +34,26 @@ def _differentiate(primals, tangents):
     value = energy_beside_pores(discretisation, chi, a)
     if tangents[2] is None:
         return value, jnp.zeros_like(value)
-    held = jax.lax.stop_gradient(continued(discretisation, chi, a))
+    held = chi + _first_order(jax.lax.stop_gradient(continued(discretisation, chi, a) - chi), a)
 
     def energy(a):
         problem = medium(discretisation, a, a.ndim)
         return problem.energy(held, *problem.balance(held))
 
     return value, jax.jvp(energy, (a,), (tangents[2],))[1]
+
+
+@jax.custom_jvp
+def _first_order(correction, a):
+    """`correction`; its derivative, which second derivatives of the energy need, is not computed: 0 without pores, else NaN."""
+    return correction
+
+
+@_first_order.defjvp
+def _differentiate_once_only(primals, tangents):
+    correction, a = primals
+    unknown = jnp.where(jnp.any(a == 0), jnp.nan, 0.0)
+    return correction, jnp.full_like(correction, 1.0) * (unknown * jnp.sum(tangents[1]))
 
 
 def continued(discretisation: AbstractDiscretisation, chi, a):
