@@ -223,7 +223,7 @@ class _Held(eqx.Module):
     follow: Any  # (state, condition) -> state
 
 
-def _stationary(fiber: AbstractStationary, state, condition):
+def _stationary(fiber: Any, state, condition):
     """The stationary link: the state does not count in its first derivatives, and moves in the second ones."""
     held, convert = trees.frozen(state), eqx.filter_closure_convert
     link = convert(lambda s, c: fiber.stationary_link(s, c), held, condition)
