@@ -209,7 +209,12 @@ class NodalSpace(eqx.Module):
 
         Returns:
             Places of the entries of all blocks.
+
+        Raises:
+            BadInput: Nothing is left to solve for.
         """
+        if np.all(held):
+            raise BadInput("the mesh: values are given at every node, so that nothing is left to solve for. Take a finer mesh.")
         cells, (count, c) = self.mesh.unknowns[self.mesh.cells], held.shape
         number = np.full(count * c + c, -1)  # the last rows are those of the node −1, which is none
         free = np.flatnonzero(~held)

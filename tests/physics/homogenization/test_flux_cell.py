@@ -220,3 +220,12 @@ def test_a_flux_that_cannot_pass_is_solved():
     found = fx.response(cell, (0.0, jnp.array([0.0, 1.0])))
     assert int(found.result) == 0
     np.testing.assert_allclose(found.value, 0.0, atol=1e-9)
+
+
+def test_laws_come_in_a_list_and_are_functions():
+    labels, laws = np.eye(4, dtype=int), [lambda U, g: g, lambda U, g: 3.0 * g]
+    listed, named = (FluxCell.from_image(labels, given) for given in (laws, dict(enumerate(laws))))
+    at = (0.0, jnp.array([1.0, 0.5]))
+    np.testing.assert_array_equal(fx.response(listed, at).value, fx.response(named, at).value)
+    with pytest.raises(BadInput, match=r"the law of label 1 is 3\.0\. Give a function"):
+        FluxCell.from_image(labels, {0: laws[0], 1: 3.0})

@@ -389,3 +389,8 @@ def test_a_source_of_another_form_is_named(model):
     with pytest.raises(fx.BadInput, match=r"source\(t, U, x\) must give one number; its shape is \(2,\)"):
         made(lambda t, U, x: x)
     made(lambda t, U, x: jnp.log(U) * x[1])
+
+
+def test_a_mesh_whose_nodes_are_all_given_leaves_nothing_to_solve_for():
+    with pytest.raises(BadInput, match="values are given at every node"):
+        fx.homogenization.MeshDiffusion(fx.grids.quads(cells=(1, 1)), boundary=fx.homogenization.Dirichlet(2.0))

@@ -7,7 +7,7 @@ The fiber takes (U, G), the response is the mean flux.
 With q = a(U, z) g it is the linear problem of (2.2), and Q = A(U) G. Notation as in `cell`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -99,7 +99,7 @@ class FluxCell(AbstractFlow):
     def from_image(
         cls,
         labels,
-        laws: dict[int, Callable[[Any, Array], Array]],
+        laws: dict[int, Callable[[Any, Array], Array]] | Sequence[Callable[[Any, Array], Array]],
         discretisation: AbstractDiscretisation | None = None,
         *,
         spacing: tuple[float, ...] | None = None,
@@ -110,19 +110,23 @@ class FluxCell(AbstractFlow):
 
         Args:
             labels: As for `Cell.from_image`.
-            laws: For each label a function q(U, g) of the gradient g (d,) that gives the flux (d,), `lambda U, g: k @ g` for a
-                tensor, `lambda U, g: 0.0 * g` for a phase that does not conduct.
+            laws: For each label, or in a list for the labels 0, 1, ..., a function q(U, g) of the gradient g (d,) that gives
+                the flux (d,), `lambda U, g: k @ g` for a tensor, `lambda U, g: 0.0 * g` for a phase that does not conduct.
             discretisation: `FiniteElement()` by default.
             spacing: As for `Cell.from_image`.
             symmetric: As for `FluxCell`.
             max_steps: As for `FluxCell`.
 
         Raises:
-            BadInput: What `read_image` refuses, labels without a law.
+            BadInput: What `read_image` refuses, labels without a law, laws that are no functions.
             MissingExtra: A picture without the extra `fiberax[image]`.
         """
         array, source = read_labels(labels)
         found, index = numbered(array)
+        laws = laws if isinstance(laws, dict) else dict(enumerate(laws))
+        for label, law in laws.items():
+            if not callable(law):
+                raise BadInput(f"the law of label {label} is {law!r}. Give a function, such as lambda U, g: 2.0 * g.")
         missing = [int(v) for v in found if int(v) not in laws]
         if missing:
             raise BadInput(
