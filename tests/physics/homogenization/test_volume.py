@@ -405,3 +405,16 @@ def test_a_promise_that_nothing_is_zero():
     np.testing.assert_array_equal(found.value[0], other.value[0])
     with pytest.raises(fx.BadInput, match="pores=False need a positive coefficient"):
         cell.validate(0.0)
+
+
+@pytest.mark.parametrize("contrast", [1e8, 1e14, 1e16])
+def test_an_island_of_great_contrast_is_right_or_fails(contrast):
+    """Its correctors have to be constant inside to more digits than there are."""
+    square = np.zeros((6, 6), int)
+    square[2:4, 2:4] = 1
+    found = fx.response(Cell.from_image(square, jnp.array([1.0, contrast])), 0.0)
+    if contrast < 1e10:
+        assert int(found.result) == 0
+        np.testing.assert_allclose(np.diag(found.value), 1.22758492, rtol=1e-8)  # by a direct solve of the same scheme
+    else:
+        assert int(found.result) == 3 and np.all(np.isnan(found.value))

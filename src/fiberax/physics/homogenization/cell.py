@@ -41,6 +41,7 @@ from fiberax.physics.homogenization.pores import energy_beside_pores
 
 _DENSE = 8  # Krylov methods with the Fourier preconditioner beat dense algebra on all but the smallest cells
 _ROUNDS = 6  # of which the last only measures
+_UNSURE = 1e-6  # bound of the relative error of A from which a solve that round-off has ended does not count as one
 
 
 class Cell(AbstractStationary, AbstractFlow):
@@ -217,9 +218,13 @@ class Cell(AbstractStationary, AbstractFlow):
         safe = jnp.where(sound, a, identity_like(a, self.d))
         asymmetric = is_asymmetric(safe, self.d)
         problem = medium(self.discretisation, safe, self.d)
-        chi, steps, level = self._iterate(problem, state, tolerance, asymmetric, base, shift)
+        chi, steps, level, short = self._iterate(problem, state, tolerance, asymmetric, base, shift)
         result = jnp.where(steps >= self.max_steps, Result.MAX_STEPS, Result.STALLED)
-        result = jnp.where(level <= tolerance, Result.SUCCESS, result)
+        known = level <= tolerance
+        if a.ndim == self.d:
+            # K is at least min a / mean a of the preconditioner's matrix, so that this bounds the relative error of A.
+            known &= ~(short * jnp.mean(safe) > _UNSURE * jnp.min(safe)) | jnp.any(safe == 0)
+        result = jnp.where(known, Result.SUCCESS, result)
         if self.declared is True:
             result = jnp.where(asymmetric, Result.STALLED, result)
         result = jnp.where(sound & jnp.isfinite(level), result, Result.NONFINITE)
@@ -272,7 +277,10 @@ class Cell(AbstractStationary, AbstractFlow):
         return part * problem.loads()
 
     def _iterate(self, problem, state, tolerance, asymmetric, base, shift):
-        """Rounds of a Krylov method, each from the true residual: (χ, steps, relative residual)."""
+        """Rounds of a Krylov method, each from the true residual: (χ, steps, relative residual, and `short`).
+
+        `short` is the largest squared residual over the energy, of those that are judged by a larger one.
+        """
         system, falling = problem.system(shift), base is None
         least = self._least(problem, tolerance)
 
@@ -291,28 +299,31 @@ class Cell(AbstractStationary, AbstractFlow):
             )
 
         def go_on(carry):
-            _, _, level, _, taken, rounds = carry
+            level, taken, rounds = carry[2], carry[5], carry[6]
             return (rounds == 0) | ((level > tolerance) & (taken > 0) & (rounds < _ROUNDS))
 
         def body(carry):
-            candidate, chi, level, steps, _, rounds = carry
+            candidate, chi, level, short, steps, _, rounds = carry
             residual, flux = problem.balance(candidate)
             r = problem.encode(residual if base is None else residual - shift * (candidate - base))
-            scale = jnp.maximum(jnp.diag(problem.energy(candidate, residual, flux)), least)
-            found = jnp.sqrt(jnp.max(ratio(system.dot(r, system.precondition(r)), scale)))
+            energies = jnp.diag(problem.energy(candidate, residual, flux))
+            scale, size = jnp.maximum(energies, least), system.dot(r, system.precondition(r))
+            found = jnp.sqrt(jnp.max(ratio(size, scale)))
+            missed = jnp.max(jnp.where(scale > energies, size / energies, 0.0))
             # At round-off a further round may be worse than the one before.
             better = (rounds == 0) | (found < level)
             chi, level = jnp.where(better, candidate, chi), jnp.where(better, found, level)
+            short = jnp.where(better, missed, short)
             idle = (level <= tolerance) | ~better | (rounds == _ROUNDS - 1)  # the last round only measures
             progress = correct(r, scale, jnp.where(idle, 0, self.max_steps - steps))
             candidate = chi + problem.decode(progress.correction)
-            return candidate, chi, level, steps + progress.steps, progress.steps, rounds + 1
+            return candidate, chi, level, short, steps + progress.steps, progress.steps, rounds + 1
 
         zero = jnp.zeros((), jnp.int32)
         chi = state - self.discretisation.unseen(state, self.d)
-        start = (chi, chi, jnp.asarray(jnp.inf), zero, zero, zero)
-        _, chi, level, steps, _, _ = jax.lax.while_loop(go_on, body, start)
-        return chi, steps, level
+        start = (chi, chi, jnp.asarray(jnp.inf), jnp.zeros(()), zero, zero, zero)
+        _, chi, level, short, steps, _, _ = jax.lax.while_loop(go_on, body, start)
+        return chi, steps, level, short
 
 
 class _CellSolver(Newton):
