@@ -394,3 +394,12 @@ def test_a_source_of_another_form_is_named(model):
 def test_a_mesh_whose_nodes_are_all_given_leaves_nothing_to_solve_for():
     with pytest.raises(BadInput, match="values are given at every node"):
         fx.homogenization.MeshDiffusion(fx.grids.quads(cells=(1, 1)), boundary=fx.homogenization.Dirichlet(2.0))
+
+
+def test_a_part_of_a_mesh_that_nothing_holds_is_told():
+    one = fx.grids.quads(cells=(2, 2))
+    away = one.points + np.array([3.0, 0.0])
+    cells = np.concatenate([one.cells, one.cells + len(away)])
+    two = fx.grids.Mesh(np.concatenate([one.points, away]), cells, "quad", {"left": one.facets("left")})
+    with pytest.warns(UserWarning, match=r"2 parts that share no nodes. 1 of them, one with a node at \(3, 0\)"):
+        MeshDiffusion(two, boundary={"left": Dirichlet(2.0)})

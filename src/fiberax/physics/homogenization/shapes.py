@@ -9,6 +9,7 @@ L2. The lumped mass keeps that in time, except for order 2 on triangles and tetr
 """
 
 import abc
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +17,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse as sp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
+from scipy.sparse.csgraph import connected_components
 
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.macro import AbstractMacro, Layout
@@ -77,6 +80,10 @@ class AbstractMeshDiffusion(AbstractMacro):
         further = [np.pad(rows, [(0, 0), (0, width - rows.shape[1])], constant_values=-1) for rows in sides]
         further = np.concatenate(further) if further else None
         self.pattern = self.space.pattern(held[:, None], np.ones((self.space.count, 1)), further)
+        fixed = held.copy()
+        for rows in sides:
+            fixed[rows] = True
+        _warn_of_loose_parts(mesh, fixed, owner)
 
     @property
     def mesh(self) -> Mesh:
@@ -285,3 +292,20 @@ class MeshFluxDiffusion(AbstractMeshDiffusion):
 
     def _slopes(self, macro, response, tangents):
         return tangents
+
+
+def _warn_of_loose_parts(mesh: Mesh, fixed: np.ndarray, owner: str) -> None:
+    """Warn of parts of a mesh of several parts in which no node is `fixed`, (nodes,), by a given value or an exchange."""
+    cells = mesh.unknowns[mesh.cells]
+    pairs = (np.repeat(cells[:, 0], cells.shape[1]), cells.ravel())
+    graph = sp.coo_matrix((np.ones(cells.size), pairs), shape=(len(fixed), len(fixed)))
+    part = connected_components(graph, directed=False)[1]
+    parts = np.unique(part[cells])
+    loose = np.setdiff1d(parts, part[fixed])
+    if len(parts) > 1 and len(loose):
+        place = ", ".join(f"{x:g}" for x in mesh.points[mesh.representatives[np.argmax(part == loose[0])]])
+        warnings.warn(
+            f"{owner}: the mesh has {len(parts)} parts that share no nodes. {len(loose)} of them, one with a node at ({place}), have "
+            "no given value and no exchange: a steady state is determined there only up to a constant.",
+            stacklevel=4,
+        )
