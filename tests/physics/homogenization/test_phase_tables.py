@@ -127,3 +127,8 @@ def test_files_that_are_no_tables(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(BadInput, match="no text that can be read"):
         hom.read_phases(tmp_path / "a.csv", 2)
+
+
+def test_orientations_are_finite():
+    with pytest.raises(BadInput, match="must be finite"):
+        fx.homogenization.orient(np.eye(3), [np.nan, 0.0, 0.0])

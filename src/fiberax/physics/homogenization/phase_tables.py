@@ -61,7 +61,7 @@ def orient(tensor, angles, *, degrees: bool = True) -> np.ndarray:
         R tensor Rᵀ, (n, d, d) or (d, d), exactly symmetric; the columns of R are the axes of the crystal.
 
     Raises:
-        BadInput: Shapes that do not fit.
+        BadInput: Shapes that do not fit, angles or entries that are not finite.
     """
     tensor, angles = np.asarray(tensor, dtype=float), np.asarray(angles, dtype=float)
     d = tensor.shape[-1] if tensor.ndim else 0
@@ -69,6 +69,8 @@ def orient(tensor, angles, *, degrees: bool = True) -> np.ndarray:
         raise BadInput(
             f"a tensor of shape {tensor.shape} and angles of shape {angles.shape}: give (3, 3) and (n, 3), or (2, 2) and (n,)."
         )
+    if not (np.all(np.isfinite(angles)) and np.all(np.isfinite(tensor))):
+        raise BadInput("orient: angles and tensors must be finite; some are NaN or infinite.")
     angles = np.deg2rad(angles) if degrees else angles
     if d == 2:
         turn = _turn(angles, 2, 0, 1)

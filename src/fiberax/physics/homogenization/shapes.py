@@ -305,7 +305,7 @@ def _warn_of_loose_parts(mesh: Mesh, fixed: np.ndarray, owner: str) -> None:
     if len(parts) > 1 and len(loose):
         place = ", ".join(f"{x:g}" for x in mesh.points[mesh.representatives[np.argmax(part == loose[0])]])
         warnings.warn(
-            f"{owner}: the mesh has {len(parts)} parts that share no nodes. {len(loose)} of them, one with a node at ({place}), have "
-            "no given value and no exchange: a steady state is determined there only up to a constant.",
+            f"{owner}: the mesh has {len(parts)} parts that share no nodes. {len(loose)} of them, one with a node at "
+            f"({place}), have no given value and no exchange: a steady state is determined there only up to a constant.",
             stacklevel=4,
         )
