@@ -42,7 +42,6 @@ DRAWN = {
     "cavity": Drawn(("cavity",), {"flow-cavity.jpg": "fields", "flow-ellipses.png": "ellipses"}),
     "kolmogorov": Drawn(WAVES, {"flow-kolmogorov.jpg": "fields"}),
     "liquid": Drawn(("liquid-channel",), {"liquid-velocity.png": "velocity", "liquid-boxes.png": "boxes"}),
-    "liquid-cavity": Drawn(("liquid-cavity",), {"liquid-cavity.png": "fields"}),
     "liquid-rates": Drawn(("rheometer", "--model", "lj"), {"liquid-rates.png": "material-functions"}),
     "hole": Drawn(("diffusion", "--shape", "plate-with-hole"), {"diffusion-hole.png": "U"}),
     "l-shape": Drawn(("steady", "--shape", "l-shape", "--cells", "12"), {"steady-l-shape.png": "U"}),

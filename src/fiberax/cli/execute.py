@@ -146,7 +146,7 @@ def _as_message(job: Job):
     usual = warnings.showwarning
 
     def show(message, category, filename, lineno, file=None, line=None):
-        if not issubclass(category, fx.ScaleSeparationWarning | CaseWarning):
+        if not issubclass(category, fx.ScaleSeparationWarning | fx.NoEffectWarning | CaseWarning):
             usual(message, category, filename, lineno, file, line)
         elif jax.process_index() == 0:
             job.display.say(f"Warning: {message}")
