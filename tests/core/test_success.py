@@ -60,6 +60,16 @@ def test_a_start_without_the_fast_substance(start, feed):
     np.testing.assert_allclose(found.value, [scale * exact.x] * 2, rtol=1e-8)
 
 
+def test_steps_from_zero_do_not_lead_back():
+    """A correction with the factors at zero, where all stiffness is absent, leads from U back to about zero."""
+    rate = lambda c, U: jnp.stack([U - c[0] - c[0] ** 3 + 0.1 * c[1], U - c[1] - c[1] ** 5 - 0.2 * c[0]])
+    U = jnp.linspace(0.1, 3.0, 400)
+    found = fx.responses(fx.FlowFiber(rate, lambda U: jnp.zeros(2), lambda c, U: c), U)
+    assert not found.result.any()
+    np.testing.assert_allclose(jax.vmap(rate)(found.value, U), 0.0, atol=1e-7)
+    assert int(found.steps.max()) <= 5  # of Newton's method; 10 with such corrections
+
+
 def flow(rate, start=1.0):
     return fx.FlowFiber(rate, lambda c: start + 0.0 * c, lambda u, c: u)
 

@@ -25,6 +25,7 @@ _NOISE = 1e4  # times eps: changes of the state below that part of its largest e
 _NEAR = 1e-5  # of the largest entry: a step as short as that, which no halving mends, ends an iteration that has converged
 _REUSES = 4  # of the factors of one Jacobian
 _CONTRACTION = 0.1  # from one step to the next, below which the factors are used again
+_DESCENDING = 0.5  # correction over the step before it, above which it is not taken: it may lead back
 _MOVING = 1e-3  # relative correction above which a state without convergence counts as running away
 _FIRST = 1e-2  # change of the largest entry in the first step of pseudo-time, relative, as if the rate were constant
 _RATIO = 10.0  # largest change of the step of pseudo-time from one to the next
@@ -172,10 +173,9 @@ def newton(
         accepted = jnp.where(timed, trees.isfinite((value, r)), (after < before) & ~arrived)
         value, r = trees.where(accepted, (value, r), (c.value, c.residual))
         size = jax.tree.map(jnp.maximum, c.size, _largest(judged(value)))
-        value, r, left = _simplified(
-            at, attempt_from, (value, r, after), length, size, judged, tolerance, accepted & (scale >= 1.0) & ~singular & ~timed
-        )
         settled = accepted & ~singular & ~timed
+        go = settled & (scale >= 1.0)
+        value, r, left = _simplified(at, attempt_from, (value, r, after), direction, size, judged, tolerance, go)
         settled &= (left <= tolerance) & (trees.norm(r) <= tolerance * reference) | short & (scale >= 1.0)
         stuck = ~accepted & ~arrived & ~timed
         small = tiny | ((share <= _NEAR) & (norm <= tolerance * reference))
@@ -210,21 +210,21 @@ def newton(
     return end.value, outcome(result, end.step, norm / jnp.where(reference > 0, reference, 1.0))
 
 
-def _simplified(at, attempt_from, found, length, size, judged, tolerance, go):
+def _simplified(at, attempt_from, found, direction, size, judged, tolerance, go):
     """Further steps with the factors of the last Jacobian, while each is a small part of the one before.
 
     Args:
         at: The `Linearised` residual.
         attempt_from: attempt_from(value, step) gives value + step, its residual and its merit.
         found: Value, residual and merit after the Newton step.
-        length: The Newton step relative to the state.
+        direction: The Newton step.
         size: As for `relative`.
         judged: As for `newton`.
         tolerance: As for `newton`.
         go: Whether the Newton step was whole and descended.
 
     Returns:
-        Value, residual, and the last correction relative to the state, taken or not; `length` where there was no step.
+        Value, residual, and the last correction relative to the state, taken or not; `direction` where there was none.
     """
     limit = 1 if at.scale is None else _REUSES  # a Krylov method saves nothing
 
@@ -233,10 +233,12 @@ def _simplified(at, attempt_from, found, length, size, judged, tolerance, go):
         correction = jax.tree.map(jnp.negative, at.solve(r))
         left = relative(judged(correction), judged(value), size, tolerance)
         further = attempt_from(value, correction)
-        taken = further[2] < merit
+        taken = (further[2] < merit) & (left < _DESCENDING * before)
         go = taken & (left < _CONTRACTION * before) & (left > tolerance)
         return k + 1, trees.where(taken, further, (value, r, merit)), left, go
 
+    # Relative to where the step leads: where it began, often zero, any correction is small beside it.
+    length = relative(judged(direction), judged(found[0]), size, tolerance)
     start = (jnp.zeros((), jnp.int32), found, length, go)
     _, (value, r, _), left, _ = jax.lax.while_loop(lambda carry: carry[-1] & (carry[0] < limit), body, start)
     return value, r, left
