@@ -170,6 +170,9 @@ class Newton:
         dt = jnp.asarray(since, jnp.result_type(float))
         at = _first(self.field, time_, macro, section, dt)
         self.residuals = [float(at.norm)]
+        why = self.field.bundle.macro.no_steady_state(t, at.macro)
+        if why:
+            raise NotConverged(f"steady: {why}")
         while True:
             failed = self._failures(at)
             if not np.isfinite(float(at.norm)):
