@@ -294,3 +294,13 @@ def test_what_holds_or_balances_is_not_said_to_have_no_steady_state(model):
     moving = model(box, boundary=(Neumann(lambda t, x: t), Neumann(-1.0)))
     assert moving.no_steady_state(1.0, u) is None
     assert "together 1 and not 0" in moving.no_steady_state(2.0, u)
+
+
+def test_where_nothing_conducts_that_is_said_and_not_that_a_constant_is_open():
+    grid = Box(0.0, 1.0, 4, periodic=False)
+    fiber = fx.FlowFiber(rate=lambda s, U: U - s, init=lambda U: jnp.zeros(()), link=lambda s, U: 0.0 * s)
+    with pytest.warns(UserWarning, match="no rate depends on the macrostate, as where nothing conducts") as told:
+        sol = fx.steady(fx.Bundle(Diffusion(grid, boundary=Dirichlet(1.0)), fiber), fx.Quasistatic(), jnp.full(4, 3.0))
+    assert np.all(sol.macro == 3.0) and len(told) == 1
+    with pytest.raises(NotConverged, match="nothing conducts"):
+        fx.steady(fx.Bundle(Diffusion(grid, 1.0, Dirichlet(1.0)), fiber), fx.Quasistatic(), jnp.full(4, 3.0))
