@@ -100,6 +100,10 @@ class AbstractMacro(eqx.Module):
         """Least norm of the macrostate in Newton's test of its updates, so that round-off of a zero state passes it."""
         return 0.0
 
+    def no_steady_state(self, t: float, macro: Macro) -> str | None:
+        """Why no macrostate has the rate zero at `t`, in words; None where nothing is known against one."""
+        return None
+
     def positions(self) -> np.ndarray | None:
         """Positions of the sites (sites, dim), for messages and output; None where a site has none."""
         return None
@@ -230,6 +234,9 @@ class AtRest(AbstractMacro):
 
     def magnitude(self):
         return self.inner.magnitude()
+
+    def no_steady_state(self, t, macro):
+        return self.inner.no_steady_state(t, self._moving(macro))
 
     def positions(self):
         return self.inner.positions()

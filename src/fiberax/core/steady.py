@@ -170,6 +170,9 @@ class Newton:
         dt = jnp.asarray(since, jnp.result_type(float))
         at = _first(self.field, time_, macro, section, dt)
         self.residuals = [float(at.norm)]
+        why = self.field.bundle.macro.no_steady_state(t, at.macro)
+        if why:
+            raise NotConverged(f"steady: {why}")
         while True:
             failed = self._failures(at)
             if not np.isfinite(float(at.norm)):
@@ -182,7 +185,7 @@ class Newton:
                 self._warn_if_undetermined(time_, at)
                 return at
             if int(at.steps) >= self.max_steps or not np.isfinite(float(at.update)):
-                raise NotConverged(self._words(at))
+                raise NotConverged(self._words(time_, at))
             at = _next(self.field, time_, zero, at, dt)
             self.residuals.append(float(at.norm))
 
@@ -195,12 +198,18 @@ class Newton:
             raise FiberFailure(fiber_message(self.field, at.macro, at.section, where, self.limit))
         return failed
 
-    def _words(self, at: Iterate) -> str:
+    def _words(self, t, at: Iterate) -> str:
         refused = int(at.refused)
         because = f", since {refused} fibers fail beyond" if refused else ""
+        stopped = f"steady: Newton stopped after {int(at.steps)} steps with a residual of {float(at.norm):.3g}{because}."
+        if not isinstance(self.field.bundle.macro, AtRest) and self._slopes(t, at)[1] == 0.0:
+            return (
+                f"{stopped} No rate depends on the macrostate, as where nothing conducts: the responses are zero, and no "
+                "macrostate balances the source and the sides. Look at the fibers (fx.response)."
+            )
         return (
-            f"steady: Newton stopped after {int(at.steps)} steps with a residual of {float(at.norm):.3g}{because}. Start "
-            f"closer to the solution, or go there by fx.continuation, or by fx.evolve with an implicit stepper.{in_single()}"
+            f"{stopped} Start closer to the solution, or go there by fx.continuation, or by fx.evolve with an implicit "
+            f"stepper.{in_single()}"
         )
 
     def _report(self, at: Iterate, t: float, done: bool, begun: float, failed: int) -> None:
@@ -211,17 +220,29 @@ class Newton:
         self.progress(Report(steps, steps if done else self.max_steps, t, t, elapsed, float("nan"), failed, sites, None))
 
     def _warn_if_undetermined(self, t, at: Iterate) -> None:
-        """Warn where no equation fixes a constant (all sides insulated or periodic): the solver has then chosen it."""
-        field = self.field
-        if isinstance(field.bundle.macro, AtRest):
+        """Warn where no equation fixes a constant (all sides insulated or periodic) or nothing is fixed: it has been chosen."""
+        if isinstance(self.field.bundle.macro, AtRest):
             return
-        tangents, response = field.tangents(at.macro, at.section), field.sites.trim(at.section.response)
-        apply = field.linear_rate(t, at.macro, response, tangents)
-        ones = jax.tree.map(jnp.ones_like, at.macro)
-        waves = jax.tree.map(lambda x: jnp.cos(jnp.arange(x.size)).reshape(x.shape).astype(x.dtype), at.macro)
-        if float(trees.norm(apply(ones))) <= 1e-9 * float(trees.norm(apply(waves))):
+        constant, wave = self._slopes(t, at)
+        if wave == 0.0:
+            warnings.warn(
+                "steady: no rate depends on the macrostate, as where nothing conducts (responses of zero): every macrostate is "
+                "steady apart from values that are given, and the one returned is that of the start. Look at the fibers "
+                "(fx.response).",
+                stacklevel=4,
+            )
+        elif constant <= 1e-9 * wave:
             warnings.warn(
                 "steady: the macrostate is determined only up to a constant; the one returned has no meaning of its own. "
                 "Fix it by a boundary value or a source, or use fx.evolve, which keeps the mean of the start.",
                 stacklevel=4,
             )
+
+    def _slopes(self, t, at: Iterate) -> tuple[float, float]:
+        """How much the rate changes by a constant and by a wave that are added to the macrostate."""
+        field = self.field
+        tangents, response = field.tangents(at.macro, at.section), field.sites.trim(at.section.response)
+        apply = field.linear_rate(t, at.macro, response, tangents)
+        ones = jax.tree.map(jnp.ones_like, at.macro)
+        waves = jax.tree.map(lambda x: jnp.cos(jnp.arange(x.size)).reshape(x.shape).astype(x.dtype), at.macro)
+        return float(trees.norm(apply(ones))), float(trees.norm(apply(waves)))

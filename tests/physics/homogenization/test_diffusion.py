@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
-from fiberax.core.errors import BadInput, Mismatch
+from fiberax.core.errors import BadInput, Mismatch, NotConverged
 from fiberax.grids import Box
 from fiberax.physics.homogenization import Diffusion, Dirichlet, FluxDiffusion, Neumann
 
@@ -268,3 +268,39 @@ def test_two_scales_together_conserve_and_decay():
     chi, _ = cell.solver.solve(cell, jnp.zeros((1, 16)), 0.0, 1e-9)
     assert np.allclose(sol.response[-1][:, 0, 0], (1 + sol.macro[-1] ** 2) * cell.link(chi, 0.0)[0, 0])
     assert 0.1 < float(jnp.ptp(sol.macro[-1]) / jnp.ptp(start)) < 0.9
+
+
+def test_fluxes_and_sources_that_do_not_balance_have_no_steady_state():
+    """−4 from the source, 4·1 through the sides: balanced. Small against U, so that Newton would take it for converged."""
+    grid = Box((0.0, 0.0), (1.0, 1.0), (3, 3), periodic=False)
+    fiber = fx.FlowFiber(rate=lambda s, U: U - s, init=lambda U: jnp.zeros(()), link=lambda s, U: 1.0 + 0.0 * s)
+    macro = Diffusion(grid, source=-3e-6, boundary=Neumann(1e-6))
+    words = r"nothing holds U.* 4e-06 .* sides and -3e-06 from the source, together 1e-06 .*\(Dirichlet\), or .* -1e-06"
+    with pytest.raises(NotConverged, match=words):
+        fx.steady(fx.Bundle(macro, fiber), fx.Quasistatic(), jnp.full((3, 3), 300.0))
+
+
+@pytest.mark.parametrize("model", [Diffusion, FluxDiffusion])
+def test_what_holds_or_balances_is_not_said_to_have_no_steady_state(model):
+    box, ring, u = Box(0.0, 1.0, 4, periodic=False), Box(0.0, 1.0, 4), jnp.ones(4)
+    good = [
+        model(box, source=-2.0, boundary=Neumann(1.0)),
+        model(box, source=1.0, boundary=(Neumann(2.0), Dirichlet(0.0))),
+        model(box, source=lambda t, U, x: 1.0 - jnp.maximum(U, 5.0), boundary=Neumann()),
+        model(ring, source=jnp.array([1.0, -1.0, 3.0, -3.0])),
+    ]
+    assert [macro.no_steady_state(0.0, u) for macro in good] == [None] * 4
+    assert "1.5 from the source" in model(ring, source=lambda t, U, x: 1.0 + x[0]).no_steady_state(0.0, u)
+    moving = model(box, boundary=(Neumann(lambda t, x: t), Neumann(-1.0)))
+    assert moving.no_steady_state(1.0, u) is None
+    assert "together 1 and not 0" in moving.no_steady_state(2.0, u)
+
+
+def test_where_nothing_conducts_that_is_said_and_not_that_a_constant_is_open():
+    grid = Box(0.0, 1.0, 4, periodic=False)
+    fiber = fx.FlowFiber(rate=lambda s, U: U - s, init=lambda U: jnp.zeros(()), link=lambda s, U: 0.0 * s)
+    with pytest.warns(UserWarning, match="no rate depends on the macrostate, as where nothing conducts") as told:
+        sol = fx.steady(fx.Bundle(Diffusion(grid, boundary=Dirichlet(1.0)), fiber), fx.Quasistatic(), jnp.full(4, 3.0))
+    assert np.all(sol.macro == 3.0) and len(told) == 1
+    with pytest.raises(NotConverged, match="nothing conducts"):
+        fx.steady(fx.Bundle(Diffusion(grid, 1.0, Dirichlet(1.0)), fiber), fx.Quasistatic(), jnp.full(4, 3.0))

@@ -119,7 +119,7 @@ def test_failures_are_told():
     cell = FluxCell(power_law, (32,), max_steps=1)
     state, out = cell.solver.solve(cell, jnp.zeros(32), (0.0, jnp.ones(1)), 1e-12)
     assert int(out.result) == fx.Result.MAX_STEPS and np.all(np.isfinite(state))
-    with pytest.raises(BadInput, match=r"A flux \(2,\) is needed"):
+    with pytest.raises(BadInput, match=r"A flux \(2,\) of real numbers is needed"):
         FluxCell(lambda U, g, z: g @ g, (4, 4)).link(jnp.zeros((4, 4)), (0.0, jnp.ones(2)))
     with pytest.raises(BadInput, match="shape"):
         FluxCell(power_law, (0,))
@@ -229,3 +229,30 @@ def test_laws_come_in_a_list_and_are_functions():
     np.testing.assert_array_equal(fx.response(listed, at).value, fx.response(named, at).value)
     with pytest.raises(BadInput, match=r"the law of label 1 is 3\.0\. Give a function"):
         FluxCell.from_image(labels, {0: laws[0], 1: 3.0})
+
+
+@pytest.mark.parametrize(
+    ("law", "words"),
+    [
+        (lambda U, g: g @ g, r"of label 7 gives float\d+ numbers of the shape \(\)\. A flux \(2,\) of real numbers"),
+        (lambda U, g: jnp.ones(3), r"of the shape \(3,\)\. A flux \(2,\)"),
+        (lambda U, g: 1j * g, r"gives complex\d+ numbers of the shape \(2,\)"),
+        (lambda U, g: g > 0, "gives bool numbers"),
+        (lambda U: U, r"of label 7 cannot be called with a gradient \(2,\).*positional argument"),
+        (lambda U, g: None, "of label 7 cannot be called with .*, or gives no array"),
+    ],
+)
+def test_a_law_of_another_shape_is_one_message(law, words):
+    labels = np.array([[3, 3, 7], [3, 7, 7]])
+    with pytest.raises(BadInput, match=words):
+        fx.response(FluxCell.from_image(labels, {3: lambda U, g: g, 7: law}), (0.0, jnp.ones(2)))
+    if law.__code__.co_argcount == 2:
+        with pytest.raises(BadInput, match=words.replace("of label 7 ", "")):
+            fx.response(FluxCell(lambda U, g, z: law(U, g), (4, 4)), (0.0, jnp.ones(2)))
+
+
+def test_a_law_may_give_a_list_of_numbers():
+    cell = FluxCell(lambda U, g, z: [2.0 * g[0], g[1]], (4, 4))
+    assert np.allclose(fx.response(cell, (0.0, jnp.ones(2))).value, [2.0, 1.0])
+    with pytest.raises(BadInput, match=r"A list of 2 laws is for the labels 0 to 1 in this order.*\{3: \.\.\., 7: \.\.\.\}"):
+        FluxCell.from_image(np.array([[3, 7]]), [lambda U, g: g] * 2)

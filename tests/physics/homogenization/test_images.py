@@ -241,3 +241,10 @@ def test_masked_pixels_need_a_label():
 def test_percolation_takes_booleans(array):
     with pytest.raises(BadInput, match="Give booleans along one to three axes"):
         fx.homogenization.percolation(array)
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0], np.array([1.0, 2.0]), [1.0, np.eye(2)]], ids=["list", "array", "mixed"])
+def test_a_list_of_values_is_for_the_labels_from_zero_on(values):
+    words = r"A list of 2 values is for the labels 0 to 1 .* Give a dictionary: \{3: \.\.\., 7: \.\.\.\}"
+    with pytest.raises(BadInput, match=words):
+        Phases(np.array([[3, 3], [7, 3]]), values)

@@ -1,5 +1,7 @@
 """Diffusion on meshes: orders in space and time, sides, exactness, derivatives, and what is refused."""
 
+import re
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
-from fiberax.core.errors import BadInput, Mismatch
+from fiberax.core.errors import BadInput, Mismatch, NotConverged
 from fiberax.grids import elements
 from fiberax.physics.homogenization import Dirichlet, MeshDiffusion, MeshFluxDiffusion, Neumann, Robin
 
@@ -396,10 +398,43 @@ def test_a_mesh_whose_nodes_are_all_given_leaves_nothing_to_solve_for():
         fx.homogenization.MeshDiffusion(fx.grids.quads(cells=(1, 1)), boundary=fx.homogenization.Dirichlet(2.0))
 
 
-def test_a_part_of_a_mesh_that_nothing_holds_is_told():
+def two_squares():
+    """Two unit squares, the second 3 to the right."""
     one = fx.grids.quads(cells=(2, 2))
     away = one.points + np.array([3.0, 0.0])
     cells = np.concatenate([one.cells, one.cells + len(away)])
-    two = fx.grids.Mesh(np.concatenate([one.points, away]), cells, "quad", {"left": one.facets("left")})
+    sides = {"left": one.facets("left"), "far": one.facets("right") + len(away)}
+    return fx.grids.Mesh(np.concatenate([one.points, away]), cells, "quad", sides)
+
+
+def test_a_part_of_a_mesh_that_nothing_holds_is_told():
     with pytest.warns(UserWarning, match=r"2 parts that share no nodes. 1 of them, one with a node at \(3, 0\)"):
-        MeshDiffusion(two, boundary={"left": Dirichlet(2.0)})
+        MeshDiffusion(two_squares(), boundary={"left": Dirichlet(2.0)})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"boundary": {"left": Neumann(2.0)}}, r"2 comes in .* 0 from the source, together 2 .*\(Robin\)"),
+        ({"boundary": {"left": Robin(0.0)}, "source": lambda t, U, x: x[0]}, "0.5 from the source"),
+        ({"boundary": {"left": Neumann(2.0)}, "source": -2.0}, None),
+        ({"boundary": {"left": Robin(1.0)}, "source": -2.0}, None),
+        ({"boundary": {"left": Dirichlet(1.0)}, "source": -2.0}, None),
+        ({"source": lambda t, U, x: 1.0 - U}, None),
+        ({}, None),
+    ],
+)
+def test_fluxes_and_sources_on_a_mesh_balance_or_the_sum_is_told(options, words):
+    for model in (MeshDiffusion, MeshFluxDiffusion):
+        macro = model(fx.grids.quads(cells=(2, 2), order=2), **options)
+        told = macro.no_steady_state(0.0, macro.start(0.3))
+        assert told is None if words is None else re.search(words, told)
+
+
+def test_each_part_of_a_mesh_has_to_balance():
+    with pytest.warns(UserWarning, match="2 parts"):
+        macro = MeshDiffusion(two_squares(), boundary={"left": Dirichlet(0.0), "far": Neumann(1.0)})
+    told = macro.no_steady_state(0.0, macro.start())
+    assert "holds U in the part of the mesh with a node at (3, 0)" in told and "together 1 and" in told
+    with pytest.raises(NotConverged, match="there is no steady state"):
+        fx.steady(fx.Bundle(macro, FIBER), fx.Quasistatic(), macro.start())

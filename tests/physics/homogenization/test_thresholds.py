@@ -69,3 +69,16 @@ def test_otsu_of_floats_takes_the_middle_of_a_bin():
     assert np.array_equal(hom.threshold(grey, hom.otsu(grey)), [0, 0, 1])
     wide = np.array([0, 0, 2**30], np.int64)
     assert np.array_equal(hom.threshold(wide, hom.otsu(wide)), [0, 0, 1])
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, ">f4"])
+def test_a_value_that_is_written_like_the_level_is_equal_to_it(kind):
+    for level in (0.1, 0.7):  # in single precision above 0.1, and below 0.7
+        grey = np.array([level, np.nextafter(np.array(level, kind), np.array(1, kind))], kind)
+        assert hom.threshold(grey, level).tolist() == [0, 1]
+    assert hom.threshold(grey, [0.7, 1e300]).tolist() == [0, 1]
+
+
+def test_levels_that_are_one_in_the_type_of_the_image_are_refused():
+    with pytest.raises(BadInput, match="the same number in the type of the grey values, float32"):
+        hom.threshold(np.array([0.1, 0.2], np.float32), [0.1, 0.1 + 1e-12])

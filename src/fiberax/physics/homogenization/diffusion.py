@@ -14,6 +14,7 @@ from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.macro import AbstractMacro, Layout
 from fiberax.grids.box import Box
 from fiberax.grids.mesh import Mesh
+from fiberax.physics.homogenization.balance import box_imbalance
 from fiberax.physics.homogenization.boundary import (
     Dirichlet,
     Sides,
@@ -89,6 +90,10 @@ class Diffusion(AbstractMacro):
         d = self.grid.dim
         mean = [jnp.mean(a if a.ndim == d else a[..., k, k]) for k in range(d)]
         return invert_laplacian(residual, self.grid, self.sides, mean, shift)
+
+    def no_steady_state(self, t, macro):
+        """By how much fluxes and source do not balance where nothing holds U."""
+        return box_imbalance(self.grid, self.source, self.sides, t, macro)
 
     def positions(self):
         """Cell centres, (sites, dim)."""
@@ -181,6 +186,10 @@ class FluxDiffusion(AbstractMacro):
         secant = jnp.sum(response * gradient) / jnp.where(square > 0, square, 1.0)
         secant = jnp.where((square > 0) & (secant > _POSITIVE), secant, 1.0)
         return invert_laplacian(residual, self.grid, self.sides, [secant] * self.grid.dim, shift)
+
+    def no_steady_state(self, t, macro):
+        """By how much fluxes and source do not balance where nothing holds U."""
+        return box_imbalance(self.grid, self.source, self.sides, t, macro)
 
     def positions(self):
         """Face centres, (sites, dim)."""

@@ -31,7 +31,7 @@ from fiberax.physics.homogenization.discretisation import (
     axes,
     fourier_filter,
 )
-from fiberax.physics.homogenization.images import numbered, read_labels
+from fiberax.physics.homogenization.images import for_a_list, numbered, read_labels
 from fiberax.physics.homogenization.krylov import bicgstab2, conjugate_gradients
 from fiberax.physics.homogenization.medium import (
     System,
@@ -123,17 +123,18 @@ class FluxCell(AbstractFlow):
         """
         array, source = read_labels(labels)
         found, index = numbered(array)
-        laws = laws if isinstance(laws, dict) else dict(enumerate(laws))
+        listed = not isinstance(laws, dict)
+        laws = dict(enumerate(laws)) if listed else laws
         for label, law in laws.items():
             if not callable(law):
                 raise BadInput(f"the law of label {label} is {law!r}. Give a function, such as lambda U, g: 2.0 * g.")
         missing = [int(v) for v in found if int(v) not in laws]
         if missing:
-            raise BadInput(
-                f"{source}: no law for label {missing[0]}. Laws were given for {sorted(laws)}; give one for each label."
-            )
+            given = f"Laws were given for {sorted(laws)}; give one for each label."
+            advice = for_a_list(len(laws), found, "laws") if listed else given
+            raise BadInput(f"{source}: no law for label {missing[0]}. {advice}")
         scheme = with_spacing(FiniteElement() if discretisation is None else discretisation, array.shape, spacing)
-        law = PhaseLaws(jnp.asarray(index), tuple(laws[int(v)] for v in found))
+        law = PhaseLaws(jnp.asarray(index), tuple(laws[int(v)] for v in found), tuple(int(v) for v in found))
         return cls(law, array.shape, scheme, symmetric=symmetric, max_steps=max_steps)
 
     @property
@@ -142,7 +143,8 @@ class FluxCell(AbstractFlow):
         return self.declared is True or len(self.shape) == 1
 
     def init(self, condition, key):
-        """χ = 0, (*shape)."""
+        """χ = 0, (*shape). Raises `BadInput` for a law that does not give a flux (d,)."""
+        self._check(condition)
         return jnp.zeros(self.shape)
 
     def rate(self, state, condition):
@@ -172,7 +174,8 @@ class FluxCell(AbstractFlow):
         """The largest mean diagonal entry of ∂q/∂g at the homogeneous gradient G, over at most `_SAMPLE` pixels; else 1."""
         points = self.discretisation.points(self.shape).reshape(-1, len(self.shape))
         z = jnp.asarray(points[:: -(-len(points) // _SAMPLE)])
-        slope = jax.jacfwd(self.q, argnums=1)
+        self._check(condition)
+        slope = jax.jacfwd(self._numbers, argnums=1)
         traces = jax.vmap(lambda z: jnp.trace(slope(condition[0], _off_zero(condition[1]), z)))(z)
         size = jax.lax.stop_gradient(jnp.max(traces)) / len(self.shape)
         return jnp.where(size > 0.0, size, 1.0)
@@ -206,6 +209,18 @@ class FluxCell(AbstractFlow):
         result = jnp.where(jnp.isfinite(end.level), result, Result.NONFINITE)
         return end.chi, outcome(result, end.step, end.level)
 
+    def _numbers(self, U, g, z):
+        """q(U, g, z) as an array of numbers."""
+        return jnp.asarray(self.q(U, g, z), dtype=float)
+
+    def _check(self, condition) -> None:
+        """`BadInput` unless the law gives a flux (d,)."""
+        d = len(self.shape)
+        if isinstance(self.q, PhaseLaws):
+            self.q.check(condition[0], d)
+        else:
+            check_law(self.q, "FluxCell: q(U, g, z)", (condition[0], jnp.zeros(d), jnp.zeros(d)))
+
     def _gradient(self, state, condition):
         gradient = self.discretisation.gradient(state)
         return gradient + jnp.reshape(condition[1], (1, -1) + (1,) * len(self.shape))
@@ -221,16 +236,12 @@ class FluxCell(AbstractFlow):
         return jnp.moveaxis(values, 1, -1).reshape(g.shape[0], *values.shape[2:], *self.shape)
 
     def _flux(self, state, condition):
-        flux = self._pointwise(lambda U, g, z: _law(self.q, U, g, z), state, condition)
-        if flux.shape[1 : -len(self.shape)] != (len(self.shape),):
-            raise BadInput(
-                f"FluxCell: q(U, g, z) has the shape {flux.shape[1 : -len(self.shape)]}. A flux ({len(self.shape)},) is needed."
-            )
-        return flux
+        self._check(condition)
+        return self._pointwise(lambda U, g, z: _law(self.q, U, g, z), state, condition)
 
     def _tangent(self, state, condition):
         """∂q_i/∂g_j at the quadrature points, (q, d, d, *shape)."""
-        return self._pointwise(lambda U, g, z: jax.jacfwd(self.q, argnums=1)(U, _off_zero(g), z), state, condition)
+        return self._pointwise(lambda U, g, z: jax.jacfwd(self._numbers, argnums=1)(U, _off_zero(g), z), state, condition)
 
     def _problem(self, state, condition) -> "_Linear":
         tangent = self._tangent(state, condition)
@@ -294,15 +305,36 @@ class FluxCell(AbstractFlow):
 
 
 class PhaseLaws(eqx.Module):
-    """The flux law q(U, g, z) of an image: the laws q(U, g) of its phases, and the phase (*shape) of each pixel."""
+    """The flux law q(U, g, z) of an image: laws q(U, g) and labels of its phases, and the phase (*shape) of each pixel."""
 
     index: Int[Array, " *shape"]
     laws: tuple[Callable[[Any, Array], Array], ...]
+    labels: tuple[int, ...] = eqx.field(static=True)
+
+    def check(self, U, d: int) -> None:
+        """`BadInput` for the first law that does not give a flux (d,)."""
+        for label, law in zip(self.labels, self.laws, strict=True):
+            check_law(law, f"FluxCell: the law q(U, g) of label {label}", (U, jnp.zeros(d)))
 
     def __call__(self, condition, g, z):
         place = jnp.clip(jnp.floor(z * jnp.asarray(self.index.shape)).astype(int), 0, jnp.asarray(self.index.shape) - 1)
         branches = [lambda g, law=law: jnp.asarray(law(condition, g), dtype=float) for law in self.laws]
         return jax.lax.switch(self.index[tuple(place)], branches, g)
+
+
+def check_law(law: Callable, told: str, arguments: tuple) -> None:
+    """`BadInput` unless a law gives a flux like its second argument, the gradient (d,)."""
+    wanted = jnp.shape(arguments[1])
+    try:
+        found = jax.eval_shape(lambda *given: jnp.asarray(law(*given)), *arguments)
+    except Exception as error:  # code of users may raise anything
+        first = str(error).strip().splitlines() or [type(error).__name__]
+        raise BadInput(f"{told} cannot be called with a gradient {wanted}, or gives no array: {first[0]}") from error
+    if found.shape != wanted or not jnp.issubdtype(found.dtype, jnp.number) or jnp.iscomplexobj(found):
+        raise BadInput(
+            f"{told} gives {found.dtype} numbers of the shape {found.shape}. A flux {wanted} of real numbers is needed, one "
+            "along each axis, such as 2.0 * g."
+        )
 
 
 class _FluxSolver(Newton):

@@ -5,6 +5,7 @@ the top, pages of a TIFF stack, x of VTK and DREAM.3D, the first axis of numpy's
 """
 
 import os
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from fiberax.core.errors import BadInput, MissingExtra
+from fiberax.core.randomness import NoEffectWarning
+from fiberax.physics.homogenization.file_kinds import kind_of, refuse_other_kind
 from fiberax.physics.homogenization.picture_files import Stored, grey, read_picture
 from fiberax.physics.homogenization.tiff_files import read_tif
 from fiberax.physics.homogenization.vtk_files import named, only, read_vti, read_vtk
@@ -19,6 +22,7 @@ from fiberax.physics.homogenization.vtk_files import named, only, read_vti, read
 _THIN = (3, 4)  # channels of a picture in colour
 _CHANNELS = (2, 3, 4)  # the same, and of grey with opacity, where nothing says what an axis is
 _UNNAMED = (".npy", ".npz")  # files that do not say it
+_ALONE = (".npy", ".raw")  # files that hold one array and give it no name
 _WIDE = 17  # voxels along the other axes from which on three or four along the last look like channels
 _WIDE_BYTES = 8  # the same of bytes, of which most pictures are made
 
@@ -46,14 +50,16 @@ def read_image(
             equal pages (.tif) or of a frame (.gif, .png).
         shape: Of .raw data, whose last axis runs fastest: voxels along one to three axes.
         dtype: Of .raw data: numpy's name of the type, such as "uint8", or ">u2" for two bytes with the higher first.
-        volume: True where a first or last axis of 2 to 4 voxels is a direction in space and no colour.
+        volume: True where a first or last axis of 2 to 4 voxels is a direction in space and no colour, and where pages that a
+            .tif file calls channels are layers. Pages that ImageJ calls slices are layers without it.
 
     Returns:
         An array of one to three axes. Values of a TIFF whose lowest value is white are inverted.
 
     Raises:
-        BadInput: No such file; an unknown ending; a damaged file; a picture in colour; several arrays or series and no `part`;
-            voxels that are not cubes; `shape` or `dtype` that do not fit.
+        BadInput: No such file; an unknown ending; a damaged file; a picture in colour; several arrays or series and no `part`,
+            a `part` of .npy or .raw, `volume` of fewer than three axes; voxels that are not cubes; `shape` or `dtype` that do
+            not fit.
         MissingExtra: pillow or tifffile is not installed.
     """
     return read_stored(path, part=part, shape=shape, dtype=dtype, volume=volume).array
@@ -65,11 +71,15 @@ def read_stored(path, *, part=None, shape=None, dtype=None, volume=False) -> Sto
     ending = path.suffix.lower()
     if ending not in _READERS:
         raise BadInput(f"{path}: cannot read files ending in '{path.suffix}'. Known endings: {', '.join(sorted(_READERS))}.")
+    if part is not None and ending in _ALONE:
+        raise BadInput(f"{path}: part = {part!r} (--part), but a file of this kind holds one array alone. Leave it out.")
     if ending != ".raw" and (shape is not None or dtype is not None):
         raise BadInput(f"{path}: shape and dtype are for .raw files; others say theirs themselves.")
     if not path.is_file():
         raise BadInput(f"{path}: no such file (looked in {path.absolute().parent}).")
     try:
+        if ending != ".raw":
+            refuse_other_kind(path, [other for other, reader in _READERS.items() if reader is _READERS[ending]])
         found = _read_raw(path, shape, dtype) if ending == ".raw" else _READERS[ending](path, part)
         stored = found if isinstance(found, Stored) else Stored(found)
     except (BadInput, MissingExtra):
@@ -81,18 +91,45 @@ def read_stored(path, *, part=None, shape=None, dtype=None, volume=False) -> Sto
     # The readers raise errors of any type on a damaged file.
     except Exception as error:
         raise BadInput(f"{path}: the file is damaged or not what its ending says ({error}).") from error
-    return Stored(_without_channels(stored, str(path), volume, ending in _UNNAMED), stored.lossy)
+    unnamed = ending in _UNNAMED
+    array = _without_channels(stored, str(path), volume, unnamed)
+    if volume:
+        _judge_volume(path, stored, array, unnamed)
+    return Stored(array, stored.lossy)
+
+
+def _judge_volume(path: Path, stored: Stored, array: np.ndarray, unnamed: bool) -> None:
+    """`BadInput` where `volume` is said of what is none, a warning where the file has said it or no axis is thin."""
+    if array.ndim < 3:
+        raise BadInput(
+            f"{path}: volume=True (--volume), but the image has {array.ndim} axes (shape {array.shape}). Leave it out."
+        )
+    thin = _channels(stored.array, stored.array.dtype == np.uint8, unnamed) is not None
+    if stored.spatial or not (thin or stored.channels):
+        warnings.warn(
+            f"{path}: volume=True (--volume) changes nothing: an array of shape {array.shape} is a volume in any case.",
+            NoEffectWarning,
+            stacklevel=4,
+        )
 
 
 def _without_channels(stored: Stored, source: str, volume: bool, unnamed: bool) -> np.ndarray:
     """The numbers of a file with one for each pixel. Raises `BadInput`."""
-    array = stored.array
+    array, axis = stored.array, stored.axis
+    if stored.spatial:
+        return array if _channels(array, True, True) is None else _as_volume(array)
     if not stored.channels:
         return without_colours(array, source, volume, unnamed=unnamed)
+    if stored.separate:
+        if volume and array.ndim == 3:
+            return _as_volume(array)
+        told = _IF_VOLUME if array.ndim == 3 else "Save one of them in a file of its own."
+        raise BadInput(f"{source}: {array.shape[axis]} channels in an array of shape {array.shape}. {told}")
+    moved = np.moveaxis(array, axis, -1)
     if not stored.guessed or array.ndim != 3:
-        return grey(array, source)
-    small = array.dtype != np.uint8 and min(array.shape[:2]) < _WIDE_BYTES
-    return _as_volume(array) if volume or small else _grey_or_told(array, source)
+        return grey(moved, source)
+    small = array.dtype != np.uint8 and min(moved.shape[:2]) < _WIDE_BYTES
+    return _as_volume(array) if volume or small else _grey_or_told(array, source, axis)
 
 
 def without_colours(array: np.ndarray, source: str, volume: bool, wide: bool = True, unnamed: bool = False) -> np.ndarray:
@@ -146,10 +183,19 @@ def _grey_or_told(array: np.ndarray, source: str, axis: int = 2) -> np.ndarray:
 
 
 def _read_npy(path: Path, part: str | None) -> np.ndarray:
-    array = np.load(path, allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        raise ValueError("several arrays: its ending should be .npz")
-    return array
+    if kind_of(path) is None:
+        raise ValueError("the first bytes are not those of a NumPy array")
+    return _numbers(path, lambda: np.load(path, allow_pickle=False))
+
+
+def _numbers(path: Path, read: Callable[[], np.ndarray]) -> np.ndarray:
+    """What `read` reads from a file of numpy. Raises `BadInput` for Python objects, which only code of the file can make."""
+    try:
+        return read()
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise BadInput(f"{path}: an array of Python objects (dtype object). Save numbers: array.astype(int).") from None
 
 
 def _read_npz(path: Path, part: str | None) -> np.ndarray:
@@ -157,7 +203,8 @@ def _read_npz(path: Path, part: str | None) -> np.ndarray:
         raise ValueError("no archive of numpy")
     with np.load(path, allow_pickle=False) as file:
         names = list(file.files)
-        return file[only(path, names) if part is None else named(path, part, names)]
+        name = only(path, names) if part is None else named(path, part, names)
+        return _numbers(path, lambda: file[name])
 
 
 def _read_raw(path: Path, shape, dtype) -> np.ndarray:

@@ -242,14 +242,16 @@ class _About:
         place = tuple(int(i) for i in np.unravel_index(np.argmax(self.labels == label), self.labels.shape))
         return f"{self.source}: the value of label {label} (first pixel {place})"
 
-    def refuse_missing(self, missing: list[int], known: list) -> None:
-        """`BadInput` for the first label without a value."""
+    def refuse_missing(self, missing: list[int], known: list, listed: bool = False) -> None:
+        """`BadInput` for the first label without a value; `listed`: values came in a list, whose row k belongs to label k."""
         if not missing:
             return
         told = f"{known}" if len(known) <= 2 * _TOLD else f"{len(known)} labels from {known[0]} to {known[-1]}"
         advice = (
             "It looks like a photograph or a tomogram: make labels of it by fx.homogenization.threshold or --threshold."
             if len(self.found) > _MANY and len(known) < _MANY
+            else for_a_list(len(known), self.found, "values")
+            if listed
             else f"Values were given for {told}; give one for each label."
         )
         raise BadInput(f"{self.source}: no value for label {missing[0]}. Labels found: {_found(self.labels)}. {advice}")
@@ -261,6 +263,14 @@ class _About:
                 f"{self.source}: a label {self.found[0]}. Row k of an array of values belongs to label k; for labels below "
                 "zero give a dictionary."
             )
+
+
+def for_a_list(count: int, found: np.ndarray, what: str) -> str:
+    """Advice where a list of `count` values or laws does not reach all labels of an image."""
+    labels = [int(label) for label in found[:_TOLD]]
+    entries = ", ".join(f"{label}: ..." for label in labels) + (", ..." if len(found) > _TOLD else "")
+    which = f"the labels 0 to {count - 1}" if count > 1 else "label 0"
+    return f"A list of {count} {what} is for {which} in this order. Give a dictionary: {{{entries}}}."
 
 
 def _symmetric(table) -> bool:
@@ -278,7 +288,7 @@ def _of_array(values, about: _About) -> Array:
     about.refuse_negative()
     d = about.d
     if _is_mixed(values):
-        about.refuse_missing([int(v) for v in about.found if v >= len(values)][:1], list(range(len(values))))
+        about.refuse_missing([int(v) for v in about.found if v >= len(values)][:1], list(range(len(values))), True)
         return _stacked([values[int(v)] for v in about.found], about)  # numbers among tensors
     try:
         table = values if is_tracer(values) else np.asarray(values, dtype=float)
@@ -290,7 +300,7 @@ def _of_array(values, about: _About) -> Array:
         raise BadInput(
             f"values of shape {table.shape}: an array (labels,) or (labels, {d}, {d}) is needed, a row for each label."
         )
-    about.refuse_missing([int(v) for v in about.found if v >= len(table)][:1], list(range(len(table))))
+    about.refuse_missing([int(v) for v in about.found if v >= len(table)][:1], list(range(len(table))), True)
     table = table[about.found]
     if not is_tracer(table):
         _check(table, about)

@@ -24,14 +24,20 @@ class Stored(NamedTuple):
     Attributes:
         array: Its numbers.
         lossy: Whether its compression has changed values (JPEG).
-        channels: Whether it says that the last axis holds the channels of a colour.
+        channels: Whether it says that an axis holds channels.
         guessed: Whether it was written by a program that guesses this from the shape.
+        axis: That axis.
+        separate: Whether these channels are pictures of their own, and not the parts of a colour.
+        spatial: Whether it says that all axes are directions in space.
     """
 
     array: np.ndarray
     lossy: bool = False
     channels: bool = False
     guessed: bool = False
+    axis: int = -1
+    separate: bool = False
+    spatial: bool = False
 
 
 def pillow(path: Path):

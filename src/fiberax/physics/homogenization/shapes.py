@@ -24,11 +24,13 @@ from scipy.sparse.csgraph import connected_components
 
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.macro import AbstractMacro, Layout
+from fiberax.core.sites import to_host
 from fiberax.grids.mesh import Mesh
 from fiberax.grids.nodal import NodalSpace
 from fiberax.grids.parts import Prescribed
 from fiberax.numerics.sparse import AbstractSparseSolver, Direct, Pattern, solve
 from fiberax.numerics.trees import is_tracer
+from fiberax.physics.homogenization.balance import ON_MESH, depends_on_value, imbalance
 from fiberax.physics.homogenization.sides import Inflow, Source, inflows, prescribed_values, source_on
 
 # Row sums of a matrix below this part of its entries are round-off.
@@ -129,6 +131,29 @@ class AbstractMeshDiffusion(AbstractMacro):
             diagonal = diagonal.at[0].add(jnp.where(loose, jnp.max(jnp.abs(blocks)), 0.0))
         found = solve(self.pattern, blocks, diagonal, -(self.mass * residual)[self.free], self.solver)
         return jnp.zeros_like(residual).at[self.free].set(found)
+
+    def no_steady_state(self, t, macro):
+        """By how much fluxes and source do not balance in a part of the mesh where nothing holds U."""
+        part = _parts(self.mesh)
+        held = part[np.asarray(self.held)]
+        for one in self.inflows:
+            if one.exchanges and np.any(to_host(one.slope(t))):
+                held = np.append(held, part[np.asarray(one.part.nodes).ravel()])
+        u = self._at_sites(macro)
+        if self.source is not None and depends_on_value(lambda u: self.source.at(t, u), u):
+            return None
+        made = self.source.at(t, u) if self.source is not None else jnp.zeros(u.shape)
+        made = np.reshape(to_host(made), self.space.weights.shape) * np.asarray(self.space.weights)
+        parts = np.unique(part[np.asarray(self.space.cells)])
+        for number in np.setdiff1d(parts, held):
+            inside = [part[np.asarray(one.part.nodes)[:, 0]] == number for one in self.inflows]
+            flows = [np.sum(to_host(one.at(t, macro)), axis=1)[own] for one, own in zip(self.inflows, inside)]
+            own = part[np.asarray(self.space.cells)[:, 0]] == number
+            where = "" if len(parts) == 1 else f" in the part of the mesh with a node at ({_place(self.mesh, part, number)})"
+            told = imbalance(np.concatenate([np.zeros(0), *flows]), made[own], ON_MESH, where)
+            if told:
+                return told
+        return None
 
     def positions(self):
         """Quadrature points, (sites, dim)."""
@@ -294,18 +319,29 @@ class MeshFluxDiffusion(AbstractMeshDiffusion):
         return tangents
 
 
-def _warn_of_loose_parts(mesh: Mesh, fixed: np.ndarray, owner: str) -> None:
-    """Warn of parts of a mesh of several parts in which no node is `fixed`, (nodes,), by a given value or an exchange."""
+def _parts(mesh: Mesh) -> np.ndarray:
+    """For each unknown the number of the part of the mesh that it belongs to, (nodes,); parts share no nodes."""
     cells = mesh.unknowns[mesh.cells]
     pairs = (np.repeat(cells[:, 0], cells.shape[1]), cells.ravel())
-    graph = sp.coo_matrix((np.ones(cells.size), pairs), shape=(len(fixed), len(fixed)))
-    part = connected_components(graph, directed=False)[1]
-    parts = np.unique(part[cells])
+    count = len(mesh.representatives)
+    graph = sp.coo_matrix((np.ones(cells.size), pairs), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
+
+
+def _place(mesh: Mesh, part: np.ndarray, number: int) -> str:
+    """Where the first node of a part lies."""
+    return ", ".join(f"{x:g}" for x in mesh.points[mesh.representatives[np.argmax(part == number)]])
+
+
+def _warn_of_loose_parts(mesh: Mesh, fixed: np.ndarray, owner: str) -> None:
+    """Warn of parts of a mesh of several parts in which no node is `fixed`, (nodes,), by a given value or an exchange."""
+    part = _parts(mesh)
+    parts = np.unique(part[mesh.unknowns[mesh.cells]])
     loose = np.setdiff1d(parts, part[fixed])
     if len(parts) > 1 and len(loose):
-        place = ", ".join(f"{x:g}" for x in mesh.points[mesh.representatives[np.argmax(part == loose[0])]])
         warnings.warn(
             f"{owner}: the mesh has {len(parts)} parts that share no nodes. {len(loose)} of them, one with a node at "
-            f"({place}), have no given value and no exchange: a steady state is determined there only up to a constant.",
+            f"({_place(mesh, part, loose[0])}), have no given value and no exchange: a steady state is determined there only "
+            "up to a constant.",
             stacklevel=4,
         )

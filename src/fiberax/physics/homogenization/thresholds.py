@@ -16,7 +16,8 @@ _MOST_BINS = 2**20
 def threshold(grey: np.ndarray, levels: float | Sequence[float]) -> np.ndarray:
     """Labels 0, 1, ... of grey values: how many of the levels a value exceeds.
 
-    A value that is equal to a level belongs to the phase below it.
+    A value that is equal to a level belongs to the phase below it. Of values in floating point the levels are rounded to
+    their type first, so that 0.1 in single precision is equal to the level 0.1.
 
     Args:
         grey: Grey values, (nx,), (nx, ny) or (nx, ny, nz).
@@ -26,14 +27,21 @@ def threshold(grey: np.ndarray, levels: float | Sequence[float]) -> np.ndarray:
         uint8 labels of the shape of `grey`.
 
     Raises:
-        BadInput: Levels that do not grow or are not finite, grey values that are no numbers or NaN.
+        BadInput: Levels that do not grow, also in the type of the grey values, or are not finite; grey values that are no
+            numbers or NaN.
     """
     grey = _checked(grey)
     given = np.atleast_1d(np.asarray(levels, dtype=float))
+    kept = given
+    if grey.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # a level beyond the type lies above all values
+            kept = given.astype(grey.dtype)
     if given.ndim != 1 or not 1 <= given.size <= 255 or not np.all(np.isfinite(given)) or np.any(np.diff(given) <= 0):
         raise BadInput(f"levels = {levels}: give one to 255 numbers, each larger than the one before.")
+    if np.any(np.diff(kept[np.isfinite(kept)]) <= 0):
+        raise BadInput(f"levels = {levels}: two of them are the same number in the type of the grey values, {grey.dtype}.")
     labels = np.zeros(grey.shape, dtype=np.uint8)
-    for level in given:
+    for level in kept:
         labels += grey > level
     return labels
 

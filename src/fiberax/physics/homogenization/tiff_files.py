@@ -38,13 +38,18 @@ def read_tif(path: Path, part: str | None) -> Stored:
         read = [_array(path, series) for series in wanted]
     array = np.stack([one for one, _ in read]) if len(read) > 1 else read[0][0]
     inverted = read[0][1]
-    if "C" in axes:
-        raise BadInput(f"{path}: {array.shape[axes.index('C')]} channels (axes {axes}). Save one of them in a file of its own.")
-    if "S" in axes:
-        array = np.moveaxis(array, axes.index("S"), -1)
     if int(page.photometric) == _MIN_IS_WHITE and not inverted:
         array = _inverted(array, page.bitspersample, path)
-    return Stored(array, int(page.compression) in _LOSSY, channels="S" in axes, guessed=wanted[0].kind == "shaped")
+    colour = next((axis for axis in "CS" if axis in axes), None)
+    return Stored(
+        array,
+        int(page.compression) in _LOSSY,
+        channels=colour is not None,
+        guessed=wanted[0].kind == "shaped",
+        axis=-1 if colour is None else axes.index(colour),
+        separate=colour == "C",
+        spatial=colour is None and "Z" in axes,
+    )
 
 
 def _array(path: Path, series) -> tuple[np.ndarray, bool]:
