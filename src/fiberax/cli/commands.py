@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fiberax.cases.base import Case, CaseWarning, Problem, Steady, Table
+from fiberax.cases.base import Case, Problem, Steady, Table
 from fiberax.cases.find import find_case, load_file, modules_beside, place_of
 from fiberax.cases.formula import read_numbers
 from fiberax.cases.options import fields_of, from_json, to_json
@@ -176,14 +176,12 @@ def _start(name: str, devices: Devices, settings: Settings) -> None:
 
 @contextlib.contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Warnings of cases and of mesh files in one line each."""
-    from fiberax.grids import MeshFileWarning
-
+    """Warnings of the library in one line each."""
     with warnings.catch_warnings():
         usual = warnings.showwarning
 
         def show(message, category, filename, lineno, file=None, line=None):
-            if issubclass(category, CaseWarning | MeshFileWarning):
+            if display.of_library(category, filename):
                 display.tell(f"Warning: {message}")
             else:
                 usual(message, category, filename, lineno, file, line)

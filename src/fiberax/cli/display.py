@@ -6,8 +6,10 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
+_PACKAGE = Path(__file__).parents[1]
 PLAIN_INTERVAL = 5.0
 _UNSEEN = (OSError, ValueError)  # the terminal is gone, the disk behind a file is full, the stream is closed
 
@@ -23,6 +25,12 @@ def tell(text: str, *, result: bool = False) -> None:
         # What is buffered would fail again at the end of the process. A stand-in for a stream has no number.
         with contextlib.suppress(*_UNSEEN, AttributeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def of_library(category: type[Warning], filename: str) -> bool:
+    """Whether a warning is one of the library's own, to be told in one line: by its category, or by the code it points to."""
+    named = category.__module__.partition(".")[0] == _PACKAGE.name
+    return issubclass(category, UserWarning) and (named or Path(filename).is_relative_to(_PACKAGE))
 
 
 def open_streams() -> None:

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import fiberax as fx
-from fiberax.cases.base import Case, CaseWarning, Evolve, Loading, Problem, Steady, Table
+from fiberax.cases.base import Case, Evolve, Loading, Problem, Steady, Table
 from fiberax.cases.homogenization.shapes import with_shape
 from fiberax.cases.solids.bodies import with_body
-from fiberax.cli.display import Display
+from fiberax.cli.display import Display, of_library
 from fiberax.cli.finish import Ending, Outcome, finish
 from fiberax.cli.memory import large_states
 from fiberax.cli.table import compute_table
@@ -146,7 +146,7 @@ def _as_message(job: Job):
     usual = warnings.showwarning
 
     def show(message, category, filename, lineno, file=None, line=None):
-        if not issubclass(category, fx.ScaleSeparationWarning | fx.NoEffectWarning | CaseWarning):
+        if not of_library(category, filename):
             usual(message, category, filename, lineno, file, line)
         elif jax.process_index() == 0:
             job.display.say(f"Warning: {message}")

@@ -171,6 +171,15 @@ def test_the_figure_in_every_dimension(saved, shape):
         ),
         (["--image", "colour.npy"], "--volume"),
         (["--raw-shape", "4,4"], "shape and dtype are for .raw files"),
+        (["--part", "a"], "part = 'a' (--part), but a file of this kind holds one array alone"),
+        (["--volume"], "volume=True (--volume), but the image has 2 axes"),
+        (["--image", ""], ".: a folder and no file. Give one file; save slices as one stack"),
+        (["--phases", "."], ".: a folder and no file. Give a text file with a table"),
+        (["--phases", "both.csv", "--radians"], "radians (--radians) without columns of angles; there are conductivity"),
+        (["--phases", "comma.csv"], "'1,5' in the column conductivity is no finite number. Decimals have a point."),
+        (["--image", "single.npy", "--threshold", "0.1"], "go from 0.05 to 0.1, and a value equal to a level belongs to"),
+        (["--conductivities", "1; 2,3,1", "--slopes", "0;0", "--borders", "held"], "Borders.PERIODIC (--borders periodic)"),
+        (["--scheme", "element", "--borders", "held"], "FiniteVolume() (--scheme volume)"),
     ],
 )
 def test_wrong_options_are_one_message(saved, tmp_path, monkeypatch, capsys, arguments, words):
@@ -181,6 +190,9 @@ def test_wrong_options_are_one_message(saved, tmp_path, monkeypatch, capsys, arg
     tifffile.imwrite("two.tif", LABELS[:2, :2], append=True)
     (tmp_path / "cell.raw").write_bytes(bytes(8))
     saved(np.random.default_rng(0).integers(0, 9, (20, 20, 3)), "colour.npy")
+    saved(np.where(LABELS, 0.1, 0.05).astype(np.float32), "single.npy")
+    (tmp_path / "both.csv").write_text("label,conductivity\n0,1\n1,2")
+    (tmp_path / "comma.csv").write_text("label;conductivity\n0;1,5\n1;2,5")
     (tmp_path / "one.csv").write_text("label,conductivity\n0,1")
     (tmp_path / "negative.csv").write_text("label,conductivity\n0,1\n1,-2")
     image = [] if "--image" in arguments else ["--image", "cell.npy"]

@@ -6,9 +6,11 @@ import pytest
 
 import fiberax as fx
 from fiberax import cli
+from fiberax.cases.base import CaseWarning
 from fiberax.cases.homogenization.diffusion import Diffusion
 from fiberax.cases.homogenization.shapes import Shape, ShapeOptions, mesh_of
 from fiberax.cases.homogenization.steady import SteadyConduction
+from fiberax.cli.display import of_library
 from fiberax.io.body import Body
 from fiberax.io.plots.draw import draw_all, figures_of
 from fiberax.io.results import Quantity, Table, make_schema, read_table
@@ -90,6 +92,8 @@ REFUSED = [
     (("steady", "--mesh", "named.msh"), "--hot-sides: the mesh has no side 'left'. Its sides: inlet, outlet, wall."),
     (("steady", "--mesh", "named.msh", "--hot-sides", "inlet,outlet", "--cold-sides", "outlet"), "both name outlet"),
     (("steady", "--mesh", "named.msh", "--hot-sides", ","), "--hot-sides names no side. The mesh has the sides: inlet, outlet"),
+    (("steady", "--shape", "l-shape", "--hot-sides", ""), "--hot-sides names no side. The mesh has the sides: bottom, inner"),
+    (("steady", "--shape", "l-shape", "--cold-sides", ""), "--cold-sides names no side. The mesh has the sides: bottom"),
     (("diffusion", "--mesh", "plain.vtu", "--cold-sides", "left"), "Its sides: none (in Gmsh, make physical groups"),
     (("diffusion", "--mesh", "block.vtu"), "is of dimension 3, and the image of the cell of dimension 2"),
     (("diffusion", "--mesh", "layers.npy"), "has a format that is not read here"),
@@ -132,3 +136,14 @@ def test_fields_on_every_kind_of_mesh_are_drawn(tmp_path, mesh):
 def test_options_of_boxes_are_as_before():
     assert isinstance(Diffusion(cells=4).build().bundle.macro, fx.homogenization.Diffusion)
     assert SteadyConduction(cells=4).build().output.body is None
+
+
+def test_a_hot_spot_between_the_points_is_told():
+    with pytest.warns(CaseWarning, match=r"The hot spot of --width 0.01 .* start is [\de.-]+, not 100. Give a larger --width"):
+        Diffusion(cells=4, width=0.01).build()
+
+
+def test_warnings_of_the_library_are_told_in_one_line_and_others_as_usual():
+    ours = fx.__file__
+    assert of_library(UserWarning, ours) and of_library(CaseWarning, "mine.py") and of_library(fx.NoEffectWarning, "mine.py")
+    assert not of_library(UserWarning, "mine.py") and not of_library(RuntimeWarning, ours)

@@ -1,9 +1,10 @@
 """Heat flow through a composite: macro ∂_t U = ∇·(A(U)∇U), fiber the cell problem on an image (2.2)-(2.4)."""
 
 import enum
+import warnings
 from dataclasses import dataclass
 
-from fiberax.cases.base import Evolve, listed
+from fiberax.cases.base import CaseWarning, Evolve, listed
 from fiberax.cases.homogenization.options import LENGTH, TEMPERATURE, TIME
 from fiberax.cases.homogenization.shapes import ON_MESH, ShapeOptions, States, mesh_of
 from fiberax.cases.mesh_files import sides_of
@@ -84,6 +85,14 @@ class Diffusion(ShapeOptions):
             places, corner, side = mesh.points, mesh.points.min(axis=0), np.ptp(mesh.points, axis=0)
         spot = corner + np.array([0.35, 0.42, 0.5])[: cell.d] * side
         distance = np.sum((places - spot) ** 2, axis=-1) / (self.width * np.max(side)) ** 2
+        start = self.peak * np.exp(-0.5 * distance)
+        if start.max() < 0.5 * self.peak:
+            warnings.warn(
+                f"The hot spot of --width {self.width:g} lies between the points of the plate: the highest temperature at the "
+                f"start is {start.max():.3g}, not {self.peak:g}. Give a larger --width, or finer cells.",
+                CaseWarning,
+                stacklevel=2,
+            )
         if self.method is Method.QUASISTATIC:
             fiber, driver = cell, quasistatic(cell, len(macro.positions()), self.tolerance, self.states, self.surrogate)
         else:
@@ -91,7 +100,7 @@ class Diffusion(ShapeOptions):
         return Evolve(
             bundle=fx.Bundle(macro, fiber),
             driver=driver,
-            macro0=self.peak * np.exp(-0.5 * distance),
+            macro0=start,
             t1=self.t1,
             dt=self.dt,
             saveat=even_times(self.t1, self.records),

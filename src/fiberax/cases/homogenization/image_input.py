@@ -78,7 +78,7 @@ def labels_of(choice: ImageChoice) -> tuple[np.ndarray, str]:
     if not counts.all():
         raise BadInput(
             f"{source}, --threshold {choice.threshold}: no pixel in phase {int(np.argmin(counts))}; grey values go from "
-            f"{stored.array.min()} to {stored.array.max()}."
+            f"{stored.array.min()!s} to {stored.array.max()!s}, and a value equal to a level belongs to the phase below."
         )
     return stored_labels(Stored(labels), source), source
 
@@ -96,11 +96,10 @@ def values_of(choice: PhaseChoice, labels: np.ndarray, source: str, low: float, 
         )
     constants = read_tensors(choice.conductivities, "--conductivities", d)
     slopes = read_tensors(choice.slopes, "--slopes", d)
+    phases = f"{len(found)} phases" if len(found) > 1 else "one phase"
     for name, numbers in (("--conductivities", constants), ("--slopes", slopes)):
         if len(numbers) != len(found):
-            raise BadInput(
-                f"{name} gives {len(numbers)} numbers, {source} has {len(found)} phases (labels {found}): give one for each."
-            )
+            raise BadInput(f"{name} gives {len(numbers)} numbers, {source} has {phases} (labels {found}): give one for each.")
     return {
         label: _value(label, constant, slope, (low, high), d)
         for label, constant, slope in zip(found, constants, slopes, strict=True)

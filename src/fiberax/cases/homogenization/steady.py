@@ -61,8 +61,8 @@ class SteadyConduction(ShapeOptions):
         import fiberax as fx
         from fiberax.cases.homogenization.composite import NAMES, quasistatic
 
-        hot = sides_of(mesh, self.hot_sides or "left", "--hot-sides")
-        cold = sides_of(mesh, self.cold_sides or "right,top", "--cold-sides")
+        hot = sides_of(mesh, "left" if self.hot_sides is None else self.hot_sides, "--hot-sides")
+        cold = sides_of(mesh, "right,top" if self.cold_sides is None else self.cold_sides, "--cold-sides")
         both = sorted(set(hot) & set(cold))
         if both:
             raise BadInput(f"--hot-sides and --cold-sides both name {', '.join(both)}: give every side once.")

@@ -39,8 +39,8 @@ def bordered(
         return labels, dataclasses.replace(discretisation, held=True)
     if borders is Borders.HELD:
         raise BadInput(
-            f"Cell.from_image: held ends need FiniteVolume(); the discretisation is {type(discretisation).__name__}. Take "
-            "Borders.MIRRORED, which holds the ends by symmetry."
+            f"Cell.from_image: held ends need FiniteVolume() (--scheme volume); the discretisation is "
+            f"{type(discretisation).__name__}. Take Borders.MIRRORED (--borders mirrored), which holds the ends by symmetry."
         )
     for axis in range(labels.ndim):
         labels = np.concatenate([labels, np.flip(labels, axis)], axis)

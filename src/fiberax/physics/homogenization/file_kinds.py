@@ -47,6 +47,14 @@ def kind_of(path: Path) -> _Kind | None:
     return next((kind for kind in _KINDS if head.startswith(kind.heads)), None)
 
 
+def refuse_missing(path: Path, remedy: str) -> None:
+    """`BadInput` where there is no file, with the `remedy` where there is a folder in its place."""
+    if path.is_dir():
+        raise BadInput(f"{path}: a folder and no file. {remedy}.")
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file (looked in {path.absolute().parent}).")
+
+
 def refuse_other_kind(path: Path, alike: Collection[str]) -> None:
     """`BadInput` for an empty file, and for one that is known to be of another kind than the endings `alike`.
 

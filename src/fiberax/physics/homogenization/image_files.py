@@ -14,7 +14,7 @@ import numpy as np
 
 from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.core.randomness import NoEffectWarning
-from fiberax.physics.homogenization.file_kinds import kind_of, refuse_other_kind
+from fiberax.physics.homogenization.file_kinds import kind_of, refuse_missing, refuse_other_kind
 from fiberax.physics.homogenization.picture_files import Stored, grey, read_picture
 from fiberax.physics.homogenization.tiff_files import read_tif
 from fiberax.physics.homogenization.vtk_files import named, only, read_vti, read_vtk
@@ -23,6 +23,7 @@ _THIN = (3, 4)  # channels of a picture in colour
 _CHANNELS = (2, 3, 4)  # the same, and of grey with opacity, where nothing says what an axis is
 _UNNAMED = (".npy", ".npz")  # files that do not say it
 _ALONE = (".npy", ".raw")  # files that hold one array and give it no name
+_NO_FOLDER = "Give one file; save slices as one stack (.tif, .npy)"
 _WIDE = 17  # voxels along the other axes from which on three or four along the last look like channels
 _WIDE_BYTES = 8  # the same of bytes, of which most pictures are made
 
@@ -69,14 +70,15 @@ def read_stored(path, *, part=None, shape=None, dtype=None, volume=False) -> Sto
     """As `read_image`, with the knowledge of whether values have been changed by compression."""
     path, part = Path(path), None if part is None else str(part)
     ending = path.suffix.lower()
+    if path.is_dir():
+        refuse_missing(path, _NO_FOLDER)
     if ending not in _READERS:
         raise BadInput(f"{path}: cannot read files ending in '{path.suffix}'. Known endings: {', '.join(sorted(_READERS))}.")
     if part is not None and ending in _ALONE:
         raise BadInput(f"{path}: part = {part!r} (--part), but a file of this kind holds one array alone. Leave it out.")
     if ending != ".raw" and (shape is not None or dtype is not None):
         raise BadInput(f"{path}: shape and dtype are for .raw files; others say theirs themselves.")
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file (looked in {path.absolute().parent}).")
+    refuse_missing(path, _NO_FOLDER)
     try:
         if ending != ".raw":
             refuse_other_kind(path, [other for other, reader in _READERS.items() if reader is _READERS[ending]])

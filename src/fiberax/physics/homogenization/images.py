@@ -184,7 +184,7 @@ class Phases(eqx.Module):
             table = np.asarray(self.table)
             raise BadInput(
                 f"{source}: mirrored borders and held ends need numbers or diagonal tensors; one is "
-                f"{table[int(np.argmax(mixed))].tolist()}. Take Borders.PERIODIC."
+                f"{table[int(np.argmax(mixed))].tolist()}. Take Borders.PERIODIC (--borders periodic)."
             )
 
     def __call__(self, condition, z):

@@ -6,11 +6,13 @@ Bunge, Texture Analysis in Materials Science, Butterworths 1982, chapter 2: the 
 import csv
 import math
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 
 from fiberax.core.errors import BadInput
+from fiberax.physics.homogenization.file_kinds import refuse_missing
 
 # The entries of a symmetric tensor, in the order of conventions.md (Solids), by dimension.
 ENTRIES = {
@@ -18,6 +20,7 @@ ENTRIES = {
     2: (("kxx", 0, 0), ("kyy", 1, 1), ("kxy", 0, 1)),
     3: (("kxx", 0, 0), ("kyy", 1, 1), ("kzz", 2, 2), ("kyz", 1, 2), ("kxz", 0, 2), ("kxy", 0, 1)),
 }
+_WITH_COMMA = re.compile(r"[-+]?\d*,\d+")
 _EULER = ("phi1", "phi", "phi2")
 
 
@@ -134,7 +137,7 @@ def read_phases(path: str | os.PathLike, d: int, tensor=None, *, degrees: bool =
 def _values(path: Path, columns: dict[str, np.ndarray], d: int, tensor, degrees: bool) -> np.ndarray:
     """Values (n,) or (n, d, d) from the columns without `label`. Raises `BadInput`."""
     names = set(columns)
-    if names == {"conductivity"} and tensor is None:
+    if names == {"conductivity"} and tensor is None and degrees:
         return columns["conductivity"]
     angles = names & {*_EULER, "angle"}
     crystal = 3 if angles == set(_EULER) else 2
@@ -143,6 +146,8 @@ def _values(path: Path, columns: dict[str, np.ndarray], d: int, tensor, degrees:
         raise BadInput(f"{path}: the columns {', '.join(sorted(angles))}. In {d} dimensions give {wanted}.")
     size = crystal if angles else d
     known = [name for name, _, _ in ENTRIES[size]]
+    if not (degrees or angles):
+        raise BadInput(f"{path}: radians (--radians) without columns of angles; there are {', '.join(columns)}. Leave it out.")
     given = names - angles
     if tensor is not None and (given or not angles):
         raise BadInput(
@@ -167,8 +172,7 @@ def _values(path: Path, columns: dict[str, np.ndarray], d: int, tensor, degrees:
 
 def _columns(path: Path) -> tuple[dict[str, np.ndarray], list[int]]:
     """The columns of a table by their names in lower case, and the number of the line of each row. Raises `BadInput`."""
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file (looked in {path.absolute().parent}).")
+    refuse_missing(path, "Give a text file with a table")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (UnicodeDecodeError, PermissionError) as error:
@@ -193,6 +197,9 @@ def _columns(path: Path) -> tuple[dict[str, np.ndarray], list[int]]:
             except ValueError:
                 number = math.nan
             if not math.isfinite(number):
-                raise BadInput(f"{path}, line {line}: {cell.strip()!r} in the column {names[column]} is no finite number.")
+                point = " Decimals have a point." if _WITH_COMMA.fullmatch(cell.strip()) else ""
+                raise BadInput(
+                    f"{path}, line {line}: {cell.strip()!r} in the column {names[column]} is no finite number.{point}"
+                )
             found[place, column] = number
     return dict(zip(names, found.T, strict=True)), [line for line, _ in numbered[1:]]
