@@ -151,7 +151,7 @@ def test_the_figure_in_every_dimension(saved, shape):
         (["--conductivities", "0,1", "--slopes", "-1,0"], "is -100 at U = 100; it must not be negative"),
         (
             ["--threshold", "high"],
-            "--threshold = high: 'high' is no number. Write for example --threshold 128 or --threshold otsu",
+            "cell.npy: --threshold = high: 'high' is no number. Write for example --threshold 128 or --threshold otsu",
         ),
         (["--threshold", "3,2"], "cell.npy, --threshold 3,2: levels = (3.0, 2.0): give one to 255 numbers"),
         (["--threshold", "1"], "cell.npy, --threshold 1: no pixel in phase 1; grey values go from 0 to 1"),

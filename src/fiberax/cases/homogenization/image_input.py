@@ -69,11 +69,13 @@ def labels_of(choice: ImageChoice) -> tuple[np.ndarray, str]:
     source, stored = str(choice.image), read_chosen(choice)
     if choice.threshold is None:
         return stored_labels(stored, source), source
+    place = source
     try:
         levels = levels_of(choice.threshold, stored.array)
+        place = f"{source}, --threshold {choice.threshold}"
         labels = threshold(stored.array, levels)
     except BadInput as error:
-        raise BadInput(f"{source}, --threshold {choice.threshold}: {error}") from None
+        raise BadInput(f"{place}: {error}") from None
     counts = np.bincount(labels.ravel(), minlength=len(levels) + 1)
     if not counts.all():
         raise BadInput(

@@ -139,10 +139,10 @@ class AbstractMeshDiffusion(AbstractMacro):
         for one in self.inflows:
             if one.exchanges and np.any(to_host(one.slope(t))):
                 held = np.append(held, part[np.asarray(one.part.nodes).ravel()])
-        u = self._at_sites(macro)
-        if self.source is not None and depends_on_value(lambda u: self.source.at(t, u), u):
+        u, source = self._at_sites(macro), self.source
+        if source is not None and depends_on_value(lambda u: source.at(t, u), u):
             return None
-        made = self.source.at(t, u) if self.source is not None else jnp.zeros(u.shape)
+        made = source.at(t, u) if source is not None else jnp.zeros(u.shape)
         made = np.reshape(to_host(made), self.space.weights.shape) * np.asarray(self.space.weights)
         parts = np.unique(part[np.asarray(self.space.cells)])
         for number in np.setdiff1d(parts, held):
