@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fiberax as fx
-from fiberax.testing import Decay, OrnsteinUhlenbeck
+from fiberax.testing import CubicFlow, Decay, OrnsteinUhlenbeck
 
 FIBER = OrnsteinUhlenbeck(k=2.0, diffusion=0.7, members=8)
 DRIVER = fx.Quasistatic(steps=640, replicas=4, dt=0.5)
@@ -86,3 +86,38 @@ def test_response_of_a_random_fiber():
 def test_misuse_is_named(options, word):
     with pytest.raises(fx.BadInput, match=word):
         fx.Quasistatic(**options)
+
+
+def _steps(stepper):
+    return lambda bundle, driver, start: fx.evolve(bundle, driver, start, t1=1.0, dt=0.5, stepper=stepper)
+
+
+NEWTON = {
+    "steady": fx.steady,
+    "continuation": lambda *pieces: fx.continuation(*pieces, dt=0.5),
+    "BackwardEuler": _steps(fx.BackwardEuler()),
+    "SDIRK2": _steps(fx.SDIRK2()),
+}
+BURSTS = fx.HeterogeneousMultiscale(2, 8, dt=0.5)
+
+
+@pytest.mark.parametrize("run", NEWTON)
+@pytest.mark.parametrize(
+    ("driver", "told"),
+    [
+        (DRIVER, "OrnsteinUhlenbeck is sampled, .* no tangent, .*fx.Heun.*in time, by fx.evolve"),
+        (BURSTS, "no tangent.*explicit macro step"),
+        (fx.Regression(BURSTS), "do not join smoothly.*explicit macro step"),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_newton_is_refused_before_anything_is_sampled(monkeypatch, driver, told, run):
+    monkeypatch.setattr("fiberax.core.field.Field.begin", lambda *_: pytest.fail("it was computed"))
+    with pytest.raises(fx.Mismatch, match=told):
+        NEWTON[run](fx.Bundle(Decay(2), FIBER), driver, jnp.full(2, 0.6))
+
+
+def test_steady_does_not_send_a_random_fiber_to_a_driver_that_refuses_it():
+    for fiber, told in ((FIBER, "OrnsteinUhlenbeck has only dynamics: .* fx.evolve"), (CubicFlow(), "Use fx.Quasistatic")):
+        with pytest.raises(fx.Mismatch, match=told):
+            fx.steady(fx.Bundle(Decay(2), fiber), fx.Seamless(), jnp.full(2, 0.6))

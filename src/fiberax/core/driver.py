@@ -71,6 +71,12 @@ class AbstractDriver(eqx.Module):
     def check_traced(self) -> None:
         """Raise `BadInput` where results under `jax.jit`, `jax.grad` or `jax.vmap` would lack derivatives."""
 
+    def check_tangents(self, fiber: AbstractFiber) -> None:
+        """Raise `Mismatch`, with a remedy, where responses of `fiber`, as `prepare` gave it, have no tangent.
+
+        Newton's method and implicit steps ask before anything is computed.
+        """
+
     def step_of(self, fiber: AbstractMemory, history: Any, dt: Any) -> Any:
         """The fiber that the other methods receive in place of one with memory; by default the energy of its step."""
         return fiber.increment(history, dt)

@@ -95,6 +95,8 @@ def evolve(
     macro0 = field.bundle.macro.prescribed(jnp.asarray(plan.stretches[0].start, float), macro0)
     stepper = default_stepper(bundle.macro) if stepper is None else stepper
     stepper.check(bundle.macro)
+    if stepper.needs_tangents:
+        driver.check_tangents(field.fiber)
     stepper.check_step(min(stretch.dt for stretch in plan.stretches))
     if not field.retry:
         driver.check_traced()

@@ -15,12 +15,14 @@ from fiberax.core.driver import AbstractDriver, AbstractSectionDriver
 from fiberax.core.errors import FiberFailure, Mismatch, NotConverged
 from fiberax.core.evolve import assemble
 from fiberax.core.failure import demand_stability, fiber_message
+from fiberax.core.fiber import AbstractDynamic
 from fiberax.core.field import Field
 from fiberax.core.macro import AbstractInertial, AtRest, Moving
 from fiberax.core.macro_solve import Accuracy, Iterate, Step, first_iterate, next_iterate, solve_macro
 from fiberax.core.platform import in_single
 from fiberax.core.progress import listener
 from fiberax.core.recorder import Report
+from fiberax.core.relax import at_rest as rest_of
 from fiberax.core.schedule import schedule
 from fiberax.core.sites import Placement, to_host
 from fiberax.core.solution import Solution
@@ -131,14 +133,16 @@ def at_rest(bundle, driver, macro0, placement, who: str) -> tuple[Field, Any, An
     """What `assemble` gives, with inertial models as functions of their position, and whether `macro0` had a velocity."""
     check_run(who, bundle, driver, macro0)
     if not driver.slaved:
-        raise Mismatch(
-            f"{who} needs a response to every condition; {type(driver).__name__} carries states in time. Use fx.Quasistatic()."
-        )
+        kind, only_dynamics = type(bundle.fiber).__name__, isinstance(rest_of(bundle.fiber), AbstractDynamic)
+        remedy = f"{kind} has only dynamics: go there in time, by fx.evolve." if only_dynamics else "Use fx.Quasistatic()."
+        raise Mismatch(f"{who} needs a response to every condition; {type(driver).__name__} carries states in time. {remedy}")
     moving = isinstance(bundle.macro, AbstractInertial) and isinstance(macro0, Moving)
     if isinstance(bundle.macro, AbstractInertial):
         bundle = eqx.tree_at(lambda b: b.macro, bundle, AtRest(bundle.macro, steady=True))
     plan = schedule(0.0, 1.0, 1.0, None)
-    return *assemble(bundle, driver, macro0.position if moving else macro0, plan, None, placement), moving
+    found = assemble(bundle, driver, macro0.position if moving else macro0, plan, None, placement)
+    found[0].driver.check_tangents(found[0].fiber)
+    return *found, moving
 
 
 def _given(macro, moving: bool):

@@ -33,6 +33,11 @@ class AbstractStepper(eqx.Module):
         return dt
 
     @property
+    def needs_tangents(self) -> bool:
+        """Whether `step` asks for tangents of the responses."""
+        return False
+
+    @property
     def advances(self) -> int:
         """How often carried fibers are advanced in one macro step."""
         return 1
@@ -115,6 +120,10 @@ class BackwardEuler(AbstractStepper):
     tolerance: float = eqx.field(static=True, default=1e-9)
     max_steps: int = eqx.field(static=True, default=20)
 
+    @property
+    def needs_tangents(self):
+        return True
+
     def step(self, field, at):
         macro, section, good = solve_macro(
             field,
@@ -136,6 +145,10 @@ class SDIRK2(AbstractStepper):
 
     tolerance: float = eqx.field(static=True, default=1e-9)
     max_steps: int = eqx.field(static=True, default=20)
+
+    @property
+    def needs_tangents(self):
+        return True
 
     def step(self, field, at):
         def stage(carry, node):
@@ -255,6 +268,10 @@ class Newmark(AbstractStepper):
                 f"Newmark: beta = {self.beta}, gamma = {self.gamma} is not stable for every step; take gamma >= 1/2 and "
                 "beta >= (1/2 + gamma)^2 / 4."
             )
+
+    @property
+    def needs_tangents(self):
+        return True
 
     def step(self, field, at):
         dt, (position, velocity) = at.dt, at.macro

@@ -146,6 +146,9 @@ class HeterogeneousMultiscale(AbstractDriver):
         )
 
     def follow(self, fiber, link, state, memory, condition):
+        self.check_tangents(fiber)
+
+    def check_tangents(self, fiber):
         raise Mismatch(
             "HeterogeneousMultiscale: the mean over a burst has no tangent. Take an explicit macro step: fx.Heun(), fx.IMEX()."
         )

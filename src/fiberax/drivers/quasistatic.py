@@ -104,6 +104,14 @@ class Quasistatic(AbstractDriver):
             (solver_of(rest) if self.solver is None else self.solver).check(rest)
         return rest
 
+    def check_tangents(self, fiber):
+        if isinstance(fiber, AbstractDynamic):
+            raise Mismatch(
+                f"{type(fiber).__name__} is sampled, and a sampled response has no tangent, as Newton's method and implicit "
+                "steps need it. Take explicit steps, fx.Heun() or, of a body, fx.Verlet(); go to a steady state in time, by "
+                "fx.evolve. A slope is the difference of two fx.sample."
+            )
+
     def _refuse_without_effect(self, fiber) -> None:
         """Options that the kind of fiber does not use."""
         kind = type(fiber).__name__
@@ -186,11 +194,7 @@ class Quasistatic(AbstractDriver):
         return memory[1] if isinstance(fiber, AbstractDynamic) else super().stderr(fiber, link, state, memory, condition)
 
     def follow(self, fiber, link, state, memory, condition):
-        if isinstance(fiber, AbstractDynamic):
-            raise Mismatch(
-                f"{type(fiber).__name__} is sampled, and a sampled response has no tangent. "
-                "Take an explicit macro step, fx.Heun(), or differences of fx.sample."
-            )
+        self.check_tangents(fiber)
         if not self.keep_states:
             state = trees.frozen(self._solved_anew(fiber, trees.frozen(condition))[0])
         if _has_stationary(fiber, link):

@@ -173,6 +173,9 @@ class Regression(AbstractSectionDriver):
         return self.inner.margin(fiber, state, memory.inner, condition)
 
     def follow(self, fiber, link, state, memory, condition):
+        self.check_tangents(fiber)
+
+    def check_tangents(self, fiber):
         raise Mismatch("Regression: fits of neighbouring cells do not join smoothly. Take an explicit macro step: fx.Heun().")
 
     # --- all sites ----------------------------------------------------------------------------------------------------------

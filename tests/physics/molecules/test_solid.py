@@ -156,6 +156,33 @@ def test_a_body_in_motion_takes_it():
     assert mean[0, 0] == pytest.approx(float(cold[0, 0]), rel=0.1)
 
 
+BODY = fx.solids.Elasticity(fx.grids.hexes((0.0,) * 3, (40.0,) * 3, cells=(1, 1, 1)), density=1.0, fixed={"left": True})
+
+
+NEWTON = {
+    "steady": fx.steady,
+    "continuation": lambda *pieces: fx.continuation(*pieces, dt=0.5),
+    "Newmark": lambda *pieces: fx.evolve(*pieces, t1=1.0, dt=0.5, stepper=fx.Newmark()),
+}
+
+
+@pytest.mark.parametrize(
+    ("run", "driver", "told"),
+    [
+        ("steady", fx.Quasistatic(), "Solid is sampled, .* no tangent"),
+        ("continuation", fx.Quasistatic(), "Solid is sampled, .* no tangent"),
+        ("Newmark", fx.Quasistatic(), "Solid is sampled, .* no tangent"),
+        ("steady", fx.Seamless(), "Solid has only dynamics"),
+        ("continuation", fx.Seamless(), "Solid has only dynamics"),
+    ],
+    ids=lambda x: x if isinstance(x, str) and x in NEWTON else type(x).__name__,
+)
+def test_equilibria_by_newton_are_refused_before_anything_is_computed(monkeypatch, run, driver, told):
+    monkeypatch.setattr("fiberax.core.field.Field.begin", lambda *_: pytest.fail("it was computed"))
+    with pytest.raises(fx.Mismatch, match=told + r".*in time, by fx\.evolve"):
+        NEWTON[run](fx.Bundle(BODY, solid(**COLD)), driver, BODY.start())
+
+
 def test_failures_are_told():
     piece = solid(temperature=0.01, dt=0.005, friction=1.0)
     step = eqx.filter_jit(piece.step)
