@@ -100,7 +100,10 @@ class Ellipsoids(AbstractTable):
         records = records._replace(trust=records.trust.at[best].set(now))
         full = records.count >= self.capacity
         place = jnp.minimum(records.count, self.capacity - 1)
-        ball = jnp.eye(condition.size) / jnp.sqrt(radius)
+        # A reach in the length of the step, where few are asked, would forbid others: tangents change with both.
+        entry = jnp.arange(condition.size)
+        reach = jnp.where(entry < condition.size - self.lengths, radius, jnp.minimum(radius, first))
+        ball = jnp.diag(1.0 / jnp.sqrt(reach))
         more = write(records, place, condition, value, slope, ball, place, kept)
         more = more._replace(count=records.count + 1, bend=records.bend.at[place].set(bend))
         wanted = ~good & ~(known & some)

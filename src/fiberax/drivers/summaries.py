@@ -65,7 +65,12 @@ def first(fiber: Any, condition) -> Any:
 def numbers_of(fiber: AbstractSummarised, history: Any, dt: jax.Array) -> tuple[jax.Array, ...]:
     """What a step depends on beside the condition: the summary of the history, and the length of the step."""
     summary = fiber.summary(history)
-    return (summary,) if fiber.rate_independent else (summary, jnp.asarray(dt, summary.dtype))
+    return (summary, jnp.asarray(dt, summary.dtype)) if with_length(fiber) else (summary,)
+
+
+def with_length(fiber: Any) -> bool:
+    """Whether a table is asked by the length of the step as well, as the last of its numbers."""
+    return isinstance(fiber, AbstractSummarised) and not fiber.rate_independent
 
 
 def asked_of(fiber: Any, conditions: Any, histories: Any, since: Any) -> Any:

@@ -20,7 +20,7 @@ from fiberax.core.randomness import NoEffectWarning
 from fiberax.drivers.ellipsoids import Ellipsoids
 from fiberax.drivers.paying import costs
 from fiberax.drivers.quasistatic import Quasistatic
-from fiberax.drivers.summaries import Increment, asked_of, bare, first_asked
+from fiberax.drivers.summaries import Increment, asked_of, bare, first_asked, with_length
 from fiberax.drivers.tables import AbstractTable, Curve, Records
 from fiberax.drivers.views import Plain, Turned, entries_of, flat, matrix_of, seen, shaped, tangent_of
 from fiberax.numerics import trees
@@ -155,7 +155,7 @@ class Surrogate(AbstractSectionDriver):
         entries = entries_of(fiber, first_asked(fiber, conditions), size)
         if entries > _ENTRIES:  # refused where the section begins
             return True
-        found = costs(self.inner, self._of(entries, size), entries, field, conditions)
+        found = costs(self.inner, self._of(fiber, entries, size), entries, field, conditions)
         share = (_RARE if entries == 1 else _RARELY) * field.sites.count / self.batch
         evaluation = found.look_up * (1.0 + 0.5 * _ASKED * share)  # `look_up` asks twice
         if evaluation < found.solve:
@@ -263,11 +263,11 @@ class Surrogate(AbstractSectionDriver):
         """The table, and the conditions as it sees them."""
         size = sum(x[0].size for x in jax.tree.leaves(section.response))
         view, more = self._view(fiber, section, conditions, size), sum(x[0].size for x in jax.tree.leaves(section.memory.after))
-        return self._of(view.points.shape[1], size, more), view
+        return self._of(fiber, view.points.shape[1], size, more), view
 
-    def _of(self, entries: int, size: int, more: int = 0) -> AbstractTable:
+    def _of(self, fiber, entries: int, size: int, more: int = 0) -> AbstractTable:
         """The table for points of `entries` numbers, responses of `size`, and a summary of `more` numbers."""
-        return (Curve if entries == 1 else Ellipsoids)(self.tolerance, self.capacity, size, more)
+        return (Curve if entries == 1 else Ellipsoids)(self.tolerance, self.capacity, size, more, int(with_length(fiber)))
 
     def advance_sites(self, solve, fiber, ids, section, conditions, dt, learn):
         table, view = self._table(fiber, section, conditions)

@@ -61,13 +61,15 @@ class AbstractTable(eqx.Module):
     """A rule to answer from records.
 
     A value is a response of `measured` numbers, perhaps with an energy behind it, and a summary of `more` numbers at its end.
-    `tolerance`: largest error of each of them over the largest one so far.
+    `tolerance`: largest error of each of them over the largest one so far. `lengths`: how many numbers at the end of a point
+    are lengths of steps, of which a run has few.
     """
 
     tolerance: float = eqx.field(static=True)
     capacity: int = eqx.field(static=True)
     measured: int = eqx.field(static=True)
     more: int = eqx.field(static=True, default=0)
+    lengths: int = eqx.field(static=True, default=0)
 
     @property
     def trusted(self) -> float:

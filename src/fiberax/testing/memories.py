@@ -13,6 +13,8 @@ from fiberax.core.fiber import AbstractEnergy, AbstractMemory
 from fiberax.core.solvers import Minimise
 from fiberax.numerics.result import outcome
 
+_RIGID = 1e12  # what holds the viscous strain in a step without length, over the modulus
+
 
 class Plastic(NamedTuple):
     """History of `ElasticPlastic`: plastic strain, accumulated plastic strain, and the energy dissipated so far."""
@@ -151,18 +153,22 @@ class Maxwell(AbstractSummarised):
     def recover(self, summary):
         return Flowed(summary[0], jnp.zeros_like(summary[0]))
 
-    def truth(self, strains: np.ndarray, dt: float) -> np.ndarray:
-        """Stresses along a path of strains in steps of `dt` from rest: e = (e_n + r A)/(1 + r), r = E dt/η."""
+    def truth(self, strains: np.ndarray, dt: float | np.ndarray) -> np.ndarray:
+        """Stresses along a path of strains from rest, in steps of `dt` or of one each: e = (e_n + r A)/(1 + r), r = E dt/η."""
         spring, E, eta = (float(x) for x in (self.spring, self.modulus, self.viscosity))
-        ratio, viscous, found = E * dt / eta, 0.0, []
-        for strain in np.asarray(strains, float):
+        viscous, found = 0.0, []
+        for strain, step in zip(np.asarray(strains, float), np.broadcast_to(dt, len(strains))):
+            ratio = E * step / eta
             viscous = (viscous + ratio * strain) / (1.0 + ratio)
             found.append(spring * strain + E * (strain - viscous))
         return np.asarray(found)
 
 
 class MaxwellStep(AbstractEnergy):
-    """One step of `Maxwell`. The incremental energy W + (η/2dt)(e − e_n)² is singular at dt = 0, its minimum is not."""
+    """One step of `Maxwell`. The incremental energy W + (η/2dt)(e − e_n)² is singular at dt = 0, its minimum is not.
+
+    There a stiff spring holds e, so that derivatives of the minimum are right as well.
+    """
 
     spring: Float[Array, ""]
     modulus: Float[Array, ""]
@@ -175,8 +181,8 @@ class MaxwellStep(AbstractEnergy):
 
     def energy(self, state, condition):
         moved, rigid = state - self.before, self.dt <= 0.0
-        lost = jnp.where(rigid, 0.0, 0.5 * self.viscosity * moved**2 / jnp.where(rigid, 1.0, self.dt))
-        return 0.5 * self.spring * condition**2 + 0.5 * self.modulus * (condition - state) ** 2 + lost
+        held = jnp.where(rigid, _RIGID * self.modulus, self.viscosity / jnp.where(rigid, 1.0, self.dt))
+        return 0.5 * self.spring * condition**2 + 0.5 * self.modulus * (condition - state) ** 2 + 0.5 * held * moved**2
 
     def link(self, state, condition):
         """∂W/∂A at fixed viscous strain, taken after the step."""
