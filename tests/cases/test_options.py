@@ -20,6 +20,7 @@ IDLE = [
     ("diffusion", "--method seamless", "--surrogate 0.01", "with --method quasistatic"),
     ("wave", "--method seamless", "--surrogate 0.01", "with --method quasistatic"),
     ("electron-wave", "", "--surrogate 0.01", "with --method quasistatic"),
+    ("pull", "", "--surrogate 0.01", "with --driver nested"),
     ("diffusion", "--mesh a.msh", "--shape l-shape", "without --mesh"),
     ("diffusion", "--mesh a.msh", "--cells 9", "without --mesh"),
     ("diffusion", "--mesh a.msh", "--size 9", "without --mesh"),
