@@ -18,6 +18,9 @@ import numpy as np
 from table import Table, run
 
 import fiberax as fx
+from fiberax.cases.molecules.averages import newtonian
+from fiberax.cases.molecules.liquid_cavity import LiquidCavity
+from fiberax.cases.molecules.liquids import Potential
 
 jax.config.update("jax_enable_x64", True)
 
@@ -131,6 +134,11 @@ def thermal_solid(out):
     return table.close(out)
 
 
+def both(kappa):
+    """Twice the rate of strain, κ + κᵀ."""
+    return kappa + np.swapaxes(kappa, -1, -2)
+
+
 def followed(box, flow, count, dt, steps, every, driver, start=None):
     """Velocities (times, count, nodes) of `count` realisations, at every `every` steps."""
     bundle = fx.realisations(fx.Bundle(flow, box), count)
@@ -217,6 +225,53 @@ def poiseuille(out):
     return table.close(out)
 
 
+def cavity(out):
+    """The case `liquid-cavity` of WCA on 8 × 8 cells, against Navier and Stokes with the viscosity of the same boxes in shear.
+
+    Velocities along the two middle lines, averaged over the times of the case. Noise does not know where the lid is, and so
+    standard errors of the realisations are averaged over the places that the symmetry of the square makes alike.
+    """
+    table = Table("liquid_cavity", "8x8 cells of WCA boxes under a lid: standard errors from Navier-Stokes",
+                  ("of", "at", "value", "its standard error", "Navier-Stokes"))  # fmt: skip
+    case, count, rate = LiquidCavity(cells=8, potential=Potential.WCA, t1=60.0, records=100), 6, 0.2
+    problem, box = case.build(), case.fiber()
+    found = fx.sample(box, shear(rate), steps=6400, replicas=4)
+    eta, its_error = float(found.value[0, 1]) / rate, float(found.stderr[0, 1]) / rate
+    table.below(its_error / eta, 0.03, "viscosity in shear: relative error", rate, eta, its_error, "")
+    start = jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), problem.macro0)
+    bundle, saveat = fx.realisations(problem.bundle, count), np.asarray(problem.saveat)
+    sol = fx.evolve(bundle, problem.driver, start, t1=problem.t1, dt=problem.dt, saveat=saveat)
+    assert not np.any(np.asarray(sol.result)), sol.result
+    kept, flow = saveat >= case.begin(problem.t1), problem.bundle.macro
+    faces = lambda macro: {"u": np.asarray(macro.u), "v": np.asarray(macro.v)}
+    fields = lambda macro: faces(macro) | {"kappa": np.asarray(flow.conditions(macro))}
+    beside = {k: x[kept].mean(axis=0) for k, x in newtonian(flow, eta, fields, saveat, problem.dt).items()}
+    means = {k: x[kept].mean(axis=0) for k, x in faces(sol.macro).items()}  # (count, faces)
+    # Along the strain of Navier-Stokes, which has no noise.
+    strain = both(beside["kappa"])
+    rates = both(np.asarray(jax.vmap(jax.vmap(flow.conditions))(jax.tree.map(lambda x: jnp.asarray(x[kept]), sol.macro))))
+    work = np.einsum("tsrij,sij->r", np.asarray(sol.response)[kept], strain)
+    rates = np.einsum("trsij,sij->r", rates, strain)
+    inside = work.sum() / rates.sum()
+    inside_error = np.std(work - inside * rates, ddof=1) / rates.mean() / count**0.5
+    apart = abs(inside - eta) / np.hypot(inside_error, its_error)  # six realisations know their spread to a third
+    table.below(apart, LAW_SIGMAS, "viscosity under the lid, and in shear", rate, inside, inside_error, eta)
+    off = {k: x.mean(axis=0) - beside[k] for k, x in means.items()}
+    square = 0.5 * sum(np.var(x, axis=0, ddof=1) / count for x in (means["u"], np.swapaxes(means["v"], 1, 2)))
+    square = 0.25 * (square + square[::-1] + square[:, ::-1] + square[::-1, ::-1])
+    errors = {"u": square**0.5, "v": square.T**0.5}
+    centres, half = case.width * (np.arange(case.cells) + 0.5) / case.cells, case.cells // 2
+    for key, line in (("u", np.s_[half]), ("v", np.s_[:, half])):
+        rows = zip(centres, means[key].mean(axis=0)[line], errors[key][line], beside[key][line], strict=True)
+        for place, value, error, theirs in rows:
+            table.below(abs(value - theirs) / error, SIGMAS, key, place, value, error, theirs)
+    largest = max(float(x.max()) for x in errors.values())
+    table.below(largest / case.speed, 0.05, "largest standard error over the lid's speed", "", "", largest, "")
+    whole, sure = (float(np.sqrt(np.mean(np.concatenate([x.ravel() for x in y.values()]) ** 2))) for y in (off, errors))
+    table.below(whole / sure, 2.0, "all faces: rms difference in rms standard errors", "", whole, sure, "")
+    return table.close(out)
+
+
 CASES = (
     equation_of_state,
     green_kubo,
@@ -226,6 +281,7 @@ CASES = (
     resting_channel,
     chains_macro_step,
     poiseuille,
+    cavity,
 )
 
 
