@@ -26,6 +26,8 @@ _NEAR = 1e-5  # of the largest entry: a step as short as that, which no halving 
 _REUSES = 4  # of the factors of one Jacobian
 _CONTRACTION = 0.1  # from one step to the next, below which the factors are used again
 _DESCENDING = 0.5  # correction over the step before it, above which it is not taken: it may lead back
+_BALANCED = 1e-6  # of the size of the terms in a row: the residual of an equation that is solved
+_FURTHER = 60  # steps for entries below the floors whose equations are not solved yet; each may bring half of the way only
 _MOVING = 1e-3  # relative correction above which a state without convergence counts as running away
 _FIRST = 1e-2  # change of the largest entry in the first step of pseudo-time, relative, as if the rate were constant
 _RATIO = 10.0  # largest change of the step of pseudo-time from one to the next
@@ -51,6 +53,7 @@ class _Carry(NamedTuple):
     result: jax.Array  # -1 while running
     shift: jax.Array  # inverse step of pseudo-time, 0 in Newton's method
     limit: jax.Array  # largest number of steps, larger once pseudo-time has begun
+    floored: jax.Array  # whether it has converged but for equations of entries below the floors
 
 
 def backtrack(attempt: Callable, accepts: Callable, halvings: int, whole: Any = None) -> tuple[jax.Array, Any]:
@@ -153,8 +156,11 @@ def newton(
         before, norm = merit(c.residual), trees.norm(c.residual)
         length = relative(judged(direction), judged(c.value), c.size, tolerance)
         short = length <= tolerance
-        arrived = short & (norm <= tolerance * reference) & ~singular & ~timed
         share = _share(judged(direction), c.size)
+        # Entries below the floors may be far from their roots, those of a^2 = 1e-20 say, or on their way to zero.
+        nothing = share <= jnp.finfo(norm.dtype).eps
+        near = short & (norm <= tolerance * reference) & ~singular & ~timed
+        arrived = near & (nothing | _balanced(at, c.value, c.residual))
         tiny = share <= jnp.finfo(norm.dtype).eps ** 0.5
 
         def attempt_from(value, step, scale=1.0):
@@ -181,11 +187,13 @@ def newton(
         small = tiny | ((share <= _NEAR) & (norm <= tolerance * reference))
         small |= _round_off(before, direction, None if terms is not None else jnp.maximum(reference, first_norm))
         small &= ~singular
-        code = jnp.where(arrived | settled | (stuck & small), jnp.int32(Result.SUCCESS), jnp.int32(-1))
+        solved = nothing | _balanced(at, value, r)
+        code = jnp.where(arrived | (settled & solved) | (stuck & small), jnp.int32(Result.SUCCESS), jnp.int32(-1))
+        floored = (near | settled) & ~solved
         code = jnp.where(stuck & ~small, jnp.int32(Result.STALLED), code)
-        shift, limit = c.shift, c.limit
+        shift, limit = c.shift, jnp.where(floored & (c.limit == max_steps), c.step + _FURTHER, c.limit)
         if follow:
-            again = (code == Result.STALLED) & (limit == max_steps)
+            again = (code == Result.STALLED) & (c.limit == max_steps)
             code = jnp.where(again, jnp.int32(-1), code)
             value, r, size = trees.where(again, (guess, first, _largest(judged(guess))), (value, r, size))
             fallen = trees.norm(r)
@@ -195,18 +203,21 @@ def newton(
         # A direction that is not finite (singular Jacobian) is a failure, not round-off.
         code = jnp.where(trees.isfinite(direction), code, jnp.int32(Result.STALLED))
         code = jnp.where(trees.isfinite((value, r)), code, jnp.int32(Result.NONFINITE))
-        return _Carry(value, r, size, c.step + jnp.where(arrived, 0, 1), left, code, shift, limit)
+        return _Carry(value, r, size, c.step + jnp.where(arrived, 0, 1), left, code, shift, limit, floored)
 
     start = jnp.where(first_norm == 0.0, jnp.int32(Result.SUCCESS), jnp.int32(-1))
     start = jnp.where(jnp.isfinite(first_norm), start, jnp.int32(Result.NONFINITE))
     end = jax.lax.while_loop(
         lambda c: (c.result < 0) & (c.step < c.limit),
         body,
-        _Carry(guess, first, size, jnp.zeros((), jnp.int32), jnp.zeros(()), start, jnp.zeros(()), jnp.int32(max_steps)),
+        _Carry(
+            guess, first, size, jnp.zeros((), jnp.int32), jnp.zeros(()), start, jnp.zeros(()), jnp.int32(max_steps), start == 0
+        ),
     )
     norm = trees.norm(end.residual)
     moving = (end.correction > _MOVING) & (norm <= 1e-2 * first_norm)
-    result = jnp.where(end.result < 0, jnp.where(moving, jnp.int32(Result.RUNAWAY), jnp.int32(Result.MAX_STEPS)), end.result)
+    result = jnp.where((end.result < 0) & end.floored, jnp.int32(Result.SUCCESS), end.result)
+    result = jnp.where(result < 0, jnp.where(moving, jnp.int32(Result.RUNAWAY), jnp.int32(Result.MAX_STEPS)), result)
     return end.value, outcome(result, end.step, norm / jnp.where(reference > 0, reference, 1.0))
 
 
@@ -253,6 +264,15 @@ def _direction(correction, residual, value, first) -> tuple[Any, jax.Array]:
     largest = lambda tree: jnp.max(jnp.stack(jax.tree.leaves(_largest(tree))))
     length = jnp.where(largest(value) > 0, largest(value), 1.0) / jnp.maximum(largest(residual), jnp.finfo(float).tiny)
     return jax.tree.map(lambda d, r: jnp.where(singular, length * r, -d), correction, residual), singular
+
+
+def _balanced(at: Linearised, value, residual) -> jax.Array:
+    """Whether every equation is solved on the scale of its own terms Σ_j |J_ij| |v_j|, without floors."""
+    if at.scale is None:
+        return jnp.asarray(True)
+    terms = at.scale(jax.tree.map(jnp.abs, value))
+    rows = jax.tree.map(lambda r, t: jnp.all(jnp.abs(r) <= _BALANCED * t), residual, terms)
+    return jnp.all(jnp.stack(jax.tree.leaves(rows)))
 
 
 def _maximum(tree: Any) -> jax.Array:
