@@ -285,6 +285,13 @@ def test_rows_that_a_section_does_not_have():
             fibers.put(section, rows, other)
 
 
+def test_a_section_has_rows():
+    fibers = fx.Fibers(CubicFlow(), fx.Quasistatic(), np.ones(3))
+    none = fibers.take(fibers.begin(np.ones(3)), [])
+    with pytest.raises(fx.BadInput, match="Fibers: there are no rows"):
+        fibers.advance(none, np.zeros(0))
+
+
 def test_rows_with_the_noise_of_others_are_not_put():
     fibers = walkers(3)
     section = fibers.begin(np.zeros(3))

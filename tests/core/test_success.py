@@ -70,6 +70,25 @@ def test_steps_from_zero_do_not_lead_back():
     assert int(found.steps.max()) <= 5  # of Newton's method; 10 with such corrections
 
 
+@pytest.mark.parametrize("tolerance", [1e-5, 1e-8, 1e-10])
+def test_small_entries_are_solved_on_their_own_scale(tolerance):
+    """A quadratic sink beside a variable of size one: each step halves the entry, far below the floor of the corrections."""
+    rate = lambda u, k: {"radical": 1e-10 * u["source"] - k * u["radical"] ** 2, "source": 1.0 - u["source"]}
+    fiber = fx.FlowFiber(rate, lambda k: {"radical": jnp.ones(()), "source": jnp.ones(())}, lambda u, k: u["radical"])
+    k = jnp.asarray([1e16, 1e14, 1e12, 1e6, 1e2])
+    found = fx.responses(fiber, k, tolerance=tolerance)
+    assert not found.result.any()
+    np.testing.assert_allclose(found.value, (1e-10 / k) ** 0.5, rtol=1e-3)
+
+
+def test_roots_at_zero_of_any_order():
+    """There no equation is ever solved on its own scale."""
+    rate = lambda u, U: jnp.stack([-u[0] - u[0] ** 2, -(u[1] ** 2), -(u[2] ** 3), U - u[3]])
+    found = fx.response(fx.FlowFiber(rate, lambda U: jnp.ones(4), lambda u, U: u), 2.0)
+    assert int(found.result) == 0
+    np.testing.assert_allclose(found.value, [0.0, 0.0, 0.0, 2.0], atol=1e-11)
+
+
 def flow(rate, start=1.0):
     return fx.FlowFiber(rate, lambda c: start + 0.0 * c, lambda u, c: u)
 
@@ -94,6 +113,10 @@ NO_REST = {
     "algebraic": (flow(lambda u, c: 1.0 / (1.0 + u**2)), Result.RUNAWAY),
     "algebraic from a singular start": (flow(lambda u, c: 1.0 / (1.0 + u**2), 0.0), Result.RUNAWAY),
     "energy": (energy(lambda u, c: jnp.exp(-u) + 0.0 * c, 1.0), Result.RUNAWAY),
+    "exponential beside a spring": (energy(lambda u, c: jnp.exp(-u[0]) + (u[1] - c) ** 2, np.zeros(2)), Result.RUNAWAY),
+    "arctan beside a spring": (energy(lambda u, c: jnp.arctan(u[0]) + (u[1] - c) ** 2, np.zeros(2)), Result.RUNAWAY),
+    "algebraic beside a spring": (energy(lambda u, c: 1 / (1 + u[0] ** 2) + (u[1] - c) ** 2, np.ones(2)), Result.RUNAWAY),
+    "fifth order beside a spring": (energy(lambda u, c: u[0] ** 5 + (u[1] - c) ** 2, np.ones(2)), Result.UNSTABLE),
     "monkey": (energy(lambda u, c: u[0] ** 3 - 3.0 * u[0] * u[1] ** 2 + 0.0 * c, np.zeros(2)), Result.UNSTABLE),
     "large saddle": (saddle(400), Result.UNSTABLE),
     "large saddle, solved at once": (
@@ -126,6 +149,21 @@ def test_weak_saddles_are_left_or_unstable(curvature, code):
     assert int(found.result) == code
     if code == 0:
         np.testing.assert_allclose(np.abs(found.state), [1.0, 0.0], atol=1e-6)
+
+
+def test_newton_of_energies_says_where_there_is_no_minimum():
+    """From starts at and near the top of a double well it stays there."""
+    fiber = fx.EnergyFiber(lambda u, c: (u**2 - 1.0) ** 2 + 0.0 * c, lambda c: c)
+    starts = np.array([0.0, 1e-9, 0.1, 0.9])
+    fibers = fx.Fibers(fiber, fx.Quasistatic(solver=fx.Newton()), starts)
+    answer = fibers.advance(fibers.begin(starts), starts)[1]
+    np.testing.assert_array_equal(answer.result, [Result.UNSTABLE] * 3 + [0])
+
+
+def test_degenerate_minima_beside_a_spring():
+    found = fx.response(energy(lambda u, c: (u[0] - 0.5) ** 6 + (u[1] - c) ** 2, np.ones(2)), 0.3)
+    assert int(found.result) == 0
+    np.testing.assert_allclose(found.state, [0.5, 0.3], atol=5e-3)
 
 
 def beam(n, load):

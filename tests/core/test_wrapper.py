@@ -166,6 +166,20 @@ def test_what_nobody_knows_is_refused():
             fx.rescale(CubicFlow(), **factors)
 
 
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"time": -1.0}, "time must be a positive number; it is -1.0"),
+        ({"energy": float("nan")}, "energy must be a positive number; it is nan"),
+        ({"energy": 2.0}, "energy without effect: CubicFlow has no energy"),
+    ],
+)
+def test_numbers_that_are_none(options, words):
+    fiber = fx.testing.Spring() if options.get("energy") != 2.0 else fx.testing.CubicFlow()
+    with pytest.raises(fx.BadInput, match=words):
+        fx.Mapped(fiber, **options)
+
+
 def test_states_that_begin_at_rest():
     fiber = fx.Mapped(CubicFlow(a=0.5), state=fx.AtRest(1e-12))
     state = eqx.filter_jit(fiber.init)(jnp.asarray(0.9), jax.random.key(0))

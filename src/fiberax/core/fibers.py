@@ -267,7 +267,8 @@ class Fibers:
 
         Args:
             section: Not changed.
-            rows: Numbers from 0 (n,), in any order; their global numbers go with them.
+            rows: Numbers from 0 (n,), in any order; their global numbers go with them. Copies of a row of a random fiber have
+                the same noise until they are put under other numbers.
 
         Returns:
             A section of n rows, in that order.
@@ -371,6 +372,8 @@ class Fibers:
             shapes = [(("rows", *y.shape)) for y in expected]
             raise BadInput(f"Fibers: conditions must have the shapes {shapes}; they have {[x.shape for x in leaves]}.")
         rows = len(leaves[0])
+        if rows == 0:
+            raise BadInput("Fibers: there are no rows. A section has at least one; a process without sites takes no part.")
         if section is not None and len(section.ids) != rows:
             raise BadInput(f"Fibers: the section has {len(section.ids)} rows, the conditions have {rows}.")
         return rows

@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fiberax.core.capabilities import AbstractEnergetic
 from fiberax.core.errors import BadInput
-from fiberax.core.fiber import AbstractEnergy, AbstractFiber, AbstractMemory
-from fiberax.core.wrapper import Mapped
+from fiberax.core.fiber import AbstractFiber
+from fiberax.core.wrapper import Mapped, has_energy
 from fiberax.numerics import trees
 
 
@@ -56,9 +55,9 @@ def rescale(
         for leaf in jax.tree.leaves(factor):
             if not trees.is_tracer(leaf) and not np.all(np.isfinite(np.asarray(leaf)) & (np.asarray(leaf) != 0)):
                 raise BadInput(f"rescale: the factor of the {name} must be finite and not zero; it is {leaf}.")
-    if energy is not None and not _has_energy(fiber):
+    if energy is not None and not has_energy(fiber):
         raise BadInput(f"rescale: energy without effect: {type(fiber).__name__} has no energy. Leave it out.")
-    if energy is None and _has_energy(fiber):
+    if energy is None and has_energy(fiber):
         energy = _conjugate(fiber, condition, response)
     elif energy is not None and not trees.is_tracer(energy) and not 0.0 < float(energy) < float("inf"):
         raise BadInput(f"rescale: energy must be a positive number of macro units per micro unit; it is {energy}.")
@@ -66,10 +65,6 @@ def rescale(
     inside, outside = (None if _is_one(factor) else _Scale(factor) for factor in (condition, response))
     numbers = (None if factor is None or _is_one(factor) else factor for factor in (time, energy))
     return Mapped(fiber, inside, outside, next(numbers), energy=next(numbers))
-
-
-def _has_energy(fiber: AbstractFiber) -> bool:
-    return isinstance(fiber, AbstractEnergy | AbstractEnergetic | AbstractMemory)
 
 
 def _conjugate(fiber: AbstractFiber, condition: Any, response: Any) -> Any:

@@ -14,9 +14,9 @@ from fiberax.core.fiber import AbstractEnergy, AbstractFlow
 from fiberax.core.lagrangian import constraint_count, energy_rest, metric_tree, multipliers
 from fiberax.core.strategies import AbstractManifold, AbstractSolver
 from fiberax.numerics import linear, trees
-from fiberax.numerics.minimise import Problem, minimise
+from fiberax.numerics.minimise import Problem, is_minimum, minimise
 from fiberax.numerics.newton import newton
-from fiberax.numerics.result import outcome
+from fiberax.numerics.result import Result, outcome
 
 
 def solver_of(fiber: AbstractFlow | AbstractEnergy) -> AbstractSolver:
@@ -88,6 +88,12 @@ class Newton(AbstractNewtonLike):
         judged = lambda v: system.state_of(fiber, v)
         follow = isinstance(fiber, AbstractFlow)
         found, out = newton(rest, guess, linearise, reference, tolerance, judged=judged, follow=follow)
+        if isinstance(fiber, AbstractEnergy):
+            problem, y = _problem(fiber, self, judged(found), condition)
+            begun = _problem(fiber, self, state, condition)[1]
+            lowest = is_minimum(problem, y, jnp.max(jnp.abs(jnp.stack([begun, y])), initial=0.0))
+            code = jnp.where((out.result == Result.SUCCESS) & ~lowest, jnp.int32(Result.UNSTABLE), out.result)
+            out = out._replace(result=code)
         return judged(found), out
 
 
@@ -122,25 +128,36 @@ class Minimise(AbstractNewtonLike):
     def solve(self, fiber, state, condition, tolerance):
         if trees.size(state) == 0:
             return state, outcome(0)
-        flat, unravel = ravel_pytree(state)
-        root = jnp.sqrt(ravel_pytree(metric_tree(fiber, state))[0])
-
-        def precondition(y, r):
-            del y
-            guess = self.approximate_inverse(fiber, unravel(r / root), condition, jnp.zeros(()))
-            return -root * ravel_pytree(guess)[0]
-
-        problem = Problem(
-            energy=lambda y: fiber.energy(unravel(y / root), condition),
-            constraint=lambda y: fiber.constraint(unravel(y / root), condition),
-            precondition=precondition,
-            constraints=constraint_count(fiber, state, condition),
-            dense=flat.size <= self.dense_limit,
-        )
+        problem, y = _problem(fiber, self, state, condition)
+        root, unravel = _weights(fiber, state)
         begin = fiber.init(condition, jax.random.key(0))
         first = ravel_pytree(energy_rest(fiber, (begin, multipliers(fiber, begin, condition)), condition)[0])[0]
-        y, _, out = minimise(problem, flat * root, jnp.linalg.norm(first * root), tolerance)
+        y, _, out = minimise(problem, y, jnp.linalg.norm(first * root), tolerance)
         return unravel(y / root), out
+
+
+def _weights(fiber: AbstractEnergy, state) -> tuple[jax.Array, Callable]:
+    """Roots of the metric (n,): times these the entries have a uniform one. And the function from n numbers to a state."""
+    return jnp.sqrt(ravel_pytree(metric_tree(fiber, state))[0]), ravel_pytree(state)[1]
+
+
+def _problem(fiber: AbstractEnergy, solver: AbstractSolver, state, condition) -> tuple[Problem, jax.Array]:
+    """The minimisation of an energy in entries of uniform metric, and `state` in them (n,)."""
+    root, unravel = _weights(fiber, state)
+
+    def precondition(y, r):
+        del y
+        guess = solver.approximate_inverse(fiber, unravel(r / root), condition, jnp.zeros(()))
+        return -root * ravel_pytree(guess)[0]
+
+    problem = Problem(
+        energy=lambda y: fiber.energy(unravel(y / root), condition),
+        constraint=lambda y: fiber.constraint(unravel(y / root), condition),
+        precondition=precondition,
+        constraints=constraint_count(fiber, state, condition),
+        dense=root.size <= solver.dense_limit,
+    )
+    return problem, ravel_pytree(state)[0] * root
 
 
 def newton_step(fiber, solver: AbstractSolver, state, condition) -> tuple[Any, Any]:

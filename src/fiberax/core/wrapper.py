@@ -25,7 +25,7 @@ from fiberax.core.fiber import (
 from fiberax.core.link import AbstractWrapper, apply_link
 from fiberax.core.mapped import AbstractMapped, AtRest, Copies, MappedDynamic, MappedEnergy, MappedFlow, MappedStochastic
 from fiberax.numerics.linear import jacobian
-from fiberax.numerics.trees import contract
+from fiberax.numerics.trees import contract, is_tracer
 
 
 class _MappedMemory(AbstractMapped, AbstractMemory):
@@ -229,19 +229,21 @@ def Mapped(
 
     Args:
         inner: Any fiber, wrapped ones too.
-        condition: Function that gives the inner condition of an outer one; None for the same.
-        response: Function that gives the outer response of an inner one, linear; None for the same.
+        condition: Function that gives the inner condition of an outer one; None for the same. The response of an energy stays
+            the derivative by the inner condition unless `response` and `energy` are mapped with it, as `fx.rescale` does.
+        response: Function that gives the outer response of an inner one, linear; None for the same. It leaves energies as
+            they are.
         time: Inner time per unit of outer time, positive; None for the same.
         state: `Copies(n)` for n independent copies of a fiber with dynamics, whose links are averaged; `AtRest(tolerance)` for
             states of a flow or an energy that begin at rest; None for the inner fiber's own.
-        energy: Outer energy per unit of inner energy, positive; None for the same.
+        energy: Outer energy per unit of inner energy, positive; None for the same. Only for fibers with an energy.
 
     Returns:
         The wrapped fiber. Its times and rates count in outer time.
 
     Raises:
         Mismatch: A kind or capability that this module does not list, or a `state` that does not fit the kind.
-        BadInput: A number of copies below 1.
+        BadInput: A number of copies below 1, a time or an energy that is not positive, an energy of a fiber without one.
     """
     for name, value in (("condition", condition), ("response", response)):
         if value is not None and not callable(value):
@@ -252,6 +254,11 @@ def Mapped(
         raise BadInput(f"Mapped: state must be fx.Copies(n), fx.AtRest() or None; it is {state!r}.")
     if isinstance(time, str) or callable(time):
         raise BadInput(f"Mapped: time must be a number, inner time per unit of outer time; it is {time!r}.")
+    for name, value in (("time", time), ("energy", energy)):
+        if value is not None and not is_tracer(value) and not 0.0 < float(value) < float("inf"):
+            raise BadInput(f"Mapped: {name} must be a positive number; it is {value}.")
+    if energy is not None and not has_energy(inner):
+        raise BadInput(f"Mapped: energy without effect: {type(inner).__name__} has no energy. Leave it out.")
     base = next((mapped for kind, mapped in _KINDS if isinstance(inner, kind)), None)
     if base is None:
         raise Mismatch(f"Mapped: {type(inner).__name__} is neither a flow, an energy, a memory nor a dynamic fiber.")
@@ -270,6 +277,11 @@ def Mapped(
     found = _class(found, (_SpreadPart,)) if isinstance(state, Copies) else found
     numbers = (None if x is None else jnp.asarray(x) for x in (time, energy))
     return found(inner, condition, response, next(numbers), state, next(numbers))
+
+
+def has_energy(fiber: AbstractFiber) -> bool:
+    """Whether a fiber says what energy it has."""
+    return isinstance(fiber, AbstractEnergy | can.AbstractEnergetic | AbstractMemory)
 
 
 def replicas(fiber: AbstractDynamic, count: int) -> AbstractMapped:

@@ -103,6 +103,7 @@ class _Step(NamedTuple):
     probes: jax.Array  # (_PROBES, n): random directions without curvature
     products: jax.Array  # with the Hessian, of the large form
     stiffest: jax.Array  # largest curvature so far
+    drift: jax.Array  # Newton's step along modes that take none
 
 
 def round_off(count: int, largest, gradient, size_of_y) -> jax.Array:
@@ -158,7 +159,9 @@ def _dense_direction(problem: Problem, point: _Point, tolerance, size_of_y, stif
     flat = jnp.where(size > jnp.maximum(zero, _ZERO_MODE * stiffest), 0.0, 1.0)
     probes = _random(_PROBES, point.y) @ (vectors * flat) @ vectors.T
     direction = jnp.where(escape, away, newton)
-    return _Step(direction, escape, negative, probes, jnp.zeros((), jnp.int32), stiffest)
+    idle = (size > round_off(point.y.size, largest, 0.0 * slope, size_of_y)) & (size <= zero)
+    drift = -vectors @ (jnp.where(idle, 1.0 / jnp.where(idle, size, 1.0), 0.0) * (vectors.T @ point.gradient))
+    return _Step(direction, escape, negative, probes, jnp.zeros((), jnp.int32), stiffest, drift)
 
 
 def _random(count: int, like):
@@ -174,7 +177,7 @@ def _krylov_direction(problem: Problem, point: _Point, tolerance, size_of_y, sti
     target = jnp.minimum(0.1, jnp.sqrt(size / (1.0 + size))) * size
     w, steps, _, _ = _conjugate_gradients(problem, point, rhs, target, min(2 * rhs.size, 500))
     no = jnp.asarray(False)  # the test of the point that was found looks for it
-    return _Step(w, no, no, jnp.zeros((_PROBES, rhs.size), rhs.dtype), steps, stiffest)
+    return _Step(w, no, no, jnp.zeros((_PROBES, rhs.size), rhs.dtype), steps, stiffest, jnp.zeros_like(rhs))
 
 
 def _conjugate_gradients(problem: Problem, point: _Point, rhs, target, limit, flat: float = 0.0, bend: Any = 0.0):
@@ -236,12 +239,13 @@ def _round_off(problem: Problem, point: _Point) -> jax.Array:
     return 100.0 * jnp.finfo(terms.dtype).eps * terms
 
 
-def _falls(problem: Problem, point: _Point, direction) -> jax.Array:
+def _falls(problem: Problem, point: _Point, direction, size_of_y) -> jax.Array:
     """Whether the energy falls along a direction (n,) without curvature, in either sense.
 
-    A fall of third order or more is eight times as large at twice the distance, unlike the round-off of an invariance.
+    A fall of third order or more is eight times as large at twice the distance, unlike the round-off of an invariance. The
+    distance is a tenth of the size that the state has had: near an inflection at zero its own size is small.
     """
-    far = 0.1 * jnp.maximum(jnp.linalg.norm(point.y), 1e-3)
+    far = 0.1 * jnp.maximum(jnp.maximum(jnp.linalg.norm(point.y), size_of_y), 1e-3)
     length = jnp.linalg.norm(direction)
     unit = direction / jnp.where(length > 0.0, length, 1.0)
 
@@ -255,14 +259,14 @@ def _falls(problem: Problem, point: _Point, direction) -> jax.Array:
     return jnp.any(jax.lax.map(one_way, jnp.stack([unit, -unit])))
 
 
-def _degenerate(problem: Problem, point: _Point, probes) -> jax.Array:
+def _degenerate(problem: Problem, point: _Point, probes, size_of_y) -> jax.Array:
     """Whether the energy falls along one of `probes`, directions without curvature: a stationary point that is no minimum."""
     probes = jax.vmap(lambda p: _project(point.jacobian, p))(probes)
     there = jnp.linalg.norm(probes, axis=1) > 1e-6 * point.y.size**0.5
 
     def body(carry):
         k, _ = carry
-        return k + 1, _falls(problem, point, probes[k])
+        return k + 1, _falls(problem, point, probes[k], size_of_y)
 
     # In a batch the loop ends at once if no member has a flat direction.
     unfinished = lambda c: jnp.any(there) & (c[0] < _PROBES) & ~c[1]
@@ -283,7 +287,9 @@ def _indefinite(problem: Problem, point: _Point, used, size_of_y) -> jax.Array:
     bend = _bend(jnp.linalg.norm(point.gradient), size_of_y)
     _, _, curvature, direction = _conjugate_gradients(problem, point, rhs, target, limit, flat, bend)
     level = jnp.isfinite(curvature) & (curvature >= 0.0)
-    return (curvature < 0.0) | jax.lax.cond(level, lambda: _falls(problem, point, direction), lambda: jnp.asarray(False))
+    return (curvature < 0.0) | jax.lax.cond(
+        level, lambda: _falls(problem, point, direction, size_of_y), lambda: jnp.asarray(False)
+    )
 
 
 def _search(problem: Problem, point: _Point, direction, escape):
@@ -325,6 +331,38 @@ class _Carry(NamedTuple):
     used: jax.Array  # products with the Hessian
     change: jax.Array  # last step relative to y
     stiffest: jax.Array  # largest curvature so far
+    drift: jax.Array
+
+
+def _runs_away(problem: Problem, point: _Point, drift, size_of_y) -> jax.Array:
+    """Whether the energy still falls far along `drift` (n,), Newton's step along modes of little curvature.
+
+    At a degenerate minimum, such as that of u^6, it rises before that; along a near invariance it changes by round-off.
+    """
+    moving = relative(drift, point.y, size_of_y, _MOVING) > _MOVING
+
+    def body(carry):
+        k, _ = carry
+        far = jax.lax.map(lambda s: problem.energy(_retract(problem, point.y + s * drift)), jnp.asarray([10.0, 100.0]))
+        return k + 1, jnp.all(point.energy - far > 1e-10 * jnp.abs(point.energy))
+
+    # In a batch the loop ends at once if no member moves.
+    return jax.lax.while_loop(lambda c: moving & (c[0] < 1), body, (jnp.zeros((), jnp.int32), jnp.asarray(False)))[1]
+
+
+def _lower(problem: Problem, point: _Point, probes, used, size_of_y) -> jax.Array:
+    if problem.dense:
+        return _degenerate(problem, point, probes, size_of_y)
+    return _indefinite(problem, point, used, size_of_y)
+
+
+def is_minimum(problem: Problem, y, size_of_y) -> jax.Array:
+    """Whether a stationary point `y` (n,) that another method has found is a minimum, by the tests of `minimise`."""
+    point = _point(problem, y)
+    if not problem.dense:
+        return ~_indefinite(problem, point, jnp.zeros((), jnp.int32), size_of_y)
+    found = _dense_direction(problem, point, jnp.inf, size_of_y, jnp.zeros(()))
+    return ~found.negative & ~_degenerate(problem, point, found.probes, size_of_y)
 
 
 def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: int = 100):
@@ -369,7 +407,7 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
         point = jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, point)
         size_of_y = jnp.maximum(size_of_y, jnp.max(jnp.abs(point.y), initial=0.0))
         used = carry.used + found.products
-        return _Carry(point, carry.step + 1, code, size_of_y, found.probes, used, change, found.stiffest)
+        return _Carry(point, carry.step + 1, code, size_of_y, found.probes, used, change, found.stiffest, found.drift)
 
     start = _point(problem, _retract(problem, guess))
     scale = jnp.maximum(reference, jnp.linalg.norm(start.gradient))
@@ -377,13 +415,14 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
     zero = jnp.zeros((), jnp.int32)
     largest = jnp.max(jnp.abs(start.y), initial=0.0)
     probes = jnp.zeros((_PROBES, guess.size), guess.dtype)
-    begin = _Carry(start, zero, first, largest, probes, zero, jnp.zeros(()), jnp.zeros_like(scale))
+    begin = _Carry(start, zero, first, largest, probes, zero, jnp.zeros(()), jnp.zeros_like(scale), jnp.zeros_like(start.y))
     end = jax.lax.while_loop(lambda c: (c.code < 0) & (c.step < max_steps), body, begin)
     point, code = end.point, end.code
     left = jnp.linalg.norm(point.gradient)
     moving = (end.change > _MOVING) & (left <= 1e-2 * scale)
     code = jnp.where(code < 0, jnp.where(moving, jnp.int32(Result.RUNAWAY), jnp.int32(Result.MAX_STEPS)), code)
-    look = (_degenerate, end.probes) if problem.dense else (_indefinite, end.used, end.size_of_y)
-    lower = look[0](problem, point, *look[1:])
+    lower = _lower(problem, point, end.probes, end.used, end.size_of_y)
     code = jnp.where((code == Result.SUCCESS) & lower, jnp.int32(Result.UNSTABLE), code)
+    away = _runs_away(problem, point, end.drift, end.size_of_y)
+    code = jnp.where(((code == Result.SUCCESS) | (code == Result.MAX_STEPS)) & away, jnp.int32(Result.RUNAWAY), code)
     return point.y, point.multipliers, outcome(code, end.step, left / jnp.where(reference > 0, reference, 1.0))
