@@ -267,8 +267,8 @@ class Fibers:
 
         Args:
             section: Not changed.
-            rows: Numbers from 0 (n,), in any order; their global numbers go with them. Copies of a row of a random fiber have
-                the same noise until they are put under other numbers.
+            rows: Numbers from 0 (n,), in any order; their global numbers go with them. Copies of a row of a random fiber
+                have the same noise.
 
         Returns:
             A section of n rows, in that order.
