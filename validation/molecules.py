@@ -255,7 +255,7 @@ def cavity(out):
     inside = work.sum() / rates.sum()
     inside_error = np.std(work - inside * rates, ddof=1) / rates.mean() / count**0.5
     apart = abs(inside - eta) / np.hypot(inside_error, its_error)  # six realisations know their spread to a third
-    table.below(apart, LAW_SIGMAS, "viscosity under the lid, and in shear", rate, inside, inside_error, eta)
+    table.below(apart, SIGMAS, "viscosity under the lid, and in shear", rate, inside, inside_error, eta)
     off = {k: x.mean(axis=0) - beside[k] for k, x in means.items()}
     square = 0.5 * sum(np.var(x, axis=0, ddof=1) / count for x in (means["u"], np.swapaxes(means["v"], 1, 2)))
     square = 0.25 * (square + square[::-1] + square[:, ::-1] + square[::-1, ::-1])
