@@ -53,6 +53,31 @@ def test_without_motion_it_is_the_crystal(potential):
     assert np.abs(state.forces).max() < 1e-10
 
 
+def test_stress_and_tangent_are_those_of_the_present_gradient():
+    """A body moves between two steps of the piece: stress, energy and Born's moduli are those of the crystal there."""
+    potential = potentials.LennardJones(**SMOOTH)
+    crystal, piece = fcc(potential), solid(potential, **COLD)
+    state, none, there = eqx.filter_jit(piece.init)(jnp.asarray(TILT), jax.random.key(0)), jnp.zeros((0, 3)), 0.5 * TILT.T
+    np.testing.assert_allclose(piece.link(state, there), crystal.link(none, there), rtol=1e-9, atol=1e-10)
+    assert float(piece.total_energy(state, there)) == pytest.approx(float(crystal.energy(none, there)), rel=1e-10)
+    along = lambda fiber, u: jax.jit(lambda a: jax.jvp(lambda a: fiber.link(u, a), (a,), (jnp.asarray(TILT),))[1])(there)
+    np.testing.assert_allclose(along(piece, state), along(crystal, none), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_a_body_that_swings_neither_gains_nor_loses():
+    """Without thermal motion the piece is elastic. With stresses that lag by half a step this one gains 145 % of its energy."""
+    mesh = fx.grids.hexes((0.0,) * 3, (10.0,) * 3, cells=(1, 1, 1))
+    body = fx.solids.Elasticity(mesh, density=1.0, fixed={"left": True})
+    start = body.start(displacement=lambda x: jnp.stack([0.002 * x[..., 0], 0.0 * x[..., 0], 0.0 * x[..., 0]], -1))
+    piece = solid(temperature=1e-30, dt=0.005, friction=1e-9)
+    bundle, times = fx.Bundle(body, piece), 0.04 * np.arange(0, 401, 4)
+    sol = fx.evolve(bundle, fx.Seamless(separation=np.inf), start, t1=16.0, dt=0.04, saveat=times, stepper=fx.Verlet())
+    kinetic = np.sum(np.asarray(body.mass)[:, None] * np.asarray(sol.macro.velocity) ** 2, axis=(1, 2))
+    first, *_, last = (x.max() for x in np.array_split(kinetic, 4))
+    assert last == pytest.approx(first, rel=0.05)
+
+
 @pytest.mark.slow
 def test_without_motion_silicon_is_the_crystal():
     """Three-body forces, with the shift of the second atom at zero in both."""

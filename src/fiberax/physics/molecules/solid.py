@@ -50,7 +50,6 @@ class Atoms(NamedTuple):
         positions: Scaled coordinates s (3, n); an atom is at h s, h = F h₀.
         momenta: p (3, n).
         forces: (3, n).
-        virial: ∂E/∂ε of the last sample (3, 3).
         potential: Potential energy of the last sample.
         code: 0, or the first result code of a failure.
     """
@@ -58,7 +57,6 @@ class Atoms(NamedTuple):
     positions: Float[Array, "3 n"]
     momenta: Float[Array, "3 n"]
     forces: Float[Array, "3 n"]
-    virial: Float[Array, "3 3"]
     potential: Float[Array, ""]
     code: Int[Array, ""]
 
@@ -66,9 +64,10 @@ class Atoms(NamedTuple):
 class Solid(AbstractStochastic, AbstractEnergetic):
     """A periodic piece of a crystal in thermal motion, held at a displacement gradient, at a given temperature.
 
-    Condition A (3, 3); state `Atoms`; response P (3, 3), the first Piola-Kirchhoff stress at this instant, whose mean is the
-    thermal stress: the derivative of the free energy per reference volume. It is that of the crystal at T = 0, and
-    `fx.solids.Elasticity` in motion takes it as it takes a crystal. `fx.sample(solid, A)` gives the mean and its error.
+    Condition A (3, 3); state `Atoms`; response P (3, 3), the first Piola-Kirchhoff stress of the atoms at this instant, in the
+    box of this A, whose mean is the thermal stress: the derivative of the free energy per reference volume. It is that of the
+    crystal at T = 0, and `fx.solids.Elasticity` in motion takes it as it takes a crystal. `fx.sample(solid, A)` gives the mean
+    and its error.
 
     Units are those of the potential: for eV, Å and atomic masses, T is k_B times the temperature in eV (300 K: 0.025852), and
     times are in units of 10.18 fs.
@@ -158,7 +157,7 @@ class Solid(AbstractStochastic, AbstractEnergetic):
         listed = self._list(self.start, h, jnp.sum(h))
         found = self._sums(self.start, h, listed.index)
         code = jnp.where(listed.most > self.capacity, jnp.int32(OVERFLOW), jnp.int32(0))
-        return Atoms(self.start, p - jnp.mean(p, axis=1, keepdims=True), found.forces, found.virial, found.energy, code)
+        return Atoms(self.start, p - jnp.mean(p, axis=1, keepdims=True), found.forces, found.energy, code)
 
     @property
     def workspace(self):
@@ -178,7 +177,7 @@ class Solid(AbstractStochastic, AbstractEnergetic):
         kick = jnp.sqrt((1.0 - kept**2) * self.mass * self.temperature)
 
         def verlet(k, carry):
-            s, p, f, _, _, far = carry
+            s, p, f, _, far = carry
             p = p + 0.5 * dt * f
             s = s + 0.5 * dt / self.mass * (back @ p)
             noise = jax.random.normal(jax.random.fold_in(key, k), p.shape, p.dtype)
@@ -186,27 +185,28 @@ class Solid(AbstractStochastic, AbstractEnergetic):
             s = s + 0.5 * dt / self.mass * (back @ p)
             now = self._sums(s, h, found.index)
             moved = jnp.max(jnp.sum((h @ (s - s0)) ** 2, axis=0))
-            return s, p + 0.5 * dt * now.forces, now.forces, now.virial, now.energy, jnp.maximum(far, moved)
+            return s, p + 0.5 * dt * now.forces, now.forces, now.energy, jnp.maximum(far, moved)
 
         # Forces of the state are those of its own condition; in this one they are computed anew.
         first = self._sums(s0, h, found.index)
         zero = jnp.zeros_like(state.potential)
-        carry = (s0, state.momenta, first.forces, state.virial, state.potential, zero)
-        s, p, f, virial, energy, far = jax.lax.fori_loop(0, STEPS, verlet, carry)
+        carry = (s0, state.momenta, first.forces, state.potential, zero)
+        s, p, f, energy, far = jax.lax.fori_loop(0, STEPS, verlet, carry)
         thin = ~jnp.all(widths(h) > self.radius * np.where(self.double, 1.0, 2.0))
         code = state.code
         for number, holds in ((THIN, thin), (OVERFLOW, found.most > self.capacity), (STALE, ~(4.0 * far < self.skin**2))):
             code = jnp.where((code == 0) & holds, jnp.int32(number), code)
-        return Atoms(s, p - jnp.mean(p, axis=1, keepdims=True), f, virial, energy, code)
+        return Atoms(s, p - jnp.mean(p, axis=1, keepdims=True), f, energy, code)
 
     def link(self, state: Atoms, condition):
-        F = jnp.eye(3, dtype=state.virial.dtype) + condition
-        kirchhoff = state.virial - (self.particles - 1) * self.temperature * jnp.eye(3, dtype=F.dtype)
+        # At this condition, not at that of the last step: stresses that lag behind the strain feed energy into a body.
+        F = jnp.eye(3, dtype=self.lattice.dtype) + condition
+        kirchhoff = self._held(state, condition).virial - (self.particles - 1) * self.temperature * jnp.eye(3, dtype=F.dtype)
         return kirchhoff @ inverse(F).T / self.volume
 
     def total_energy(self, state: Atoms, condition):
         """Kinetic and potential energy per reference volume."""
-        return (0.5 * jnp.sum(state.momenta**2) / self.mass + state.potential) / self.volume
+        return (0.5 * jnp.sum(state.momenta**2) / self.mass + self._held(state, condition).energy) / self.volume
 
     def relaxation_time(self, condition):
         """Of the fluctuations of the stress, which friction damps: about 2/γ."""
@@ -226,6 +226,12 @@ class Solid(AbstractStochastic, AbstractEnergetic):
         if jnp.shape(condition) != (3, 3):
             raise Mismatch(f"Solid: the condition is a displacement gradient A (3, 3); its shape is {jnp.shape(condition)}.")
         return (jnp.eye(3, dtype=self.lattice.dtype) + condition) @ self.lattice
+
+    def _held(self, state: Atoms, condition) -> pairs.Sums:
+        """Sums at the scaled coordinates of a state and the box of `condition`."""
+        h, s = self._box(condition), state.positions - jnp.floor(state.positions)
+        s = jnp.where(s < 1.0, s, 0.0)
+        return self._sums(s, h, self._list(s, h, jnp.sum(h)).index)
 
     def _list(self, s, h, time) -> pairs.Neighbours:
         return pairs.neighbours(s, h, self.radius, float(self.potential.cutoff), self.double, self.capacity, time)
