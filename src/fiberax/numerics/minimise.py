@@ -11,6 +11,8 @@ part of the residual along an eigenvector of negative curvature is at least that
 such parts says that there is none, of any size. Where the products are used up first, those of at least about
 (ln(2.75 n/δ²) / 2k)² of the largest have been found, after k products and with probability 1 − δ (Royer, O'Neill and Wright,
 Math. Program. 180, 451 (2020), section 2; both after preconditioning).
+
+More than 400 lines: the search and the tests of the point that it found share one carry, and are read together.
 """
 
 from collections.abc import Callable
