@@ -134,3 +134,14 @@ class Scattered(fx.AbstractFlow):
 )
 def test_what_draws_from_its_key(fiber, expected):
     assert is_random(fiber, jax.ShapeDtypeStruct((), jnp.zeros(()).dtype)) is expected
+
+
+def test_schemes_beside_a_mass():
+    with pytest.raises(fx.BadInput, match="relax: Explicit without effect"):
+        fx.relax(Spring(), mass=1.0, scheme=fx.Explicit())
+
+
+@pytest.mark.parametrize("solver", [fx.Newton, fx.Minimise])
+def test_states_with_less_than_no_entries(solver):
+    with pytest.raises(fx.BadInput, match=f"{solver.__name__}: dense_limit -3"):
+        solver(dense_limit=-3)

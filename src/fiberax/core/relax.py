@@ -186,7 +186,7 @@ def relax(
 
     Raises:
         Mismatch: A fiber that is neither a flow nor an energy.
-        BadInput: A negative mass or friction, or both zero.
+        BadInput: A negative mass or friction, or both zero; a scheme beside a mass, which has its own.
     """
     if not isinstance(fiber, AbstractFiber):
         raise Mismatch(f"relax needs a flow or an energy fiber; a {type(fiber).__name__} is no fiber.")
@@ -198,6 +198,8 @@ def relax(
     zero_mass, zero_friction = _known_zero("mass", mass), _known_zero("friction", friction)
     if zero_mass and zero_friction:
         raise BadInput("relax: mass and friction are both zero, which is no dynamics. Use Quasistatic, or give one of them.")
+    if scheme is not None and not zero_mass:
+        raise BadInput(f"relax: {type(scheme).__name__} without effect: with a mass the scheme is explicit. Leave it out.")
     base = _EnergeticPart if isinstance(fiber, AbstractEnergy) else Relaxation
     made = composed(base, fiber, _PARTS)
     return made(fiber, jnp.asarray(mass), jnp.asarray(friction), scheme or Implicit(), not zero_mass)

@@ -11,6 +11,7 @@ from typing import Any
 import equinox as eqx
 import jax
 
+from fiberax.core.errors import BadInput
 from fiberax.numerics.linear import DENSE_LIMIT
 from fiberax.numerics.result import Outcome
 
@@ -21,10 +22,17 @@ class AbstractSolver(eqx.Module):
     Args:
         symmetric: Whether the Jacobian of a flow's `rate` is symmetric and negative definite: conjugate gradients are used.
         dense_limit: States with up to this many entries (multipliers count) are solved densely, larger ones by Krylov methods.
+
+    Raises:
+        BadInput: A negative dense_limit.
     """
 
     symmetric: bool = eqx.field(static=True, default=False, kw_only=True)
     dense_limit: int = eqx.field(static=True, default=DENSE_LIMIT, kw_only=True)
+
+    def __check_init__(self):
+        if self.dense_limit < 0:
+            raise BadInput(f"{type(self).__name__}: dense_limit {self.dense_limit}, expected a number of entries from 0.")
 
     def check(self, fiber: Any) -> None:
         """Raise `Mismatch` for a fiber that this solver cannot solve; called when a run begins."""
