@@ -7,6 +7,8 @@ import mmap
 import os
 import platform
 import re
+import resource
+import sys
 from pathlib import Path
 
 
@@ -80,21 +82,31 @@ def unchecked(monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
-_MAPS, _BYTES = 20_000, 1.5e9  # of 65530 memory maps that a process may have, and of its memory
+_MAPS = 20_000  # of 65530 memory maps that a process may have on Linux
+_BYTES = 1.5e9  # growth of memory since programs were given up the last time; little of what they took is returned
 
 
-def _crowded() -> bool:
-    maps, statm = Path("/proc/self/maps"), Path("/proc/self/statm")
-    if not maps.exists():
-        return True
-    resident = int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return maps.read_bytes().count(b"\n") > _MAPS or resident > _BYTES
+def _largest() -> int:
+    """Largest memory of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _maps() -> int:
+    path = Path("/proc/self/maps")
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+@pytest.fixture(scope="session")
+def _given_up() -> list[int]:
+    """Largest memory when programs were given up the last time."""
+    return [_largest()]
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _forget_programs():
+def _forget_programs(_given_up):
     """Compiled programs are given up when they crowd the process: thousands of them exhaust its memory maps, and it aborts."""
     yield
-    if _crowded():
+    if _maps() > _MAPS or _largest() > _given_up[0] + _BYTES:
         jax.clear_caches()
         gc.collect()
+        _given_up[:] = [_largest()]
