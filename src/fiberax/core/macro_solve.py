@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from fiberax.core.borrow import count_failures
 from fiberax.core.driver import AbstractSectionDriver, Section
 from fiberax.core.field import Field
+from fiberax.core.macro import AtRest
 from fiberax.numerics import linear, trees
 from fiberax.numerics.newton import backtrack
 
@@ -87,7 +88,8 @@ def _newton_direction(field: Field, t, shift, macro, section, residual, tangents
     )
 
 
-def _iterate(field: Field, equation: _Equation, at: Iterate) -> Iterate:
+def _iterate(field: Field, equation: _Equation, at: Iterate) -> tuple[Iterate, Any]:
+    """One damped Newton step, and the tangents that it was taken with."""
     tangents = field.tangents(at.macro, at.section)
     direction = _newton_direction(field, equation.t, equation.shift, at.macro, at.section, at.residual, tangents)
 
@@ -120,7 +122,7 @@ def _iterate(field: Field, equation: _Equation, at: Iterate) -> Iterate:
     # At a macrostate that is refused, neither the states nor the failures of fibers count.
     section = trees.where(better, section, at.section)
     update = jnp.where(better, update, jnp.where(update < 1e-6, 0.0, jnp.inf))
-    return Iterate(macro, section, residual, norm, update, at.steps + 1, refused)
+    return Iterate(macro, section, residual, norm, update, at.steps + 1, refused), tangents
 
 
 def _unrest(before, after, tangents) -> jax.Array:
@@ -153,14 +155,25 @@ def first_iterate(field: Field, t, macro, section, dt) -> Iterate:
     return _begin(field, _steady_equation(t, macro, jnp.zeros(()), dt), macro, section)
 
 
-def next_iterate(field: Field, t, shift, at: Iterate, dt) -> Iterate:
-    """One damped Newton step for rate = 0."""
+def next_iterate(field: Field, t, shift, at: Iterate, dt) -> tuple[Iterate, Any]:
+    """One damped Newton step for rate = 0, and the `slopes` where it began: they need the tangents that the step needs."""
     section = at.section._replace(outcome=jax.tree.map(jnp.zeros_like, at.section.outcome))
     at, equation = at._replace(section=section), _steady_equation(t, at.macro, shift, dt)
     if isinstance(field.driver, AbstractSectionDriver):  # what the sites share may change between the steps
         residual, section = _residual(field, equation, at.macro, section)
         at = at._replace(section=section, residual=residual, norm=trees.norm(residual))
-    return _iterate(field, equation, at)
+    new, tangents = _iterate(field, equation, at)
+    return new, slopes(field, t, at.macro, at.section, tangents)
+
+
+def slopes(field: Field, t, macro, section, tangents) -> tuple[jax.Array, jax.Array] | None:
+    """How much the rate changes by a constant and by a wave that are added to the macrostate; None for models with inertia."""
+    if isinstance(field.bundle.macro, AtRest):
+        return None
+    apply = field.linear_rate(t, macro, field.sites.trim(section.response), tangents)
+    ones = jax.tree.map(jnp.ones_like, macro)
+    waves = jax.tree.map(lambda x: jnp.cos(jnp.arange(x.size)).reshape(x.shape).astype(x.dtype), macro)
+    return trees.norm(apply(ones)), trees.norm(apply(waves))
 
 
 def _solve(field: Field, equation: _Equation, macro, section, tolerance, max_steps):
@@ -170,7 +183,7 @@ def _solve(field: Field, equation: _Equation, macro, section, tolerance, max_ste
         going = (at.update > tolerance) & jnp.isfinite(at.update) & (at.steps < max_steps)
         return going if field.driver.coupled else going & (at.norm > 0.0)
 
-    at = jax.lax.while_loop(unfinished, lambda at: _iterate(field, equation, at), start)
+    at = jax.lax.while_loop(unfinished, lambda at: _iterate(field, equation, at)[0], start)
     good = ((at.update <= tolerance) | ((at.norm == 0.0) & (not field.driver.coupled))) & jnp.isfinite(at.norm)
     return at.macro, at.section, good, at.steps, at.norm
 

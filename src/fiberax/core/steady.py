@@ -18,7 +18,7 @@ from fiberax.core.failure import demand_stability, fiber_message
 from fiberax.core.fiber import AbstractDynamic
 from fiberax.core.field import Field
 from fiberax.core.macro import AbstractInertial, AtRest, Moving
-from fiberax.core.macro_solve import Accuracy, Iterate, Step, first_iterate, next_iterate, solve_macro
+from fiberax.core.macro_solve import Accuracy, Iterate, Step, first_iterate, next_iterate, slopes, solve_macro
 from fiberax.core.platform import in_single
 from fiberax.core.progress import listener
 from fiberax.core.recorder import Report
@@ -27,7 +27,6 @@ from fiberax.core.schedule import schedule
 from fiberax.core.sites import Placement, to_host
 from fiberax.core.solution import Solution
 from fiberax.core.stability import warn_unstable_rest
-from fiberax.numerics import trees
 
 _first = eqx.filter_jit(first_iterate)
 _next = eqx.filter_jit(next_iterate, donate="none")
@@ -48,6 +47,13 @@ def _states(field: Field, macro, section):
 def judge(field: Field, macro, section):
     """Energies and stability margins of all sites; None for fibers that have none."""
     return field.energy(macro, section), field.stability_margin(macro, section)
+
+
+@eqx.filter_jit
+def _slopes(field: Field, t, at: Iterate):
+    """`slopes` where the search begins, for a start that is steady already: no step has found them."""
+    tangents = None if isinstance(field.bundle.macro, AtRest) else field.tangents(at.macro, at.section)
+    return slopes(field, t, at.macro, at.section, tangents)
 
 
 @eqx.filter_jit
@@ -172,7 +178,7 @@ class Newton:
         """
         begun, time_, zero = time.perf_counter(), jnp.asarray(t, jnp.result_type(float)), jnp.zeros(())
         dt = jnp.asarray(since, jnp.result_type(float))
-        at = _first(self.field, time_, macro, section, dt)
+        at, found = _first(self.field, time_, macro, section, dt), None
         self.residuals = [float(at.norm)]
         why = self.field.bundle.macro.no_steady_state(t, at.macro)
         if why:
@@ -186,11 +192,11 @@ class Newton:
             done = float(at.update) <= self.tolerance or (float(at.norm) == 0.0 and not self.field.driver.coupled)
             self._report(at, t, done, begun, failed)
             if done:
-                self._warn_if_undetermined(time_, at)
+                self._warn_if_undetermined(time_, at, found)
                 return at
             if int(at.steps) >= self.max_steps or not np.isfinite(float(at.update)):
-                raise NotConverged(self._words(time_, at))
-            at = _next(self.field, time_, zero, at, dt)
+                raise NotConverged(self._words(time_, at, found))
+            at, found = _next(self.field, time_, zero, at, dt)
             self.residuals.append(float(at.norm))
 
     def _failures(self, at: Iterate) -> int:
@@ -202,11 +208,12 @@ class Newton:
             raise FiberFailure(fiber_message(self.field, at.macro, at.section, where, self.limit))
         return failed
 
-    def _words(self, t, at: Iterate) -> str:
+    def _words(self, t, at: Iterate, found) -> str:
         refused = int(at.refused)
         because = f", since {refused} fibers fail beyond" if refused else ""
         stopped = f"steady: Newton stopped after {int(at.steps)} steps with a residual of {float(at.norm):.3g}{because}."
-        if not isinstance(self.field.bundle.macro, AtRest) and self._slopes(t, at)[1] == 0.0:
+        changes = found or _slopes(self.field, t, at)
+        if changes is not None and changes[1] == 0.0:
             return (
                 f"{stopped} No rate depends on the macrostate, as where nothing conducts: the responses are zero, and no "
                 "macrostate balances the source and the sides. Look at the fibers (fx.response)."
@@ -223,11 +230,12 @@ class Newton:
         elapsed, sites = time.perf_counter() - begun, self.field.sites.count
         self.progress(Report(steps, steps if done else self.max_steps, t, t, elapsed, float("nan"), failed, sites, None))
 
-    def _warn_if_undetermined(self, t, at: Iterate) -> None:
+    def _warn_if_undetermined(self, t, at: Iterate, found) -> None:
         """Warn where no equation fixes a constant (all sides insulated or periodic) or nothing is fixed: it has been chosen."""
-        if isinstance(self.field.bundle.macro, AtRest):
+        changes = found or _slopes(self.field, t, at)
+        if changes is None:
             return
-        constant, wave = self._slopes(t, at)
+        constant, wave = changes
         if wave == 0.0:
             warnings.warn(
                 "steady: no rate depends on the macrostate, as where nothing conducts (responses of zero): every macrostate is "
@@ -241,12 +249,3 @@ class Newton:
                 "Fix it by a boundary value or a source, or use fx.evolve, which keeps the mean of the start.",
                 stacklevel=4,
             )
-
-    def _slopes(self, t, at: Iterate) -> tuple[float, float]:
-        """How much the rate changes by a constant and by a wave that are added to the macrostate."""
-        field = self.field
-        tangents, response = field.tangents(at.macro, at.section), field.sites.trim(at.section.response)
-        apply = field.linear_rate(t, at.macro, response, tangents)
-        ones = jax.tree.map(jnp.ones_like, at.macro)
-        waves = jax.tree.map(lambda x: jnp.cos(jnp.arange(x.size)).reshape(x.shape).astype(x.dtype), at.macro)
-        return float(trees.norm(apply(ones))), float(trees.norm(apply(waves)))
