@@ -88,3 +88,17 @@ def test_phases_that_conduct_along_one_axis_alone(tmp_path, capsys):
     words = ["run", "homogenize", "--image", str(tmp_path / "layers.npy"), "--conductivities", "1,0;2,0", "--slopes", "0,0"]
     assert main([*words, "--rows", "1", "--out", str(tmp_path / "out"), "--plain", "--no-figures"]) == 0
     assert "along x: 1.5, y: 0 at U = 0; tortuosity factor x: 1, y: inf" in capsys.readouterr().err
+
+
+def test_ones_own_conductivities_do_not_grow_by_themselves(tmp_path, capsys):
+    """Pores stay pores at any U, in the figure's table too: only the image that ships with fiberax has slopes of its own."""
+    island = np.zeros((6, 6), int)
+    island[2:4, 2:4] = 1
+    np.save(tmp_path / "island.npy", island)
+    words = ["run", "homogenize", "--image", str(tmp_path / "island.npy"), "--conductivities", "0,1"]
+    assert main([*words, "--rows", "2", "--out", str(tmp_path / "out"), "--plain"]) == 0
+    assert "along x: 0, y: 0 at U = 0; tortuosity factor x: inf, y: inf" in capsys.readouterr().err
+    with xarray.open_dataset(tmp_path / "out" / "results.nc") as found:
+        assert not found["A"].values.any() and not found["dA"].values.any()
+    rows = (tmp_path / "out" / "figures" / "tortuosity.csv").read_text().splitlines()
+    assert rows[1:] == ["0.0,inf,inf", "100.0,inf,inf"]

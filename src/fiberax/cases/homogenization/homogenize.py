@@ -27,7 +27,7 @@ class Homogenize(CompositeOptions):
 
     image: Path | None = inherited(CompositeOptions, "image", applies=when(formula=ABSENT))
     conductivities: str = inherited(CompositeOptions, "conductivities", applies=when(formula=ABSENT))
-    slopes: str = inherited(CompositeOptions, "slopes", applies=when(formula=ABSENT))
+    slopes: str | None = inherited(CompositeOptions, "slopes", applies=when(formula=ABSENT))
     scheme: Scheme | None = inherited(CompositeOptions, "scheme", applies=when(formula=ABSENT))
     borders: Border = inherited(CompositeOptions, "borders", applies=when(formula=ABSENT))
     formula: str | None = option(None, help="a(U, z) in place of an image, such as '2 + sin(2*pi*x)*cos(2*pi*y) + U/50'")
@@ -108,10 +108,10 @@ def summary(cell: Any, values: np.ndarray, arrays: dict[str, np.ndarray]) -> Sum
 
     from fiberax.physics.homogenization import FiniteVolume, percolation
 
-    effective = np.asarray(arrays["response"])[0]
     factors = np.asarray(arrays["tortuosity"])[0]
+    effective = np.where(np.isinf(factors), 0.0, np.diagonal(np.asarray(arrays["response"])[0]))  # without its round-off
     at = f"at U = {values[0]:g}"
-    lines = [f"effective conductivity along {_per_axis(np.diagonal(effective))} {at}; tortuosity factor {_per_axis(factors)}"]
+    lines = [f"effective conductivity along {_per_axis(effective)} {at}; tortuosity factor {_per_axis(factors)}"]
     content: dict[str, Any] = {"tortuosity": [None if np.isinf(f) else float(f) for f in factors]}
     a = np.asarray(cell.coefficient(jnp.asarray(values[0])))
     conducts = a > 0 if a.ndim == cell.d else tuple(a[k, k] > 0 for k in range(cell.d))
@@ -143,11 +143,8 @@ def _draw(plt, results: Results) -> Any:
     figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
     factors = np.asarray(table.arrays[TORTUOSITY.name])
     for k, name in enumerate("xyz"[: factors.shape[1]]):
-        through = np.isfinite(factors[:, k])
-        label = f"along {name}" if through.any() else f"along {name}: no flux passes"
-        axes.plot(
-            table.values, np.where(through, factors[:, k], np.nan), color=f"C{k}", label=label, marker=_marker(table.values)
-        )
+        label = f"along {name}" if np.isfinite(factors[:, k]).any() else f"along {name}: no flux passes"
+        axes.plot(table.values, factors[:, k], color=f"C{k}", label=label, marker=_marker(table.values))
     axes.set(xlabel=words_of(table.schema.axis), ylabel=words_of(TORTUOSITY))
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure

@@ -35,7 +35,7 @@ class PhaseChoice(NamedTuple):
     """The options that say which conductivities, by the names of `CompositeOptions`."""
 
     conductivities: str
-    slopes: str
+    slopes: str | None  # None: conductivities do not depend on U
     phases: Path | None = None
     tensor: str | None = None
     radians: bool = False
@@ -97,7 +97,7 @@ def values_of(choice: PhaseChoice, labels: np.ndarray, source: str, low: float, 
             "by --threshold T or --threshold otsu, or give each label its value by --phases TABLE."
         )
     constants = read_tensors(choice.conductivities, "--conductivities", d)
-    slopes = read_tensors(choice.slopes, "--slopes", d)
+    slopes = [0.0] * len(constants) if choice.slopes is None else read_tensors(choice.slopes, "--slopes", d)
     phases = f"{len(found)} phases" if len(found) > 1 else "one phase"
     for name, numbers in (("--conductivities", constants), ("--slopes", slopes)):
         if len(numbers) != len(found):

@@ -20,6 +20,8 @@ SLOPE = Quantity("dA", "mm^2/(s K)", "dA/dU")
 TIME = Quantity("time", "s", "time")
 LENGTH = "mm"
 
+_CONDUCTIVITIES, _SLOPES = "1,20", "0.05,0"  # of the image that ships with fiberax
+
 
 class Scheme(enum.Enum):
     """How the cell of an image is discretised."""
@@ -46,14 +48,15 @@ class CompositeOptions(Case):
         help="picture or voxels of the microstructure (png, tif, npy, vti, h5, ...); default the one that ships with fiberax",
     )
     conductivities: str = option(
-        "1,20",
+        _CONDUCTIVITIES,
         help="of each phase at U = 0, from the lowest label to the highest; tensors behind semicolons: '1; 2,3,0.5'",
         unit=CONDUCTIVITY,
         applies=when(phases=ABSENT),
     )
-    slopes: str = option(
-        "0.05,0",
-        help="growth of each conductivity with the temperature, in the same form",
+    slopes: str | None = option(
+        None,
+        help="growth of each conductivity with the temperature, in the same form; default none, but "
+        f"{_SLOPES} where neither --image nor --conductivities is given",
         unit=SLOPE,
         applies=when(phases=ABSENT),
     )
@@ -115,4 +118,6 @@ class CompositeOptions(Case):
         """The options of the conductivities."""
         from fiberax.cases.homogenization.image_input import PhaseChoice
 
-        return PhaseChoice(self.conductivities, self.slopes, self.phases, self.tensor, self.radians)
+        own = self.image is not None or self.conductivities != _CONDUCTIVITIES
+        slopes = _SLOPES if self.slopes is None and not own else self.slopes
+        return PhaseChoice(self.conductivities, slopes, self.phases, self.tensor, self.radians)
