@@ -8,6 +8,7 @@ import fiberax as fx
 from fiberax import cli
 from fiberax.cases.base import CaseWarning
 from fiberax.cases.homogenization.diffusion import Diffusion
+from fiberax.cases.homogenization.scales_figure import scales_figures
 from fiberax.cases.homogenization.shapes import Shape, ShapeOptions, mesh_of
 from fiberax.cases.homogenization.steady import SteadyConduction
 from fiberax.cli.display import of_library
@@ -57,6 +58,9 @@ def test_a_mesh_file_is_heated_between_its_named_sides(files, tmp_path):
     assert {path.stem for path in (folder / "figures").glob("*.png")} == {"U", "response", "microstates", "scales"}
     back = meshio.read(folder / "paraview" / "field_000000.vtu")
     assert set(back.point_data) == {"U"} and set(back.cell_data) == {"A"}
+    (scales,) = scales_figures(Results.load(folder))
+    above = scales.draw(pytest.importorskip("matplotlib.pyplot")).axes[0]
+    assert (above.get_xlabel(), above.get_ylabel()) == ("x [mm]", "y [mm]")
     np.testing.assert_allclose(back.point_data["U"].ravel(), table.arrays["U"][0])
     layers = back.cell_data["A"][0].reshape(-1, 3, 3)[:, :2, :2]
     np.testing.assert_allclose(layers, np.broadcast_to(np.diag([10.5, 40.0 / 21.0]), layers.shape), atol=1e-5)
