@@ -96,7 +96,7 @@ def package(tmp_path, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: glacier\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[fiberax.cases]\ncooling = glacier.cooling:Cooling\nchannel = glacier.cooling:Cooling\nlost = glacier.lost:Lost\n"
-        "odd = glacier.cooling:draw\n\n"
+        "odd = glacier.cooling:draw\nwhole = glacier.cooling\n\n"
         "[fiberax.potentials]\nargon = glacier.potential:argon\nnothing = glacier.potential:nothing\n"
         + "".join(f"{name} = glacier.potential:{name}\n" for name in ("text", "once", "three"))
     )
@@ -154,6 +154,8 @@ def test_what_a_package_cannot_give_is_one_message(package, capsys):
         find_case("lost")
     with pytest.raises(BadInput, match=r"glacier\.cooling:draw is no class derived from Case"):
         find_case("odd")
+    with pytest.raises(BadInput, match=r"The case 'whole' of glacier: .*module glacier\.cooling alone"):
+        find_case("whole")
     assert cli.main(["run", "cooling", "--speed", "1"]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "--speed 1.0 has no effect: it counts with --draught only. Leave --speed out, or give --draught." in said

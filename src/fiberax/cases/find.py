@@ -61,8 +61,9 @@ def _others() -> dict[str, list[Entry]]:
     found: dict[str, list[Entry]] = {}
     for point in metadata.entry_points(group=GROUP):
         package = "another package" if point.dist is None else point.dist.name
-        line = _first_line(point.module, point.attr) or f"a case of {package}"
-        found.setdefault(point.name, []).append(Entry(point.name, point.module, point.attr, line, package))
+        attribute = point.attr or ""  # none where the entry names a module alone
+        line = _first_line(point.module, attribute) or f"a case of {package}"
+        found.setdefault(point.name, []).append(Entry(point.name, point.module, attribute, line, package))
     return found
 
 
@@ -112,6 +113,11 @@ def find_case(name: str) -> type[Case]:
         packages = " and ".join(entry.package for entry in found)
         raise BadInput(f"The packages {packages} both have a case {name!r}: uninstall one of them.")
     (entry,) = found
+    if not entry.attribute:
+        raise BadInput(
+            f"The case {name!r} of {entry.package}: its entry point is the module {entry.module} alone. Name its class: "
+            f'{name} = "{entry.module}:CLASS".'
+        )
     try:
         case = getattr(importlib.import_module(entry.module), entry.attribute)
     except BadInput:
