@@ -147,7 +147,8 @@ def test_the_figure_in_every_dimension(saved, shape):
         (["--conductivities", "1; 2,3,4", "--slopes", "0;0"], "is [[2.0, 4.0], [4.0, 3.0]] at U = 0; it must not be negative"),
         (["--conductivities", "1; 2,3,4,5"], "4 numbers for a tensor of 2 axes: give 2 (its diagonal) or 3 (kxx,kyy,kxy)"),
         (["--conductivities", "1; two"], "'two' is no number. Write for example --conductivities '1; 2,3,0.5'"),
-        (["--conductivities", "1;2;3"], "--conductivities gives 3 numbers"),
+        (["--conductivities", "1;2;3"], "--conductivities gives values of 3 phases (semicolons part them)"),
+        (["--conductivities", "2,3;"], "--conductivities gives values of 1 phase (semicolons part them)"),
         (["--conductivities", "0,1", "--slopes", "-1,0"], "is -100 at U = 100; it must not be negative"),
         (
             ["--threshold", "high"],

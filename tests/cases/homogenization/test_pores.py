@@ -102,3 +102,46 @@ def test_ones_own_conductivities_do_not_grow_by_themselves(tmp_path, capsys):
         assert not found["A"].values.any() and not found["dA"].values.any()
     rows = (tmp_path / "out" / "figures" / "tortuosity.csv").read_text().splitlines()
     assert rows[1:] == ["0.0,inf,inf", "100.0,inf,inf"]
+
+
+@pytest.fixture
+def layers(tmp_path):
+    """Layers of equal shares, across x."""
+    np.save(tmp_path / "layers.npy", np.repeat([0, 1], 4)[:, None] * np.ones(8, int))
+    return tmp_path / "layers.npy"
+
+
+def table_of(layers, tmp_path, *options):
+    words = ["run", "homogenize", "--image", str(layers), *options, "--out", str(tmp_path / "out"), "--plain", "--no-figures"]
+    assert main(words) == 0
+    with xarray.open_dataset(tmp_path / "out" / "results.nc") as found:
+        return found["A"].values
+
+
+@pytest.mark.parametrize("constant", [1.0, 3.0, 5.0])
+def test_a_conductivity_that_ends_at_zero(layers, tmp_path, constant):
+    """c − c/100 U at U = 100: a compiled program rounds once where plain numbers round twice, and may find it negative."""
+    slope = -constant / 100.0
+    found = table_of(layers, tmp_path, "--conductivities", f"{constant},9", f"--slopes={slope},0", "--rows", "2")
+    np.testing.assert_allclose(found[-1], np.diag([0.0, 4.5]), atol=1e-30)
+
+
+def test_one_row_is_asked_for_and_no_other(layers, tmp_path, capsys):
+    found = table_of(layers, tmp_path, "--conductivities", "3,1", "--slopes=-0.1,0", "--low", "20", "--rows", "1")
+    np.testing.assert_allclose(found, [np.diag([1.0, 1.0])], rtol=1e-9)
+
+
+def test_what_percolates_is_said_of_the_first_row_alone(layers, tmp_path, capsys):
+    found = table_of(layers, tmp_path, "--conductivities", "0,1", "--slopes=0.1,0", "--rows", "2")
+    assert found[1, 0, 0] > 1.0
+    said = capsys.readouterr().err
+    assert "at U = 0: 50 % of the cell conducts" in said and "does not percolate along x: no flux passes" in said
+
+
+def test_entries_off_the_diagonal_are_printed(layers, tmp_path, capsys):
+    """Layers of diag(5, 1) and the same turned by 45 degrees: [[3.75, 1.25], [1.25, 1.75]]."""
+    table = tmp_path / "angles.csv"
+    table.write_text("label,angle\n0,0\n1,45\n")
+    found = table_of(layers, tmp_path, "--phases", str(table), "--tensor", "5,1", "--rows", "1")
+    np.testing.assert_allclose(found, [[[3.75, 1.25], [1.25, 1.75]]], rtol=1e-9)
+    assert "along x: 3.75, y: 1.75, xy: 1.25 at U = 0" in capsys.readouterr().err

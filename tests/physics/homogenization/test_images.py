@@ -70,6 +70,12 @@ def test_pixels_carry_the_values():
     assert isinstance(Cell.from_image(LABELS, {0: 1, 1: 1, 2: 1}, Spectral()).discretisation, Spectral)
 
 
+@pytest.mark.parametrize("values", [[0.0, 1.0, 2.0], {0: 1.0, 1: lambda U: U, 2: np.diag([1.0, 0.0])}])
+def test_what_does_not_conduct_is_not_spectral(values):
+    with pytest.raises(BadInput, match=r"a conductivity .*0\.0.* and Spectral\(\) needs positive ones. Take FiniteVolume\(\)"):
+        Cell.from_image(LABELS, values, Spectral())
+
+
 def test_tensors_and_numbers_together():
     skew = np.array([[2.0, 1.0], [-1.0, 3.0]])
     cell = Cell.from_image(LABELS, {0: skew, 1: 5.0, 2: lambda U: U * jnp.eye(2)})

@@ -1,5 +1,6 @@
 """The table A(U), dA/dU of a cell (2.3), (2.4), with tortuosity factors and what is connected."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from fiberax.io.results import Quantity
 from fiberax.io.run import Results
 
 TORTUOSITY = Quantity("tortuosity", "1", "tortuosity factor")
+_ROUND_OFF = 1e-9  # of the largest entry: the cell problems have that tolerance
 
 
 @listed(
@@ -56,7 +58,7 @@ class Homogenize(CompositeOptions):
             raise BadInput(f"--high = {self.high:g} is not above --low = {self.low:g}.")
         conditions = np.linspace(self.low, self.high, self.rows)
         if self.formula is None:
-            cell, labels = composite(self, self.low, self.high)
+            cell, labels = composite(self, conditions[0], conditions[-1])
         else:
             cell = self._cell_of_formula()
             labels = np.zeros(cell.shape, np.int32)
@@ -108,10 +110,12 @@ def summary(cell: Any, values: np.ndarray, arrays: dict[str, np.ndarray]) -> Sum
 
     from fiberax.physics.homogenization import FiniteVolume, percolation
 
-    factors = np.asarray(arrays["tortuosity"])[0]
-    effective = np.where(np.isinf(factors), 0.0, np.diagonal(np.asarray(arrays["response"])[0]))  # without its round-off
+    factors, tensor = np.asarray(arrays["tortuosity"])[0], np.asarray(arrays["response"])[0]
+    effective = np.where(np.isinf(factors), 0.0, np.diagonal(tensor))  # without its round-off
     at = f"at U = {values[0]:g}"
-    lines = [f"effective conductivity along {_per_axis(effective)} {at}; tortuosity factor {_per_axis(factors)}"]
+    lines = [
+        f"effective conductivity along {_per_axis(effective)}{_mixed(tensor)} {at}; tortuosity factor {_per_axis(factors)}"
+    ]
     content: dict[str, Any] = {"tortuosity": [None if np.isinf(f) else float(f) for f in factors]}
     a = np.asarray(cell.coefficient(jnp.asarray(values[0])))
     conducts = a > 0 if a.ndim == cell.d else tuple(a[k, k] > 0 for k in range(cell.d))
@@ -122,12 +126,20 @@ def summary(cell: Any, values: np.ndarray, arrays: dict[str, np.ndarray]) -> Sum
         shut = [name for name, through in zip("xyz", found.axes) if not through]
         passes = f"it does not percolate along {', '.join(shut)}: no flux passes" if shut else "it percolates along every axis"
         connected = f"{100 * found.through:.4g} % of that in clusters that lead through"
-        lines.append(f"{100 * found.share:.4g} % of the cell conducts, {connected}; {passes}")
+        lines.append(f"{at}: {100 * found.share:.4g} % of the cell conducts, {connected}; {passes}")
         if shut and not isinstance(scheme, FiniteVolume):
             lines.append("this scheme lets flux pass corners; --scheme volume does not")
         content |= {"conducting share": found.share, "share of it that leads through": found.through}
         content |= {"percolates": dict(zip("xyz", found.axes))}
     return Summary(content, tuple(lines))
+
+
+def _mixed(tensor: np.ndarray) -> str:
+    """The entries off the diagonal that are more than round-off, in words."""
+    size, pairs = np.abs(tensor).max(initial=0.0), itertools.permutations(range(len(tensor)), 2)
+    mixed = [(i, j) for i, j in pairs if abs(tensor[i, j]) > _ROUND_OFF * size]
+    once = [(i, j) for i, j in mixed if i < j or abs(tensor[i, j] - tensor[j, i]) > _ROUND_OFF * size]
+    return "".join(f", {'xyz'[i]}{'xyz'[j]}: {tensor[i, j]:.6g}" for i, j in once)
 
 
 def _per_axis(numbers: np.ndarray) -> str:

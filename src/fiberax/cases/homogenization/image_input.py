@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -18,6 +19,7 @@ from fiberax.physics.homogenization.picture_files import Stored
 
 MANY_PHASES = 16
 OTSU = "otsu"
+_CANCELLED = 4.0  # units of round-off of the terms of a conductivity, below which their sum is zero
 
 
 class ImageChoice(NamedTuple):
@@ -48,7 +50,11 @@ class Linear(eqx.Module):
     slope: Float[Array, "..."]
 
     def __call__(self, condition):
-        return self.constant + self.slope * condition
+        """Zero where the terms cancel but for round-off, which a compiled program has where plain numbers have none."""
+        found = self.constant + self.slope * condition
+        size = jnp.abs(self.constant) + jnp.abs(self.slope * condition)
+        rest = jnp.abs(found) <= _CANCELLED * jnp.finfo(found.dtype).eps * size
+        return jnp.where(rest, found - jax.lax.stop_gradient(found), found)
 
 
 def read_chosen(choice: ImageChoice) -> Stored:
@@ -101,7 +107,10 @@ def values_of(choice: PhaseChoice, labels: np.ndarray, source: str, low: float, 
     phases = f"{len(found)} phases" if len(found) > 1 else "one phase"
     for name, numbers in (("--conductivities", constants), ("--slopes", slopes)):
         if len(numbers) != len(found):
-            raise BadInput(f"{name} gives {len(numbers)} numbers, {source} has {phases} (labels {found}): give one for each.")
+            text = choice.conductivities if numbers is constants else choice.slopes
+            parted = f"values of {len(numbers)} phase{'s' * (len(numbers) > 1)} (semicolons part them)"
+            given = parted if ";" in str(text) else f"{len(numbers)} numbers"
+            raise BadInput(f"{name} gives {given}, {source} has {phases} (labels {found}): give one for each.")
     return {
         label: _value(label, constant, slope, (low, high), d)
         for label, constant, slope in zip(found, constants, slopes, strict=True)

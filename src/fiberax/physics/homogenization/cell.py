@@ -131,8 +131,8 @@ class Cell(AbstractStationary, AbstractFlow):
             max_steps: As for `Cell`.
 
         Raises:
-            BadInput: A file that is missing or cannot be read, NaN, labels without a value, a value that is negative, borders
-                that do not fit the discretisation or the tensors.
+            BadInput: A file that is missing or cannot be read, NaN, labels without a value, a value that is negative, or zero
+                with `Spectral`, borders that do not fit the discretisation or the tensors.
             MissingExtra: A picture without the extra `fiberax[image]`.
         """
         array, source = read_labels(labels)
@@ -140,6 +140,8 @@ class Cell(AbstractStationary, AbstractFlow):
         phases = Phases(array, values, source, borders is not Borders.PERIODIC, positive)
         if discretisation is None:
             discretisation = FiniteVolume() if phases.is_diagonal else FiniteElement()
+        if isinstance(discretisation, Spectral):
+            phases.refuse_singular(source)
         bordered_array, scheme = bordered(array, discretisation, borders)
         scheme = with_spacing(scheme, bordered_array.shape, spacing)
         if bordered_array is not array:

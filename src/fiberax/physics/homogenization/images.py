@@ -166,6 +166,19 @@ class Phases(eqx.Module):
         zero[list(self.rows)] = False
         return zero[np.asarray(self.index)] if zero.any() else None
 
+    def refuse_singular(self, source: str) -> None:
+        """`BadInput` for a value that is known not to conduct along some direction."""
+        if self.rows is None or is_tracer(self.table):
+            return
+        table = np.delete(np.asarray(self.table), list(self.rows), axis=0)
+        tensors = table[:, None, None] if table.ndim == 1 else 0.5 * (table + np.swapaxes(table, 1, 2))
+        bad = np.linalg.eigvalsh(tensors)[:, 0] <= _ROUND_OFF * np.abs(tensors).max(axis=(1, 2))
+        if bad.any():
+            raise BadInput(
+                f"{source}: a conductivity {table[int(np.argmax(bad))].tolist()}, and Spectral() needs positive ones. Take "
+                "FiniteVolume() (--scheme volume)."
+            )
+
     def _mixed(self) -> np.ndarray:
         """Which labels are known to have tensors with entries off the diagonal, (n,)."""
         if self.table.ndim == 1 or is_tracer(self.table):
