@@ -79,12 +79,22 @@ def without_doubles(found: Iterable[Prescribed]) -> tuple[Prescribed, ...]:
 
 def over_sides(mesh: Mesh, facets: np.ndarray) -> Part:
     """Sides, given by all their nodes as `mesh.facets` gives them."""
-    kind = elements.FACET_KIND[mesh.kind]
-    # Twice the degree: what is given may vary in any way along a side.
-    table = elements.table(kind, mesh.order, 2 * mesh.order + 1) if kind != "point" else elements.table(kind, mesh.order)
-    tangents = np.einsum("fki,qkj->fqij", mesh.points[facets], table.gradients)
-    area = np.sqrt(np.linalg.det(np.einsum("fqia,fqib->fqab", tangents, tangents))) if kind != "point" else 1.0
+    table, area = _side_table(mesh), 1.0
+    if mesh.dim > 1:
+        tangents = side_tangents(mesh, facets)
+        area = np.sqrt(np.linalg.det(np.einsum("fqia,fqib->fqab", tangents, tangents)))
     return _part(mesh, facets, table, area * np.ones((len(facets), len(table.weights))))
+
+
+def side_tangents(mesh: Mesh, facets: np.ndarray) -> np.ndarray:
+    """Derivatives (F, points, dim, dim − 1) of the position by the coordinates of each side at its quadrature points."""
+    return np.einsum("fki,qkj->fqij", mesh.points[facets], _side_table(mesh).gradients)
+
+
+def _side_table(mesh: Mesh) -> elements.Table:
+    """Twice the degree: what is given may vary in any way along a side."""
+    kind = elements.FACET_KIND[mesh.kind]
+    return elements.table(kind, mesh.order, 2 * mesh.order + 1) if kind != "point" else elements.table(kind, mesh.order)
 
 
 def over_cells(mesh: Mesh) -> Part:

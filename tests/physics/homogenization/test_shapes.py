@@ -369,6 +369,36 @@ def test_multigrid_and_imported_meshes_give_the_same():
     np.testing.assert_allclose(found[0], exact, atol=1e-5)
 
 
+@pytest.mark.parametrize(("generator", "order"), [("quads", 1), ("triangles", 1), ("quads", 2)])
+def test_inflow_where_boundaries_with_given_values_meet(generator, order):
+    """U = x³ − 3xy²: 1, 2, 0 and −3 through left, right, bottom and top. A corner belongs to two of them."""
+    errors = []
+    for n in (4, 8):
+        mesh = getattr(fx.grids, generator)(cells=(n, n), order=order)
+        macro = MeshDiffusion(
+            mesh, boundary=dict.fromkeys(mesh.boundaries, Dirichlet(lambda t, x: x[0] ** 3 - 3 * x[0] * x[1] ** 2))
+        )
+        u = steady(macro, jnp.ones_like, 0.0)
+        found = {name: float(macro.inflow(u, jnp.ones(len(macro.positions())), name)) for name in mesh.boundaries}
+        assert abs(sum(found.values())) < 1e-12
+        errors.append(max(abs(found[name] - flow) for name, flow in {"left": 1, "right": 2, "bottom": 0, "top": -3}.items()))
+    assert np.log2(errors[0] / errors[1]) > order + 0.9 and errors[1] < 0.06
+
+
+def test_inflow_through_both_ends_of_a_line_and_the_faces_of_a_block():
+    line = MeshDiffusion(fx.grids.interval(cells=4), boundary={"left": Dirichlet(0.0), "right": Dirichlet(2.0)})
+    u = steady(line, jnp.ones_like, 0.0)
+    assert [float(line.inflow(u, jnp.ones(len(line.positions())), name)) for name in ("left", "right")] == pytest.approx(
+        [-2.0, 2.0]
+    )
+    mesh = fx.grids.hexes(cells=(2, 2, 2))
+    block = MeshDiffusion(mesh, boundary=dict.fromkeys(mesh.boundaries, Dirichlet(lambda t, x: x[0] + 2 * x[1])))
+    u = steady(block, jnp.ones_like, 0.0)
+    found = {name: float(block.inflow(u, jnp.ones(len(block.positions())), name)) for name in mesh.boundaries}
+    exact = {"left": -1, "right": 1, "front": 0, "back": 0, "bottom": -2, "top": 2}
+    assert found == pytest.approx(exact, abs=1e-12)
+
+
 @pytest.mark.parametrize("condition", [Neumann(1.5), Robin(3.0, ambient=1.5)], ids=lambda c: type(c).__name__)
 def test_inflow_is_of_sides_with_a_given_value(condition):
     macro = MeshDiffusion(fx.grids.quads(cells=(2, 2)), boundary={"left": Dirichlet(0.0), "right": condition})

@@ -6,12 +6,23 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from fiberax.core.errors import BadInput
-from fiberax.grids.mesh import Mesh, outer_facets
+from fiberax.grids.mesh import Mesh, all_facets, outer_facets
 from fiberax.grids.nodal import NodalSpace
-from fiberax.grids.parts import Part, Prescribed, numbers, over_sides, prescribe, probe, without_doubles
+from fiberax.grids.parts import (
+    Part,
+    Prescribed,
+    numbers,
+    over_cells,
+    over_sides,
+    prescribe,
+    probe,
+    side_tangents,
+    without_doubles,
+)
 from fiberax.physics.homogenization.boundary import Dirichlet, Neumann, Robin, check_call
 
 _OUTER = "the outer sides"
@@ -76,6 +87,57 @@ class Source(eqx.Module):
     def slope(self, t, u: Float[Array, " sites"]) -> Float[Array, " sites"]:
         """Its derivative by U."""
         return jax.jvp(lambda u: self.at(t, u), (u,), (jnp.ones_like(u),))[1]
+
+
+class GivenSides(eqx.Module):
+    """The sides with a given value: their nodes (F, k), the cell of each, and what flows in through them near each node.
+
+    That is ∫ n·F φ, with the flux F continued linearly from the sites of the cell.
+    """
+
+    nodes: Int[Array, "F k"]
+    cells: Int[Array, " F"]
+    weights: Float[Array, "F k points dim"]
+
+    def inflow(self, flux: Float[Array, "cells points dim"]) -> Float[Array, "F k"]:
+        """What flows in through each side near each of its nodes."""
+        return jnp.einsum("fkqi,fqi->fk", self.weights, flux[self.cells])
+
+
+def given_sides(mesh: Mesh, boundary: Any, owner: str) -> GivenSides:
+    """The sides with a given value; one between two cells is a side of both."""
+    every = all_facets(mesh)
+    found = [
+        mesh_.facets(name)
+        for name, condition, mesh_, _ in _entries(mesh, boundary, owner)
+        if isinstance(condition, Dirichlet) and mesh_.boundaries[name].ndim == 2
+    ]
+    wanted = np.sort(np.concatenate([every[:0], *found]), axis=1)
+    _, group = np.unique(np.concatenate([np.sort(every, axis=1), wanted]), axis=0, return_inverse=True)
+    rows = np.flatnonzero(np.isin(group.ravel()[: len(every)], group.ravel()[len(every) :]))
+    facets, cells = every[rows], rows % len(mesh.cells)
+    part, sites = over_sides(mesh, facets), np.asarray(over_cells(mesh).places)[cells]
+    centres = sites.mean(axis=1, keepdims=True)
+    outward = np.asarray(part.places) - centres
+    normals = _normals(mesh, facets)
+    normals *= np.sign(np.einsum("fpi,fpi->fp", normals, outward))[..., None]
+    size = np.abs(outward).max(axis=(1, 2), initial=0.0)[:, None, None]
+    linear = lambda places: np.concatenate([np.ones((*places.shape[:2], 1)), places / size], axis=2)
+    onto = linear(outward) @ np.linalg.pinv(linear(sites - centres))  # from the sites (F, points, sites)
+    weights = np.einsum("fpk,fpq,fpi->fkqi", np.asarray(part.weighted), onto, normals)
+    return GivenSides(part.nodes, jnp.asarray(cells), jnp.asarray(weights))
+
+
+def _normals(mesh: Mesh, facets: np.ndarray) -> np.ndarray:
+    """Normals (F, points, dim) at the quadrature points of sides, either way."""
+    if mesh.dim == 1:
+        return np.ones((len(facets), 1, 1))
+    tangents = side_tangents(mesh, facets)
+    if mesh.dim == 2:
+        normals = np.stack([tangents[..., 1, 0], -tangents[..., 0, 0]], axis=-1)
+    else:
+        normals = np.cross(tangents[..., 0], tangents[..., 1])
+    return normals / np.linalg.norm(normals, axis=-1, keepdims=True)
 
 
 def source_on(space: NodalSpace, source: Any, owner: str) -> Source | None:
