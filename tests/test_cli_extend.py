@@ -15,7 +15,6 @@ from fiberax.io.checkpoint import newest_checkpoint
 from fiberax.io.records import record_numbers
 from fiberax.io.results import read_table
 
-QUICK = ("diffusion",)
 RING = str(Path(__file__).with_name("ring_case.py"))
 
 
@@ -50,7 +49,8 @@ def assert_one_run(folder, whole):
         assert (folder / "figures" / name).read_bytes() == (whole / "figures" / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("case", [c if c in QUICK else pytest.param(c, marks=pytest.mark.slow) for c in LONG])
+@pytest.mark.slow
+@pytest.mark.parametrize("case", LONG)
 def test_a_finished_run_made_longer_is_one_long_run(tmp_path, case):
     whole = run(tmp_path / "whole", case, *SMALL[case], *LONG[case])
     folder = run(tmp_path / "run", case, *SMALL[case])
