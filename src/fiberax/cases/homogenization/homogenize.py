@@ -15,7 +15,7 @@ from fiberax.io.results import Quantity
 from fiberax.io.run import Results
 
 TORTUOSITY = Quantity("tortuosity", "1", "tortuosity factor")
-_ROUND_OFF = 1e-9  # of the largest entry: the cell problems have that tolerance
+_ROUND_OFF = 1e-9  # of the largest entry, below which one off the diagonal is not printed; --tolerance is 1e-10 by default
 
 
 @listed(

@@ -128,8 +128,9 @@ def _value(label: int, constant, slope, conditions: tuple[float, float], d: int)
     """One conductivity, as a number, a tensor or a function of U. Raises `BadInput` where it is negative."""
     if np.ndim(constant) or np.ndim(slope):
         constant, slope = (v if np.ndim(v) else v * np.eye(d) for v in (constant, slope))
+    grows = Linear(jnp.asarray(constant), jnp.asarray(slope))
     for condition in conditions:
-        value = np.asarray(constant + slope * condition)
+        value = np.asarray(grows(condition))
         if not (is_semidefinite(value[None])[0] if value.ndim else value >= 0.0):
             formula = f", {constant:g} + {slope:g} U," if value.ndim == 0 else ""
             what = f"{value:g}" if value.ndim == 0 else f"{value.tolist()}"
@@ -137,7 +138,7 @@ def _value(label: int, constant, slope, conditions: tuple[float, float], d: int)
                 f"The conductivity of label {label}{formula} is {what} at U = {condition:g}; it must not be negative. Change "
                 "--conductivities or --slopes."
             )
-    return Linear(jnp.asarray(constant), jnp.asarray(slope)) if np.any(slope) else constant
+    return grows if np.any(slope) else constant
 
 
 def read_tensors(text: str, name: str, d: int) -> list[float | np.ndarray]:
