@@ -51,17 +51,17 @@ electrons-silicon        electrons --cutoff 3 --points 1 --path shear --low 0 --
 electrons-aluminium      electrons --crystal aluminium --cutoff 3 --points 2 --basis cutoff --low 0 --high 0.01 --rows 2
 electron-wave-seamless   electron-wave --crystal sodium --cells 8 --grid 6 --width 0.15 --records 2
 electron-wave-qs         electron-wave --crystal sodium --cells 8 --grid 6 --width 0.15 --records 2 --method quasistatic
-rheometer-fene           rheometer --members 40 --replicas 2 --average 10 --rows 2
-rheometer-hookean        rheometer --spring hookean --dim 2 --rates 0.5,2 --members 40 --replicas 3 --average 10 --noise gaussian --no-control
+rheometer-fene           rheometer --members 40 --replicas 2 --average 60 --rows 2
+rheometer-hookean        rheometer --spring hookean --dim 2 --rates 0.5,2 --members 40 --replicas 3 --average 200 --noise gaussian --no-control
 rheometer-formula        rheometer --spring "1 + 0.2*s" --history history.txt --mode startup --dim 2 --dt 0.1 --records 5 --members 20
 rheometer-fene-density   rheometer --form density --dim 2 --b 20 --flow planar --low 0.2 --high 0.6 --rows 2
 rheometer-chain-startup  rheometer --model chain --springs 3 --mode startup --rates 0.3,3 --span 1 --records 4 --members 30 --replicas 3
 rheometer-relaxation     rheometer --mode relaxation --rates 2 --span 1 --before 1 --records 4 --members 30 --replicas 3
-rheometer-rods           rheometer --model rod --potential maier-saupe --flow uniaxial --rates 3 --members 40 --replicas 2 --average 10
+rheometer-rods           rheometer --model rod --potential maier-saupe --flow uniaxial --rates 3 --members 40 --replicas 2 --average 60
 rheometer-rod-density    rheometer --model rod --potential onsager --form density --degree 8 --rates 3 --director 1,0,0
 rheometer-oscillation    rheometer --model rod --form density --mode oscillation --degree 6 --rows 5
-channel-hookean          channel --cells 8 --members 50 --t1 0.4 --records 2
-channel-wall             channel --cells 6 --members 50 --t1 0.4 --records 2 --drive wall --dim 2 --Re 0 --viscosity-ratio 0.7 --noise gaussian --control --save-states
+channel-hookean          channel --cells 8 --members 64 --t1 0.4 --records 2
+channel-wall             channel --cells 6 --members 64 --t1 0.4 --records 2 --drive wall --dim 2 --Re 0 --viscosity-ratio 0.7 --noise gaussian --control --save-states
 channel-density          channel --form density --dim 2 --cells 8 --t1 0.4 --records 2
 channel-rod-density      channel --model rod --potential maier-saupe --form density --degree 6 --cells 6 --t1 0.2 --records 2
 cavity-density           cavity --cells 8 --t1 0.2 --records 2

@@ -105,6 +105,7 @@ def linearised(
 
         return Linearised(krylov, None)
     transposed = jax.vmap(lambda v: ravel_pytree(matvec(unravel(v)))[0])(jnp.eye(flat.size, dtype=flat.dtype))
+    transposed = jax.lax.optimization_barrier(transposed)  # else XLA computes it anew for each of its uses
     matrix = transposed.T
 
     def scale(weights):  # sums over the first axis, which are faster

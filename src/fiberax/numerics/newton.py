@@ -23,7 +23,7 @@ _HALVINGS = 24
 _FLOOR = 1e-6  # entries smaller than this part of the largest of their array are compared with that part
 _NOISE = 1e4  # times eps: changes of the state below that part of its largest entry are round-off of solves
 _NEAR = 1e-5  # of the largest entry: a step as short as that, which no halving mends, ends an iteration that has converged
-_REUSES = 4  # of the factors of one Jacobian
+_REUSES = 2  # of the factors of one Jacobian
 _CONTRACTION = 0.1  # from one step to the next, below which the factors are used again
 _DESCENDING = 0.5  # correction over the step before it, above which it is not taken: it may lead back
 _BALANCED = 1e-6  # of the size of the terms in a row: the residual of an equation that is solved
@@ -144,7 +144,7 @@ def newton(
 
     def body(c: _Carry):
         at = linearise(c.value, c.shift) if follow else linearise(c.value)
-        timed = c.shift > 0.0
+        timed, running = c.shift > 0.0, c.result < 0  # in a batch sites that have ended are computed, too
         direction, singular = _direction(at.solve(c.residual), c.residual, c.value, c.step == 0)
         terms = None if at.scale is None else at.scale(jax.tree.map(_weights, c.value, direction))
         terms = jax.tree.map(lambda t: jnp.where(singular, 1.0, t), terms)
@@ -160,7 +160,7 @@ def newton(
         # Entries below the floors may be far from their roots, those of a^2 = 1e-20 say, or on their way to zero.
         nothing = share <= jnp.finfo(norm.dtype).eps
         near = short & (norm <= tolerance * reference) & ~singular & ~timed
-        arrived = near & (nothing | _balanced(at, c.value, c.residual))
+        arrived = near & (nothing | _balanced(at, c.value, c.residual, near & running))
         tiny = share <= jnp.finfo(norm.dtype).eps ** 0.5
 
         def attempt_from(value, step, scale=1.0):
@@ -179,7 +179,7 @@ def newton(
         accepted = jnp.where(timed, trees.isfinite((value, r)), (after < before) & ~arrived)
         value, r = trees.where(accepted, (value, r), (c.value, c.residual))
         size = jax.tree.map(jnp.maximum, c.size, _largest(judged(value)))
-        settled = accepted & ~singular & ~timed
+        settled = accepted & ~singular & ~timed & running
         go = settled & (scale >= 1.0)
         value, r, left = _simplified(at, attempt_from, (value, r, after), direction, size, judged, tolerance, go)
         settled &= (left <= tolerance) & (trees.norm(r) <= tolerance * reference) | short & (scale >= 1.0)
@@ -187,7 +187,7 @@ def newton(
         small = tiny | ((share <= _NEAR) & (norm <= tolerance * reference))
         small |= _round_off(before, direction, None if terms is not None else jnp.maximum(reference, first_norm))
         small &= ~singular
-        solved = nothing | _balanced(at, value, r)
+        solved = nothing | _balanced(at, value, r, (near | settled) & running)
         code = jnp.where(arrived | (settled & solved) | (stuck & small), jnp.int32(Result.SUCCESS), jnp.int32(-1))
         floored = (near | settled) & ~solved
         code = jnp.where(stuck & ~small, jnp.int32(Result.STALLED), code)
@@ -266,13 +266,22 @@ def _direction(correction, residual, value, first) -> tuple[Any, jax.Array]:
     return jax.tree.map(lambda d, r: jnp.where(singular, length * r, -d), correction, residual), singular
 
 
-def _balanced(at: Linearised, value, residual) -> jax.Array:
-    """Whether every equation is solved on the scale of its own terms Σ_j |J_ij| |v_j|, without floors."""
-    if at.scale is None:
-        return jnp.asarray(True)
-    terms = at.scale(jax.tree.map(jnp.abs, value))
-    rows = jax.tree.map(lambda r, t: jnp.all(jnp.abs(r) <= _BALANCED * t), residual, terms)
-    return jnp.all(jnp.stack(jax.tree.leaves(rows)))
+def _balanced(at: Linearised, value, residual, asked) -> jax.Array:
+    """Whether every equation is solved on the scale of its own terms Σ_j |J_ij| |v_j|, without floors; False unless `asked`.
+
+    A loop of at most one turn: in a batch a branch would read all Jacobians in every step, a loop does where any site asks.
+    Its turn changes the value, since XLA takes what is constant out of loops.
+    """
+    scale = at.scale
+    if scale is None:
+        return asked
+
+    def look(carry):
+        terms = scale(jax.tree.map(jnp.abs, carry[2]))
+        rows = jax.tree.map(lambda r, t: jnp.all(jnp.abs(r) <= _BALANCED * t), residual, terms)
+        return jnp.asarray(False), jnp.all(jnp.stack(jax.tree.leaves(rows))), jax.tree.map(jnp.zeros_like, value)
+
+    return jax.lax.while_loop(lambda carry: carry[0], look, (asked, jnp.asarray(False), value))[1]
 
 
 def _maximum(tree: Any) -> jax.Array:

@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 
 class AbstractDiscretisation(eqx.Module):
@@ -70,16 +70,15 @@ def half_angles(shape):
     return out
 
 
-def null_mask(shape, nyquist: bool) -> Float[Array, " *shape"]:
-    """1 on the Fourier modes whose gradient vanishes, else 0."""
-    zero, kept = jnp.ones(()), jnp.ones(())
+def null_mask(shape, nyquist: bool) -> Bool[Array, " *shape"]:
+    """Whether the gradient of a Fourier mode vanishes."""
+    zero, lost = jnp.ones((), bool), jnp.zeros((), bool)
     for k, n in enumerate(shape):
         view = tuple(n if l == k else 1 for l in range(len(shape)))
         index = np.arange(n)
-        zero = zero * jnp.asarray((index == 0).astype(float)).reshape(view)
-        lost = (2 * index == n) if nyquist else np.zeros(n, bool)
-        kept = kept * jnp.asarray((~lost).astype(float)).reshape(view)
-    return zero + (1.0 - kept)
+        zero = zero & jnp.asarray(index == 0).reshape(view)
+        lost = lost | jnp.asarray(nyquist & (2 * index == n)).reshape(view)
+    return zero | lost
 
 
 def transform(function, u, d: int, **options):

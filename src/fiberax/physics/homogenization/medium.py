@@ -139,8 +139,8 @@ def inverse_symbol(
     discretisation: AbstractDiscretisation, tensor, shape, diagonal: bool, shift: Float[Array, ""] | float = 0.0
 ):
     """Symbol (*shape) of (−div(tensor ∇) + Π + shift)⁻¹, Π the projection on the modes without a gradient."""
-    symbol, null, still = _symbol(discretisation, tensor, shape, diagonal, shift)
-    return 1.0 / (symbol + jnp.maximum(null, still) + shift)
+    symbol, lost = _symbol(discretisation, tensor, shape, diagonal, shift)
+    return 1.0 / (jnp.where(lost, 1.0, symbol) + shift)
 
 
 def krylov_symbol(discretisation: AbstractDiscretisation, tensor, shape, diagonal: bool, shift: Float[Array, ""] | float = 0.0):
@@ -148,24 +148,22 @@ def krylov_symbol(discretisation: AbstractDiscretisation, tensor, shape, diagona
 
     Round-off in the other modes stays in a residual; a Krylov method that took part of it would diverge once the rest is small.
     """
-    symbol, null, still = _symbol(discretisation, tensor, shape, diagonal, shift)
-    lost = jnp.maximum(null, still)
-    return (1.0 - lost) / (symbol + lost + shift)
+    symbol, lost = _symbol(discretisation, tensor, shape, diagonal, shift)
+    return jnp.where(lost, 0.0, 1.0 / (jnp.where(lost, 1.0, symbol) + shift))
 
 
 def _symbol(discretisation: AbstractDiscretisation, tensor, shape, diagonal: bool, shift):
-    """Symbol (*shape) of −div(tensor ∇), 1 on the modes without a gradient, and 1 on those whose gradients cause no flux.
+    """Symbol (*shape) of −div(tensor ∇), and whether a mode has no gradient, or causes no flux.
 
     Where the mean of semi-definite tensors does not conduct along a direction none of them does: such modes take no part in
     any balance, unless a `shift` moves them. Beside a tensor that is not diagonal their symbol is zero to round-off.
     """
-    null = null_mask(shape, isinstance(discretisation, Spectral))
     symbol = discretisation.symbol(shape, tensor, diagonal)
     cancelled = 0.0
     if not diagonal:
         cancelled = _CANCELLED * jnp.finfo(symbol.dtype).eps * jnp.abs(symbol - discretisation.symbol(shape, tensor, True))
     still = (symbol <= cancelled) & (jnp.asarray(shift) == 0.0)
-    return jnp.where(still, 0.0, symbol), null, jnp.asarray(still, symbol.dtype)
+    return symbol, null_mask(shape, isinstance(discretisation, Spectral)) | still
 
 
 def real_system(apply, inverse, d) -> System:
