@@ -1,6 +1,7 @@
 """Newton for the macro model through the responses: rate(t, U) = shift (U − base); shift 0 is the steady state."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -43,7 +44,7 @@ class _Equation(NamedTuple):
 
 
 class Iterate(NamedTuple):
-    """One iterate of Newton's method for the macro model."""
+    """One iterate of Newton's method for the macro model; before the first the responses are not known and `steps` is −1."""
 
     macro: Any
     section: Section
@@ -89,10 +90,12 @@ def _newton_direction(field: Field, t, shift, macro, section, residual, tangents
 
 
 def _iterate(field: Field, equation: _Equation, at: Iterate) -> tuple[Iterate, Any]:
-    """One damped Newton step, and the tangents that it was taken with."""
-    tangents = field.tangents(at.macro, at.section)
-    direction = _newton_direction(field, equation.t, equation.shift, at.macro, at.section, at.residual, tangents)
+    """One damped Newton step, and the tangents that it was taken with; the first iterate is a step of length zero.
 
+    Responses are long programs: so they are computed, and compiled, in one place.
+    """
+    begins = at.steps < 0
+    tangents, direction = _unless(begins, lambda: _direction(field, equation, at))
     failed_before = _failures(field, at.section)
 
     def attempt(scale):
@@ -100,11 +103,11 @@ def _iterate(field: Field, equation: _Equation, at: Iterate) -> tuple[Iterate, A
         residual, section = _residual(_trial(field), equation, macro, at.section)
         # A fiber that fails keeps its last good response: the residual alone would not show it.
         refused = jnp.maximum(_failures(field, section) - failed_before, 0)
-        bad = (refused > 0) | ~field.bundle.macro.admissible(macro)
+        bad = ((refused > 0) | ~field.bundle.macro.admissible(macro)) & ~begins
         return macro, section, residual, jnp.where(bad, jnp.inf, trees.norm(residual)), refused
 
     def accepts(scale, found):
-        return found[3] <= (1.0 - 1e-4 * scale) * at.norm
+        return (begins & (scale <= 1.0)) | (found[3] <= (1.0 - 1e-4 * scale) * at.norm)
 
     # The search begins one halving early, so that the responses are computed in one place only.
     nothing = (at.macro, at.section, at.residual, jnp.asarray(jnp.inf), jnp.zeros_like(failed_before))
@@ -112,7 +115,7 @@ def _iterate(field: Field, equation: _Equation, at: Iterate) -> tuple[Iterate, A
     scale, (macro, section, residual, norm, refused) = 2.0 * half, found
     size = jnp.maximum(trees.norm(macro), field.bundle.macro.magnitude())
     update = scale * trees.norm(direction) / jnp.where(size > 0, size, 1.0)
-    better = norm < at.norm
+    better = begins | (norm < at.norm)
     if field.driver.coupled:
         # The macro residual does not contain those of the fibers: equilibrium is reached when responses stop changing too.
         better = better | ((update < 1e-6) & jnp.isfinite(norm))
@@ -122,7 +125,21 @@ def _iterate(field: Field, equation: _Equation, at: Iterate) -> tuple[Iterate, A
     # At a macrostate that is refused, neither the states nor the failures of fibers count.
     section = trees.where(better, section, at.section)
     update = jnp.where(better, update, jnp.where(update < 1e-6, 0.0, jnp.inf))
+    update, refused = jnp.where(begins, 1.0, update), jnp.where(begins, 0, refused)
     return Iterate(macro, section, residual, norm, update, at.steps + 1, refused), tangents
+
+
+def _direction(field: Field, equation: _Equation, at: Iterate) -> tuple[Any, Any]:
+    """Tangents and the Newton step."""
+    tangents = field.tangents(at.macro, at.section)
+    return tangents, _newton_direction(field, equation.t, equation.shift, at.macro, at.section, at.residual, tangents)
+
+
+def _unless(condition, function: Callable) -> Any:
+    """What `function()` gives, and zeros instead of computing it where `condition` is true."""
+    traced = eqx.filter_closure_convert(function)  # traced once, for its shapes and for its values
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), eqx.filter_eval_shape(traced))
+    return jax.lax.cond(condition, lambda: zeros, lambda: traced())
 
 
 def _unrest(before, after, tangents) -> jax.Array:
@@ -136,9 +153,13 @@ def _failures(field: Field, section) -> jax.Array:
 
 
 def _begin(field: Field, equation: _Equation, macro, section) -> Iterate:
+    none, nothing = jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, macro)
+    one = jnp.ones(())
+    if not isinstance(field.driver, AbstractSectionDriver):
+        return Iterate(macro, section, nothing, one, one, none - 1, none)
+    # In the trials of a step what the sites share stays as it is: here it may change.
     residual, section = _residual(field, equation, macro, section)
-    none = jnp.zeros((), jnp.int32)
-    return Iterate(macro, section, residual, trees.norm(residual), jnp.ones(()), none, none)
+    return Iterate(macro, section, residual, trees.norm(residual), one, none, none)
 
 
 def _steady_equation(t, base, shift, dt) -> _Equation:
@@ -146,7 +167,7 @@ def _steady_equation(t, base, shift, dt) -> _Equation:
 
 
 def first_iterate(field: Field, t, macro, section, dt) -> Iterate:
-    """Where the search for a steady state begins: the fibers of `section` brought to equilibrium with `macro`.
+    """Where the search for a steady state begins: the fibers of `section` brought to equilibrium with `macro`, or before that.
 
     `dt`: macro time since the last accepted state, for fibers with memory.
     """

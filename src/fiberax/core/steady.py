@@ -179,6 +179,8 @@ class Newton:
         begun, time_, zero = time.perf_counter(), jnp.asarray(t, jnp.result_type(float)), jnp.zeros(())
         dt = jnp.asarray(since, jnp.result_type(float))
         at, found = _first(self.field, time_, macro, section, dt), None
+        if int(at.steps) < 0:
+            at, _ = _next(self.field, time_, zero, at, dt)
         self.residuals = [float(at.norm)]
         why = self.field.bundle.macro.no_steady_state(t, at.macro)
         if why:

@@ -94,19 +94,23 @@ def _smallest(moduli, rounds: int):
     """Smallest eigenvalue of Λ(k) over all k (*batch): coarse directions, then a pattern search around the best one."""
     d, batch = moduli.shape[0], moduli.shape[4:]
     grid = jnp.asarray(directions(d, _COARSE[d])).reshape((d, _COARSE[d]) + (1,) * len(batch))
-    values = _acoustic(moduli, grid)
-    grid = jnp.broadcast_to(grid, (d, *values.shape))
     turns = jnp.asarray(np.random.default_rng(0).standard_normal((d, 8 * (d - 1))))
     turns = (turns / jnp.linalg.norm(turns, axis=0)).reshape((d, -1) + (1,) * len(batch))
-    radius = 2.0 / _COARSE[d] ** (1.0 / (d - 1))
-    for _ in range(rounds):
-        best = jnp.argmin(values, axis=0)[None]
-        centre = jnp.take_along_axis(grid, jnp.broadcast_to(best[None], (d, *best.shape)), axis=1)
-        star = centre + radius * turns
-        grid = jnp.concatenate([centre, star / jnp.sqrt(jnp.sum(star**2, axis=0))], axis=1)
+
+    def best(grid):
         values = _acoustic(moduli, grid)
-        radius = 0.4 * radius
-    return jnp.min(values, axis=0)
+        number = jnp.argmin(values, axis=0)[None]
+        grid = jnp.broadcast_to(grid, (d, *values.shape))
+        return jnp.take_along_axis(grid, jnp.broadcast_to(number[None], (d, *number.shape)), axis=1), jnp.min(values, axis=0)
+
+    def closer(carry):
+        k, radius, centre, _ = carry
+        star = centre + radius * turns
+        return k + 1, 0.4 * radius, *best(jnp.concatenate([centre, star / jnp.sqrt(jnp.sum(star**2, axis=0))], axis=1))
+
+    # A loop, since this is long to compile.
+    start = (jnp.zeros((), jnp.int32), jnp.asarray(2.0 / _COARSE[d] ** (1.0 / (d - 1)), moduli.dtype), *best(grid))
+    return jax.lax.while_loop(lambda carry: carry[0] < rounds, closer, start)[-1]
 
 
 def acoustic_margin(moduli: Float[Array, "d d d d *batch"]) -> Float[Array, "*batch"]:
