@@ -152,7 +152,7 @@ def rested(liquid: Liquid, duration, warm, window, blocks):
             [
                 f"fix hold all nvt temp {T!r} {T!r} 0.5 tchain 1",
                 f"run {EVERY * round(warm / (EVERY * liquid.dt))} post no",
-                f"fix seen all ave/time {EVERY} 1 {EVERY} c_thermo_press[*] file {path} format %.10g",
+                f"fix seen all ave/time {EVERY} 1 {EVERY} c_thermo_press[*] file {path} format ' %.10g'",
                 f"run {EVERY * round(duration / (EVERY * liquid.dt))} post no",
                 "unfix seen",
             ]
