@@ -17,10 +17,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse as sp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
-from scipy.sparse.csgraph import connected_components
 
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.macro import AbstractMacro, Layout
@@ -28,6 +26,7 @@ from fiberax.core.sites import to_host
 from fiberax.grids.mesh import Mesh
 from fiberax.grids.nodal import NodalSpace
 from fiberax.grids.parts import Prescribed
+from fiberax.grids.pieces import first_place, pieces
 from fiberax.numerics.sparse import AbstractSparseSolver, Direct, Pattern, solve
 from fiberax.numerics.trees import is_tracer
 from fiberax.physics.homogenization.balance import ON_MESH, depends_on_value, imbalance
@@ -136,7 +135,7 @@ class AbstractMeshDiffusion(AbstractMacro):
 
     def no_steady_state(self, t, macro):
         """By how much fluxes and source do not balance in a part of the mesh where nothing holds U."""
-        part = _parts(self.mesh)
+        part = pieces(self.mesh)
         held = part[np.asarray(self.held)]
         for one in self.inflows:
             if one.exchanges and np.any(to_host(one.slope(t))):
@@ -151,7 +150,9 @@ class AbstractMeshDiffusion(AbstractMacro):
             inside = [part[np.asarray(one.part.nodes)[:, 0]] == number for one in self.inflows]
             flows = [np.sum(to_host(one.at(t, macro)), axis=1)[own] for one, own in zip(self.inflows, inside)]
             own = part[np.asarray(self.space.cells)[:, 0]] == number
-            where = "" if len(parts) == 1 else f" in the part of the mesh with a node at ({_place(self.mesh, part, number)})"
+            where = (
+                "" if len(parts) == 1 else f" in the part of the mesh with a node at ({first_place(self.mesh, part, number)})"
+            )
             told = imbalance(np.concatenate([np.zeros(0), *flows]), made[own], ON_MESH, where)
             if told:
                 return told
@@ -333,29 +334,15 @@ class MeshFluxDiffusion(AbstractMeshDiffusion):
         return tangents
 
 
-def _parts(mesh: Mesh) -> np.ndarray:
-    """For each unknown the number of the part of the mesh that it belongs to, (nodes,); parts share no nodes."""
-    cells = mesh.unknowns[mesh.cells]
-    pairs = (np.repeat(cells[:, 0], cells.shape[1]), cells.ravel())
-    count = len(mesh.representatives)
-    graph = sp.coo_matrix((np.ones(cells.size), pairs), shape=(count, count))
-    return connected_components(graph, directed=False)[1]
-
-
-def _place(mesh: Mesh, part: np.ndarray, number: int) -> str:
-    """Where the first node of a part lies."""
-    return ", ".join(f"{x:g}" for x in mesh.points[mesh.representatives[np.argmax(part == number)]])
-
-
 def _warn_of_loose_parts(mesh: Mesh, fixed: np.ndarray, owner: str) -> None:
     """Warn of parts of a mesh of several parts in which no node is `fixed`, (nodes,), by a given value or an exchange."""
-    part = _parts(mesh)
+    part = pieces(mesh)
     parts = np.unique(part[mesh.unknowns[mesh.cells]])
     loose = np.setdiff1d(parts, part[fixed])
     if len(parts) > 1 and len(loose):
         warnings.warn(
             f"{owner}: the mesh has {len(parts)} parts that share no nodes. {len(loose)} of them, one with a node at "
-            f"({_place(mesh, part, loose[0])}), have no given value and no exchange: a steady state is determined there only "
+            f"({first_place(mesh, part, loose[0])}), have no given value and no exchange: a steady state is determined there only "
             "up to a constant.",
             stacklevel=4,
         )

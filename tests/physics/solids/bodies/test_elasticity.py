@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 import fiberax as fx
 from fiberax.core.errors import BadInput
@@ -114,6 +115,41 @@ def test_traction_gives_the_exact_homogeneous_state_and_its_reaction():
     total = body.energy(fx.Moving(position, jnp.ones_like(position)), energies, 1.0)
     stored = 2.0 * FIBER.energy(NONE, gradient)
     assert float(total) == pytest.approx(float(stored - pull * 0.4 + 0.5 * 2 * 2.0), rel=1e-12)
+
+
+@pytest.mark.parametrize("supports", [{}, {"left": 0}, {"left": 0, "bottom": 1}])
+@pytest.mark.parametrize("kind", [fx.grids.triangles, fx.grids.tets])
+def test_a_body_that_supports_do_not_hold_is_stretched_by_loads_that_balance(kind, supports):
+    """Uniaxial stress: P_xx = μ(F_xx − 1/F_xx) + λ log J / F_xx = p, the lateral components vanish."""
+    dim, p = 2 if kind is fx.grids.triangles else 3, 0.1
+    lateral = lambda a: brentq(lambda b: b - 1 / b + 1.5 * np.log(a * b ** (dim - 1)) / b, 0.5, 1.5)
+    a = brentq(lambda a: a - 1 / a + 1.5 * np.log(a * lateral(a) ** (dim - 1)) / a - p, 0.5, 1.5)
+    pull = {"right": [p] + [0.0] * (dim - 1), "left": [-p] + [0.0] * (dim - 1)}
+    one = kind(cells=(3, 2, 2)[:dim])
+    for mesh in (one, joined(one, 3.0)):
+        body = fx.solids.Elasticity(mesh, fixed=supports, traction=pull)
+        sol = fx.steady(fx.Bundle(body, FIBER), fx.Quasistatic(1e-10), body.start())
+        F = np.asarray(body.conditions(jax.tree.map(lambda x: x[-1], sol.macro))) + np.eye(dim)
+        exact = np.diag([a**2] + [lateral(a) ** 2] * (dim - 1))
+        np.testing.assert_allclose(np.einsum("sji,sjk->sik", F, F), np.broadcast_to(exact, F.shape), atol=1e-10)
+
+
+def joined(mesh, gap):
+    """Two copies of a mesh side by side, which share no nodes."""
+    twice = lambda nodes: np.concatenate([nodes, nodes + len(mesh.points)])
+    points = np.concatenate([mesh.points, mesh.points + gap * np.eye(mesh.dim)[0]])
+    return fx.grids.Mesh(points, twice(mesh.cells), mesh.kind, {name: twice(sides) for name, sides in mesh.boundaries.items()})
+
+
+def test_loads_that_move_a_body_are_told_with_their_sum():
+    mesh = fx.grids.quads((0, 0), (2, 1), cells=(4, 2))
+    for fixed, traction, words in (
+        ({}, {"right": [0.3, 0.0]}, "along x, and the loads along x sum to 0.3 and"),
+        ({"left": 0}, {"right": [0.0, 0.2], "left": [0.0, 0.3]}, "along y, and the loads along y sum to 0.5 and"),
+    ):
+        body = fx.solids.Elasticity(mesh, fixed=fixed, traction=traction)
+        with pytest.raises(fx.NotConverged, match=words):
+            fx.steady(fx.Bundle(body, FIBER), fx.Quasistatic(1e-10), body.start())
 
 
 def test_newton_converges_quadratically_and_steady_says_so():

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from fiberax.core.errors import BadInput
 from fiberax.core.macro import AbstractInertial, Layout, Moving
+from fiberax.core.sites import to_host
 from fiberax.grids.mesh import Mesh
 from fiberax.grids.nodal import NodalSpace
 from fiberax.grids.parts import Prescribed
@@ -25,6 +26,7 @@ from fiberax.numerics.small import determinant
 from fiberax.numerics.sparse import AbstractSparseSolver, Direct, Pattern, solve
 from fiberax.physics.solids.bodies import loads
 from fiberax.physics.solids.bodies.loads import Load
+from fiberax.physics.solids.bodies.rigid import pins, rigid_modes, unbalanced
 
 # Weight of prescribed displacements in the residual of equilibria, in units of modulus/(density · size²).
 _HOLD = 1e12
@@ -96,11 +98,8 @@ class Elasticity(AbstractInertial):
         self.held, self.free = jnp.asarray(held), jnp.asarray(np.flatnonzero(~held))
         size = np.ptp(mesh.points[mesh.cells], axis=1).max(axis=1).min()
         self.hold = jnp.asarray(_HOLD * float(self.weights.sum()) / (float(mass.sum()) * size**2))
-        self.pattern = self.space.pattern(held, _rigid(mesh.points[mesh.representatives]).reshape(held.size, -1))
-        # The first unknown of each direction in which nothing is held.
-        self.pins = jnp.asarray(
-            np.array([np.count_nonzero(~held.ravel()[:k]) for k in range(mesh.dim) if not held[:, k].any()], int)
-        )
+        self.pattern = self.space.pattern(held, rigid_modes(mesh.points[mesh.representatives]).reshape(held.size, -1))
+        self.pins = jnp.asarray((np.cumsum(~held.ravel()) - 1)[pins(mesh, held)])
 
     @property
     def mesh(self) -> Mesh:
@@ -150,11 +149,16 @@ class Elasticity(AbstractInertial):
         parts = jnp.einsum("eab,eb->ea", blocks, held[space.cells].reshape(len(space.cells), -1))
         rest = -self.mass[:, None] * residual - space.collect(parts.reshape(*space.cells.shape, dim))
         diagonal = shift * jnp.repeat(self.mass, dim)[self.free]
-        # A translation that nothing holds: a spring at one node, which stays at rest because the forces sum to zero.
+        # A motion of the whole that nothing holds: springs at a few nodes, which stay at rest because the forces balance.
         spring = jnp.where(shift > 0.0, 0.0, jnp.max(jnp.abs(blocks)))
         diagonal = diagonal.at[self.pins].add(spring)
         found = solve(self.pattern, blocks, diagonal, rest.ravel()[self.free], self.solver)
         return held.ravel().at[self.free].set(found).reshape(residual.shape)
+
+    def no_steady_state(self, t, macro):
+        """The sum of the loads along a direction in which nothing holds the body."""
+        del macro
+        return unbalanced(self.mesh, to_host(self.held), to_host(self._applied(jnp.asarray(t, self.mass.dtype))))
 
     def admissible(self, macro):
         deformation = self.conditions(macro) + jnp.eye(self.mesh.dim)
@@ -241,16 +245,3 @@ class Elasticity(AbstractInertial):
         for load in self.loads:
             total = total.at[load.part.nodes].add(load.at(t))
         return total
-
-
-def _rigid(places: np.ndarray) -> np.ndarray:
-    """Translations and rotations (nodes, dim, modes)."""
-    count, dim = places.shape
-    modes = [np.tile(np.eye(dim)[k], (count, 1)) for k in range(dim)]
-    centred = places - places.mean(axis=0)
-    for i in range(dim):
-        for j in range(i):
-            turn = np.zeros((count, dim))
-            turn[:, i], turn[:, j] = centred[:, j], -centred[:, i]
-            modes.append(turn)
-    return np.stack(modes, axis=-1)
