@@ -342,7 +342,7 @@ def _warn_of_loose_parts(mesh: Mesh, fixed: np.ndarray, owner: str) -> None:
     if len(parts) > 1 and len(loose):
         warnings.warn(
             f"{owner}: the mesh has {len(parts)} parts that share no nodes. {len(loose)} of them, one with a node at "
-            f"({first_place(mesh, part, loose[0])}), have no given value and no exchange: a steady state is determined there only "
-            "up to a constant.",
+            f"({first_place(mesh, part, loose[0])}), have no given value and no exchange: a steady state is determined "
+            "there only up to a constant.",
             stacklevel=4,
         )
