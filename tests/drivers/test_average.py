@@ -212,9 +212,11 @@ def test_averaging_time_must_be_positive(kernel):
         kernel(0.0)
 
 
-@pytest.mark.parametrize(
-    "kernel", [fx.Uniform(4.0), fx.Exponential(4.0), fx.ZeroLag(4.0)], ids=["uniform", "exponential", "zero-lag"]
-)
+WINDOWED = [fx.Uniform(4.0), fx.Exponential(4.0), fx.ZeroLag(4.0), fx.RaisedCosine(4.0), fx.Parabolic(4.0)]
+WINDOWED.append(fx.Kernel(4.0, lambda s: jnp.exp(-3.0 * s)))
+
+
+@pytest.mark.parametrize("kernel", WINDOWED, ids=lambda k: type(k).__name__)
 def test_averages_of_random_fibers_have_standard_errors(kernel):
     """From blocks: the root mean square of the stated errors is the spread between 400 sites; correlation times are t₀/80."""
     fiber = OrnsteinUhlenbeck(k=20.0, members=4)
@@ -224,3 +226,10 @@ def test_averages_of_random_fibers_have_standard_errors(kernel):
     assert abs(stated / spread - 1.0) < 0.25
     deterministic = fx.evolve(fx.Bundle(Held(2), CubicFlow()), driver, jnp.ones(2), t1=0.04, dt=0.02)
     assert deterministic.stderr is None
+
+
+def test_a_kernel_is_made_and_used_under_a_transformation():
+    """Its numbers are plain numbers there, too."""
+    square = lambda s: fx.Kernel(0.4, lambda x: jnp.exp(-3.0 * x)).square * s
+    expected = 1.5 * (1.0 - np.exp(-6.0)) / (1.0 - np.exp(-3.0)) ** 2
+    np.testing.assert_allclose(jax.jit(square)(1.0), expected, rtol=1e-12)

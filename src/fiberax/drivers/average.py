@@ -207,7 +207,7 @@ class _Shaped(_Window):
 
     def _scaled(self, s: np.ndarray) -> np.ndarray:
         """K with the integral 1."""
-        value = lambda s: np.asarray(self.shape(jnp.asarray(s)), float)
+        value = lambda s: _plain(self.shape, s)
         return value(s) / (0.5 * value(0.5 * (_NODE + 1.0)) @ _WEIGHT)
 
 
@@ -253,7 +253,7 @@ class Kernel(_Shaped):
 
     def __check_init__(self):
         s = 0.5 * (_NODE + 1.0)
-        value = np.asarray(self.K(jnp.asarray(s)), float)
+        value = _plain(self.K, s)
         if value.shape != s.shape:
             raise BadInput(f"Kernel: K gives {value.shape} for s {s.shape}; it must give as many numbers.")
         if not np.all(np.isfinite(value)):
@@ -315,6 +315,12 @@ def blocked_error(blocks: Blocks, average: AbstractAverage) -> Any:
         return jnp.where(there > 1, jnp.sqrt(variance), jnp.nan)
 
     return jax.tree.map(error, blocks.means)
+
+
+def _plain(K: Callable, s: np.ndarray) -> np.ndarray:
+    """K(s) in plain numbers, also while JAX traces a run: K itself may use jnp."""
+    with jax.ensure_compile_time_eval():
+        return np.asarray(K(jnp.asarray(s)), float)
 
 
 def _positive(ratio: Any) -> np.ndarray:
