@@ -278,6 +278,31 @@ def test_stable_rest_points(name):
     assert "rest point is stable" in check_fiber(STABLE[name], 0.7).checked
 
 
+def symmetric(sign):
+    """du/dt = sign J (u − U), J positive definite, with a solver that takes the Jacobian for symmetric."""
+
+    class Own(fx.FlowFiber):
+        @property
+        def solver(self):
+            return fx.Newton(symmetric=True)
+
+    coupling = jnp.asarray([[1.0, 0.5], [0.5, 1.0]])
+    return Own(lambda u, c: sign * coupling @ (u - c), lambda c: jnp.stack([c, c]) + 0.5, lambda u, c: u[0])
+
+
+def test_rest_points_of_symmetric_flows_are_looked_at():
+    with pytest.warns(fx.UnstableRestWarning, match="site 0, condition .* is unstable"):
+        run(symmetric(1.0))
+    fibers = fx.Fibers(symmetric(1.0), fx.Quasistatic(require_stable=True), np.ones(2))
+    np.testing.assert_array_equal(fibers.advance(fibers.begin(np.ones(2)), np.ones(2))[1].result, Result.UNSTABLE)
+    given = fx.FlowFiber(lambda u, c: u - c, lambda c: c + 0.5, lambda u, c: u)
+    fibers = fx.Fibers(given, fx.Quasistatic(solver=fx.Newton(symmetric=True), require_stable=True), np.ones(2))
+    np.testing.assert_array_equal(fibers.advance(fibers.begin(np.ones(2)), np.ones(2))[1].result, Result.UNSTABLE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not run(symmetric(-1.0)).result.any() and not run(symmetric(-1.0), require_stable=True).result.any()
+
+
 class Liar(fx.Newton):
     """Says solved where nothing was done."""
 

@@ -153,12 +153,13 @@ def largest_growth(fiber: AbstractFlow, states: Any, conditions: Any) -> np.ndar
 def warn_unstable_rest(field: Field, macro: Any, section: Any, stacklevel: int = 3) -> None:
     """Warn where a relaxation would leave the rest point of a flow fiber; looked at once per run, at a few sites."""
     fiber = field.fiber
-    if not (field.driver.slaved and isinstance(fiber, AbstractFlow)) or solver_of(fiber).symmetric:
+    if not (field.driver.slaved and isinstance(fiber, AbstractFlow)):
         return
     if isinstance(field.driver, AbstractSectionDriver):  # not every state belongs to the present condition
         return
     count = field.sites.count
-    if trees.size(section.state) == 0:
+    size = trees.size(section.state) // field.sites.padded
+    if size == 0 or (size > DENSE_LIMIT and solver_of(fiber).symmetric):  # few steps of ARPACK tell little of these
         return
     chosen = np.unique(np.linspace(0, count - 1, _SITES).astype(int))
     conditions = field.bundle.macro.conditions(macro)

@@ -166,8 +166,10 @@ class Quasistatic(AbstractDriver):
         return state, self._judged(fiber, state, condition, out)
 
     def _judged(self, fiber, state, condition, out: Outcome) -> Outcome:
-        unstable = self.require_stable and isinstance(fiber, AbstractFlow)
-        return _stable(fiber, state, condition, out) if unstable else out
+        if not (self.require_stable and isinstance(fiber, AbstractFlow)):
+            return out
+        solver = solver_of(fiber) if self.solver is None else self.solver
+        return _stable(fiber, state, condition, out, solver.symmetric)
 
     def _fresh(self, fiber, condition, key) -> Any:
         if not isinstance(fiber, AbstractDynamic):
@@ -248,9 +250,9 @@ def _at_rest_jvp(primals, tangents):
     return value, t_value
 
 
-def _stable(fiber: AbstractFlow, state, condition, out: Outcome) -> Outcome:
-    """`out`, `UNSTABLE` where an eigenvalue of ∂rate/∂u has a positive real part."""
-    if trees.size(state) == 0 or solver_of(fiber).symmetric:
+def _stable(fiber: AbstractFlow, state, condition, out: Outcome, symmetric: bool) -> Outcome:
+    """`out`, `UNSTABLE` where an eigenvalue of ∂rate/∂u has a positive real part; a `symmetric` one takes less work."""
+    if trees.size(state) == 0:
         return out
     flat, unravel = ravel_pytree(jax.lax.stop_gradient(state))
     if flat.size > DENSE_LIMIT:
@@ -259,6 +261,7 @@ def _stable(fiber: AbstractFlow, state, condition, out: Outcome) -> Outcome:
             f"{flat.size} entries, more than {DENSE_LIMIT}. Leave it out; runs look at a few sites."
         )
     held, now = trees.frozen((fiber, condition))
-    values = jnp.linalg.eigvals(jax.jacfwd(lambda u: ravel_pytree(held.rate(unravel(u), now))[0])(flat))
+    jacobian = jax.jacfwd(lambda u: ravel_pytree(held.rate(unravel(u), now))[0])(flat)
+    values = jnp.linalg.eigvalsh(jacobian) if symmetric else jnp.linalg.eigvals(jacobian)
     lost = jnp.max(values.real) > _POSITIVE * jnp.max(jnp.abs(values))
     return out._replace(result=jnp.where((out.result == 0) & lost, jnp.int32(Result.UNSTABLE), out.result))
