@@ -138,3 +138,14 @@ def test_a_rest_point_that_is_refused_has_no_residual_that_is_no_number():
     with pytest.raises(fx.FiberFailure, match="not stable") as caught:
         fx.evolve(fx.Bundle(Decay(3), fiber), fx.Quasistatic(require_stable=True), START, t1=0.1, dt=0.1)
     assert "nan" not in str(caught.value)
+
+
+def test_a_sample_shows_the_words_of_the_fiber():
+    """One sample, a batch, and a sample made again by a map of its arrays."""
+    one = fx.sample(Breaking(), 1.0, steps=128, replicas=1, dt=0.01)
+    many = fx.samples(Breaking(), jnp.asarray([1.0, 1e-9]), steps=128, replicas=1, dt=0.01)
+    for text in (repr(one), repr(jax.tree.map(lambda x: x, one)), repr(many), many._repr_html_()):
+        assert "101 (the fiber reports its own code 101; a bond broke; lower the load)" in text, text
+    answer = fx.Fibers(Breaking(life=-1.0), SEAMLESS, START)
+    section, _ = answer.advance(answer.begin(START), START, 0.1)
+    assert "lower the load" in repr(answer.advance(section, START, 0.1)[1])

@@ -34,19 +34,23 @@ class Held(AbstractMacro):
 
 
 class Words:
-    """Result codes of a fiber in words. Equal for fibers of one type, so that answers of them are trees of one form."""
+    """Result codes of a fiber in words. All are equal, so that answers of any fibers are trees of one form.
+
+    Of arrays that JAX traces, which must not outlive their transformation, the shapes are kept.
+    """
 
     def __init__(self, fiber: AbstractFiber):
-        self.fiber = fiber
+        held = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype) if trees.is_tracer(x) else x
+        self.fiber = jax.tree.map(held, fiber)
 
     def __call__(self, code: int) -> str:
         return code_in_words(self.fiber, code)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Words) and type(other.fiber) is type(self.fiber)
+        return isinstance(other, Words)
 
     def __hash__(self) -> int:
-        return hash(type(self.fiber))
+        return hash(Words)
 
 
 class Answer(Shown):
@@ -71,7 +75,7 @@ class Answer(Shown):
     stderr: Any
     steps: jax.Array
     residual: jax.Array
-    words: Callable = eqx.field(static=True, default=text_of)
+    words: Callable = eqx.field(static=True, default=text_of, repr=False)
 
     def raise_if_failed(self) -> None:
         """Raise `FiberFailure` where a result is not 0; the message names the first such row, and the fiber's `remedy`."""

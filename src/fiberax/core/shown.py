@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -38,7 +39,11 @@ class Shown(eqx.Module):
 def _fields(result: Any) -> list[tuple[str, str]]:
     """Name and text of every field that is not None."""
     values = [(field.name, getattr(result, field.name)) for field in dataclasses.fields(result) if field.repr]
-    return [(name, _codes(value) if name == "result" else _tree(value)) for name, value in values if value is not None]
+    return [
+        (name, _codes(value, getattr(result, "words", text_of)) if name == "result" else _tree(value))
+        for name, value in values
+        if value is not None
+    ]
 
 
 def _tree(value: Any) -> str:
@@ -71,11 +76,11 @@ def _array(value: Any) -> str:
     return np.array2string(array, precision=8, separator=", ", suppress_small=True).replace("\n", "")
 
 
-def _codes(value: Any) -> str:
-    """Result codes in words, with how often each occurs."""
+def _codes(value: Any, words: Callable) -> str:
+    """Result codes in words(code), with how often each occurs."""
     if trees.is_tracer(value):
         return _array(value)
     codes, counts = np.unique(np.asarray(value), return_counts=True)
     if np.ndim(value) == 0:
-        return f"{codes[0]} ({text_of(int(codes[0]))})"
-    return ", ".join(f"{count} x {code} ({text_of(int(code))})" for code, count in zip(codes, counts, strict=True))
+        return f"{codes[0]} ({words(int(codes[0]))})"
+    return ", ".join(f"{count} x {code} ({words(int(code))})" for code, count in zip(codes, counts, strict=True))

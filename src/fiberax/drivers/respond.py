@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fiberax.core.answer import Held, settled
+from fiberax.core.answer import Held, Words, settled
 from fiberax.core.arguments import arrays, check_like, check_rows, check_run, floats
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver
@@ -26,6 +26,7 @@ from fiberax.core.traced import is_traced
 from fiberax.drivers.quasistatic import Quasistatic
 from fiberax.numerics import trees
 from fiberax.numerics.compilation import jit_once
+from fiberax.numerics.result import text_of
 
 TOLERANCE = 1e-10  # of the solves of `response` and `responses`
 _SMALL = 100  # entries of the state up to which `response` compiles for speed of compilation
@@ -43,6 +44,7 @@ class Response(Shown):
         steps: Steps of the solve.
         residual: Relative residual of the solve.
         stderr: Standard error of the value of a fiber that was sampled; None for others.
+        words: words(code), a result code in words, with the fiber's `remedy`.
     """
 
     value: Any
@@ -53,6 +55,7 @@ class Response(Shown):
     steps: jax.Array
     residual: jax.Array
     stderr: Any = None
+    words: Callable = eqx.field(static=True, default=text_of, repr=False)
 
 
 def _checked(conditions: Any) -> Any:
@@ -160,7 +163,8 @@ def _responses(fiber, conditions, link, tangent, tolerance, state, placement, re
     one = not retry and not sampled and field.retry
     small = one and trees.size(_shapes(bundle, field.driver, conditions, field.key)[1]) <= _SMALL
     answered = _answered_once if small else _answered
-    return answered(dataclasses.replace(field, retry=field.retry and retry), conditions, like, state, tangent)
+    found = answered(dataclasses.replace(field, retry=field.retry and retry), conditions, like, state, tangent)
+    return dataclasses.replace(found, words=Words(fiber))
 
 
 def _checked_state(field: Field, conditions, like, state, single: bool) -> Any:

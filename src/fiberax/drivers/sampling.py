@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fiberax.core.answer import Words
 from fiberax.core.bundle import check_site
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractDynamic
@@ -29,7 +30,7 @@ from fiberax.core.separation import warn_of_remarks
 from fiberax.core.shown import Shown
 from fiberax.core.sites import Placement, Sites, each, lay_out, site_keys, together
 from fiberax.numerics import trees
-from fiberax.numerics.result import Result
+from fiberax.numerics.result import Result, text_of
 
 BLOCKS = 128  # stored for each replica
 _FEWEST = 8  # blocks of one replica from which a variance is taken
@@ -51,6 +52,7 @@ class Sample(Shown):
             `verdict` comes before these, and gives NaN.
         steps: Steps of each replica, without those left out at the beginning.
         state: All replicas (leading axis), to go on from.
+        words: words(code), a result code in words, with the fiber's `remedy`.
     """
 
     value: Any
@@ -59,6 +61,7 @@ class Sample(Shown):
     result: jax.Array
     steps: jax.Array
     state: Any
+    words: Callable = eqx.field(static=True, default=text_of, repr=False)
 
 
 class _Series(NamedTuple):
@@ -189,7 +192,7 @@ def samples(
     value, error = trees.where_site(codes == 0, (value, error), jax.tree.map(lambda x: x * jnp.nan, (value, error)))
     result = jnp.where(codes == 0, result, codes)
     count = jnp.full(result.shape, BLOCKS * length)
-    return jax.tree.map(lambda x: x[: sites.count], Sample(value, error, time, result, count, state))
+    return jax.tree.map(lambda x: x[: sites.count], Sample(value, error, time, result, count, state, Words(fiber)))
 
 
 class _Sampler(eqx.Module):

@@ -14,10 +14,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import BadInput
+from fiberax.core.fiber import code_in_words
 from fiberax.core.platform import need_double
 from fiberax.core.solvers import solver_of
 from fiberax.numerics.compilation import jit_once
-from fiberax.numerics.result import Result, text_of
+from fiberax.numerics.result import Result
 from fiberax.numerics.small import smallest_eigenvalue, solve_positive
 from fiberax.physics.solids.crystal import assembly, large_cell
 from fiberax.physics.solids.crystal.base import AbstractCrystal
@@ -255,7 +256,9 @@ def stability(crystal: Any, A: Float[ArrayLike, "d d"], state: Array | None = No
         shifts, out = (_relaxed_once if crystal.written_out else _relaxed)(crystal, begin, A)
         code = int(out.result)
         if code not in (Result.SUCCESS, Result.UNSTABLE):
-            raise BadInput(f"stability: the crystal has no relaxed state at A = {np.asarray(A).tolist()}: {text_of(code)}.")
+            raise BadInput(
+                f"stability: the crystal has no relaxed state at A = {np.asarray(A).tolist()}: {code_in_words(crystal, code)}."
+            )
     d = A.shape[0]
     matrix, moduli = crystal.second_derivatives(shifts, A)
     if not np.all(np.isfinite(matrix)):

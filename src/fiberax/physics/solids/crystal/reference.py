@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fiberax.core.errors import NotConverged
+from fiberax.core.fiber import code_in_words
 from fiberax.core.platform import SINGLE_LIMIT, check_platform, need_double
 from fiberax.core.solvers import solver_of
 from fiberax.numerics import trees
 from fiberax.numerics.compilation import jit_once
-from fiberax.numerics.result import Result, text_of
+from fiberax.numerics.result import Result
 from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
 from fiberax.physics.solids.crystal.crystal import Crystal, positions
 from fiberax.physics.solids.crystal.elastic import ElasticConstants, elastic_constants, voigt
@@ -165,7 +166,9 @@ def equilibrium(
     for _ in range(_STEPS):
         state, code, _, P, C = jax.tree.map(np.asarray, look(current, jnp.asarray(A), jnp.asarray(state), inner))
         if code not in (Result.SUCCESS, Result.UNSTABLE):
-            raise NotConverged(f"equilibrium: {text_of(int(code))}, at the strain {A.tolist()} of the given lattice.")
+            raise NotConverged(
+                f"equilibrium: {code_in_words(current, int(code))}, at the strain {A.tolist()} of the given lattice."
+            )
         residual = np.einsum("aij,ij->a", basis, P)
         matrix = np.einsum("aij,ijkl,bkl->ab", basis, C, basis)
         values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))

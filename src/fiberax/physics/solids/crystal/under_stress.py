@@ -14,8 +14,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from fiberax.core.errors import BadInput, NotConverged
+from fiberax.core.fiber import code_in_words
 from fiberax.core.platform import SINGLE_LIMIT, need_double
-from fiberax.numerics.result import Result, text_of
+from fiberax.numerics.result import Result
 from fiberax.physics.solids.crystal.ellipticity import check_crystal
 from fiberax.physics.solids.crystal.reference import INNER, is_foreign, look
 
@@ -82,7 +83,7 @@ def under_stress(
     for _ in range(_STEPS):
         state, code, _, P, C = jax.tree.map(np.asarray, look(crystal, jnp.asarray(A), jnp.asarray(state), inner))
         if code not in (Result.SUCCESS, Result.UNSTABLE):
-            raise NotConverged(f"under_stress: {text_of(int(code))}, at A = {np.round(A, 6).tolist()}.")
+            raise NotConverged(f"under_stress: {code_in_words(crystal, int(code))}, at A = {np.round(A, 6).tolist()}.")
         sigma, slope = _cauchy(A, P, C)
         if found:
             return Loaded(A, state, P, sigma)
