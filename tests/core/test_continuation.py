@@ -5,6 +5,7 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from keeper import Keeper
 
 import fiberax as fx
 from fiberax.testing import CubicFlow
@@ -38,6 +39,10 @@ class Bond(fx.AbstractMonitored, fx.AbstractEnergy):
 
     def explain(self, state, condition):
         return f"The bond of length {float(state):.3f} is soft."
+
+
+class Stiff(Bond):
+    """The same under another name."""
 
 
 BUNDLE = fx.Bundle(Pulled(), Bond())
@@ -96,6 +101,23 @@ def test_resumed_path_is_the_same():
         assert a.index == b.index and a.t == b.t
         np.testing.assert_array_equal(a.macro, b.macro)
         np.testing.assert_array_equal(a.response, b.response)
+
+
+def test_a_snapshot_goes_on_only_in_its_own_path():
+    """The same first load and macrostate, the same parameters; a later end, other steps and tolerances may be asked for."""
+    keeper = Keeper()
+    follow(t1=1.0, dt=0.5, checkpoint=keeper)
+    start = keeper.snapshots[1]
+    for words, bundle, macro0, options in (
+        ("path from t0 = 0, and this one has t0 = 0.1", BUNDLE, jnp.zeros(3), {"t0": 0.1}),
+        ("macro0 is not the one that path began with", BUNDLE, jnp.full(3, 0.1), {}),
+        ("another bundle: macro.reach is 1 there, and 2 here", fx.Bundle(Pulled(2.0), Bond()), jnp.zeros(3), {}),
+        ("another bundle: fiber is Bond there, and Stiff here", fx.Bundle(Pulled(), Stiff()), jnp.zeros(3), {}),
+    ):
+        with pytest.raises(fx.BadInput, match=words):
+            fx.continuation(bundle, fx.Quasistatic(), macro0, **({"t1": 1.5, "dt": 0.5, "start": start} | options))
+    longer = follow(fx.Quasistatic(1e-9), t1=1.5, dt=0.25, tolerance=1e-8, start=start)
+    np.testing.assert_allclose(longer.ts[-1], 1.5)
 
 
 @pytest.mark.slow

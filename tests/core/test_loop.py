@@ -1,6 +1,7 @@
 """The time loop: save times, snapshots and restart, interruption, chunks, noise, one compilation per run."""
 
 import logging
+import re
 import signal
 from typing import ClassVar
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 
 import fiberax as fx
+from fiberax.core.parameters import brief, difference
 from fiberax.core.schedule import schedule
 from fiberax.core.snapshots import origin_leaves
-from fiberax.testing import CubicFlow, Decay, Maxwell, OrnsteinUhlenbeck
+from fiberax.testing import CubicFlow, Decay, ElasticPlastic, Maxwell, OrnsteinUhlenbeck, SharedLoad
 
 CUBIC = fx.Bundle(Decay(5), CubicFlow(a=0.5))
 START = jnp.linspace(0.5, 1.5, 5)
@@ -164,6 +166,42 @@ def test_snapshot_goes_on_only_with_the_macrostate_of_its_run():
         fx.evolve(
             CUBIC, fx.Quasistatic(), START + 1e-12, t1=0.3, dt=0.02, saveat=[0.0, 0.1, 0.2, 0.3], start=keeper.snapshots[0]
         )
+
+
+def test_snapshot_goes_on_only_with_the_bundle_of_its_run():
+    """A history is not dropped, and parameters are compared, up to the round-off of their computation."""
+    keeper, start = Keeper(), jnp.full(2, 0.3)
+    again = lambda fiber, driver=None, **given: fx.evolve(
+        fx.Bundle(Decay(2), fiber), driver or fx.Quasistatic(), start, t1=0.2, dt=0.05, **given
+    )
+    whole = again(ElasticPlastic(), checkpoint=keeper)
+    kept = keeper.snapshots[0]
+    with pytest.raises(fx.BadInput, match=r"it has section_history_.* which this run does not carry"):
+        again(CubicFlow(), start=kept)
+    for given in (kept, whole):
+        words = "another bundle: fiber.yield_stress is 1 there, and 1.1 here"
+        with pytest.raises(fx.BadInput, match=words):
+            fx.evolve(
+                fx.Bundle(Decay(2), ElasticPlastic(yield_stress=1.1)), fx.Quasistatic(), start, t1=0.4, dt=0.05, start=given
+            )
+    np.testing.assert_allclose(again(ElasticPlastic(yield_stress=1.0 + 1e-14), start=kept).macro, whole.macro)
+
+
+@pytest.mark.parametrize(
+    "now, words",
+    [
+        (SharedLoad(jnp.asarray([1.0, 2.0, 4.0])), r"fiber\.\w+ has other numbers there"),
+        (SharedLoad(jnp.asarray([2.0, 1.0, 5.0])), r"fiber\.\w+ has other numbers there"),
+        (SharedLoad(jnp.asarray([1.0, 2.0])), r"fiber\.\w+ is array \(3,\) of float64 there, and array \(2,\) of float64 here"),
+        (fx.rescale(SharedLoad(jnp.asarray([1.0, 2.0, 5.0])), condition=2.0), "fiber is SharedLoad there, and "),
+        (SharedLoad(jnp.asarray([1.0, 2.0, 5.0]) * (1.0 + 1e-13)), ""),
+    ],
+    ids=["value", "order", "shape", "type", "round-off"],
+)
+def test_the_first_difference_of_two_bundles_is_told(now, words):
+    made, leaves = fx.Bundle(Decay(2), now), brief(fx.Bundle(Decay(2), SharedLoad(jnp.asarray([1.0, 2.0, 5.0])))).leaves()
+    found = difference(brief(made), leaves)
+    assert re.match(words, found) if words else found == "", found
 
 
 class Driven(fx.AbstractMacro):

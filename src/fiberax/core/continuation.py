@@ -18,11 +18,12 @@ from fiberax.core.failure import demand_stability
 from fiberax.core.field import Field
 from fiberax.core.loop import Watch
 from fiberax.core.macro import Moving
+from fiberax.core.parameters import brief
 from fiberax.core.progress import listener
 from fiberax.core.recorder import AbstractRecorder, Record, Report, Snapshot
 from fiberax.core.signals import Interrupt
 from fiberax.core.sites import Placement, to_host
-from fiberax.core.snapshots import restored, snapshot_leaves
+from fiberax.core.snapshots import check_bundle, checksum, restored, snapshot_leaves
 from fiberax.core.solution import Solution
 from fiberax.core.stability import warn_unstable_rest
 from fiberax.core.steady import Newton, accept, at_rest, begin_section, judge
@@ -79,7 +80,8 @@ def continuation(
         fail_fraction: Share of the sites that may fail, 0 to 1.
         progress: As in `evolve`.
         checkpoint: As in `evolve`.
-        start: A snapshot to go on from, at a load between `t0` and `t1`; `macro0` then gives shapes alone.
+        start: A snapshot to go on from, at a load between `t0` and `t1`. `bundle`, `macro0` and `t0` are then those of its
+            path; `t1`, the steps and the accuracy may change.
         allow_unstable: Whether to go on where stability margins are not positive.
 
     Returns:
@@ -107,12 +109,28 @@ def continuation(
     return path.run(t0, macro, section, Watch(listener(progress), checkpoint), start, bundle.macro)
 
 
+def _check_start(start: Snapshot, origin: dict[str, np.ndarray]) -> None:
+    """Raise `BadInput` where `start` is of a path with another first load, or another macrostate there."""
+    t0, here = start.leaves.get("run_t0"), origin["run_t0"]
+    if t0 is not None and abs(t0 - here) > 1e-12 * max(abs(t0), abs(here)):
+        raise BadInput(
+            f"continuation: the snapshot is of a path from t0 = {float(t0):.9g}, and this one has t0 = {float(here):.9g}. Hand "
+            "in the t0 of that path; or leave start out and begin a new one."
+        )
+    if start.leaves.get("run_macro", origin["run_macro"]) != origin["run_macro"]:
+        raise BadInput(
+            "continuation: start carries the macrostate to go on with, and macro0 is not the one that path began with. Hand in "
+            "the macro0 of that path; or leave start out to begin a new one from another macrostate."
+        )
+
+
 class _Path:
     """One run of `continuation`."""
 
     def __init__(self, field: Field, newton: Newton, span: tuple[float, float, float], allow_unstable: bool, moving: bool):
         self.field, self.newton, self.allow_unstable, self.moving = field, newton, allow_unstable, moving
         self.t1, self.dt, self.dt_min = span
+        self.brief = brief(field.bundle)
         self.records: list[Record] = []
         self.counts: list[int] = []
         self.saved, self.reached, self.reached_at = 0, 0.0, 0.0
@@ -121,6 +139,7 @@ class _Path:
     def run(self, t0: float, macro, section, watch: Watch, start: Snapshot | None, model) -> Solution:
         """From `t0`, or from a snapshot, to the end."""
         begun, stopped = time.perf_counter(), None
+        self.origin = {"run_t0": np.asarray(float(t0)), "run_macro": np.asarray(checksum(macro), np.uint32)}
         self.saved = 0 if start is None else start.saved
         self._tell(t0 if start is None else start.t, 0, watch, t0, begun)  # before the first compilation, which takes long
         self.newton.progress = lambda report: self._tell(self.reached, report.failed, watch, t0, begun)
@@ -133,6 +152,8 @@ class _Path:
                     f"{self.t1:.9g}. Hand in the t0 of its path, and a t1 beyond it."
                 )
             carry = restored(self.field.sites, carry, start)
+            check_bundle("continuation", self.brief, start)
+            _check_start(start, self.origin)
         else:
             carry, judged = self._equilibrium(carry, t0, macro)
             carry = carry._replace(t_before=carry.t, before=carry.macro)
@@ -208,7 +229,7 @@ class _Path:
         """Between two load steps: snapshot, progress, and the end of the run after an interrupt."""
         t, count = float(carry.t), self.saved - 1
         if watch.checkpoint is not None and (asked or watch.checkpoint.due()):
-            leaves = snapshot_leaves(self.field.sites, carry)
+            leaves = snapshot_leaves(self.field.sites, carry) | self.origin | self.brief.leaves()
             watch.checkpoint.save(Snapshot(count, t, self.saved, leaves))
         if asked:
             raise KeyboardInterrupt

@@ -67,10 +67,11 @@ def evolve(
             had one uses that of the nearest site.
         progress: Called with a `Report` from time to time; True prints lines on standard error.
         checkpoint: Receives records and snapshots.
-        start: A snapshot to go on from. `macro0`, `t0`, `dt`, `stepper`, `key` and the save times before the snapshot are then
-            those of its run; later save times, `t1`, and the accuracy of the stepper's solves may change. Or the solution of an
-            `evolve`, whose run is made longer: `t1` is later, `saveat` gives the times from then on, `macro0`, `stepper` and
-            `key` are those of before. The result has all times, with the digits of one long run that saves at them.
+        start: A snapshot to go on from. `bundle`, `macro0`, `t0`, `dt`, `stepper`, `key` and the save times before the snapshot
+            are then those of its run; later save times, `t1`, and the accuracy of solves may change. Of a bundle its types and
+            numbers are compared, and not what plain functions hold. Or the solution of an `evolve`, whose run is made longer:
+            `t1` is later, `saveat` gives the times from then on, `bundle`, `macro0`, `stepper` and `key` are those of before.
+            The result has all times, with the digits of one long run that saves at them.
         allow_unstable: Whether to go on where a stability margin (`AbstractMonitored`) is not positive at a save time.
 
     Returns:

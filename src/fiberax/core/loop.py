@@ -5,7 +5,6 @@ More than 400 lines: steps and what happens between them depend on one carry, an
 
 import dataclasses
 import time
-import zlib
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -20,13 +19,23 @@ from fiberax.core.failure import FAILED, NONFINITE, NOT_CONVERGED, Begun, demand
 from fiberax.core.fiber import AbstractDynamic
 from fiberax.core.field import Field
 from fiberax.core.macro_solve import Step
+from fiberax.core.parameters import brief
 from fiberax.core.randomness import is_random
 from fiberax.core.recorder import AbstractRecorder, Record, Report, Snapshot
 from fiberax.core.schedule import Schedule, Stretch
 from fiberax.core.separation import Monitor, Paced, conditions_at, first_clock, next_clock
 from fiberax.core.signals import Interrupt, agree, anywhere
 from fiberax.core.sites import to_host
-from fiberax.core.snapshots import check_key, check_origin, end_of, origin_leaves, restored, snapshot_leaves
+from fiberax.core.snapshots import (
+    check_bundle,
+    check_key,
+    check_origin,
+    checksum,
+    end_of,
+    origin_leaves,
+    restored,
+    snapshot_leaves,
+)
 from fiberax.core.solution import Solution
 from fiberax.core.stability import StepLimits, warn_unstable_rest
 from fiberax.core.steppers import AbstractStepper
@@ -215,14 +224,6 @@ def _cheap(field: Field, carry: Carry) -> bool:
     return sum(leaf.nbytes for leaf in jax.tree.leaves(carry.section)) <= _TRIAL_BYTES
 
 
-def checksum(macro: Any) -> int:
-    """A checksum of a macrostate."""
-    code = 0
-    for leaf in jax.tree.leaves(to_host(macro)):
-        code = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), code)
-    return code
-
-
 class Loop:
     """One run of `evolve` outside of any JAX transformation."""
 
@@ -231,6 +232,7 @@ class Loop:
             raise BadInput(f"evolve: fail_fraction is a share of the sites, between 0 and 1; it is {fail_fraction}.")
         self.field, self.stepper, self.plan = field, stepper, plan
         self.progress, self.checkpoint = watch
+        self.brief = brief(field.bundle)
         self.allow_unstable = allow_unstable
         self.limit = int(np.floor(fail_fraction * field.sites.count + 1e-9))
         self.monitor = Monitor(field, stepper, plan)
@@ -262,6 +264,7 @@ class Loop:
                     "evolve: start carries the macrostate to go on with, and macro0 is not the one that run began with. Hand "
                     "in the macro0 of that run; or leave start out to begin a new run from another macrostate."
                 )
+            check_bundle("evolve", self.brief, start)
             conditions = jax.eval_shape(self.field.bundle.macro.conditions, macro)
             one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), conditions)
             if is_random(self.field.bundle.fiber, one):
@@ -414,7 +417,7 @@ class Loop:
         return self.done * self.stepper.advances * self.field.driver.micro_steps * self.field.sites.count
 
     def _origin(self) -> dict[str, np.ndarray]:
-        return origin_leaves(self.stepper, self.field.key)
+        return origin_leaves(self.stepper, self.field.key) | self.brief.leaves()
 
     def _solution(self, carry: Carry) -> Solution:
         def stacked(values):

@@ -1,6 +1,7 @@
 """The carry of a run as named arrays with one row per site, and back, for any number of devices."""
 
 import dataclasses
+import zlib
 from typing import Any, NamedTuple
 
 import jax
@@ -8,11 +9,13 @@ import numpy as np
 
 from fiberax.core.driver import map_rows
 from fiberax.core.errors import BadInput
+from fiberax.core.parameters import Brief, difference
 from fiberax.core.recorder import Record, Snapshot
 from fiberax.core.schedule import Schedule, Stretch
 from fiberax.core.sites import Sites, to_host
 from fiberax.core.solution import Solution, named_leaves
 
+_ORIGIN = "run_"  # names of what is compared, and not carried, begin so
 _ACCURACY = ("tolerance", "max_steps")  # of a stepper's solves: they may change, the scheme remains the same
 
 
@@ -59,6 +62,14 @@ def snapshot_of(sites: Sites, start: Solution) -> tuple[Snapshot, list[Record]]:
         Record(first + k, float(t), *jax.tree.map(lambda x, k=k: np.asarray(x[k]), columns)) for k, t in enumerate(times)
     ]
     return Snapshot(int(end.carry.step), end.schedule.stretches[-1].end, end.saved, leaves), records
+
+
+def checksum(macro: Any) -> int:
+    """A checksum of a macrostate."""
+    code = 0
+    for leaf in jax.tree.leaves(to_host(macro)):
+        code = zlib.crc32(np.ascontiguousarray(leaf).tobytes(), code)
+    return code
 
 
 def origin_leaves(stepper: Any, key: jax.Array) -> dict[str, np.ndarray]:
@@ -124,9 +135,20 @@ def snapshot_leaves(sites: Sites, carry: Any) -> dict[str, np.ndarray]:
     return {name.lstrip("_"): leaf for name, leaf in named}
 
 
+def check_bundle(who: str, now: Brief, start: Snapshot) -> None:
+    """Raise `BadInput` where the bundle of the run that `start` is of has other types or numbers than this one."""
+    other = difference(now, start.leaves)
+    if other:
+        raise BadInput(
+            f"{who}: the snapshot is of a run with another bundle: {other}. Hand in the bundle of that run; or leave start out "
+            "and begin a new run."
+        )
+
+
 def restored(sites: Sites, carry: Any, start: Snapshot) -> Any:
-    """A carry like `carry` from a snapshot, which must be one of this bundle: same names, shapes and types."""
+    """A carry like `carry` from a snapshot, which must be one of this bundle: same names, shapes and types, and no others."""
     names = [name.lstrip("_") for name, _ in named_leaves(carry)]
+    dropped = [name for name in start.leaves if name not in names and not name.startswith(_ORIGIN)]
     leaves, structure = jax.tree.flatten(carry)
     rows = {id(x) for x in jax.tree.leaves(carry.section._replace(shared=()))}
     found_leaves = []
@@ -141,4 +163,9 @@ def restored(sites: Sites, carry: Any, start: Snapshot) -> Any:
                 "Go on with the model and options that it was made with."
             )
         found_leaves.append(sites.scattered(found) if over_sites else sites.replicated(found))
+    if dropped:
+        raise BadInput(
+            f"The snapshot does not belong to this bundle: it has {', '.join(dropped)}, which this run does not carry. "
+            "Go on with the model and options that it was made with."
+        )
     return jax.tree.unflatten(structure, found_leaves)
