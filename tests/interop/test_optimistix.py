@@ -81,3 +81,31 @@ def test_the_residual_is_relative_to_that_of_the_start():
     expected = abs(float(flow.rate(state, 0.8) / flow.rate(start, 0.8)))
     assert 1e-9 < expected < 1.0
     np.testing.assert_allclose(out.residual, expected, rtol=1e-6)
+
+
+def test_the_tolerance_of_the_driver_decides():
+    """A minimiser that ends far from the minimum has not solved it, whatever it says; one with closer tolerances has."""
+    fiber = fx.EnergyFiber(lambda u, U: jnp.sum((u - U) ** 4) + jnp.sum(u**2), lambda U: jnp.zeros(3))
+    for bound, expected in ((0.1, fx.Result.STALLED), (1e-12, fx.Result.SUCCESS)):
+        rough = fx.interop.optimistix.Solver(optimistix.BFGS(rtol=bound, atol=bound))
+        fibers = fx.Fibers(fiber, fx.Quasistatic(1e-8, solver=rough), U)
+        found = fibers.advance(fibers.begin(U), U)[1]
+        np.testing.assert_array_equal(found.result, expected)
+        assert np.all((found.residual > 1e-8) == (expected == fx.Result.STALLED))
+
+
+def test_steps_that_are_used_up_count_where_the_residual_is_large():
+    fiber = CubicFlow(a=0.5)
+    for steps, expected in ((1, fx.Result.MAX_STEPS), (256, fx.Result.SUCCESS)):
+        one = fx.interop.optimistix.Solver(optimistix.Newton(rtol=1e-10, atol=1e-10), max_steps=steps)
+        fibers = fx.Fibers(fiber, fx.Quasistatic(1e-8, solver=one), U)
+        np.testing.assert_array_equal(fibers.advance(fibers.begin(U), U)[1].result, expected)
+
+
+def test_a_start_that_is_solved_to_round_off_is_solved():
+    """The residual at `init` is round-off itself, and no part of it can be reached."""
+    conditions = np.linspace(0.1, 3.0, 20)
+    fiber = fx.FlowFiber(lambda u, U: 1e3 * (U - u**2), lambda U: jnp.sqrt(U), lambda u, U: u)
+    fibers = fx.Fibers(fiber, fx.Quasistatic(1e-8, solver=solver(optimistix.Newton)), conditions)
+    found = fibers.advance(fibers.begin(conditions), conditions)[1]
+    assert np.any(found.residual > 1e-8) and not np.any(found.result)

@@ -8,6 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from fiberax.core import system
 from fiberax.core.errors import MissingExtra
@@ -24,12 +25,17 @@ except ImportError as error:
     raise MissingExtra("fx.interop.optimistix needs optimistix: install `fiberax[ode]`.") from error
 
 
+_NOISE = 1e4  # times eps, of the terms of an equation: residuals below that are round-off
+
+
 class Solver(AbstractSolver):
     """An optimistix solver for rest states: a root finder for flows and constrained energies, a minimiser for free energies.
 
     Args:
         solver: For example `optimistix.Dogleg(rtol, atol)`, or `optimistix.BFGS(rtol, atol)`. Its own tolerances decide when it
-            ends, and the driver's whether the residual that is left counts as solved.
+            ends. The driver's bounds the residual that is left, relative to that of the state of `init`: a larger one is
+            `STALLED`, or `MAX_STEPS`. Up to `dense_limit` entries, residuals that are the round-off of their terms count as
+            solved.
         max_steps: Largest number of its iterations.
         symmetric: As for `AbstractSolver`.
         dense_limit: As for `AbstractSolver`.
@@ -57,10 +63,14 @@ class Solver(AbstractSolver):
             guess = system.unknowns(fiber, state, condition)
             found = optimistix.root_find(lambda v, _: system.rest(fiber, v, condition), self.solver, guess, **options)
             new = system.state_of(fiber, found.value)
-        left = trees.norm(system.rest(fiber, system.unknowns(fiber, new, condition), condition))
-        good = (left <= tolerance * reference) | (found.result == optimistix.RESULTS.successful)
-        code = jnp.where(good, jnp.int32(Result.SUCCESS), jnp.int32(Result.STALLED))
-        code = jnp.where(found.result == optimistix.RESULTS.nonlinear_max_steps_reached, jnp.int32(Result.MAX_STEPS), code)
+        v = system.unknowns(fiber, new, condition)
+        left = trees.norm(system.rest(fiber, v, condition))
+        good = left <= tolerance * reference
+        if trees.size(state) <= self.dense_limit:
+            good |= _is_round_off(fiber, v, condition)
+        used_up = found.result == optimistix.RESULTS.nonlinear_max_steps_reached
+        code = jnp.where(used_up, jnp.int32(Result.MAX_STEPS), jnp.int32(Result.STALLED))
+        code = jnp.where(good, jnp.int32(Result.SUCCESS), code)
         code = jnp.where(jnp.isfinite(left), code, jnp.int32(Result.NONFINITE))
         if isinstance(fiber, AbstractEnergy) and trees.size(state) <= self.dense_limit:
             lost, _ = is_saddle(fiber, new, condition)
@@ -73,3 +83,11 @@ class Solver(AbstractSolver):
 
     def stage(self, fiber, state, condition, base, shift, tolerance):
         return newton_stage(fiber, self, state, condition, base, shift, tolerance)
+
+
+def _is_round_off(fiber, v, condition):
+    """Whether every residual is small beside the terms of its row, Σ_j |J_ij| |v_j|, as far as their precision goes."""
+    flat, unravel = ravel_pytree(v)
+    rest = lambda w: ravel_pytree(system.rest(fiber, unravel(w), condition))[0]
+    terms = jnp.abs(jax.jacfwd(rest)(flat)) @ jnp.abs(flat)
+    return jnp.all(jnp.abs(rest(flat)) <= _NOISE * jnp.finfo(flat.dtype).eps * terms)
