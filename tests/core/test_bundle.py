@@ -103,8 +103,55 @@ def test_single_precision_is_told_what_it_cannot_do():
         _say_single.cache_clear()
         with pytest.warns(fx.SinglePrecisionWarning, match="jax_enable_x64"):
             single = fx.response(CubicFlow(a=0.0), jnp.float32(0.5), tolerance=1e-5)
+        bundle = fx.Bundle(Decay(2), fx.relax(CubicFlow(), scheme=fx.Implicit(1e-5)))
         fx.evolve(bundle, fx.Seamless(separation=float("inf")), jnp.ones(2), t1=0.1, dt=0.1)  # said once, and no more
     np.testing.assert_allclose(single.value, 0.5, rtol=1e-5)
+
+
+SINGLE = {  # what is used with a tolerance that single precision cannot reach, and the same with one that it can
+    "SDIRK2": lambda tol: _evolved(stepper=fx.SDIRK2(*tol)),
+    "BackwardEuler": lambda tol: _evolved(stepper=fx.BackwardEuler(*tol)),
+    "Newmark": lambda tol: _evolved(fx.Bundle(Swinging(), CubicFlow()), stepper=fx.Newmark(0.25, 0.5, *tol)),
+    "fx.steady": lambda tol: fx.steady(_PULLED, fx.Quasistatic(1e-5), jnp.ones(2), **_option(tol)),
+    "fx.continuation": lambda tol: fx.continuation(_PULLED, fx.Quasistatic(1e-5), jnp.ones(2), dt=0.5, **_option(tol)),
+    "fx.Implicit": lambda tol: _evolved(fx.Bundle(Decay(2), fx.relax(CubicFlow(), scheme=fx.Implicit(*tol))), _CARRIED),
+    "fx.AtRest": lambda tol: _evolved(fx.Bundle(Decay(2), fx.Mapped(CubicFlow(), state=fx.AtRest(*tol)))),
+    "fx.Surrogate": lambda tol: _evolved(driver=fx.Surrogate(fx.Quasistatic(1e-5), *(tol or (1e-6,)), always=True)),
+}
+
+
+class Swinging(fx.AbstractInertial):
+    """Masses, each held by its fiber."""
+
+    def conditions(self, macro):
+        return macro.position
+
+    def acceleration(self, t, macro, response):
+        return -response
+
+
+_PULLED = fx.Bundle(Decay(2), CubicFlow())
+_CARRIED = fx.Seamless(separation=float("inf"))
+
+
+def _option(tol):
+    return {"tolerance": tol[0]} if tol else {}
+
+
+def _evolved(bundle=None, driver=None, **options):
+    bundle = _PULLED if bundle is None else bundle
+    start = fx.Moving(jnp.ones(2), jnp.zeros(2)) if isinstance(bundle.macro, Swinging) else jnp.ones(2)
+    return fx.evolve(bundle, driver or fx.Quasistatic(1e-5), start, t1=0.1, dt=0.1, **options)
+
+
+@pytest.mark.filterwarnings("ignore::fiberax.SinglePrecisionWarning")
+@pytest.mark.parametrize("name", SINGLE)
+def test_single_precision_refuses_tolerances_that_are_defaults(name):
+    """Where they are used, and under the rule of conventions.md; 1e-5 goes on."""
+    with jax.enable_x64(False):
+        with pytest.raises(fx.BadInput, match=rf"{name}\b.*: a relative tolerance of 1e-\d+ needs double precision"):
+            SINGLE[name](())
+        SINGLE[name]((1e-4,))
 
 
 class Masked(Decay):

@@ -19,6 +19,7 @@ from fiberax.core.field import Field
 from fiberax.core.loop import Watch
 from fiberax.core.macro import Moving
 from fiberax.core.parameters import brief
+from fiberax.core.platform import need_double
 from fiberax.core.progress import listener
 from fiberax.core.recorder import AbstractRecorder, Record, Report, Snapshot
 from fiberax.core.signals import Interrupt
@@ -99,6 +100,7 @@ def continuation(
     dt_min = dt / 64 if dt_min is None else dt_min
     if not 0.0 < dt_min <= dt:
         raise BadInput(f"continuation: dt_min must lie between 0 and dt = {dt}; it is {dt_min}.")
+    need_double("fx.continuation", tolerance)
     field, macro, like, samples, moving = at_rest(bundle, driver, macro0, placement, "continuation")
     check_unstable("continuation", field.fiber, allow_unstable)
     if not field.retry:

@@ -15,7 +15,7 @@ from fiberax.core.fiber import workspace_of
 from fiberax.core.field import Field
 from fiberax.core.keys import typed_key
 from fiberax.core.loop import Loop, Watch, begin, observe, one_step
-from fiberax.core.platform import check_platform
+from fiberax.core.platform import check_platform, need_double
 from fiberax.core.progress import listener
 from fiberax.core.randomness import warn_unused_key
 from fiberax.core.recorder import AbstractRecorder, Snapshot
@@ -96,6 +96,8 @@ def evolve(
     macro0 = field.bundle.macro.prescribed(jnp.asarray(plan.stretches[0].start, float), macro0)
     stepper = default_stepper(bundle.macro) if stepper is None else stepper
     stepper.check(bundle.macro)
+    if stepper.accuracy is not None:
+        need_double(f"evolve with {type(stepper).__name__}", stepper.accuracy)
     if stepper.needs_tangents:
         driver.check_tangents(field.fiber)
     stepper.check_step(min(stretch.dt for stretch in plan.stretches))

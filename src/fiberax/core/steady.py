@@ -19,7 +19,7 @@ from fiberax.core.fiber import AbstractDynamic
 from fiberax.core.field import Field
 from fiberax.core.macro import AbstractInertial, AtRest, Moving
 from fiberax.core.macro_solve import Accuracy, Iterate, Step, first_iterate, next_iterate, slopes, solve_macro
-from fiberax.core.platform import in_single
+from fiberax.core.platform import in_single, need_double
 from fiberax.core.progress import listener
 from fiberax.core.recorder import Report
 from fiberax.core.relax import at_rest as rest_of
@@ -102,6 +102,7 @@ def steady(
         FiberFailure: More fibers failed than allowed.
         StabilityLost: A stability margin is not positive.
     """
+    need_double("fx.steady", tolerance)
     field, macro, like, samples, moving = at_rest(bundle, driver, macro0, placement, "steady")
     check_unstable("steady", field.fiber, allow_unstable)
     macro = field.bundle.macro.prescribed(jnp.asarray(t, float), macro)

@@ -38,6 +38,11 @@ class AbstractStepper(eqx.Module):
         return False
 
     @property
+    def accuracy(self) -> float | None:
+        """Relative tolerance of the solves in a step; None where there are none. See `need_double`."""
+        return getattr(self, "tolerance", None)
+
+    @property
     def advances(self) -> int:
         """How often carried fibers are advanced in one macro step."""
         return 1

@@ -14,6 +14,7 @@ import numpy as np
 from fiberax.core.driver import AbstractSectionDriver, Section
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractMemory, AbstractStochastic
+from fiberax.core.platform import need_double
 from fiberax.drivers.multiscale import FEWEST_MEANS, HeterogeneousMultiscale
 from fiberax.drivers.quasistatic import Quasistatic
 from fiberax.drivers.regression_cells import MOST_ENTRIES, Cells, PooledTable
@@ -120,6 +121,7 @@ class Regression(AbstractSectionDriver):
                 f"Regression: responses of {name} depend on its history, and a table knows the condition alone. "
                 "Use fx.Quasistatic()."
             )
+        need_double("fx.Regression", self.tolerance)
         fiber = self.inner.prepare(fiber)
         if not isinstance(fiber, AbstractStochastic):
             raise Mismatch(f"Regression: {name} draws no noise. Use fx.Surrogate(fx.Quasistatic()), whose tables interpolate.")

@@ -16,6 +16,7 @@ from fiberax.core.driver import AbstractDriver, AbstractSectionDriver, Section
 from fiberax.core.errors import BadInput, Mismatch
 from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractMemory
 from fiberax.core.lagrangian import hellmann_feynman
+from fiberax.core.platform import need_double
 from fiberax.core.randomness import NoEffectWarning
 from fiberax.drivers.ellipsoids import Ellipsoids
 from fiberax.drivers.paying import costs
@@ -136,6 +137,7 @@ class Surrogate(AbstractSectionDriver):
                 f"Surrogate: responses of {type(fiber).__name__} depend on its history, and a table knows the condition alone. "
                 "Declare by which numbers the history counts (fx.AbstractSummarised), or use fx.Quasistatic()."
             )
+        need_double("fx.Surrogate", self.tolerance)
         fiber = self.inner.prepare(fiber)
         if isinstance(fiber, AbstractDynamic):
             raise Mismatch(
