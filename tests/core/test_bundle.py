@@ -103,7 +103,7 @@ def test_single_precision_is_told_what_it_cannot_do():
         _say_single.cache_clear()
         with pytest.warns(fx.SinglePrecisionWarning, match="jax_enable_x64"):
             single = fx.response(CubicFlow(a=0.0), jnp.float32(0.5), tolerance=1e-5)
-        bundle = fx.Bundle(Decay(2), fx.relax(CubicFlow(), scheme=fx.Implicit(1e-5)))
+        bundle = fx.Bundle(Decay(2), CubicFlow())
         fx.evolve(bundle, fx.Seamless(separation=float("inf")), jnp.ones(2), t1=0.1, dt=0.1)  # said once, and no more
     np.testing.assert_allclose(single.value, 0.5, rtol=1e-5)
 
@@ -114,8 +114,6 @@ SINGLE = {  # what is used with a tolerance that single precision cannot reach, 
     "Newmark": lambda tol: _evolved(fx.Bundle(Swinging(), CubicFlow()), stepper=fx.Newmark(0.25, 0.5, *tol)),
     "fx.steady": lambda tol: fx.steady(_PULLED, fx.Quasistatic(1e-5), jnp.ones(2), **_option(tol)),
     "fx.continuation": lambda tol: fx.continuation(_PULLED, fx.Quasistatic(1e-5), jnp.ones(2), dt=0.5, **_option(tol)),
-    "fx.Implicit": lambda tol: _evolved(fx.Bundle(Decay(2), fx.relax(CubicFlow(), scheme=fx.Implicit(*tol))), _CARRIED),
-    "fx.AtRest": lambda tol: _evolved(fx.Bundle(Decay(2), fx.Mapped(CubicFlow(), state=fx.AtRest(*tol)))),
     "fx.Surrogate": lambda tol: _evolved(driver=fx.Surrogate(fx.Quasistatic(1e-5), *(tol or (1e-6,)), always=True)),
 }
 

@@ -43,6 +43,24 @@ def test_implicit_steps_are_not_bound_by_the_grid():
     np.testing.assert_allclose(found, 1.0 + (start - 1.0) * factor, rtol=1e-8)
 
 
+@pytest.mark.parametrize("steps", [12, 20])
+def test_implicit_steps_through_zero(steps):
+    """U grows by one per time, and falls by one after 0.6: the macrostate comes back to zero in one step exactly."""
+    bundle = fx.Bundle(UpAndDown(), fx.testing.CubicFlow())
+    sol = fx.evolve(bundle, fx.Quasistatic(), np.zeros(1), t1=1.2, dt=1.2 / steps, stepper=fx.BackwardEuler())
+    np.testing.assert_allclose(sol.macro[-1], 0.0, atol=1e-12)
+
+
+class UpAndDown(fx.AbstractMacro):
+    """No response enters."""
+
+    def conditions(self, macro):
+        return macro
+
+    def rate(self, t, macro, response):
+        return jnp.where(t < 0.6 + 1e-9, 1.0, -1.0) + 0.0 * response
+
+
 def test_steady_state():
     fiber = CubicFlow(a=0.5)
     sol = fx.steady(fx.Bundle(FORCED, fiber), fx.Quasistatic(), START)

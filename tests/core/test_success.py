@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.optimize import root
+from scipy.optimize import brentq, root
 
 import fiberax as fx
 from fiberax.testing import CheckFailed, Decay, SharedLoad, check_fiber
@@ -68,6 +68,74 @@ def test_steps_from_zero_do_not_lead_back():
     assert not found.result.any()
     np.testing.assert_allclose(jax.vmap(rate)(found.value, U), 0.0, atol=1e-7)
     assert int(found.steps.max()) <= 5  # of Newton's method; 10 with such corrections
+
+
+def chain(n, seed):
+    """Rates of a random reversible chain of reactions over six decades; its columns sum to zero."""
+    rng = np.random.default_rng(seed)
+    rates = rng.random((n, n)) * 10.0 ** rng.uniform(-3, 3, (n, n))
+    np.fill_diagonal(rates, 0.0)
+    return rates - np.diag(rates.sum(axis=0))
+
+
+@pytest.mark.parametrize("n", [2, 3, 6])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_conserved_sum_stays_that_of_the_start(n, seed):
+    """The Jacobian is singular everywhere; the sum of the state picks one rest point of the line of them."""
+    rates = chain(n, 10 * n + seed)
+    values, vectors = np.linalg.eig(rates)
+    exact = vectors[:, np.argmin(np.abs(values))].real
+    fiber = fx.FlowFiber(lambda u, c: c * (rates @ u), lambda c: jnp.zeros(n).at[0].set(2.0) + 0.0 * c, lambda u, c: u)
+    found = fx.responses(fiber, jnp.array([1.0, 0.3]))
+    assert not np.any(found.result)
+    np.testing.assert_allclose(found.value, np.tile(2.0 * exact / exact.sum(), (2, 1)), rtol=1e-6, atol=1e-9)
+
+
+def test_two_conserved_sums_of_a_reaction():
+    """A + B <-> C and B <-> D with U ab = c and 2b = d; a + c and b + c + d are those of the start."""
+
+    def rate(y, U):
+        first, second = U * y[0] * y[1] - y[2], 2.0 * y[1] - y[3]
+        return jnp.stack([-first, -first - second, first, second])
+
+    fiber = fx.FlowFiber(rate, lambda c: jnp.array([1.0, 0.5, 0.0, 0.1]) + 0.0 * c, lambda u, c: u)
+    U = np.array([0.1, 1.0, 5.0])
+    found = fx.responses(fiber, jnp.asarray(U))
+    assert not np.any(found.result)
+    for k, u in enumerate(U):  # with a = 1/(1 + Ub)
+        b = brentq(lambda b, u=u: b + u * b / (1.0 + u * b) + 2.0 * b - 0.6, 0.0, 1.0)
+        a = 1.0 / (1.0 + u * b)
+        np.testing.assert_allclose(found.value[k], [a, b, u * a * b, 2.0 * b], rtol=1e-8)
+
+
+def test_kinetics_of_robertson_without_a_feed_are_no_wrong_success():
+    """All ends as the third substance, algebraically slowly: right, or a failure."""
+
+    def rate(y, U):
+        first, second = 0.04 * y[0] - 1e4 * y[1] * y[2], 3e7 * y[1] ** 2
+        return U * jnp.stack([-first, first - second, second])
+
+    found = fx.response(fx.FlowFiber(rate, lambda c: jnp.array([1.0, 0.0, 0.0]) + 0.0 * c, lambda u, c: u), 1.0)
+    assert int(found.result) != 0 or np.allclose(found.value, [0.0, 0.0, 1.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("ratio", [1e6, 1e9, 1e11, 1e14])
+def test_stiff_energies_are_minimal_in_every_unknown(ratio):
+    fiber = fx.EnergyFiber(lambda u, c: ratio * (u[0] - c) ** 2 + (u[1] - 0.3) ** 2, lambda c: jnp.array([5.0, 7.0]) + 0.0 * c)
+    found = fx.responses(fiber, jnp.array([1.0, 2.0]))
+    assert not np.any(found.result)
+    np.testing.assert_allclose(found.state, [[1.0, 0.3], [2.0, 0.3]], rtol=1e-8)
+
+
+@pytest.mark.parametrize("start", [1e-3, 0.0])
+def test_weak_saddles_beside_a_stiff_spring_are_left(start):
+    """0.02 u = 400 u³."""
+    fiber = fx.EnergyFiber(
+        lambda u, c: 1e12 * (u[0] - c) ** 2 - 0.01 * u[1] ** 2 + 100.0 * u[1] ** 4, lambda c: jnp.array([0.0, start]) + 0.0 * c
+    )
+    found = fx.response(fiber, 1.0)
+    assert int(found.result) == 0
+    np.testing.assert_allclose(np.abs(found.state), [1.0, 5e-5**0.5], rtol=1e-7)
 
 
 @pytest.mark.parametrize("tolerance", [1e-5, 1e-8, 1e-10])

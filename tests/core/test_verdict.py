@@ -87,6 +87,33 @@ def test_sections_driven_from_outside():
     assert row["row"] == 1 and "lower the load" in row["text"]
 
 
+def test_sections_and_runs_that_are_traced():
+    """Nothing is tried again there, but codes are those of the same calls outside, and responses NaN."""
+    fibers = fx.Fibers(Breaking(), SEAMLESS, START)
+    section = fibers.begin(START)
+    answer = jax.jit(lambda s: fibers.advance(s, START, dt=0.4)[1])(section)
+    np.testing.assert_array_equal(answer.result, [0, 101, 0])
+    np.testing.assert_array_equal(np.isnan(answer.response), [False, True, False])
+    bundle = fx.Bundle(Decay(3), Breaking())
+    traced = jax.jit(lambda m: fx.evolve(bundle, SEAMLESS, m, t1=0.9, dt=0.1, stepper=fx.ForwardEuler()).result)(START)
+    np.testing.assert_array_equal(traced[-1], [0, 101, 0])
+
+
+class Ring(fx.AbstractMacro):
+    """Grows by its responses."""
+
+    def conditions(self, macro):
+        return macro
+
+    def rate(self, t, macro, response):
+        return 1.0 + response
+
+
+def test_a_run_from_zero_ends_in_the_words_of_the_fiber():
+    with pytest.raises(fx.FiberFailure, match="a bond broke; lower the load"):
+        fx.evolve(fx.Bundle(Ring(), Breaking()), SEAMLESS, jnp.zeros(3), t1=2.0, dt=0.01, stepper=fx.ForwardEuler())
+
+
 def test_a_sampled_fiber_fails_by_its_verdict():
     driver = fx.Quasistatic(steps=128, replicas=2, dt=0.01)
     fibers = fx.Fibers(Breaking(), driver, START)

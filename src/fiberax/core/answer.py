@@ -130,7 +130,9 @@ def settled(
         new = new._replace(response=trees.spoilt(new.outcome.result == 0, new.response))
     elif not field.retry:
         response = field.response(conditions, new)
-        new = new._replace(response=field.sites.pad(response), own=jnp.ones_like(new.own))
+        codes = field.sites.pad(field.codes(conditions, new, response))
+        response = trees.spoilt(codes == 0, field.sites.pad(response))
+        new = new._replace(response=response, own=jnp.ones_like(new.own), outcome=new.outcome._replace(result=codes))
     return new, answer_at(field, new, conditions, energy, tangent, slope)
 
 

@@ -162,7 +162,7 @@ class _Path:
             self._record(carry, judged, watch)
             self.pace = float(carry.t), time.perf_counter()
         with Interrupt() as interrupt:
-            while stopped is None and float(carry.t) < self.t1 * (1.0 - 1e-14):
+            while stopped is None and float(carry.t) < self.t1 - 1e-14 * abs(self.t1):
                 self._pause(carry, watch, interrupt.asked, t0, begun)
                 carry, stopped = self._advance(carry, watch)
                 self.pace = self.pace or (float(carry.t), time.perf_counter())

@@ -32,7 +32,7 @@ def raise_failure(status: int, field: Field, carry: Any, t: float, dt: float, li
     """Raise the error that belongs to `status`, with the step that begins at `t` as the place."""
     where = f"in step {int(carry.step) + 1}, at t = {t:.6g} (dt = {dt:.6g})"
     before, now = _size(begun.macro), _size(carry.macro)
-    if status in (FAILED, NONFINITE) and now > _GROWTH * max(before, 1e-300):
+    if status in (FAILED, NONFINITE) and 0.0 < _GROWTH * before < now:  # of a start at zero the fibers tell more
         raise NonFiniteMacro(
             f"The macrostate grew from {before:.3g} to {now:.3g} {where} and the fibers failed there. "
             f"{_step_advice(field, begun, t, dt)}"

@@ -15,7 +15,7 @@ from fiberax.core.fiber import AbstractDynamic, AbstractMemory
 from fiberax.core.macro import AbstractInertial, AtRest
 from fiberax.core.sites import Sites, each, each_keyed, site_keys
 from fiberax.numerics import trees
-from fiberax.numerics.result import Outcome, outcome
+from fiberax.numerics.result import Outcome, Result, outcome
 
 _ATTEMPTS = 2
 
@@ -264,6 +264,14 @@ class Field(eqx.Module):
     def stderr(self, macro, section: Section) -> Any | None:
         """Standard errors of the responses, a tree like them (sites first), or None."""
         return self.over_sites(lambda fiber, *at: self.driver.stderr(fiber, self.bundle.link, *at), macro, section)
+
+    def codes(self, macro, section: Section, response) -> jax.Array:
+        """Results (sites,) of fibers that carry their states, of which no step has been looked at while JAX traces the run."""
+        result = self.outcomes(section).result
+        finite = jax.vmap(trees.isfinite)(response)
+        result = jnp.where(finite, result, jnp.maximum(result, jnp.int32(Result.NONFINITE)))
+        own = None if self.retry else self.verdicts(macro, section)
+        return result if own is None else jnp.where(own == 0, result, own)
 
     def verdicts(self, macro, section: Section) -> jax.Array | None:
         """`AbstractDynamic.verdict` of every site (sites,), or None."""

@@ -40,7 +40,6 @@ from fiberax.core.solution import Solution
 from fiberax.core.stability import StepLimits, warn_unstable_rest
 from fiberax.core.steppers import AbstractStepper
 from fiberax.numerics import trees
-from fiberax.numerics.result import Result
 
 BLOCK = 128  # steps taken on trial at a time
 _TRIAL_BYTES = 2**26  # largest section of which a second copy is kept for that
@@ -188,10 +187,9 @@ def observe(field: Field, carry: Carry, t, dt, margins: bool = False, states: bo
         result = marked(result, field.sites.trim(section.own)) if field.borrow else result
     else:
         section = _caught_up(field, carry, t)
-        response, result = field.response(macro, section), field.outcomes(section).result
-        finite = jax.vmap(trees.isfinite)(response)
-        result = jnp.where(finite, result, jnp.maximum(result, jnp.int32(Result.NONFINITE)))
-        result = marked(result, field.sites.trim(section.own)) if field.borrow else result
+        response = field.response(macro, section)
+        result = field.codes(macro, section, response)
+        result = marked(result, field.sites.trim(section.own)) if field.borrow and field.retry else result
     margin = field.stability_margin(macro, section) if margins else None
     state = field.states(carry.step, macro, section) if states else None
     return Observed(response, result, field.energy(macro, section), field.stderr(macro, section), margin, state)

@@ -113,7 +113,8 @@ def _iterate(field: Field, equation: _Equation, at: Iterate) -> tuple[Iterate, A
     nothing = (at.macro, at.section, at.residual, jnp.asarray(jnp.inf), jnp.zeros_like(failed_before))
     half, found = backtrack(lambda s: attempt(2.0 * s), lambda s, f: accepts(2.0 * s, f), _HALVINGS, nothing)
     scale, (macro, section, residual, norm, refused) = 2.0 * half, found
-    size = jnp.maximum(trees.norm(macro), field.bundle.macro.magnitude())
+    # Also where a step leads through zero.
+    size = jnp.maximum(jnp.maximum(trees.norm(macro), trees.norm(equation.base)), field.bundle.macro.magnitude())
     update = scale * trees.norm(direction) / jnp.where(size > 0, size, 1.0)
     better = begins | (norm < at.norm)
     if field.driver.coupled:

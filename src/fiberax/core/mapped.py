@@ -9,7 +9,6 @@ import jax.numpy as jnp
 
 from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, AbstractFlow, AbstractStochastic
 from fiberax.core.link import AbstractWrapper
-from fiberax.core.platform import need_double
 from fiberax.core.sites import together
 from fiberax.core.solvers import manifold_of, solver_of
 from fiberax.core.strategies import AbstractManifold, AbstractMixing, AbstractSolver
@@ -68,7 +67,6 @@ class AbstractMapped(AbstractWrapper):
         if self.states is None:
             return begun
         assert isinstance(self.inner, AbstractFlow | AbstractEnergy)
-        need_double("fx.AtRest", self.states.tolerance)
         return solver_of(self.inner).solve(self.inner, begun, held, self.states.tolerance)[0]
 
     @property

@@ -15,7 +15,6 @@ from fiberax.core.fiber import AbstractDynamic, AbstractEnergy, AbstractFiber, A
 from fiberax.core.link import AbstractWrapper
 from fiberax.core.macro import Moving
 from fiberax.core.mapped import AbstractMapped
-from fiberax.core.platform import need_double
 from fiberax.core.solvers import onto_constraint, tangent_velocity
 from fiberax.core.strategies import Forbidden
 from fiberax.core.wrapper import EnsemblePart, Mapped, MonitoredPart, composed
@@ -55,7 +54,6 @@ class Implicit(AbstractRelaxationScheme):
         if isinstance(fiber, AbstractPropagated):
             return fiber.propagate(state, condition, dt / friction)
 
-        need_double("fx.Implicit", self.tolerance)
         shift = sdirk.shift(dt, friction)
 
         def stage(before, _):

@@ -17,6 +17,7 @@ from fiberax.numerics.newton import Linearised
 
 DENSE_LIMIT = 192
 _RCOND = 1e-12
+_PIVOT = 4.0  # times n eps: pivots below that part of their terms are round-off
 _WRITTEN_OUT = 8  # unknowns up to which substitutions are written out; more take long to compile
 
 
@@ -82,6 +83,13 @@ def _substituted(factors, rhs):
     return jnp.stack([found[i] for i in range(n)])
 
 
+def _lost_pivot(factors) -> jax.Array:
+    """Whether a pivot of LU factors (n, n) is the round-off of the terms that it was made of, in any units of the rows."""
+    terms = jnp.sum(jnp.abs(jnp.tril(factors, -1) * factors.T), axis=1)
+    bound = _PIVOT * factors.shape[0] * jnp.finfo(factors.dtype).eps
+    return jnp.any(jnp.abs(jnp.diagonal(factors)) <= bound * terms)
+
+
 def linearised(
     matvec: Callable,
     like: Any,
@@ -123,7 +131,7 @@ def linearised(
         )
         return unravel(jax.lax.linalg.triangular_solve(factors, inner, left_side=True)[:, 0])
 
-    return Linearised(substitute, scale)
+    return Linearised(substitute, scale, _lost_pivot(factors))
 
 
 def solve(

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from fiberax.numerics.linear import dense_solve
 from fiberax.numerics.newton import backtrack, relative
-from fiberax.numerics.result import Result, outcome
+from fiberax.numerics.result import Outcome, Result, outcome
 
 _HALVINGS = 30
 _MOVING = 1e-3  # relative Newton step above which an energy that still falls counts as running away
@@ -31,6 +31,7 @@ _PROBES = 3  # directions, each tested in both senses, for stationary points wit
 _CURVATURES = 200  # products with the Hessian in the test of a large point, or a tenth of those of the solve
 _RESOLVED = 1e-4  # relative residual of that test: parts of a random vector are some 1/√n
 _ZERO_MODE = 1e-9  # relative curvature below which the energy itself is looked at
+_SPREAD = 1e-6  # of the diagonal of the Hessian, smallest over largest, below which unknowns have units of their own
 _ROUNDED = 100.0  # times n eps: round-off of the eigenvalues of a matrix, relative to the largest
 _NOISE = 1e-11
 _SHORT = 1e-3  # shortest part of a step whose descent is not taken for round-off
@@ -44,6 +45,7 @@ class Problem(NamedTuple):
     precondition: Callable
     constraints: int
     dense: bool
+    units: Any = 1.0  # of the entries of y: what is relative to them is relative to units * y
 
 
 class _Point(NamedTuple):
@@ -96,6 +98,14 @@ def _lagrangian_hessian(problem: Problem, point: _Point) -> Callable:
     return lambda v: jax.jvp(gradient, (point.y,), (v,))[1]
 
 
+def _relative(problem: Problem, change, y, size_of_y, tolerance) -> jax.Array:
+    units = problem.units
+    if not isinstance(units, float):
+        so_far = jnp.where(jnp.all(units == 1.0), size_of_y, 0.0)
+        change, y, size_of_y = units * change, units * y, jnp.maximum(so_far, jnp.max(jnp.abs(units * y)))
+    return relative(change, y, size_of_y, tolerance)
+
+
 class _Step(NamedTuple):
     """A search direction (n,), and what its computation told about the point."""
 
@@ -106,6 +116,7 @@ class _Step(NamedTuple):
     products: jax.Array  # with the Hessian, of the large form
     stiffest: jax.Array  # largest curvature so far
     drift: jax.Array  # Newton's step along modes that take none
+    diagonal: jax.Array  # (n,): of the Hessian, where it is dense
 
 
 def round_off(count: int, largest, gradient, size_of_y) -> jax.Array:
@@ -163,7 +174,7 @@ def _dense_direction(problem: Problem, point: _Point, tolerance, size_of_y, stif
     direction = jnp.where(escape, away, newton)
     idle = (size > round_off(point.y.size, largest, 0.0 * slope, size_of_y)) & (size <= zero)
     drift = -vectors @ (jnp.where(idle, 1.0 / jnp.where(idle, size, 1.0), 0.0) * (vectors.T @ point.gradient))
-    return _Step(direction, escape, negative, probes, jnp.zeros((), jnp.int32), stiffest, drift)
+    return _Step(direction, escape, negative, probes, jnp.zeros((), jnp.int32), stiffest, drift, jnp.diagonal(matrix))
 
 
 def _random(count: int, like):
@@ -179,7 +190,8 @@ def _krylov_direction(problem: Problem, point: _Point, tolerance, size_of_y, sti
     target = jnp.minimum(0.1, jnp.sqrt(size / (1.0 + size))) * size
     w, steps, _, _ = _conjugate_gradients(problem, point, rhs, target, min(2 * rhs.size, 500))
     no = jnp.asarray(False)  # the test of the point that was found looks for it
-    return _Step(w, no, no, jnp.zeros((_PROBES, rhs.size), rhs.dtype), steps, stiffest, jnp.zeros_like(rhs))
+    probes, nothing = jnp.zeros((_PROBES, rhs.size), rhs.dtype), jnp.zeros_like(rhs)
+    return _Step(w, no, no, probes, steps, stiffest, nothing, jnp.ones_like(rhs))
 
 
 def _conjugate_gradients(problem: Problem, point: _Point, rhs, target, limit, flat: float = 0.0, bend: Any = 0.0):
@@ -334,6 +346,7 @@ class _Carry(NamedTuple):
     change: jax.Array  # last step relative to y
     stiffest: jax.Array  # largest curvature so far
     drift: jax.Array
+    diagonal: jax.Array
 
 
 def _runs_away(problem: Problem, point: _Point, drift, size_of_y) -> jax.Array:
@@ -341,7 +354,7 @@ def _runs_away(problem: Problem, point: _Point, drift, size_of_y) -> jax.Array:
 
     At a degenerate minimum, such as that of u^6, it rises before that; along a near invariance it changes by round-off.
     """
-    moving = relative(drift, point.y, size_of_y, _MOVING) > _MOVING
+    moving = _relative(problem, drift, point.y, size_of_y, _MOVING) > _MOVING
 
     def body(carry):
         k, _ = carry
@@ -392,13 +405,13 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
         found = find_direction(problem, point, tolerance * reference, size_of_y, carry.stiffest)
         direction, escape = found.direction, found.escape
         size = jnp.linalg.norm(point.gradient)
-        change = relative(direction, point.y, size_of_y, tolerance)
+        change = _relative(problem, direction, point.y, size_of_y, tolerance)
         short = change <= tolerance
         if not problem.dense:  # a gradient of round-off gives a step of round-off
             short |= size <= _round_off(problem, point)
         stationary = (size <= tolerance * reference) & short & ~escape
         accepted, noisy, new = _search(problem, point, direction, escape)
-        small = relative(new.y - point.y, new.y, size_of_y, tolerance) <= tolerance
+        small = _relative(problem, new.y - point.y, new.y, size_of_y, tolerance) <= tolerance
         slack = jnp.finfo(size.dtype).eps ** (1 / 3)
         close = (size <= slack * scale) | (jnp.linalg.norm(direction) <= slack * jnp.linalg.norm(point.y))
         done = stationary | (~accepted & ((noisy & close) | escape)) | (accepted & small & noisy)
@@ -409,7 +422,8 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
         point = jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, point)
         size_of_y = jnp.maximum(size_of_y, jnp.max(jnp.abs(point.y), initial=0.0))
         used = carry.used + found.products
-        return _Carry(point, carry.step + 1, code, size_of_y, found.probes, used, change, found.stiffest, found.drift)
+        last = (found.stiffest, found.drift, found.diagonal)
+        return _Carry(point, carry.step + 1, code, size_of_y, found.probes, used, change, *last)
 
     start = _point(problem, _retract(problem, guess))
     scale = jnp.maximum(reference, jnp.linalg.norm(start.gradient))
@@ -417,7 +431,8 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
     zero = jnp.zeros((), jnp.int32)
     largest = jnp.max(jnp.abs(start.y), initial=0.0)
     probes = jnp.zeros((_PROBES, guess.size), guess.dtype)
-    begin = _Carry(start, zero, first, largest, probes, zero, jnp.zeros(()), jnp.zeros_like(scale), jnp.zeros_like(start.y))
+    nothing, ones = jnp.zeros_like(start.y), jnp.ones_like(start.y)
+    begin = _Carry(start, zero, first, largest, probes, zero, jnp.zeros(()), jnp.zeros_like(scale), nothing, ones)
     end = jax.lax.while_loop(lambda c: (c.code < 0) & (c.step < max_steps), body, begin)
     point, code = end.point, end.code
     left = jnp.linalg.norm(point.gradient)
@@ -427,4 +442,42 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
     code = jnp.where((code == Result.SUCCESS) & lower, jnp.int32(Result.UNSTABLE), code)
     away = _runs_away(problem, point, end.drift, end.size_of_y)
     code = jnp.where(((code == Result.SUCCESS) | (code == Result.MAX_STEPS)) & away, jnp.int32(Result.RUNAWAY), code)
-    return point.y, point.multipliers, outcome(code, end.step, left / jnp.where(reference > 0, reference, 1.0))
+    out = outcome(code, end.step, left / jnp.where(reference > 0, reference, 1.0))
+    return point.y, point.multipliers, out, end.diagonal
+
+
+def minimise_in_units(problem: Problem, guess, first, tolerance: float) -> tuple[jax.Array, Outcome]:
+    """`minimise`, and once more in units of its own for each unknown where their curvatures are far apart.
+
+    Curvatures below `_ZERO_MODE` of the largest count as zero, which is right for unknowns of one kind alone. Where the
+    diagonal of the Hessian spreads by more than `_SPREAD` the search goes on with unknowns over √|H_ii|.
+
+    Args:
+        problem: As for `minimise`.
+        guess: Where the iteration begins (n,).
+        first: Gradient of the energy that counts as 1 (n,).
+        tolerance: Relative.
+
+    Returns:
+        y (n,) and the outcome.
+    """
+    if problem.constraints or not problem.dense or guess.size == 1:
+        y, _, out, _ = minimise(problem, guess, jnp.linalg.norm(first), tolerance)
+        return y, out
+
+    def search(carry):
+        _, units, y, steps, _, _ = carry
+        scaled = problem._replace(energy=lambda z: problem.energy(units * z), units=units)
+        z, _, out, diagonal = minimise(scaled, y / units, jnp.linalg.norm(units * first), tolerance)
+        size = jnp.abs(diagonal)
+        largest = jnp.max(size)
+        apart = jnp.any((size > 0.0) & (size < _SPREAD * largest)) & (out.result != Result.NONFINITE)
+        further = jnp.where(size > 0.0, jnp.sqrt(largest / jnp.where(size > 0.0, size, 1.0)), 1.0)
+        again = apart & (carry[0] == 0) & (out.result != Result.RUNAWAY) & (out.result != Result.UNSTABLE)
+        return carry[0] + 1, jnp.where(again, further, units), units * z, steps + out.steps, out, again
+
+    nothing = outcome(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), jnp.zeros_like(guess[0]))
+    zero = jnp.zeros((), jnp.int32)
+    start = (zero, jnp.ones_like(guess), guess, zero, nothing, jnp.asarray(True))
+    _, _, y, steps, out, _ = jax.lax.while_loop(lambda carry: carry[-1], search, start)
+    return y, out._replace(steps=steps)

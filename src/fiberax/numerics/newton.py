@@ -31,17 +31,24 @@ _FURTHER = 60  # steps for entries below the floors whose equations are not solv
 _MOVING = 1e-3  # relative correction above which a state without convergence counts as running away
 _FIRST = 1e-2  # change of the largest entry in the first step of pseudo-time, relative, as if the rate were constant
 _RATIO = 10.0  # largest change of the step of pseudo-time from one to the next
+_LEAST = 1e-4  # of the largest row sum of J: first shift of pseudo-time where J is singular
+_ROUNDED = 16.0  # times eps: the residual of a row over its terms that is round-off
+_SURE = 1e-6  # of the same: smallest shift there
+_LONGER = 0.5  # factor of the shift where J is singular: the residual of slow modes alone hardly falls
+_DETERMINED = 1e-6  # relative change of the state by round-off of the terms, above which J counts as singular
 _FOLLOWED = 1e-6  # part of the first residual at which Newton's method takes over again
 
 
 class Linearised(NamedTuple):
     """The residual near one v: `solve(r)` gives J⁻¹ r, `scale(w)` the row sums Σ_j |J_ij| w_j, w ≥ 0, a tree like r.
 
-    Where only the action of J is known `scale` is None: residuals are then compared as they are.
+    Where only the action of J is known `scale` is None: residuals are then compared as they are. `singular`: whether J is
+    singular to round-off, as where the residual conserves a sum.
     """
 
     solve: Callable
     scale: Callable | None
+    singular: jax.Array | bool = False
 
 
 class _Carry(NamedTuple):
@@ -54,6 +61,7 @@ class _Carry(NamedTuple):
     shift: jax.Array  # inverse step of pseudo-time, 0 in Newton's method
     limit: jax.Array  # largest number of steps, larger once pseudo-time has begun
     floored: jax.Array  # whether it has converged but for equations of entries below the floors
+    bound: jax.Array  # whether J is singular along the way, so that pseudo-time is kept to the end
 
 
 def backtrack(attempt: Callable, accepts: Callable, halvings: int, whole: Any = None) -> tuple[jax.Array, Any]:
@@ -146,7 +154,10 @@ def newton(
         at = linearise(c.value, c.shift) if follow else linearise(c.value)
         timed, running = c.shift > 0.0, c.result < 0  # in a batch sites that have ended are computed, too
         direction, singular = _direction(at.solve(c.residual), c.residual, c.value, c.step == 0)
-        terms = None if at.scale is None else at.scale(jax.tree.map(_weights, c.value, direction))
+        # A conserved sum leaves its value open: Newton's method would choose one, and pseudo-time keeps that of the guess.
+        lost = at.singular & ~timed & ~c.bound if follow else jnp.asarray(False)
+        weights = jax.tree.map(_weights, c.value, direction)
+        terms = None if at.scale is None else at.scale(weights)
         terms = jax.tree.map(lambda t: jnp.where(singular, 1.0, t), terms)
         factors = jax.tree.map(_inverse, terms)
 
@@ -159,8 +170,11 @@ def newton(
         share = _share(judged(direction), c.size)
         # Entries below the floors may be far from their roots, those of a^2 = 1e-20 say, or on their way to zero.
         nothing = share <= jnp.finfo(norm.dtype).eps
-        near = short & (norm <= tolerance * reference) & ~singular & ~timed
+        near = short & (norm <= tolerance * reference) & ~singular & ~timed & ~lost
         arrived = near & (nothing | _balanced(at, c.value, c.residual, near & running))
+        open_ = ((lost & (c.step == 0)) | c.bound) & running
+        exact = _balanced(at, c.value, c.residual, open_, _ROUNDED * float(jnp.finfo(norm.dtype).eps))
+        arrived |= open_ & exact
         tiny = share <= jnp.finfo(norm.dtype).eps ** 0.5
 
         def attempt_from(value, step, scale=1.0):
@@ -176,7 +190,7 @@ def newton(
             return arrived | tiny | timed | (found[2] <= (1.0 - 1e-4 * scale) * before)
 
         scale, (value, r, after) = backtrack(attempt, accepts, _HALVINGS)
-        accepted = jnp.where(timed, trees.isfinite((value, r)), (after < before) & ~arrived)
+        accepted = jnp.where(timed, trees.isfinite((value, r)) & ~arrived, (after < before) & ~arrived & ~lost)
         value, r = trees.where(accepted, (value, r), (c.value, c.residual))
         size = jax.tree.map(jnp.maximum, c.size, _largest(judged(value)))
         settled = accepted & ~singular & ~timed & running
@@ -186,24 +200,39 @@ def newton(
         stuck = ~accepted & ~arrived & ~timed
         small = tiny | ((share <= _NEAR) & (norm <= tolerance * reference))
         small |= _round_off(before, direction, None if terms is not None else jnp.maximum(reference, first_norm))
-        small &= ~singular
+        small &= ~singular & ~lost
         solved = nothing | _balanced(at, value, r, (near | settled) & running)
-        code = jnp.where(arrived | (settled & solved) | (stuck & small), jnp.int32(Result.SUCCESS), jnp.int32(-1))
+        done = arrived | (settled & solved) | (stuck & small)
+        if follow:
+            loose = _undetermined(at, c.value, judged, c.size, tolerance, done & ~exact & ~c.bound & running)
+            lost, done = lost | loose, done & ~loose
+        code = jnp.where(done, jnp.int32(Result.SUCCESS), jnp.int32(-1))
         floored = (near | settled) & ~solved
-        code = jnp.where(stuck & ~small, jnp.int32(Result.STALLED), code)
+        code = jnp.where((stuck & ~small) | (lost & ~done), jnp.int32(Result.STALLED), code)
         shift, limit = c.shift, jnp.where(floored & (c.limit == max_steps), c.step + _FURTHER, c.limit)
         if follow:
-            again = (code == Result.STALLED) & (c.limit == max_steps)
+            again = (code == Result.STALLED) & ~timed & ((c.limit == max_steps) | lost)
+            bound = c.bound | (lost & ~done)
             code = jnp.where(again, jnp.int32(-1), code)
             value, r, size = trees.where(again, (guess, first, _largest(judged(guess))), (value, r, size))
             fallen = trees.norm(r)
             ratio = jnp.where(accepted, jnp.clip(fallen / norm, 1.0 / _RATIO, _RATIO), _RATIO)
-            shift = jnp.where(timed & (fallen > _FOLLOWED * first_norm), ratio * c.shift, 0.0)
-            shift, limit = jnp.where(again, begun, shift), jnp.where(again, c.step + 3 * max_steps, limit)
+            ratio = jnp.where(bound & (fallen <= norm), jnp.minimum(ratio, _LONGER), ratio)
+            shift = jnp.where(timed & (bound | (fallen > _FOLLOWED * first_norm)), ratio * c.shift, 0.0)
+            # Round-off of the residual over the shift is what a step changes a conserved sum by.
+            stiff = jnp.zeros(()) if terms is None else _maximum(_largest(terms)) / _maximum(_largest(weights))
+            shift = jnp.where(bound & timed, jnp.maximum(shift, _SURE * stiff), shift)
+            begin = jnp.maximum(begun, jnp.where(lost, _LEAST * stiff, 0.0))
+            shift, limit = jnp.where(again, begin, shift), jnp.where(again, c.step + 3 * max_steps, limit)
+            # Where the residual falls that much in a step the shift is small beside the eigenvalues that are not zero.
+            there = timed & c.bound & accepted & short & (fallen <= tolerance * reference) & (fallen <= _CONTRACTION * norm)
+            code = jnp.where(there & (code < 0), jnp.int32(Result.SUCCESS), code)
+        else:
+            bound = c.bound
         # A direction that is not finite (singular Jacobian) is a failure, not round-off.
         code = jnp.where(trees.isfinite(direction), code, jnp.int32(Result.STALLED))
         code = jnp.where(trees.isfinite((value, r)), code, jnp.int32(Result.NONFINITE))
-        return _Carry(value, r, size, c.step + jnp.where(arrived, 0, 1), left, code, shift, limit, floored)
+        return _Carry(value, r, size, c.step + jnp.where(arrived, 0, 1), left, code, shift, limit, floored, bound)
 
     start = jnp.where(first_norm == 0.0, jnp.int32(Result.SUCCESS), jnp.int32(-1))
     start = jnp.where(jnp.isfinite(first_norm), start, jnp.int32(Result.NONFINITE))
@@ -211,7 +240,16 @@ def newton(
         lambda c: (c.result < 0) & (c.step < c.limit),
         body,
         _Carry(
-            guess, first, size, jnp.zeros((), jnp.int32), jnp.zeros(()), start, jnp.zeros(()), jnp.int32(max_steps), start == 0
+            guess,
+            first,
+            size,
+            jnp.zeros((), jnp.int32),
+            jnp.zeros(()),
+            start,
+            jnp.zeros(()),
+            jnp.int32(max_steps),
+            start == 0,
+            jnp.asarray(False),
         ),
     )
     norm = trees.norm(end.residual)
@@ -266,7 +304,7 @@ def _direction(correction, residual, value, first) -> tuple[Any, jax.Array]:
     return jax.tree.map(lambda d, r: jnp.where(singular, length * r, -d), correction, residual), singular
 
 
-def _balanced(at: Linearised, value, residual, asked) -> jax.Array:
+def _balanced(at: Linearised, value, residual, asked, part: float = _BALANCED) -> jax.Array:
     """Whether every equation is solved on the scale of its own terms Σ_j |J_ij| |v_j|, without floors; False unless `asked`.
 
     A loop of at most one turn: in a batch a branch would read all Jacobians in every step, a loop does where any site asks.
@@ -278,8 +316,28 @@ def _balanced(at: Linearised, value, residual, asked) -> jax.Array:
 
     def look(carry):
         terms = scale(jax.tree.map(jnp.abs, carry[2]))
-        rows = jax.tree.map(lambda r, t: jnp.all(jnp.abs(r) <= _BALANCED * t), residual, terms)
+        rows = jax.tree.map(lambda r, t: jnp.all(jnp.abs(r) <= part * t), residual, terms)
         return jnp.asarray(False), jnp.all(jnp.stack(jax.tree.leaves(rows))), jax.tree.map(jnp.zeros_like, value)
+
+    return jax.lax.while_loop(lambda carry: carry[0], look, (asked, jnp.asarray(False), value))[1]
+
+
+def _undetermined(at: Linearised, value, judged: Callable, size, tolerance, asked) -> jax.Array:
+    """Whether round-off of the terms of the equations changes the state by more than `_DETERMINED`; False unless `asked`.
+
+    That is a condition number that does not depend on the units of rows and columns (R. Skeel, J. ACM 26 (1979) 494).
+    """
+    scale = at.scale
+    if scale is None:
+        return jnp.asarray(False)
+
+    def look(carry):
+        weights = jax.tree.map(_weights, carry[2], carry[2])
+        # Fixed parts of the terms between −1 and 1, which no conserved sum makes zero.
+        noise = jax.tree.map(lambda t: t * jnp.cos(1.0 + jnp.arange(t.size) ** 2.0).reshape(t.shape), scale(weights))
+        change = jax.tree.map(lambda x: jnp.finfo(x.dtype).eps * x, judged(at.solve(noise)))
+        loose = ~(relative(change, judged(value), size, tolerance) <= _DETERMINED)
+        return jnp.asarray(False), loose, jax.tree.map(jnp.zeros_like, value)
 
     return jax.lax.while_loop(lambda carry: carry[0], look, (asked, jnp.asarray(False), value))[1]
 
