@@ -17,7 +17,7 @@ from fiberax.numerics.newton import Linearised
 
 DENSE_LIMIT = 192
 _RCOND = 1e-12
-_PIVOT = 4.0  # times n eps: pivots below that part of their terms are round-off
+_PIVOT = 1e-8  # smallest pivot over the largest, below which a matrix may be singular: round-off leaves less
 _WRITTEN_OUT = 8  # unknowns up to which substitutions are written out; more take long to compile
 
 
@@ -83,13 +83,6 @@ def _substituted(factors, rhs):
     return jnp.stack([found[i] for i in range(n)])
 
 
-def _lost_pivot(factors) -> jax.Array:
-    """Whether a pivot of LU factors (n, n) is the round-off of the terms that it was made of, in any units of the rows."""
-    terms = jnp.sum(jnp.abs(jnp.tril(factors, -1) * factors.T), axis=1)
-    bound = _PIVOT * factors.shape[0] * jnp.finfo(factors.dtype).eps
-    return jnp.any(jnp.abs(jnp.diagonal(factors)) <= bound * terms)
-
-
 def linearised(
     matvec: Callable,
     like: Any,
@@ -131,7 +124,8 @@ def linearised(
         )
         return unravel(jax.lax.linalg.triangular_solve(factors, inner, left_side=True)[:, 0])
 
-    return Linearised(substitute, scale, _lost_pivot(factors))
+    pivots = jnp.abs(jnp.diagonal(factors))
+    return Linearised(substitute, scale, jnp.min(pivots) <= _PIVOT * jnp.max(pivots))
 
 
 def solve(

@@ -42,13 +42,13 @@ _FOLLOWED = 1e-6  # part of the first residual at which Newton's method takes ov
 class Linearised(NamedTuple):
     """The residual near one v: `solve(r)` gives J⁻¹ r, `scale(w)` the row sums Σ_j |J_ij| w_j, w ≥ 0, a tree like r.
 
-    Where only the action of J is known `scale` is None: residuals are then compared as they are. `singular`: whether J is
+    Where only the action of J is known `scale` is None: residuals are then compared as they are. `doubtful`: whether J may be
     singular to round-off, as where the residual conserves a sum.
     """
 
     solve: Callable
     scale: Callable | None
-    singular: jax.Array | bool = False
+    doubtful: jax.Array | bool = False
 
 
 class _Carry(NamedTuple):
@@ -154,8 +154,6 @@ def newton(
         at = linearise(c.value, c.shift) if follow else linearise(c.value)
         timed, running = c.shift > 0.0, c.result < 0  # in a batch sites that have ended are computed, too
         direction, singular = _direction(at.solve(c.residual), c.residual, c.value, c.step == 0)
-        # A conserved sum leaves its value open: Newton's method would choose one, and pseudo-time keeps that of the guess.
-        lost = at.singular & ~timed & ~c.bound if follow else jnp.asarray(False)
         weights = jax.tree.map(_weights, c.value, direction)
         terms = None if at.scale is None else at.scale(weights)
         terms = jax.tree.map(lambda t: jnp.where(singular, 1.0, t), terms)
@@ -170,11 +168,12 @@ def newton(
         share = _share(judged(direction), c.size)
         # Entries below the floors may be far from their roots, those of a^2 = 1e-20 say, or on their way to zero.
         nothing = share <= jnp.finfo(norm.dtype).eps
-        near = short & (norm <= tolerance * reference) & ~singular & ~timed & ~lost
+        near = short & (norm <= tolerance * reference) & ~singular & ~timed
         arrived = near & (nothing | _balanced(at, c.value, c.residual, near & running))
-        open_ = ((lost & (c.step == 0)) | c.bound) & running
-        exact = _balanced(at, c.value, c.residual, open_, _ROUNDED * float(jnp.finfo(norm.dtype).eps))
-        arrived |= open_ & exact
+        # Where J is singular a residual of round-off ends the iteration: any step would add round-off to a conserved sum.
+        last = (c.bound | ((c.step == 0) & at.doubtful & (norm <= tolerance * reference))) & running
+        exact = _balanced(at, c.value, c.residual, last, _ROUNDED * float(jnp.finfo(norm.dtype).eps))
+        arrived |= exact
         tiny = share <= jnp.finfo(norm.dtype).eps ** 0.5
 
         def attempt_from(value, step, scale=1.0):
@@ -190,7 +189,7 @@ def newton(
             return arrived | tiny | timed | (found[2] <= (1.0 - 1e-4 * scale) * before)
 
         scale, (value, r, after) = backtrack(attempt, accepts, _HALVINGS)
-        accepted = jnp.where(timed, trees.isfinite((value, r)) & ~arrived, (after < before) & ~arrived & ~lost)
+        accepted = jnp.where(timed, trees.isfinite((value, r)) & ~arrived, (after < before) & ~arrived)
         value, r = trees.where(accepted, (value, r), (c.value, c.residual))
         size = jax.tree.map(jnp.maximum, c.size, _largest(judged(value)))
         settled = accepted & ~singular & ~timed & running
@@ -200,12 +199,16 @@ def newton(
         stuck = ~accepted & ~arrived & ~timed
         small = tiny | ((share <= _NEAR) & (norm <= tolerance * reference))
         small |= _round_off(before, direction, None if terms is not None else jnp.maximum(reference, first_norm))
-        small &= ~singular & ~lost
+        small &= ~singular
         solved = nothing | _balanced(at, value, r, (near | settled) & running)
         done = arrived | (settled & solved) | (stuck & small)
+        lost = jnp.asarray(False)
         if follow:
-            loose = _undetermined(at, c.value, judged, c.size, tolerance, done & ~exact & ~c.bound & running)
-            lost, done = lost | loose, done & ~loose
+            # A conserved sum leaves its value open: Newton's method chooses one, and pseudo-time keeps that of the guess.
+            ends = done | (c.step + 1 >= c.limit) | ~trees.isfinite(direction)
+            ends &= ~exact & ~timed & ~c.bound & running
+            lost = _undetermined(at, c.value, judged, tolerance, ends & at.doubtful)
+            done &= ~lost
         code = jnp.where(done, jnp.int32(Result.SUCCESS), jnp.int32(-1))
         floored = (near | settled) & ~solved
         code = jnp.where((stuck & ~small) | (lost & ~done), jnp.int32(Result.STALLED), code)
@@ -221,6 +224,7 @@ def newton(
             shift = jnp.where(timed & (bound | (fallen > _FOLLOWED * first_norm)), ratio * c.shift, 0.0)
             # Round-off of the residual over the shift is what a step changes a conserved sum by.
             stiff = jnp.zeros(()) if terms is None else _maximum(_largest(terms)) / _maximum(_largest(weights))
+            stiff = jnp.where(jnp.isfinite(stiff), stiff, 0.0)  # no Newton step was found
             shift = jnp.where(bound & timed, jnp.maximum(shift, _SURE * stiff), shift)
             begin = jnp.maximum(begun, jnp.where(lost, _LEAST * stiff, 0.0))
             shift, limit = jnp.where(again, begin, shift), jnp.where(again, c.step + 3 * max_steps, limit)
@@ -228,9 +232,9 @@ def newton(
             there = timed & c.bound & accepted & short & (fallen <= tolerance * reference) & (fallen <= _CONTRACTION * norm)
             code = jnp.where(there & (code < 0), jnp.int32(Result.SUCCESS), code)
         else:
-            bound = c.bound
+            bound, again = c.bound, jnp.asarray(False)
         # A direction that is not finite (singular Jacobian) is a failure, not round-off.
-        code = jnp.where(trees.isfinite(direction), code, jnp.int32(Result.STALLED))
+        code = jnp.where(trees.isfinite(direction) | again, code, jnp.int32(Result.STALLED))
         code = jnp.where(trees.isfinite((value, r)), code, jnp.int32(Result.NONFINITE))
         return _Carry(value, r, size, c.step + jnp.where(arrived, 0, 1), left, code, shift, limit, floored, bound)
 
@@ -255,7 +259,8 @@ def newton(
     norm = trees.norm(end.residual)
     moving = (end.correction > _MOVING) & (norm <= 1e-2 * first_norm)
     result = jnp.where((end.result < 0) & end.floored, jnp.int32(Result.SUCCESS), end.result)
-    result = jnp.where(result < 0, jnp.where(moving, jnp.int32(Result.RUNAWAY), jnp.int32(Result.MAX_STEPS)), result)
+    without = jnp.where(end.bound & (norm > 1e-2 * first_norm), jnp.int32(Result.STALLED), jnp.int32(Result.MAX_STEPS))
+    result = jnp.where(result < 0, jnp.where(moving, jnp.int32(Result.RUNAWAY), without), result)
     return end.value, outcome(result, end.step, norm / jnp.where(reference > 0, reference, 1.0))
 
 
@@ -322,7 +327,7 @@ def _balanced(at: Linearised, value, residual, asked, part: float = _BALANCED) -
     return jax.lax.while_loop(lambda carry: carry[0], look, (asked, jnp.asarray(False), value))[1]
 
 
-def _undetermined(at: Linearised, value, judged: Callable, size, tolerance, asked) -> jax.Array:
+def _undetermined(at: Linearised, value, judged: Callable, tolerance, asked) -> jax.Array:
     """Whether round-off of the terms of the equations changes the state by more than `_DETERMINED`; False unless `asked`.
 
     That is a condition number that does not depend on the units of rows and columns (R. Skeel, J. ACM 26 (1979) 494).
@@ -336,7 +341,7 @@ def _undetermined(at: Linearised, value, judged: Callable, size, tolerance, aske
         # Fixed parts of the terms between −1 and 1, which no conserved sum makes zero.
         noise = jax.tree.map(lambda t: t * jnp.cos(1.0 + jnp.arange(t.size) ** 2.0).reshape(t.shape), scale(weights))
         change = jax.tree.map(lambda x: jnp.finfo(x.dtype).eps * x, judged(at.solve(noise)))
-        loose = ~(relative(change, judged(value), size, tolerance) <= _DETERMINED)
+        loose = ~(relative(change, judged(value), _largest(judged(value)), tolerance) <= _DETERMINED)
         return jnp.asarray(False), loose, jax.tree.map(jnp.zeros_like, value)
 
     return jax.lax.while_loop(lambda carry: carry[0], look, (asked, jnp.asarray(False), value))[1]
