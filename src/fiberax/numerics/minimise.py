@@ -391,7 +391,7 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
         max_steps: Largest number of steps.
 
     Returns:
-        y (n,), multipliers (k,) and the outcome.
+        y (n,), multipliers (k,), the outcome, and the diagonal of the last dense Hessian (n,).
 
     Converged when the projected gradient is below `tolerance` times `reference` (a scalar) and the Newton step below
     `tolerance` relative to each entry of y (`newton.relative`), or when the gradient has reached round-off. A stationary
