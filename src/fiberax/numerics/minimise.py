@@ -471,8 +471,9 @@ def minimise_in_units(problem: Problem, guess, first, tolerance: float) -> tuple
         z, _, out, diagonal = minimise(scaled, y / units, jnp.linalg.norm(units * first), tolerance)
         size = jnp.abs(diagonal)
         largest = jnp.max(size)
-        apart = jnp.any((size > 0.0) & (size < _SPREAD * largest)) & (out.result != Result.NONFINITE)
-        further = jnp.where(size > 0.0, jnp.sqrt(largest / jnp.where(size > 0.0, size, 1.0)), 1.0)
+        there = size > 8.0 * jnp.finfo(size.dtype).eps * largest  # less is round-off of a flat unknown
+        apart = jnp.any(there & (size < _SPREAD * largest)) & (out.result != Result.NONFINITE)
+        further = jnp.where(there, jnp.sqrt(largest / jnp.where(there, size, 1.0)), 1.0)
         again = apart & (carry[0] == 0) & (out.result != Result.RUNAWAY) & (out.result != Result.UNSTABLE)
         return carry[0] + 1, jnp.where(again, further, units), units * z, steps + out.steps, out, again
 
