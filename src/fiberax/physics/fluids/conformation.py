@@ -203,7 +203,7 @@ class AbstractClosure(AbstractConformation):
 
 
 class Motion(NamedTuple):
-    """E(u)E(u)ᵀ of a step (nodes, d, d) and its end E (d, d), each up to a factor whose logarithm stands beside it."""
+    """E(u)E(u)ᵀ of a step (nodes, d, d) and its end E (d, d), each up to a factor whose logarithm is given with it."""
 
     times: Float[Array, " nodes"]
     weights: Float[Array, " nodes"]

@@ -63,6 +63,9 @@ class Cell(AbstractStationary, AbstractFlow):
         passage: Projection (d, d) on the directions along which flux can pass, where it is known (`percolation`): A is exactly
             zero along the others.
 
+    Raises:
+        BadInput: A shape, discretisation, number of steps or `passage` that does not fit.
+
     The state χ has the shape (d, *shape), χ_j first, in units of the cell length, with mean zero. The solve ends when
     √(⟨r_j, P r_j⟩ / A_jj) ≤ tolerance for each j, with r_j = div(a(∇χ_j + e_j)) and P the inverse of −div(ā∇), ā the mean of
     the symmetric part of a: the energy of the residual relative to the energy of the solution. The relative error of the

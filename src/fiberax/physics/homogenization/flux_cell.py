@@ -64,6 +64,9 @@ class FluxCell(AbstractFlow):
             solution does not depend on the promise, since Newton judges by the flux itself; the tangent does.
         max_steps: Largest number of Newton steps.
 
+    Raises:
+        BadInput: A shape, discretisation or number of steps that does not fit.
+
     The state χ has the shape (*shape), in units of U, with mean zero. The solve ends when √(⟨r, P r⟩ / ⟨q·ā⁻¹q⟩) ≤ tolerance,
     with r = div q, P the inverse of −div(ā∇) and ā the mean of the symmetric part of ∂q/∂g: the share of the flux that is out
     of balance. Where the flux is a small part of that at the homogeneous gradient G, that part counts, as for `Cell`. Newton

@@ -54,7 +54,7 @@ def _spatial(sets: dict[str, h5py.Dataset]) -> list[str]:
 def _of_dream3d(item: h5py.Dataset) -> bool:
     """Whether a dataset is an array of DREAM.3D over cells, with one number in each.
 
-    Its arrays have an attribute of their own, which copies of them may have lost; their group stands beside the geometry.
+    Its arrays have an attribute of their own, which copies of them may have lost; their group and the geometry have one parent.
     """
     beside = item.parent.parent
     marked = "ComponentDimensions" in item.attrs or "_SIMPL_GEOMETRY" in beside or "_DIMENSIONS" in beside.attrs
