@@ -151,14 +151,14 @@ def test_line_search_refuses_what_is_not_admissible():
 @pytest.mark.parametrize("t0, t1", [(-3.0, -1.0), (-1.0, 0.0)])
 def test_loads_below_zero(t0, t1):
     """Two paths that differ by their zero of the load are the same."""
-    bundle = lambda shift: fx.Bundle(Pulled(shift), fx.testing.CubicFlow())
+    bundle = lambda shift: fx.Bundle(Offset(shift), fx.testing.CubicFlow())
     there = fx.continuation(bundle(0.0), fx.Quasistatic(1e-12), np.zeros(1), t0=t0, t1=t1, dt=0.5)
     moved = fx.continuation(bundle(t0), fx.Quasistatic(1e-12), np.zeros(1), t0=0.0, t1=t1 - t0, dt=0.5)
     np.testing.assert_allclose(there.ts, moved.ts + t0, atol=1e-12)
     np.testing.assert_allclose(there.macro, moved.macro, atol=1e-10)
 
 
-class Pulled(fx.AbstractMacro):
+class Offset(fx.AbstractMacro):
     """t + shift = U + A(U)."""
 
     shift: float
