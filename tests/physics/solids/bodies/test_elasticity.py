@@ -117,7 +117,7 @@ def test_traction_gives_the_exact_homogeneous_state_and_its_reaction():
     assert float(total) == pytest.approx(float(stored - pull * 0.4 + 0.5 * 2 * 2.0), rel=1e-12)
 
 
-@pytest.mark.parametrize("supports", [{}, {"left": 0}, {"left": 0, "bottom": 1}])
+@pytest.mark.parametrize("supports", [{}, {"left": 0}])
 @pytest.mark.parametrize("kind", [fx.grids.triangles, fx.grids.tets])
 def test_a_body_that_supports_do_not_hold_is_stretched_by_loads_that_balance(kind, supports):
     """Uniaxial stress: P_xx = μ(F_xx − 1/F_xx) + λ log J / F_xx = p, the lateral components vanish."""
