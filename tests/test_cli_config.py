@@ -14,11 +14,12 @@ def read(file, *arguments, name="chain"):
     return expanded(["--config", str(file), *arguments], find_case(name), name, (Place,))
 
 
-def test_options_come_from_toml_and_the_command_line_wins(tmp_path):
+def test_options_come_from_toml_and_the_command_line_wins(tmp_path, capfd):
     file = tmp_path / "run.toml"
     file.write_text('rows = 3\nmodel = "lennard-jones"\nhigh = 0.1\n')
     given = ["run", "chain", "--config", str(file), "--rows", "2", "--no-figures", "--quiet"]
     assert cli.main([*given, "--out", str(tmp_path / "run")]) == 0
+    assert "Preparing" not in "".join(capfd.readouterr())  # --quiet
     options = json.loads((tmp_path / "run" / "parameters.json").read_text())["options"]
     assert (options["rows"], options["model"], options["high"]) == (2, "lennard-jones", 0.1)
     # The parameters of that run make the same run again.
