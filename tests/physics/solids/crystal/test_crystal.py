@@ -191,6 +191,9 @@ def test_a_saddle_is_reported():
     assert r.result == fx.Result.UNSTABLE
     allowed = Crystal(lattice, basis, ["X", "X"], stiff, allow_unstable=True)
     assert fx.response(allowed, np.zeros((2, 2))).result == 0
+    # One Newton step, as `fx.Monolithic` takes it, says the same.
+    for fiber, code in ((crystal, fx.Result.UNSTABLE), (allowed, fx.Result.SUCCESS)):
+        assert fiber.solver.step(fiber, jnp.zeros((1, 2)), jnp.zeros((2, 2)))[1].result == code
 
 
 @pytest.mark.parametrize(
