@@ -97,7 +97,7 @@ def evolve(
     stepper = default_stepper(bundle.macro) if stepper is None else stepper
     stepper.check(bundle.macro)
     if stepper.accuracy is not None:
-        need_double(f"evolve with {type(stepper).__name__}", stepper.accuracy)
+        need_double(f"evolve with {type(stepper).__name__}", stepper.accuracy.tolerance)
     if stepper.needs_tangents:
         driver.check_tangents(field.fiber)
     stepper.check_step(min(stretch.dt for stretch in plan.stretches))

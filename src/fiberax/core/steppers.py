@@ -38,9 +38,9 @@ class AbstractStepper(eqx.Module):
         return False
 
     @property
-    def accuracy(self) -> float | None:
-        """Relative tolerance of the solves in a step; None where there are none. See `need_double`."""
-        return getattr(self, "tolerance", None)
+    def accuracy(self) -> Accuracy | None:
+        """Of the solves for the macrostate in a step; None where there are none."""
+        return None
 
     @property
     def advances(self) -> int:
@@ -114,7 +114,22 @@ class Heun(AbstractStepper):
         return trees.axpy(at.dt, total, at.macro), section, jnp.asarray(True)
 
 
-class BackwardEuler(AbstractStepper):
+class AbstractImplicitStepper(AbstractStepper):
+    """Solves for the macrostate by Newton's method with the tangents of the fibers."""
+
+    tolerance: eqx.AbstractVar[float]
+    max_steps: eqx.AbstractVar[int]
+
+    @property
+    def needs_tangents(self):
+        return True
+
+    @property
+    def accuracy(self) -> Accuracy:
+        return Accuracy(self.tolerance, self.max_steps)
+
+
+class BackwardEuler(AbstractImplicitStepper):
     """Implicit, order 1: Newton with the tangents of the fibers; stability does not limit the step.
 
     Args:
@@ -125,22 +140,18 @@ class BackwardEuler(AbstractStepper):
     tolerance: float = eqx.field(static=True, default=1e-9)
     max_steps: int = eqx.field(static=True, default=20)
 
-    @property
-    def needs_tangents(self):
-        return True
-
     def step(self, field, at):
         macro, section, good = solve_macro(
             field,
             Step(at.number, at.t + at.dt, at.dt, at.macro, at.section),
             at.macro,
             1.0 / at.dt,
-            Accuracy(self.tolerance, self.max_steps),
+            self.accuracy,
         )
         return macro, section, good
 
 
-class SDIRK2(AbstractStepper):
+class SDIRK2(AbstractImplicitStepper):
     """Implicit, order 2, L-stable, two Newton solves per step (Alexander, SIAM J. Numer. Anal. 14, 1977).
 
     Args:
@@ -151,18 +162,12 @@ class SDIRK2(AbstractStepper):
     tolerance: float = eqx.field(static=True, default=1e-9)
     max_steps: int = eqx.field(static=True, default=20)
 
-    @property
-    def needs_tangents(self):
-        return True
-
     def step(self, field, at):
         def stage(carry, node):
             (before, section, good), (c, number) = carry, node
             base = sdirk.base(at.macro, before)
             now = Step(at.number, at.t + c * at.dt, c * at.dt, before, section)
-            macro, section, converged = solve_macro(
-                field, now, base, sdirk.shift(at.dt), Accuracy(self.tolerance, self.max_steps), number
-            )
+            macro, section, converged = solve_macro(field, now, base, sdirk.shift(at.dt), self.accuracy, number)
             return (macro, section, good & converged), None
 
         start = (at.macro, at.section, jnp.asarray(True))
@@ -245,7 +250,7 @@ class Verlet(AbstractStepper):
         _need_inertia(self, macro)
 
 
-class Newmark(AbstractStepper):
+class Newmark(AbstractImplicitStepper):
     """Implicit scheme for inertial models (Newmark, J. Eng. Mech. Div. ASCE 85, 1959), Newton with the tangents of the fibers.
 
     β = 1/4, γ = 1/2 is the trapezoidal rule: order 2, stable for any step, no dissipation; γ > 1/2 damps high frequencies at
@@ -274,17 +279,13 @@ class Newmark(AbstractStepper):
                 "beta >= (1/2 + gamma)^2 / 4."
             )
 
-    @property
-    def needs_tangents(self):
-        return True
-
     def step(self, field, at):
         dt, (position, velocity) = at.dt, at.macro
         rate, section = field.rate(at.number, at.t, at.macro, at.section, jnp.zeros_like(dt))
         shift = 1.0 / (self.beta * dt**2)
         base = trees.axpy((0.5 - self.beta) * dt**2, rate.velocity, trees.axpy(dt, velocity, position))
         now = Step(at.number, at.t + dt, dt, position, section)
-        new, section, good = solve_macro(field.at_rest(), now, base, shift, Accuracy(self.tolerance, self.max_steps), 1)
+        new, section, good = solve_macro(field.at_rest(), now, base, shift, self.accuracy, 1)
         acceleration = jax.tree.map(lambda u, b: shift * (u - b), new, base)
         velocity = trees.axpy((1.0 - self.gamma) * dt, rate.velocity, velocity)
         return Moving(new, trees.axpy(self.gamma * dt, acceleration, velocity)), section, good

@@ -32,8 +32,8 @@ _MOVING = 1e-3  # relative correction above which a state without convergence co
 _FIRST = 1e-2  # change of the largest entry in the first step of pseudo-time, relative, as if the rate were constant
 _RATIO = 10.0  # largest change of the step of pseudo-time from one to the next
 _LEAST = 1e-4  # of the largest row sum of J: first shift of pseudo-time where J is singular
-_ROUNDED = 16.0  # times eps: the residual of a row over its terms that is round-off
 _SURE = 1e-6  # of the same: smallest shift there
+_ROUNDED = 16.0  # times eps: the residual of a row over its terms that is round-off
 _LONGER = 0.5  # factor of the shift where J is singular: the residual of slow modes alone hardly falls
 _DETERMINED = 1e-6  # relative change of the state by round-off of the terms, above which J counts as singular
 _FOLLOWED = 1e-6  # part of the first residual at which Newton's method takes over again
@@ -128,7 +128,8 @@ def newton(
     linearised implicit Euler steps that grow as the residual falls (switched evolution relaxation: W. Mulder and B. van Leer,
     J. Comput. Phys. 59 (1985) 232; C. T. Kelley and D. E. Keyes, SIAM J. Numer. Anal. 35 (1998) 508). No such step has to
     descend: a term that is absent at the guess, such as c² at c = 0, makes the residual rise before it falls, and bars the
-    line search. Where the residual is small Newton's method takes over.
+    line search. Where the residual is small Newton's method takes over. Where a solution that was found hangs on round-off, as
+    that of a flow that conserves a sum, pseudo-time begins at the guess and is kept to the end: linear sums do not change.
 
     Args:
         residual: Function of v, a tree like v.
