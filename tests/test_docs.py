@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,12 @@ def test_code_is_no_wider_than_its_column(name):
     shown = [ROOT / path for block in blocks for path in re.findall(r'^--8<-- "(.*)"', block, re.MULTILINE)]
     texts = [*blocks, *(path.read_text(encoding="utf-8") for path in shown)]
     assert not [line for text in texts for line in text.split("\n") if len(line) > 100]
+
+
+def test_the_page_of_options_is_that_of_the_code():
+    """Options are what users type: none changes unseen. `python tools/options.py` writes the page."""
+    made = runpy.run_path(str(ROOT / "tools" / "options.py"))["page"]()
+    assert made.splitlines() == PAGES["options.md"].read_text(encoding="utf-8").splitlines()
 
 
 def test_every_example_is_in_the_gallery():

@@ -74,3 +74,14 @@ def test_circles_are_seen(tmp_path):
     graph = import_graph(tmp_path)
     assert graph["p.c"] == {"p.a", "p.d"} and graph["p.d"] == {"p.e"}
     assert circles(graph) == {frozenset({"p.a", "p.b", "p.c"})}
+
+
+def test_values_are_not_changed():
+    """Dataclasses are frozen, but for those that collect what a file holds while it is read."""
+    loose = []
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                made = [ast.unparse(mark) for mark in node.decorator_list if ast.unparse(mark).startswith("dataclass")]
+                loose += [f"{path.name}: {node.name}" for mark in made if "frozen=True" not in mark]
+    assert sorted(loose) == [f"raw.py: {name}" for name in ("Block", "Group", "Raw")]

@@ -216,24 +216,31 @@ class _Branch(fx.Minimise):
     """The well of the sign of the condition, from wherever the solve begins."""
 
     def solve(self, fiber, state, condition, tolerance):
-        return jnp.where(condition >= 0.0, 1.0, -1.0) + 0.0 * state, outcome(0, 1)
+        return jnp.where(condition >= 0.0, fiber.well, -fiber.well) + 0.0 * state, outcome(0, 1)
 
 
 class Jumps(fx.AbstractEnergy):
+    """Wells at ±well."""
+
+    well: float
+
     def init(self, condition, key):
         return jnp.zeros(())
 
     def energy(self, state, condition):
-        return 0.25 * state**4 - 0.5 * state**2 + condition**2
+        return 0.25 * state**4 - 0.5 * (self.well * state) ** 2 + condition**2
 
     @property
     def solver(self):
         return _Branch()
 
 
-def test_a_jump_between_equilibria_is_called_that():
-    with pytest.raises(CheckFailed, match=r"very close to the condition the solve ends in another state, 2 away: .* saddle"):
-        check_fiber(Jumps(), 0.0, link=lambda fiber, state, condition: state + condition)
+@pytest.mark.parametrize(("well", "apart"), [(1.0, "2"), (1e-4, "0.0002")])
+def test_a_jump_between_equilibria_is_called_that(well, apart):
+    with pytest.raises(
+        CheckFailed, match=rf"very close to the condition the solve ends in another state, {apart} away: .* saddle"
+    ):
+        check_fiber(Jumps(well), 0.0, link=lambda fiber, state, condition: state + condition)
 
 
 def test_an_energy_that_vanishes_with_its_response_passes():

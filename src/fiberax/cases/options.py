@@ -113,6 +113,12 @@ def when(**needs: Any) -> When:
     return When((tuple((name, _values(value)) for name, value in needs.items()),))
 
 
+def conditions(alternatives: tuple[tuple[tuple[str, Values], ...], ...]) -> str:
+    """In words, with which other options an option has an effect; empty for all."""
+    found = " or ".join(" and ".join(values.condition(other) for other, values in needs) for needs in alternatives)
+    return found and f"counts {found}"
+
+
 def _values(wanted: Any) -> Values:
     if isinstance(wanted, Values):
         return wanted
@@ -243,12 +249,11 @@ def check_applies(case: object, given: Collection[str] = ()) -> None:
             continue
         own = flag(name) if value is not False else f"--no-{flag(name)[2:]}"
         said = own if isinstance(value, bool) else f"{own} {_text(value)}"
-        conditions = " or ".join(" and ".join(values.condition(other) for other, values in needs) for needs in unmet)
         now = {flag(other): getattr(case, other) for needs in unmet for other, values in needs if values.wanted}
         chosen = ", ".join(f"{other} is {'not given' if there is None else _text(there)}" for other, there in now.items())
         chosen = chosen and f" ({chosen})"
         remedies = ", or ".join(" and ".join(values.remedy(other) for other, values in needs) for needs in unmet)
-        raise BadInput(f"{said} has no effect: it counts {conditions} only{chosen}. Leave {own} out, or {remedies}.")
+        raise BadInput(f"{said} has no effect: it {conditions(unmet)} only{chosen}. Leave {own} out, or {remedies}.")
 
 
 def _check_number(name: str, value: float, opt: Option) -> None:

@@ -6,7 +6,7 @@ import tifffile
 
 import fiberax as fx
 from fiberax import cli
-from fiberax.cases.homogenization.composite import composite
+from fiberax.cases.homogenization.composite import composite, pictures
 from fiberax.cases.homogenization.homogenize import Homogenize
 from fiberax.core.errors import BadInput
 from fiberax.io.microstates import Microstate
@@ -124,6 +124,16 @@ def test_outlines_of_few_phases_alone(phases, outlined):
     made = draw_microstates(plt, shown)
     assert any(type(part).__name__ == "QuadContourSet" for axes in made.axes for part in axes.get_children()) == outlined
     plt.close(made)
+
+
+@pytest.mark.parametrize(("shape", "names"), [((4,), "x"), ((4, 3), "xy"), ((4, 3, 2), "xy")])
+def test_pictures_of_two_directions(shape, names):
+    """Where the cell is uniform a gradient of 1 stays 1. In three dimensions the third direction is not drawn."""
+    cell = fx.homogenization.Cell(lambda U, z: 2.0 + 0.0 * z[0], shape)
+    found = pictures(cell, np.zeros(shape, int)).microstate(np.zeros((len(shape), *shape)), 0.0)
+    assert [title for title in found if title != "phases"] == [rf"$|e_{k} + \nabla\chi_{k}|$" for k in names]
+    for k in names:
+        np.testing.assert_array_equal(found[rf"$|e_{k} + \nabla\chi_{k}|$"], 1.0)
 
 
 @pytest.mark.parametrize("shape", [(40,), (20, 24), (8, 9, 10)])

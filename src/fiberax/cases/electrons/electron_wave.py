@@ -41,7 +41,7 @@ class ElectronWave(Case):
     in their ground state at every step (quasistatic).
     """
 
-    crystal: Crystal_ = option(Crystal_.ALUMINIUM, help="aluminium or sodium")
+    crystal: Crystal_ = option(Crystal_.ALUMINIUM, help="aluminium or sodium; silicon needs orbitals")
     cells: int = option(32, help="cells of the bar", low=8, high=MOST_CELLS)
     length: float = option(10.0, help="length of the bar", unit=LENGTH, above=0)
     peak: float = option(0.02, help="strain of the pulse", above=-0.3, high=0.5)
