@@ -26,13 +26,13 @@ def _compiler_flags() -> str:
 
     tests/numerics/test_canary.py compiles as users do, too. Unknown flags end the process, so that jaxlib is asked first.
     """
-    flags = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0"
+    flags = ["--xla_cpu_multi_thread_eigen=false", "--xla_backend_optimization_level=0"]
+    wanted = {"xla_cpu_use_fusion_emitters": "false", "xla_cpu_parallel_codegen_split_count": "1"}
     spec = importlib.util.find_spec("jaxlib")
     for library in Path(spec.origin).parent.glob("libjax_common*") if spec and spec.origin else ():
         with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-            if text.find(b"xla_cpu_use_fusion_emitters") >= 0:
-                flags += " --xla_cpu_use_fusion_emitters=false"
-    return flags
+            flags += [f"--{name}={value}" for name, value in wanted.items() if text.find(name.encode()) >= 0]
+    return " ".join(flags)
 
 
 # Before jax starts its backend, and inherited by the processes that tests start.

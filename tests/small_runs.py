@@ -30,3 +30,12 @@ LONG = {
     "spins": ["--t1", "40", "--records", "4"],
     "wave": ["--t1", "0.4", "--records", "8"],
 }
+# What is drawn and compared with figures that were looked at: every case, and figures that those do not have.
+DRAWN = {name: [name, *options] for name, options in SMALL.items()}
+DRAWN |= {
+    "rheometer, steady": ["rheometer", "--model", "rolie-poly", "--rates", "0.1,1,10"],
+    "rheometer, oscillation": ["rheometer", "--model", "giesekus", "--mode", "oscillation", "--rates", "0.1,1,10"],
+    "rheometer, rods": [*DRAWN["rheometer"], "--model", "rod"],
+    "rheometer, bounded springs": [*DRAWN["rheometer"], "--spring", "fene", "--b", "5"],
+    "steady, shape": [*DRAWN["steady"], "--shape", "l-shape"],
+}

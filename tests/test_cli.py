@@ -282,6 +282,9 @@ def test_plain_lines_begin_at_once_and_come_every_five_seconds(capsys):
 
     now = [0.0]
     lines = Lines(lambda: now[0])
+    lines.show(1, 1, "all of it", None)
+    assert capsys.readouterr().err == "1/1 (100 %) all of it\n"
+    lines = Lines(lambda: now[0])
     for second in (0.1, 1.0, 4.0, 5.2, 6.0):
         now[0] = second
         lines.show(1, 9, f"t = {second}", None)

@@ -1,7 +1,7 @@
 """What the figures of every case hold, in numbers and words: a small run of each is drawn and described.
 
     python tools/figures.py            # write tests/cases/figures.json, and the pictures into runs/figures: look at them
-    python tools/figures.py wave pull  # these cases alone
+    python tools/figures.py wave pull  # these alone
 
 Tests compare a fresh run of each case with the file. A figure that changed is looked at before the file is written anew.
 """
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 FILE = ROOT / "tests" / "cases" / "figures.json"
 
 
-def described(case: str, options: list[str], folder: Path) -> dict[str, Any]:
+def described(arguments: list[str], folder: Path) -> dict[str, Any]:
     """What the figures of a run hold, by name. The run is left in `folder`."""
     import matplotlib
 
@@ -31,13 +31,13 @@ def described(case: str, options: list[str], folder: Path) -> dict[str, Any]:
     from fiberax.io.plots.draw import STYLE
     from fiberax.io.run import Results
 
-    code = cli.main(["run", case, *options, "--quiet", "--no-figures", "--out", str(folder)])
+    code = cli.main(["run", *arguments, "--quiet", "--no-figures", "--out", str(folder)])
     if code:
-        raise RuntimeError(f"fiberax run {case} ended with {code}")
+        raise RuntimeError(f"fiberax run {arguments[0]} ended with {code}")
     written = json.loads((folder / "parameters.json").read_text())["options"]
     found = {}
     with plt.rc_context(STYLE):
-        for figure in from_json(find_case(case), written, folder).figures(Results.load(folder)):
+        for figure in from_json(find_case(arguments[0]), written, folder).figures(Results.load(folder)):
             if (made := figure.draw(plt)) is not None:
                 found[figure.name] = contents(made)
             plt.close("all")
@@ -69,6 +69,7 @@ def panel(axes: Any) -> dict[str, Any]:
         ],
         "collections": [collection(item) for item in axes.collections],
         "texts": [text.get_text() for text in axes.texts],
+        "shared": [len(shared.get_siblings(axes)) for shared in (axes.get_shared_x_axes(), axes.get_shared_y_axes())],
         "legend": legend and [legend.get_title().get_text(), *(text.get_text() for text in legend.get_texts())],
     }
 
@@ -101,18 +102,18 @@ def main(names: list[str]) -> None:
     import jax
 
     sys.path.insert(0, str(ROOT / "tests"))
-    from small_runs import SMALL
+    from small_runs import DRAWN
 
     from fiberax import cli
 
     jax.config.update("jax_enable_x64", True)
     known = json.loads(FILE.read_text()) if FILE.exists() else {}
-    for case in names or SMALL:
+    for name in names or DRAWN:
         with tempfile.TemporaryDirectory() as folder:
-            known[case] = described(case, SMALL[case], Path(folder) / "run")
-        pictures = ROOT / "runs" / "figures" / case
-        cli.main(["run", case, *SMALL[case], "--quiet", "--overwrite", "--out", str(pictures)])
-    text = ",\n".join(f" {json.dumps(case)}: {json.dumps(known[case], ensure_ascii=False)}" for case in sorted(known))
+            known[name] = described(DRAWN[name], Path(folder) / "run")
+        pictures = ROOT / "runs" / "figures" / name
+        cli.main(["run", *DRAWN[name], "--quiet", "--overwrite", "--out", str(pictures)])
+    text = ",\n".join(f" {json.dumps(name)}: {json.dumps(known[name], ensure_ascii=False)}" for name in sorted(known))
     FILE.write_text(f"{{\n{text}\n}}\n", encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import SMALL
+from small_runs import DRAWN
 
 ROOT = Path(__file__).parents[2]
 KNOWN = json.loads(Path(__file__).with_name("figures.json").read_text(encoding="utf-8"))
@@ -37,11 +37,11 @@ def differences(found, known, place):
 
 
 # The exact law of spins takes minutes in programs that are not optimised, as those of tests.
-ROWS = [pytest.param(case, marks=pytest.mark.slow) if case == "spins" else case for case in SMALL]
+ROWS = [pytest.param(name, marks=pytest.mark.slow) if name == "spins" else name for name in DRAWN]
 
 
-@pytest.mark.parametrize("case", ROWS)
-def test_figures_are_those_that_were_looked_at(tmp_path, case):
+@pytest.mark.parametrize("name", ROWS)
+def test_figures_are_those_that_were_looked_at(tmp_path, name):
     described = runpy.run_path(str(ROOT / "tools" / "figures.py"))["described"]
-    found = json.loads(json.dumps(described(case, SMALL[case], tmp_path / "run")))
-    assert not (lines := differences(found, KNOWN[case], case)), "\n".join(lines)
+    found = json.loads(json.dumps(described(DRAWN[name], tmp_path / "run")))
+    assert not (lines := differences(found, KNOWN[name], name)), "\n".join(lines)

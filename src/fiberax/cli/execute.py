@@ -265,8 +265,10 @@ def _save_microstates(problem: Evolve | Steady | Loading, job: Job, solution: An
     macro = jax.tree.map(lambda leaf: jnp.asarray(leaf[-1]), solution.macro)
     conditions = jit_once(lambda model, macro: model.conditions(macro))(problem.bundle.macro, macro)
     leading = jax.tree.leaves(conditions)[0]
-    size = np.linalg.norm(np.asarray(leading).reshape(len(leading), -1), axis=1) if np.ndim(leading) > 1 else leading
-    order = np.argsort(np.asarray(size), kind="stable")
+    size = np.asarray(leading)
+    size = np.linalg.norm(size.reshape(len(size), -1), axis=1) if size.ndim > 1 else size
+    # Sites that are equal by symmetry differ by round-off: the first of them is taken on every machine.
+    order = np.argsort(np.round(size / (np.max(np.abs(size)) or 1.0), 9), kind="stable")
     positions = problem.bundle.macro.positions()
     shown = []
     for site in dict.fromkeys((int(order[0]), int(order[len(order) // 2]), int(order[-1]))):

@@ -252,7 +252,7 @@ def test_a_law_of_another_shape_is_one_message(law, words):
 
 
 def test_a_law_may_give_a_list_of_numbers():
-    cell = FluxCell(lambda U, g, z: [2.0 * g[0], g[1]], (4, 4))
+    cell = FluxCell(lambda U, g, z: [(2.0 + jnp.reshape(U, ())) * g[0], g[1]], (4, 4))  # U is a number
     assert np.allclose(fx.response(cell, (0.0, jnp.ones(2))).value, [2.0, 1.0])
     with pytest.raises(BadInput, match=r"A list of 2 laws is for the labels 0 to 1 in this order.*\{3: \.\.\., 7: \.\.\.\}"):
         FluxCell.from_image(np.array([[3, 7]]), [lambda U, g: g] * 2)

@@ -8,6 +8,7 @@ import pytest
 
 import fiberax as fx
 from fiberax.physics.molecules.box import OVERFLOW, STALE, THIN
+from fiberax.physics.molecules.lattice import widths
 
 potentials = fx.solids.potentials
 FCC = 0.5 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
@@ -51,6 +52,19 @@ def test_without_motion_it_is_the_crystal(potential):
     energy = float(piece.total_energy(state, TILT))
     assert energy == pytest.approx(float(crystal.energy(none, jnp.asarray(TILT))), rel=1e-10)
     assert np.abs(state.forces).max() < 1e-10
+
+
+def test_a_piece_may_shrink_below_twice_its_radius():
+    """At the reference an atom sees each other one once; an eighth thinner it sees two images of some, and they are found."""
+    potential = potentials.LennardJones(**SMOOTH)
+    crystal, piece = fcc(potential), solid(potential, cells=(5, 5, 5), skin=0.3, capacity=90, **COLD)
+    thin = -0.12 * jnp.eye(3)
+    across = [float(widths(h).min()) for h in (piece.lattice, piece._box(thin))]
+    assert across[1] < 2.0 * piece.radius < across[0] < 2.5 * piece.radius
+    state = eqx.filter_jit(piece.init)(thin, jax.random.key(0))
+    state = eqx.filter_jit(piece.step)(state, thin, piece.dt, jax.random.key(1))
+    assert state.code == 0
+    np.testing.assert_allclose(piece.link(state, thin), crystal.link(jnp.zeros((0, 3)), thin), rtol=1e-9, atol=1e-9)
 
 
 def test_stress_and_tangent_are_those_of_the_present_gradient():

@@ -134,6 +134,21 @@ def test_metals_have_a_free_energy(kind):
     np.testing.assert_allclose(np.einsum("k,nkb->n", fiber._table.weights, state.occupations), 3.0, rtol=1e-12)
 
 
+def test_a_metal_of_one_ion():
+    """Free energy of partly filled bands: P·D and moduli against differences, at a general gradient."""
+    ion = fx.solids.ions.Gaussian(1.0, 0.7)
+    place = [(ion, (0.1, 0.2, 0.3))]
+    fiber = fx.solids.KohnSham(
+        np.diag([5.0, 5.2, 5.5]), place, smearing=("fermi", 0.02), bands=4, cutoff=3.0, kgrid=(2, 2, 1), xc="lda_vwn"
+    )
+    state, out, W, P = solved(fiber, along([0]), 1e-10)
+    assert not np.any(out.result) and np.all(out.steps < 25)
+    np.testing.assert_allclose(np.sum(P[4] * D), slope(W), rtol=1e-8)
+    np.testing.assert_allclose(np.einsum("k,nkb->n", fiber._table.weights, state.occupations), 1.0, rtol=1e-12)
+    at = fx.response(fiber, A, tangent=True, state=jax.tree.map(lambda x: x[4], state), tolerance=1e-9)
+    np.testing.assert_allclose(np.tensordot(at.tangent, D, axes=2), slope(P), rtol=1e-5, atol=1e-8)
+
+
 @pytest.mark.slow
 def test_cold_metals_are_insulators(silicon_at_rest):
     """Silicon by self-consistency with empty bands and by direct minimisation."""
@@ -234,6 +249,8 @@ def test_levels_density_and_bands(silicon_at_rest):
     again = fx.solids.bands(fiber, A, found.k, count=4, state=state)
     np.testing.assert_allclose(again, found.energies, atol=1e-9)
     np.testing.assert_allclose(found.chemical_potential, np.max(again), atol=1e-9)
+    np.testing.assert_array_equal(found.occupations, 2.0)
+    assert fx.solids.bands(fiber, A, found.k[:1], state=state).shape == (1, 8)
     J = np.linalg.det(np.eye(3) + A)
     np.testing.assert_allclose(np.mean(fx.solids.density(fiber, state, A)) * fiber.volume * J, 8.0, rtol=1e-12)
     with pytest.raises(fx.BadInput, match="count = 1000"):
