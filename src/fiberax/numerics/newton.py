@@ -207,7 +207,7 @@ def newton(
         if follow:
             # A conserved sum leaves its value open: Newton's method chooses one, and pseudo-time keeps that of the guess.
             ends = done | (c.step + 1 >= c.limit) | ~trees.isfinite(direction)
-            ends &= ~exact & ~timed & ~c.bound & running
+            ends &= ~timed & ~c.bound & running
             lost = _undetermined(at, c.value, judged, tolerance, ends & at.doubtful)
             done &= ~lost
         code = jnp.where(done, jnp.int32(Result.SUCCESS), jnp.int32(-1))
