@@ -52,6 +52,8 @@ def test_input_files_of_an_earlier_run_are_those_of_its_folder(tmp_path):
         ("run.json", "rows = 3", "it is no JSON"),
         ("run.toml", "colour = 3", "the case chain has no option 'colour'"),
         ("run.toml", "rows = [1, 2]", "rows = [1, 2] must be a text, a number, true or false"),
+        ("run.toml", 'rows = "many"', "rows = 'many' is not a whole number"),
+        ("run.toml", "rows = 2.5", "rows = 2.5 is not a whole number"),
         ("run.json", '{"case": "spins", "options": {}}', "the parameters of the case spins, not of chain"),
         ("run.json", "[1]", "it holds no options by name"),
         ("gone.toml", None, "there is no such file"),

@@ -99,6 +99,26 @@ def test_a_fiber_without_a_response_takes_that_of_the_nearest_site():
         fx.evolve(FRAGILE, fx.Quasistatic(), 0.0 * start, t1=0.1, dt=0.05, fail_fraction=0.5)
 
 
+class Still(fx.AbstractMacro):
+    """Conditions that stay."""
+
+    def conditions(self, macro):
+        return macro
+
+    def rate(self, t, macro, response):
+        return 0.0 * response
+
+
+def test_borrowed_responses_are_marked_in_steady_states_and_paths():
+    bundle, start = fx.Bundle(Still(), fx.FlowFiber(fragile, lambda c: jnp.zeros_like(c), LINK)), START.at[1].set(0.1)
+    run = fx.evolve(bundle, fx.Quasistatic(), start, t1=0.1, dt=0.1, fail_fraction=0.5)
+    for sol in (run, fx.steady(bundle, fx.Quasistatic(), start, fail_fraction=0.5)):
+        np.testing.assert_array_equal(sol.result[-1], [0, fx.Result.BORROWED, 0, 0])
+        np.testing.assert_allclose(sol.response, run.response, rtol=1e-7)
+    path = fx.continuation(bundle, fx.Quasistatic(), start, dt=0.5, fail_fraction=0.5)
+    np.testing.assert_array_equal(path.result, [[0, fx.Result.BORROWED, 0, 0]] * 3)
+
+
 def test_blow_up_names_the_step_limit():
     """Heat equation with D = 1 + U² above the explicit limit 2/(4D/dx²): the message gives the limit."""
     bundle = fx.Bundle(Heat(16), fx.FlowFiber(lambda u, c: c - u, lambda c: jnp.zeros_like(c), lambda u, c: 1.0 + u**2))

@@ -14,6 +14,7 @@ WALKER = OrnsteinUhlenbeck(k=2.0, diffusion=0.7, members=8)
 SEAMLESS = fx.Seamless(separation=np.inf)
 QUASISTATIC = fx.Quasistatic(1e-10)
 CONDITIONS = np.linspace(0.4, 1.2, 5)
+U = jnp.asarray(CONDITIONS)
 CUBIC = CubicFlow(a=0.5)
 
 
@@ -239,6 +240,44 @@ def test_wrong_shapes_are_refused():
         fibers.respond(section, {"a": CONDITIONS})
     with pytest.raises(fx.BadInput, match=r"ids must be one whole number for each of the 5 rows; their shape is \(4,\)"):
         fx.Fibers(CUBIC, QUASISTATIC, CONDITIONS, ids=np.arange(4))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda fibers, section, other: fibers.begin(1.0), r"must have the shapes \[\('rows',\)\]; they have \[\(\)\]"),
+        (lambda fibers, section, other: fibers.advance(section, 1.0), "must have the shapes"),
+        (lambda fibers, section, other: fibers.advance(None, U), "it is a NoneType"),
+        (lambda fibers, section, other: fibers.advance(other, U), "it is of another fiber or driver"),
+        (lambda fibers, section, other: fibers.respond(other, U), "it is of another fiber or driver"),
+        (lambda fibers, section, other: fibers.advance(section, 1j * U), "must be real numbers"),
+        (lambda fibers, section, other: fx.responses(ElasticPlastic(), U[:0]), "have no rows"),
+        (lambda fibers, section, other: fx.responses(ElasticPlastic(), U.at[1].set(jnp.nan)), r"at index \[1\] is nan"),
+    ],
+)
+def test_what_is_no_section_and_what_are_no_conditions(unchecked, call, words):
+    fibers, others = (fx.Fibers(fiber, fx.Quasistatic(), U) for fiber in (ElasticPlastic(), CubicFlow()))
+    with pytest.raises(fx.BadInput, match=words):
+        call(fibers, fibers.begin(U), others.begin(U))
+
+
+def test_random_rows_of_another_number_need_global_numbers():
+    fibers = fx.Fibers(OrnsteinUhlenbeck(), fx.Seamless(separation=np.inf), U)
+    with pytest.raises(fx.BadInput, match="ids are needed for 2 rows"):
+        fibers.begin(U[:2])
+    assert fibers.begin(U[:2], ids=[0, 7]).ids.shape == (2,)
+
+
+@pytest.mark.parametrize("fiber", [Spring(), ElasticPlastic()], ids=lambda fiber: type(fiber).__name__)
+def test_derivatives_of_traced_programs(fiber):
+    """As without `jit`, of energies without constraints and of fibers with memory."""
+    fibers = fx.Fibers(fiber, fx.Quasistatic(), U)
+    section = fibers.begin(U)
+    tangents = lambda U: jnp.sum(fibers.advance(section, U, tangent=True)[1].tangent)
+    values = lambda U: jnp.sum(fibers.advance(section, U)[1].response)
+    step = lambda U: jax.lax.scan(lambda a, _: (a + values(U), None), 0.0, length=2)[0]
+    np.testing.assert_allclose(jax.grad(jax.jit(tangents))(U), jax.grad(tangents)(U), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(jax.grad(step)(U), 2.0 * jax.grad(values)(U), rtol=1e-12)
 
 
 def test_donated_sections_are_gone():

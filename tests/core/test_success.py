@@ -391,3 +391,67 @@ def test_check_fiber_judges_each_equation():
     fiber = Wrong(rate, lambda c: jnp.zeros(2) + 0.0 * c, lambda u, c: u[1])
     with pytest.raises(CheckFailed, match="solved state is at rest"):
         check_fiber(fiber, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("rate", "start", "U", "right"),
+    [
+        (lambda c, U: U - jnp.log(c), 1.0, -30.0, np.exp(-30.0)),  # on the way there c is small beside its start
+        (lambda c, U: U - jnp.sqrt(c), 0.0, 0.5, 0.25),  # an infinite slope makes a Newton step of zero
+        (lambda c, U: U - jnp.cbrt(c), 0.0, 0.5, 0.125),
+        (lambda u, d: 2.0 * (5.0 - u) - jnp.tanh((u - 1.0) / d), 1.0, 1e-11, 4.5),  # begins at a kink of that width
+    ],
+)
+def test_a_short_step_is_no_solution_where_the_residual_stays(rate, start, U, right):
+    found = fx.response(fx.FlowFiber(rate, lambda U: jnp.asarray(start), lambda c, U: c), U)
+    assert int(found.result) == 0
+    np.testing.assert_allclose(found.value, right, rtol=1e-9)
+
+
+def test_an_energy_that_begins_at_a_kink():
+    fiber = fx.EnergyFiber(lambda u, d: (5.0 - u) ** 2 + jnp.sqrt((u - 1.0) ** 2 + d**2), lambda d: jnp.ones(()))
+    found = fx.responses(fiber, np.array([1e-8, 1e-11, 1e-12]))
+    np.testing.assert_array_equal(found.result, 0)
+    np.testing.assert_allclose(found.state, 4.5, rtol=1e-9)
+
+
+def test_no_root_is_no_success_however_far_the_start():
+    fiber = fx.FlowFiber(lambda c, U: -(c**2 + U), lambda U: jnp.asarray(1e4), lambda c, U: c)
+    assert not np.any(np.asarray(fx.responses(fiber, np.array([1e-9, 1e-6, 1e-3])).result) == 0)
+
+
+def chain_of_reactions(spread):
+    """Rates of a closed chain of six substances, over so many decades, and their equilibrium, by its products of ratios."""
+    forth = np.geomspace(1.0, spread, 5)
+    back = 2.0 * forth[::-1]
+    rates = np.diag(np.r_[-forth, 0.0] - np.r_[0.0, back]) + np.diag(forth, -1) + np.diag(back, 1)
+    right = np.r_[1.0, np.cumprod(forth / back)]
+    return fx.FlowFiber(lambda c, U: jnp.asarray(rates) @ c, lambda U: jnp.eye(6)[5], lambda c, U: c), right / right.sum()
+
+
+@pytest.mark.parametrize("spread", [1e3, 1e6, 1e12])
+def test_a_chain_of_reactions_is_solved_or_no_success(spread):
+    fiber, right = chain_of_reactions(spread)
+    found = fx.response(fiber, 0.0)
+    if spread < 1e12:
+        assert int(found.result) == 0
+        np.testing.assert_allclose(found.value, right, rtol=1e-6, atol=1e-12)
+    else:  # round-off hides the slow reactions; an equilibrium there is, so that nothing runs away
+        assert found.result not in (0, fx.Result.RUNAWAY)
+
+
+@pytest.mark.parametrize("stiffness", [1e6, 1e9, 1e10, 1e12])
+def test_soft_unknowns_behind_stiff_springs(stiffness):
+    """The soft mode is a sum of unknowns, so that no units of theirs tell it; begun with the spring stretched and at rest."""
+    pair = energy(lambda u, U: 0.5 * stiffness * (u[0] - u[1]) ** 2 + 0.5 * (u[1] - U) ** 2, np.array([0.0, 5.0]))
+    row = energy(lambda u, U: 0.5 * stiffness * jnp.sum(jnp.diff(u) ** 2) + 0.25 * (u[0] - U) ** 4 + u[0], np.full(4, 5.0))
+    for fiber, right in ((pair, 0.7), (row, -0.3)):  # (u - U)³ = -1
+        found = fx.response(fiber, 0.7)
+        assert int(found.result) == 0 or (fiber is row and stiffness > 1e10)  # curvatures of 1e-12 are hardly resolved
+        if int(found.result) == 0:
+            np.testing.assert_allclose(found.state, right, rtol=1e-8)
+
+
+def test_modes_that_round_off_hides_are_no_success():
+    pair = energy(lambda u, U: 0.5e15 * (u[0] - u[1]) ** 2 + 0.5 * (u[1] - U) ** 2, np.array([0.0, 5.0]))
+    assert int(fx.response(pair, 0.7).result) == fx.Result.STALLED

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def expanded(arguments: list[str], case: type[Case], name: str, groups: tuple[ty
         known = key.replace("-", "_")
         if known not in hints:
             raise BadInput(f"{FLAG} {file}: the case {name} has no option {key!r}. `fiberax run {name} --help` lists them.")
-        words += _words(file, known, value, hints[known][1])
+        words += _words(file, known, value, *hints[known])
     return [*words, *arguments[:place], *arguments[after:]]
 
 
@@ -63,7 +64,7 @@ def _read(file: Path, name: str) -> dict[str, Any]:
     return content["options"]
 
 
-def _words(file: Path, name: str, value: Any, default: Any) -> list[str]:
+def _words(file: Path, name: str, value: Any, hint: Any, default: Any) -> list[str]:
     """The option as it is written on the command line; nothing for its default."""
     if value is None or value == default or (isinstance(default, Path) and str(default) == value):
         return []
@@ -71,6 +72,10 @@ def _words(file: Path, name: str, value: Any, default: Any) -> list[str]:
         return [flag(name)] if value else [f"--no-{flag(name)[2:]}"]
     if not isinstance(value, str | int | float):
         raise BadInput(f"{FLAG} {file}: {name} = {value!r} must be a text, a number, true or false.")
+    kinds = set(typing.get_args(hint) or (hint,))
+    whole = int in kinds
+    if kinds & {int, float} and (isinstance(value, str) or (whole and not float(value).is_integer())):
+        raise BadInput(f"{FLAG} {file}: {name} = {value!r} is not a {'whole ' if whole else ''}number.")
     if file.suffix == ".json" and isinstance(value, str) and (file.parent / value).is_file():
         value = str(file.parent / value)  # the copy of an input file in the folder of that run
     return [flag(name), str(value)]

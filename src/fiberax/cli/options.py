@@ -192,11 +192,34 @@ def peek_devices(arguments: list[str]) -> Devices:
         raise BadInput(str(error)) from error
 
 
+_DIGITS = frozenset("0123456789+-.eEinfatyINFATY ")
+
+
+def _number(hint: Any) -> Callable[[Any], Any] | None:
+    """Reads a number; None for options of other kinds. typer's own message does not name what was written."""
+    kinds = [kind for kind in (typing.get_args(hint) or (hint,)) if kind is not type(None)]
+    if kinds not in ([int], [float]):
+        return None
+    (kind,), word = kinds, "whole number" if kinds == [int] else "number"
+
+    def read(text: Any) -> Any:
+        try:
+            if set(str(text)) - _DIGITS:  # Python reads 1_000 and digits of other scripts, too
+                raise ValueError
+            return kind(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is not a {word}.") from None
+
+    read.__name__ = kind.__name__
+    return read
+
+
 def _parameter(panel: str, name: str, hint: Any, default: Any, opt) -> inspect.Parameter:
     unit = f" ({opt.unit})" if opt.unit else ""
     both = default is True or (default is None and bool in typing.get_args(hint))
     flags = f"{flag(name)}/--no-{flag(name)[2:]}" if both else flag(name)
-    declared = typer.Option(flags, help=opt.help + unit, rich_help_panel=panel, show_default=default is not None)
+    shown = default is not None
+    declared = typer.Option(flags, help=opt.help + unit, rich_help_panel=panel, show_default=shown, parser=_number(hint))
     if opt.choices is not None:  # typer needs an enumeration
         choice: Any = Chosen(name, {text: text for text in opt.choices()})
         known = getattr(default, "value", default)

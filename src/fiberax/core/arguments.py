@@ -55,6 +55,19 @@ def floats(what: str, tree: Any) -> Any:
     return _converted(f"{what} must be numbers, in arrays or in trees of arrays", convert, tree)
 
 
+def finite(what: str, tree: Any) -> None:
+    """Raise `BadInput` with the place and the value of the first entry that is not finite; the message begins with `what`.
+
+    Values that JAX traces are not looked at.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not trees.is_tracer(leaf) and not np.all(np.isfinite(leaf)):
+            values = np.asarray(leaf)
+            first = np.argwhere(~np.isfinite(values))[0].tolist()
+            place = f"{jax.tree_util.keystr(path)}{f' at index {first}' if first else ''}"
+            raise BadInput(f"{what}{place} is {values[tuple(first)]}. Give finite numbers.")
+
+
 def arrays(what: str, tree: Any) -> Any:
     """`tree` with arrays of jax as leaves, of any type. Raises `BadInput`; the message begins with `what`."""
     return _converted(f"{what} must be an array or a tree of arrays", jnp.asarray, tree)
@@ -127,6 +140,8 @@ def check_rows(what: str, tree: Any) -> None:
             f"{what} must have one common leading axis, a row for each fiber; their shapes are {shapes}. For one fiber give "
             "one row; fx.response takes a condition without that axis."
         )
+    if lengths == {0}:
+        raise BadInput(f"{what} have no rows. Give at least one.")
 
 
 def check_like(what: str, tree: Any, like: Any) -> None:

@@ -215,7 +215,7 @@ class _Path:
         return carry._replace(t=jnp.asarray(float(t)), macro=at.macro, section=section), (energy, None, margins)
 
     def _record(self, carry: _Carry, judged: tuple, watch: Watch) -> None:
-        response, result = self.field.sites.trim(carry.section.response), self.field.outcomes(carry.section).result
+        response, result = self.field.sites.trim(carry.section.response), self.field.results(carry.section)
         macro = Moving(carry.macro, jax.tree.map(jnp.zeros_like, carry.macro)) if self.moving else carry.macro
         wanted = watch.checkpoint is not None and watch.checkpoint.wants_states
         state = self.field.sites.trim(carry.section.state) if wanted else None

@@ -5,9 +5,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from fiberax.core.arguments import check_run, check_unstable, floats
+from fiberax.core.arguments import check_run, check_unstable, finite, floats
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver, AbstractSectionDriver
 from fiberax.core.errors import BadInput
@@ -26,7 +25,6 @@ from fiberax.core.snapshots import schedule_of, snapshot_of
 from fiberax.core.solution import Solution
 from fiberax.core.steppers import AbstractStepper, default_stepper
 from fiberax.core.traced import is_traced
-from fiberax.numerics import trees
 
 
 def evolve(
@@ -118,9 +116,7 @@ def assemble(bundle, driver, macro0, plan: Schedule, key, placement, start=None)
     A driver over all sites that does not pay is replaced; a run that goes on from `start` keeps what it began with.
     """
     macro0 = floats("The macrostate macro0", macro0)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(macro0):
-        if not trees.is_tracer(leaf) and not np.all(np.isfinite(np.asarray(leaf))):
-            raise BadInput(f"The macrostate macro0{jax.tree_util.keystr(path)} has entries that are not finite.")
+    finite("The macrostate macro0", macro0)
     conditions, state, response = check_fit(bundle, macro0)
     count = jax.tree.leaves(conditions)[0].shape[0]
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key))

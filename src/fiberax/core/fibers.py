@@ -110,7 +110,7 @@ class Fibers:
 
         Args:
             conditions: A tree, rows first.
-            ids: As for `Fibers`; needed where the number of rows differs from that of `Fibers`.
+            ids: As for `Fibers`; random fibers need them where the number of rows differs from that of `Fibers`.
             dt: The shortest time of one `advance`, macro time, for drivers that average over a window of stored values: it
                 decides how many are stored. Others do not use it.
 
@@ -128,7 +128,12 @@ class Fibers:
             )
         if dt is not None and (trees.is_tracer(dt) or not span("Fibers.begin", dt) > 0.0):
             raise BadInput(f"Fibers.begin: dt must be a positive number, which is known outside of jit; it is {dt}.")
-        rows = self._rows(None, conditions)
+        rows = self._rows(conditions)
+        if ids is None and rows != self.count and self.random:
+            raise BadInput(
+                f"Fibers.begin: ids are needed for {rows} rows, since these `Fibers` have {self.count}: the noise of a row "
+                "depends on its global number."
+            )
         numbers = self.ids if ids is None and rows == self.count else self._numbers(ids, rows)
         samples = self.driver.samples(math.inf if dt is None else float(dt))
 
@@ -162,7 +167,7 @@ class Fibers:
             BadInput: Conditions that do not fit the section, or such a `dt`.
         """
         conditions = floats("Fibers: conditions", conditions)
-        rows = self._rows(section, conditions)
+        rows = self._rows_of(section, conditions)
         dt = span("Fibers.advance", dt)
         if self.windowed and not trees.is_tracer(dt) and float(dt) > 0.0:
             self._check_window(section, float(dt))
@@ -190,7 +195,7 @@ class Fibers:
             BadInput: Conditions that do not fit the section.
         """
         conditions = floats("Fibers: conditions", conditions)
-        rows = self._rows(section, conditions)
+        rows = self._rows_of(section, conditions)
 
         def run(field, section, conditions):
             padded = map_rows(field.sites.pad, section.sites)
@@ -365,18 +370,35 @@ class Fibers:
         place, one, two = next((k, a, b) for k, (a, b) in enumerate(pairs) if a.shape != b.shape)
         return place, next(k for k, (a, b) in enumerate(zip(one.shape, two.shape)) if a != b)
 
-    def _rows(self, section: Carried | None, conditions: Any) -> int:
+    def _rows(self, conditions: Any) -> int:
+        """Number of rows of conditions. Raises `BadInput` where they do not fit these fibers."""
         leaves, expected = jax.tree.leaves(conditions), jax.tree.leaves(self.one)
         same = jax.tree.structure(conditions) == jax.tree.structure(self.one)
-        if not same or any(x.shape[1:] != y.shape for x, y in zip(leaves, expected)) or len({len(x) for x in leaves}) != 1:
+        fit = same and all(x.ndim and x.shape[1:] == y.shape for x, y in zip(leaves, expected))
+        if not fit or len({len(x) for x in leaves}) != 1:
             shapes = [(("rows", *y.shape)) for y in expected]
             raise BadInput(f"Fibers: conditions must have the shapes {shapes}; they have {[x.shape for x in leaves]}.")
+        if any(jnp.iscomplexobj(x) and not jnp.iscomplexobj(y) for x, y in zip(leaves, expected)):
+            raise BadInput("Fibers: conditions must be real numbers; they are complex.")
         rows = len(leaves[0])
         if rows == 0:
             raise BadInput("Fibers: there are no rows. A section has at least one; a process without sites takes no part.")
-        if section is not None and len(section.ids) != rows:
+        return rows
+
+    def _rows_of(self, section: Any, conditions: Any) -> int:
+        """Number of rows of a section and its conditions. Raises `BadInput` where they do not fit."""
+        rows = self._rows(conditions)
+        if not isinstance(section, Carried) or jax.tree.structure(section) != self._form:
+            what = "of another fiber or driver" if isinstance(section, Carried) else shown(section)
+            raise BadInput(f"Fibers: the section must be one that `begin`, `advance` or `restore` gave; it is {what}.")
+        if len(section.ids) != rows:
             raise BadInput(f"Fibers: the section has {len(section.ids)} rows, the conditions have {rows}.")
         return rows
+
+    @functools.cached_property
+    def _form(self) -> Any:
+        """Structure of every section."""
+        return jax.tree.structure(self._like(1))
 
     def _field(self, rows: int, retry: bool) -> Field:
         if (rows, retry) not in self._fields:

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from fiberax.core.borrow import borrowed
+from fiberax.core.borrow import borrowed, marked
 from fiberax.core.bundle import Bundle
 from fiberax.core.driver import AbstractDriver, AbstractSectionDriver, Section
 from fiberax.core.fiber import AbstractDynamic, AbstractMemory
@@ -264,6 +264,11 @@ class Field(eqx.Module):
     def stderr(self, macro, section: Section) -> Any | None:
         """Standard errors of the responses, a tree like them (sites first), or None."""
         return self.over_sites(lambda fiber, *at: self.driver.stderr(fiber, self.bundle.link, *at), macro, section)
+
+    def results(self, section: Section) -> jax.Array:
+        """Result codes (sites,), `BORROWED` where a failed site uses the response of another one."""
+        result = self.outcomes(section).result
+        return marked(result, self.sites.trim(section.own)) if self.borrow else result
 
     def codes(self, macro, section: Section, response) -> jax.Array:
         """Results (sites,) of fibers that carry their states, of which no step has been looked at while JAX traces the run."""

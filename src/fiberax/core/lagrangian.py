@@ -41,14 +41,19 @@ def multipliers(fiber: Any, state, condition):
     return linear.dense_solve(weighted @ jacobian.T, weighted @ gradient)
 
 
+def lagrangian(fiber: Any, state, condition, lam):
+    """W − λ·g; W alone without constraints.
+
+    JAX cannot differentiate a product of two empty arrays in a program that was traced before (`grad(jit(...))`, `scan`).
+    """
+    energy = fiber.energy(state, condition)
+    return energy - jnp.sum(lam * fiber.constraint(state, condition)) if lam.size else energy
+
+
 def energy_rest(fiber: Any, unknowns, condition):
     """(−metric⁻¹(∂_u W − λ·∂_u g), g) at v = (state, λ): zero at a stationary point."""
     state, lam = unknowns
-
-    def lagrangian(state):
-        return fiber.energy(state, condition) - jnp.sum(lam * fiber.constraint(state, condition))
-
-    force = jax.grad(lagrangian)(state)
+    force = jax.grad(lambda state: lagrangian(fiber, state, condition, lam))(state)
     rate = jax.tree.map(lambda f, m: -f / m, force, metric_tree(fiber, state))
     return rate, fiber.constraint(state, condition)
 
@@ -56,11 +61,7 @@ def energy_rest(fiber: Any, unknowns, condition):
 def hellmann_feynman(fiber: Any, state, condition):
     """∂_U W − λ·∂_U g at fixed state, a tree like `condition` (4.6), with the static multipliers."""
     lam = multipliers(fiber, state, condition)
-
-    def lagrangian(condition):
-        return fiber.energy(state, condition) - jnp.sum(lam * fiber.constraint(state, condition))
-
-    return jax.grad(lagrangian)(condition)
+    return jax.grad(lambda condition: lagrangian(fiber, state, condition, lam))(condition)
 
 
 def curvatures(fiber: Any, state, condition):
@@ -71,11 +72,7 @@ def curvatures(fiber: Any, state, condition):
     flat, unravel = ravel_pytree(state)
     root = jnp.sqrt(ravel_pytree(metric_tree(fiber, state))[0])
     lam, count = multipliers(fiber, state, condition), constraint_count(fiber, state, condition)
-
-    def lagrangian(u):
-        return fiber.energy(unravel(u), condition) - jnp.sum(lam * fiber.constraint(unravel(u), condition))
-
-    matrix = jax.hessian(lagrangian)(flat) / jnp.outer(root, root)
+    matrix = jax.hessian(lambda u: lagrangian(fiber, unravel(u), condition, lam))(flat) / jnp.outer(root, root)
     if count:
         normals = jax.jacrev(lambda u: fiber.constraint(unravel(u), condition))(flat) / root
         free = jnp.linalg.qr(normals.T, mode="complete")[0][:, count:]

@@ -183,8 +183,7 @@ def observe(field: Field, carry: Carry, t, dt, margins: bool = False, states: bo
     if field.driver.slaved:
         # At the end of a step: no time has passed since.
         section = field.advance(carry.step, macro, carry.section, jnp.zeros_like(dt))
-        response, result = field.sites.trim(section.response), field.outcomes(section).result
-        result = marked(result, field.sites.trim(section.own)) if field.borrow else result
+        response, result = field.sites.trim(section.response), field.results(section)
     else:
         section = _caught_up(field, carry, t)
         response = field.response(macro, section)

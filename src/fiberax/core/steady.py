@@ -157,7 +157,7 @@ def _given(macro, moving: bool):
 
 
 def _solution(field: Field, bundle, t: float, macro, section, stats, energy) -> Solution:
-    response, result = field.sites.trim(section.response), field.outcomes(section).result
+    response, result = field.sites.trim(section.response), field.results(section)
     lead = jax.tree.map(lambda x: jnp.asarray(x)[None], (float(t), macro, response, result, energy))
     ts, macro, response, result, energy = lead
     return Solution(ts, macro, response, result, section, stats, bundle.macro, energy)
@@ -180,6 +180,7 @@ class Newton:
         begun, time_, zero = time.perf_counter(), jnp.asarray(t, jnp.result_type(float)), jnp.zeros(())
         dt = jnp.asarray(since, jnp.result_type(float))
         at, found = _first(self.field, time_, macro, section, dt), None
+        started = None  # how rates change at the start: where Newton's method ran away to, none may
         if int(at.steps) < 0:
             at, _ = _next(self.field, time_, zero, at, dt)
         self.residuals = [float(at.norm)]
@@ -198,8 +199,9 @@ class Newton:
                 self._warn_if_undetermined(time_, at, found)
                 return at
             if int(at.steps) >= self.max_steps or not np.isfinite(float(at.update)):
-                raise NotConverged(self._words(time_, at, found))
+                raise NotConverged(self._words(time_, at, started))
             at, found = _next(self.field, time_, zero, at, dt)
+            started = found if started is None else started
             self.residuals.append(float(at.norm))
 
     def _failures(self, at: Iterate) -> int:
@@ -211,11 +213,11 @@ class Newton:
             raise FiberFailure(fiber_message(self.field, at.macro, at.section, where, self.limit))
         return failed
 
-    def _words(self, t, at: Iterate, found) -> str:
+    def _words(self, t, at: Iterate, started) -> str:
         refused = int(at.refused)
         because = f", since {refused} fibers fail beyond" if refused else ""
         stopped = f"steady: Newton stopped after {int(at.steps)} steps with a residual of {float(at.norm):.3g}{because}."
-        changes = found or _slopes(self.field, t, at)
+        changes = started or _slopes(self.field, t, at)
         if changes is not None and changes[1] == 0.0:
             return (
                 f"{stopped} No rate depends on the macrostate, as where nothing conducts: the responses are zero, and no "

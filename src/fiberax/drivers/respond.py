@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fiberax.core.answer import Held, Words, settled
-from fiberax.core.arguments import arrays, check_like, check_rows, check_run, floats
+from fiberax.core.arguments import arrays, check_like, check_rows, check_run, finite, floats
 from fiberax.core.bundle import Bundle, check_fit
 from fiberax.core.driver import AbstractDriver
-from fiberax.core.errors import BadInput
 from fiberax.core.fiber import AbstractDynamic, AbstractFiber, workspace_of
 from fiberax.core.field import Field
 from fiberax.core.platform import check_platform, need_double
@@ -62,11 +61,7 @@ def _checked(conditions: Any) -> Any:
     if _is_table(conditions):
         conditions = jnp.asarray(conditions, float)
     conditions = floats("The condition", conditions)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(conditions):
-        if not trees.is_tracer(leaf) and not np.all(np.isfinite(leaf)):
-            first = np.argwhere(~np.isfinite(np.asarray(leaf)))[0].tolist()
-            place = f"{jax.tree_util.keystr(path)} at index {first}" if first else jax.tree_util.keystr(path)
-            raise BadInput(f"The condition{place} is not finite. Give finite numbers.")
+    finite("The condition", conditions)
     return conditions
 
 

@@ -34,6 +34,7 @@ _ZERO_MODE = 1e-9  # relative curvature below which the energy itself is looked 
 _SPREAD = 1e-6  # of the diagonal of the Hessian, smallest over largest, below which unknowns have units of their own
 _ROUNDED = 100.0  # times n eps: round-off of the eigenvalues of a matrix, relative to the largest
 _NOISE = 1e-11
+_LOST = 1e-5  # relative step along a mode hidden by round-off, above which the point that was found is no minimum
 _SHORT = 1e-3  # shortest part of a step whose descent is not taken for round-off
 
 
@@ -46,6 +47,7 @@ class Problem(NamedTuple):
     constraints: int
     dense: bool
     units: Any = 1.0  # of the entries of y: what is relative to them is relative to units * y
+    zero_mode: Any = _ZERO_MODE  # relative curvature below which modes take no Newton step
 
 
 class _Point(NamedTuple):
@@ -115,7 +117,8 @@ class _Step(NamedTuple):
     probes: jax.Array  # (_PROBES, n): random directions without curvature
     products: jax.Array  # with the Hessian, of the large form
     stiffest: jax.Array  # largest curvature so far
-    drift: jax.Array  # Newton's step along modes that take none
+    drift: jax.Array  # Newton's step along modes that take none and have a curvature
+    slide: jax.Array  # the same along all modes that take none, with at least the curvature of round-off
     diagonal: jax.Array  # (n,): of the Hessian, where it is dense
 
 
@@ -145,10 +148,10 @@ def _eigenvectors(matrix):
 def _dense_direction(problem: Problem, point: _Point, tolerance, size_of_y, stiffest) -> _Step:
     """Newton direction with the modulus of the Hessian; at a stationary saddle, its most negative mode.
 
-    Modes with less than `_ZERO_MODE` of the largest curvature take no Newton step: they may be invariances, if only nearly, as
-    of a lobe on a grid. So a saddle with less is not left, which ends the iteration. Whether the energy falls along modes
-    without curvature is looked at separately; there the measure is the largest curvature met on the way, `stiffest`, since at
-    an inflection the curvatures themselves vanish.
+    Modes with less than `problem.zero_mode` of the largest curvature take no Newton step: they may be invariances, if only
+    nearly, as of a lobe on a grid. So a saddle with less is not left, which ends the iteration. Whether the energy falls along
+    modes without curvature is looked at separately; there the measure is the largest curvature met on the way, `stiffest`:
+    at an inflection the curvatures themselves vanish.
     """
     hessian = _lagrangian_hessian(problem, point)
 
@@ -162,7 +165,7 @@ def _dense_direction(problem: Problem, point: _Point, tolerance, size_of_y, stif
     stiffest = jnp.maximum(stiffest, largest)
     slope = jnp.linalg.norm(point.gradient)
     noise = round_off(point.y.size, largest, slope, size_of_y)
-    zero = jnp.maximum(_ZERO_MODE, _ROUNDED * point.y.size * jnp.finfo(size.dtype).eps) * largest
+    zero = jnp.maximum(problem.zero_mode, _ROUNDED * point.y.size * jnp.finfo(size.dtype).eps) * largest
     # Along zero modes: steepest descent with the largest curvature. An invariance has no gradient, so it does not move.
     inverse = 1.0 / jnp.where(size > zero, size, jnp.where(largest > 0.0, largest, 1.0))
     newton = -vectors @ (inverse * (vectors.T @ point.gradient))
@@ -172,9 +175,13 @@ def _dense_direction(problem: Problem, point: _Point, tolerance, size_of_y, stif
     flat = jnp.where(size > jnp.maximum(zero, _ZERO_MODE * stiffest), 0.0, 1.0)
     probes = _random(_PROBES, point.y) @ (vectors * flat) @ vectors.T
     direction = jnp.where(escape, away, newton)
-    idle = (size > round_off(point.y.size, largest, 0.0 * slope, size_of_y)) & (size <= zero)
-    drift = -vectors @ (jnp.where(idle, 1.0 / jnp.where(idle, size, 1.0), 0.0) * (vectors.T @ point.gradient))
-    return _Step(direction, escape, negative, probes, jnp.zeros((), jnp.int32), stiffest, drift, jnp.diagonal(matrix))
+    least = round_off(point.y.size, largest, 0.0 * slope, size_of_y)
+
+    def along(modes):
+        return -vectors @ (jnp.where(modes, 1.0 / jnp.maximum(size, least), 0.0) * (vectors.T @ point.gradient))
+
+    drift, slide = along((size > least) & (size <= zero)), along((size <= zero) & (largest > 0.0))
+    return _Step(direction, escape, negative, probes, jnp.zeros((), jnp.int32), stiffest, drift, slide, jnp.diagonal(matrix))
 
 
 def _random(count: int, like):
@@ -191,7 +198,7 @@ def _krylov_direction(problem: Problem, point: _Point, tolerance, size_of_y, sti
     w, steps, _, _ = _conjugate_gradients(problem, point, rhs, target, min(2 * rhs.size, 500))
     no = jnp.asarray(False)  # the test of the point that was found looks for it
     probes, nothing = jnp.zeros((_PROBES, rhs.size), rhs.dtype), jnp.zeros_like(rhs)
-    return _Step(w, no, no, probes, steps, stiffest, nothing, jnp.ones_like(rhs))
+    return _Step(w, no, no, probes, steps, stiffest, nothing, nothing, jnp.ones_like(rhs))
 
 
 def _conjugate_gradients(problem: Problem, point: _Point, rhs, target, limit, flat: float = 0.0, bend: Any = 0.0):
@@ -346,6 +353,7 @@ class _Carry(NamedTuple):
     change: jax.Array  # last step relative to y
     stiffest: jax.Array  # largest curvature so far
     drift: jax.Array
+    slide: jax.Array
     diagonal: jax.Array
 
 
@@ -363,6 +371,25 @@ def _runs_away(problem: Problem, point: _Point, drift, size_of_y) -> jax.Array:
 
     # In a batch the loop ends at once if no member moves.
     return jax.lax.while_loop(lambda c: moving & (c[0] < 1), body, (jnp.zeros((), jnp.int32), jnp.asarray(False)))[1]
+
+
+def _sinks(problem: Problem, point: _Point, slide, size_of_y, tolerance) -> jax.Array:
+    """Relative length of `slide` (n,) where the energy falls along it, as its gradient says and by more than round-off, else 0.
+
+    Modes of little curvature are no invariances then.
+    """
+    length = _relative(problem, slide, point.y, size_of_y, tolerance)
+    slope = -point.gradient @ slide
+
+    def body(carry):
+        lower = lambda s: point.energy - problem.energy(_retract(problem, point.y + s * slide))
+        begun, all_of_it = lower(0.25), lower(1.0)
+        told = (begun > 0.5 * 0.25 * slope) & (begun < 1.5 * 0.25 * slope)
+        return carry[0] + 1, told & (all_of_it > 1e-10 * jnp.abs(point.energy))
+
+    start = (jnp.zeros((), jnp.int32), jnp.asarray(False))
+    falls = jax.lax.while_loop(lambda c: (length > tolerance) & (c[0] < 1), body, start)[1]
+    return jnp.where(falls, length, 0.0)
 
 
 def _lower(problem: Problem, point: _Point, probes, used, size_of_y) -> jax.Array:
@@ -391,7 +418,8 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
         max_steps: Largest number of steps.
 
     Returns:
-        y (n,), multipliers (k,), the outcome, and the diagonal of the last dense Hessian (n,).
+        y (n,), the outcome, the diagonal of the last dense Hessian (n,), and the relative length of the step along modes that
+        took none where the energy falls along it, else 0.
 
     Converged when the projected gradient is below `tolerance` times `reference` (a scalar) and the Newton step below
     `tolerance` relative to each entry of y (`newton.relative`), or when the gradient has reached round-off. A stationary
@@ -412,7 +440,8 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
         stationary = (size <= tolerance * reference) & short & ~escape
         accepted, noisy, new = _search(problem, point, direction, escape)
         small = _relative(problem, new.y - point.y, new.y, size_of_y, tolerance) <= tolerance
-        slack = jnp.finfo(size.dtype).eps ** (1 / 3)
+        slack, left = jnp.finfo(size.dtype).eps ** (1 / 3), jnp.linalg.norm(new.gradient)
+        small &= (left <= slack * scale) | (left <= 0.1 * size)  # beside a kink a step may be short while the gradient stays
         close = (size <= slack * scale) | (jnp.linalg.norm(direction) <= slack * jnp.linalg.norm(point.y))
         done = stationary | (~accepted & ((noisy & close) | escape)) | (accepted & small & noisy)
         code = jnp.where(done, jnp.where(found.negative, jnp.int32(Result.UNSTABLE), jnp.int32(Result.SUCCESS)), -1)
@@ -422,7 +451,7 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
         point = jax.tree.map(lambda a, b: jnp.where(keep, a, b), new, point)
         size_of_y = jnp.maximum(size_of_y, jnp.max(jnp.abs(point.y), initial=0.0))
         used = carry.used + found.products
-        last = (found.stiffest, found.drift, found.diagonal)
+        last = (found.stiffest, found.drift, found.slide, found.diagonal)
         return _Carry(point, carry.step + 1, code, size_of_y, found.probes, used, change, *last)
 
     start = _point(problem, _retract(problem, guess))
@@ -432,7 +461,7 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
     largest = jnp.max(jnp.abs(start.y), initial=0.0)
     probes = jnp.zeros((_PROBES, guess.size), guess.dtype)
     nothing, ones = jnp.zeros_like(start.y), jnp.ones_like(start.y)
-    begin = _Carry(start, zero, first, largest, probes, zero, jnp.zeros(()), jnp.zeros_like(scale), nothing, ones)
+    begin = _Carry(start, zero, first, largest, probes, zero, jnp.zeros(()), jnp.zeros_like(scale), nothing, nothing, ones)
     end = jax.lax.while_loop(lambda c: (c.code < 0) & (c.step < max_steps), body, begin)
     point, code = end.point, end.code
     left = jnp.linalg.norm(point.gradient)
@@ -443,14 +472,15 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
     away = _runs_away(problem, point, end.drift, end.size_of_y)
     code = jnp.where(((code == Result.SUCCESS) | (code == Result.MAX_STEPS)) & away, jnp.int32(Result.RUNAWAY), code)
     out = outcome(code, end.step, left / jnp.where(reference > 0, reference, 1.0))
-    return point.y, point.multipliers, out, end.diagonal
+    return point.y, out, end.diagonal, _sinks(problem, point, end.slide, end.size_of_y, tolerance)
 
 
 def minimise_in_units(problem: Problem, guess, first, tolerance: float) -> tuple[jax.Array, Outcome]:
-    """`minimise`, and once more in units of its own for each unknown where their curvatures are far apart.
+    """`minimise`, and once more in units of its own for each unknown, or with steps along every mode, where curvatures differ.
 
     Curvatures below `_ZERO_MODE` of the largest count as zero, which is right for unknowns of one kind alone. Where the
-    diagonal of the Hessian spreads by more than `_SPREAD` the search goes on with unknowns over √|H_ii|.
+    diagonal of the Hessian spreads by more than `_SPREAD` the search goes on with unknowns over √|H_ii|, without constraints.
+    Where the energy falls along such modes, as that of stiff springs between soft ones, they take Newton's step.
 
     Args:
         problem: As for `minimise`.
@@ -461,24 +491,31 @@ def minimise_in_units(problem: Problem, guess, first, tolerance: float) -> tuple
     Returns:
         y (n,) and the outcome.
     """
-    if problem.constraints or not problem.dense or guess.size == 1:
-        y, _, out, _ = minimise(problem, guess, jnp.linalg.norm(first), tolerance)
+    if not problem.dense or guess.size == 1:
+        y, out, _, _ = minimise(problem, guess, jnp.linalg.norm(first), tolerance)
         return y, out
 
     def search(carry):
-        _, units, y, steps, _, _ = carry
-        scaled = problem._replace(energy=lambda z: problem.energy(units * z), units=units)
-        z, _, out, diagonal = minimise(scaled, y / units, jnp.linalg.norm(units * first), tolerance)
+        number, units, zero_mode, y, steps, _, _ = carry
+        scaled = problem._replace(zero_mode=zero_mode)
+        if not problem.constraints:
+            scaled = scaled._replace(energy=lambda z: problem.energy(units * z), units=units)
+        z, out, diagonal, fall = minimise(scaled, y / units, jnp.linalg.norm(units * first), tolerance)
         size = jnp.abs(diagonal)
         largest = jnp.max(size)
         there = size > 8.0 * jnp.finfo(size.dtype).eps * largest  # less is round-off of a flat unknown
-        apart = jnp.any(there & (size < _SPREAD * largest)) & (out.result != Result.NONFINITE)
+        apart = jnp.any(there & (size < _SPREAD * largest)) & (number == 0) & (problem.constraints == 0)
         further = jnp.where(there, jnp.sqrt(largest / jnp.where(there, size, 1.0)), 1.0)
-        again = apart & (carry[0] == 0) & (out.result != Result.RUNAWAY) & (out.result != Result.UNSTABLE)
-        return carry[0] + 1, jnp.where(again, further, units), units * z, steps + out.steps, out, again
+        # Modes that round-off hides take no step in any search. A minimum without curvature is reached up to a small one.
+        lost = (fall > _LOST) & (zero_mode == 0.0) & (out.result == Result.SUCCESS)
+        out = out._replace(result=jnp.where(lost, jnp.int32(Result.STALLED), out.result))
+        sinks = (fall > tolerance) & (zero_mode > 0.0)
+        may = (out.result != Result.NONFINITE) & (out.result != Result.RUNAWAY) & (out.result != Result.UNSTABLE)
+        zero_mode = jnp.where(sinks & ~apart, 0.0, zero_mode)
+        return number + 1, jnp.where(apart, further, units), zero_mode, units * z, steps + out.steps, out, (apart | sinks) & may
 
     nothing = outcome(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), jnp.zeros_like(guess[0]))
     zero = jnp.zeros((), jnp.int32)
-    start = (zero, jnp.ones_like(guess), guess, zero, nothing, jnp.asarray(True))
-    _, _, y, steps, out, _ = jax.lax.while_loop(lambda carry: carry[-1], search, start)
+    start = (zero, jnp.ones_like(guess), jnp.full((), _ZERO_MODE, guess.dtype), guess, zero, nothing, jnp.asarray(True))
+    _, _, _, y, steps, out, _ = jax.lax.while_loop(lambda carry: carry[-1], search, start)
     return y, out._replace(steps=steps)

@@ -157,6 +157,10 @@ def newton(
         direction, singular = _direction(at.solve(c.residual), c.residual, c.value, c.step == 0)
         weights = jax.tree.map(_weights, c.value, direction)
         terms = None if at.scale is None else at.scale(weights)
+        if terms is not None:  # an infinite slope, as that of a square root at 0, makes a step of zero, which tells nothing
+            endless = ~trees.isfinite(terms)
+            direction, singular = _along(endless & (c.step == 0), direction, c.residual, c.value, singular)
+            direction = jax.tree.map(lambda d: jnp.where(endless & (c.step > 0), jnp.nan, d), direction)
         terms = jax.tree.map(lambda t: jnp.where(singular, 1.0, t), terms)
         factors = jax.tree.map(_inverse, terms)
 
@@ -164,18 +168,20 @@ def newton(
             return trees.norm(r if terms is None else jax.tree.map(jnp.multiply, r, factors))
 
         before, norm = merit(c.residual), trees.norm(c.residual)
+        eps = float(jnp.finfo(norm.dtype).eps)
         length = relative(judged(direction), judged(c.value), c.size, tolerance)
         short = length <= tolerance
         share = _share(judged(direction), c.size)
         # Entries below the floors may be far from their roots, those of a^2 = 1e-20 say, or on their way to zero.
-        nothing = share <= jnp.finfo(norm.dtype).eps
+        nothing = share <= eps
         near = short & (norm <= tolerance * reference) & ~singular & ~timed
         arrived = near & (nothing | _balanced(at, c.value, c.residual, near & running))
         # Where J is singular a residual of round-off ends the iteration: any step would add round-off to a conserved sum.
         last = (c.bound | ((c.step == 0) & at.doubtful & (norm <= tolerance * reference))) & running
-        exact = _balanced(at, c.value, c.residual, last, _ROUNDED * float(jnp.finfo(norm.dtype).eps))
+        exact = _balanced(at, c.value, c.residual, last, _ROUNDED * eps)
         arrived |= exact
-        tiny = share <= jnp.finfo(norm.dtype).eps ** 0.5
+        # Compared with the present state: on the way from 1 to 1e-9 such a step is half of the way.
+        tiny = _share(judged(direction), _largest(judged(c.value))) <= eps**0.5
 
         def attempt_from(value, step, scale=1.0):
             candidate = trees.axpy(scale, step, value)
@@ -196,9 +202,12 @@ def newton(
         settled = accepted & ~singular & ~timed & running
         go = settled & (scale >= 1.0)
         value, r, left = _simplified(at, attempt_from, (value, r, after), direction, size, judged, tolerance, go)
-        settled &= (left <= tolerance) & (trees.norm(r) <= tolerance * reference) | short & (scale >= 1.0)
+        # Beside a kink a step may be as short, and the residual stays: a curve's slope there tells nothing of where it leads.
+        rest = trees.norm(r)
+        fell = (rest <= _CONTRACTION * norm) | (rest <= _NEAR * jnp.maximum(reference, first_norm)) | (after <= _NOISE * eps)
+        settled &= (left <= tolerance) & (rest <= tolerance * reference) | short & (scale >= 1.0) & fell
         stuck = ~accepted & ~arrived & ~timed
-        small = tiny | ((share <= _NEAR) & (norm <= tolerance * reference))
+        small = (share <= _NEAR) & (norm <= tolerance * reference)
         small |= _round_off(before, direction, None if terms is not None else jnp.maximum(reference, first_norm))
         small &= ~singular
         solved = nothing | _balanced(at, value, r, (near | settled) & running)
@@ -229,8 +238,9 @@ def newton(
             shift = jnp.where(bound & timed, jnp.maximum(shift, _SURE * stiff), shift)
             begin = jnp.maximum(begun, jnp.where(lost, _LEAST * stiff, 0.0))
             shift, limit = jnp.where(again, begin, shift), jnp.where(again, c.step + 3 * max_steps, limit)
-            # Where the residual falls that much in a step the shift is small beside the eigenvalues that are not zero.
-            there = timed & c.bound & accepted & short & (fallen <= tolerance * reference) & (fallen <= _CONTRACTION * norm)
+            # Where a residual that is small already falls that much the shift is small beside the eigenvalues that are not
+            # zero: what was large has gone before, and only slow modes are left.
+            there = timed & c.bound & accepted & short & (norm <= tolerance * reference) & (fallen <= _CONTRACTION * norm)
             code = jnp.where(there & (code < 0), jnp.int32(Result.SUCCESS), code)
         else:
             bound, again = c.bound, jnp.asarray(False)
@@ -258,7 +268,7 @@ def newton(
         ),
     )
     norm = trees.norm(end.residual)
-    moving = (end.correction > _MOVING) & (norm <= 1e-2 * first_norm)
+    moving = (end.correction > _MOVING) & (norm <= 1e-2 * first_norm) & ~end.bound
     result = jnp.where((end.result < 0) & end.floored, jnp.int32(Result.SUCCESS), end.result)
     without = jnp.where(end.bound & (norm > 1e-2 * first_norm), jnp.int32(Result.STALLED), jnp.int32(Result.MAX_STEPS))
     result = jnp.where(result < 0, jnp.where(moving, jnp.int32(Result.RUNAWAY), without), result)
@@ -304,10 +314,15 @@ def _direction(correction, residual, value, first) -> tuple[Any, jax.Array]:
 
     The guess is often a point of symmetry where J is singular, such as 0 for U − v³.
     """
-    singular = first & ~trees.isfinite(correction)
-    largest = lambda tree: jnp.max(jnp.stack(jax.tree.leaves(_largest(tree))))
-    length = jnp.where(largest(value) > 0, largest(value), 1.0) / jnp.maximum(largest(residual), jnp.finfo(float).tiny)
-    return jax.tree.map(lambda d, r: jnp.where(singular, length * r, -d), correction, residual), singular
+    none = jnp.asarray(False)
+    return _along(first & ~trees.isfinite(correction), jax.tree.map(jnp.negative, correction), residual, value, none)
+
+
+def _along(singular, direction, residual, value, before) -> tuple[Any, jax.Array]:
+    """The residual with the size of v, or with size one, where `singular`, else `direction`; and `singular | before`."""
+    size, first = _maximum(_largest(value)), _maximum(_largest(residual))
+    length = jnp.where(size > 0, size, 1.0) / jnp.maximum(first, jnp.finfo(float).tiny)
+    return jax.tree.map(lambda d, r: jnp.where(singular, length * r, d), direction, residual), before | singular
 
 
 def _balanced(at: Linearised, value, residual, asked, part: float = _BALANCED) -> jax.Array:
