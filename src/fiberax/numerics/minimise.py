@@ -469,10 +469,13 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
     code = jnp.where(code < 0, jnp.where(moving, jnp.int32(Result.RUNAWAY), jnp.int32(Result.MAX_STEPS)), code)
     lower = _lower(problem, point, end.probes, end.used, end.size_of_y)
     code = jnp.where((code == Result.SUCCESS) & lower, jnp.int32(Result.UNSTABLE), code)
-    away = _runs_away(problem, point, end.drift, end.size_of_y)
-    code = jnp.where(((code == Result.SUCCESS) | (code == Result.MAX_STEPS)) & away, jnp.int32(Result.RUNAWAY), code)
+    fall = jnp.zeros_like(scale)
+    if guess.size > 1:  # the mode of a single unknown has the largest curvature
+        away = _runs_away(problem, point, end.drift, end.size_of_y)
+        code = jnp.where(((code == Result.SUCCESS) | (code == Result.MAX_STEPS)) & away, jnp.int32(Result.RUNAWAY), code)
+        fall = _sinks(problem, point, end.slide, end.size_of_y, tolerance)
     out = outcome(code, end.step, left / jnp.where(reference > 0, reference, 1.0))
-    return point.y, out, end.diagonal, _sinks(problem, point, end.slide, end.size_of_y, tolerance)
+    return point.y, out, end.diagonal, fall
 
 
 def minimise_in_units(problem: Problem, guess, first, tolerance: float) -> tuple[jax.Array, Outcome]:
