@@ -140,3 +140,16 @@ def test_sound_speeds(chain, frozen, square):
     solution = fx.evolve(fx.Bundle(wave, fiber), driver, wave.start(shape), **options)
     quarter, whole = 2.0 * np.mean(solution.macro.position * shape / 1e-12, axis=1)
     np.testing.assert_allclose([quarter, whole], [0.5 if frozen else 0.0, 1.0], atol=1e-3)
+
+
+def test_margins_do_not_depend_on_the_unit_of_length():
+    """Bonds that harden, so that the margin depends on where the atom is; lengths in another unit leave W(A) as it is."""
+    bond = lambda unit: lambda r: 1.5 * unit * jnp.expm1(2.0 * (r / unit - 0.5)) - 2.0 * r
+    states, margins = [], []
+    for unit in (1.0, 2.5):
+        chain = fx.solids.DiatomicChain(bond(unit), lambda r, unit=unit: 0.7 * unit * (r / unit - 0.5) ** 2, length=unit)
+        found = fx.response(chain, 0.2, tolerance=1e-12)
+        states.append(found.state / unit)
+        margins.append(chain.stability_margin(found.state, 0.2))
+    np.testing.assert_allclose(states[1], states[0], rtol=1e-10)
+    np.testing.assert_allclose(margins[1], margins[0], rtol=1e-9)
