@@ -43,6 +43,12 @@ def test_the_page_of_options_is_that_of_the_code():
     assert made.splitlines() == PAGES["options.md"].read_text(encoding="utf-8").splitlines()
 
 
+def test_signatures_are_those_that_are_written_down():
+    """Interfaces are what users call: none changes unseen. `python tools/api.py` writes the file, docs/api.md the words."""
+    made = runpy.run_path(str(ROOT / "tools" / "api.py"))["lines"]()
+    assert made == Path(__file__).with_name("api.txt").read_text(encoding="utf-8").splitlines()
+
+
 def test_every_example_is_in_the_gallery():
     page = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
     assert not [path.name for path in (ROOT / "examples").glob("*.py") if f"examples/{path.name}" not in page]
