@@ -37,5 +37,6 @@ DRAWN |= {
     "rheometer, oscillation": ["rheometer", "--model", "giesekus", "--mode", "oscillation", "--rates", "0.1,1,10"],
     "rheometer, rods": [*DRAWN["rheometer"], "--model", "rod"],
     "rheometer, bounded springs": [*DRAWN["rheometer"], "--spring", "fene", "--b", "5"],
+    "channel, many times": [*DRAWN["channel"], "--records", "16", "--dt", "0.025"],
     "steady, shape": [*DRAWN["steady"], "--shape", "l-shape"],
 }

@@ -481,3 +481,15 @@ def test_paths_and_kinds_are_written_as_they_are(tmp_path):
         read(path)
     with pytest.raises(BadInput, match="VTK_LAGRANGE_TRIANGLE"):
         read(meshio.Mesh(np.eye(10, 3), [("VTK_LAGRANGE_TRIANGLE", [np.arange(10)])]))
+
+
+def test_elements_of_universal_files_that_are_left_out_are_counted(tmp_path):
+    """Two lumped masses beside a triangle."""
+    nodes = "".join(
+        f"{k:10d}{1:10d}{1:10d}{11:10d}\n{x:25.16E}{y:25.16E}{0.0:25.16E}\n" for k, x, y in ((1, 0, 0), (2, 1, 0), (3, 0, 1))
+    )
+    cells = f"{1:10d}{41:10d}{1:10d}{1:10d}{7:10d}{3:10d}\n{1:10d}{2:10d}{3:10d}\n"
+    cells += "".join(f"{k:10d}{161:10d}{1:10d}{1:10d}{7:10d}{1:10d}\n{k - 1:10d}\n" for k in (2, 3))
+    (tmp_path / "a.unv").write_text(f"    -1\n  2411\n{nodes}    -1\n    -1\n  2412\n{cells}    -1\n")
+    with pytest.warns(MeshFileWarning, match="2 elements of the descriptor 161 are left out"):
+        assert len(read(tmp_path / "a.unv").cells) == 1

@@ -55,7 +55,9 @@ def test_indefinite_matrices_are_solved_and_singular_ones_give_nan():
     np.testing.assert_allclose(x, np.linalg.solve(dense, [1, 2, 3]), rtol=1e-9)
     spring = jnp.array([[[1.0, -1.0], [-1.0, 1.0]]] * 2)
     assert np.all(np.isnan(solve(pattern, spring, jnp.zeros(3), jnp.array([1.0, 2.0, 3.0]), Direct())))
-    assert np.all(np.isnan(solve(pattern, saddle * jnp.nan, jnp.zeros(3), jnp.ones(3), Direct())))
+    for broken in (saddle * jnp.nan, saddle.at[1, 1, 1].set(jnp.inf)):  # all entries, and one
+        assert np.all(np.isnan(solve(pattern, broken, jnp.zeros(3), jnp.ones(3), Direct())))
+    assert np.all(np.isnan(solve(pattern, saddle, jnp.zeros(3), jnp.array([1.0, jnp.nan, 1.0]), Direct())))
 
 
 def test_scales_that_differ_by_many_powers_of_ten_do_no_harm():

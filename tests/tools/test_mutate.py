@@ -147,3 +147,14 @@ def test_a_probe_notes_the_test_that_runs(tmp_path, monkeypatch):
     for number in (3, 3, 4):
         space["hit"](number)
     assert (tmp_path / "log").read_text() == "3\tt.py::f[a (b)]\n4\tt.py::f[a (b)]\n"
+
+
+def test_constants_are_read_by_the_files_that_name_them(tmp_path):
+    source = b"TABLE = {\n    'a': 1,\n}\n\ndef f(x):\n    return x + 1\n"
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_a.py").write_text("from m import TABLE")
+    (tmp_path / "tests" / "test_b.py").write_text("from m import TABLES")
+    (tmp_path / "times").write_text('{"tests/test_a.py::one": 2.0, "tests/test_a.py::two": 1.0, "tests/test_b.py::three": 1.0}')
+    inside, outside = (changes.Change("m.py", line, 0, "1", "2") for line in (6, 2))
+    found = cover.with_readers([[], []], [inside, outside], {"m.py": source}, tmp_path, tmp_path / "times")
+    assert found == [[], [cover.Reached("tests/test_a.py::two", 1.0), cover.Reached("tests/test_a.py::one", 2.0)]]

@@ -101,7 +101,7 @@ def reached(tree: Path, files: dict[str, bytes], changes: list[Change], workers:
     print(f"all tests, with probes: {(done.stdout.splitlines() or ['nothing'])[-1]}", flush=True)
     if not times.exists():
         sys.exit(f"The tests did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return cover.read(log, times, len(changes))
+    return cover.with_readers(cover.read(log, times, len(changes)), changes, files, tree, times)
 
 
 def batches(tests: list[cover.Reached], budget: float) -> list[list[cover.Reached]]:

@@ -12,6 +12,12 @@ from changes import Change
 
 SOURCE = "src/fiberax"
 PROBE = f"{SOURCE}/_probe.py"
+# Tests of what is written down of defaults, which run none of their lines.
+_WRITTEN = (
+    "tests/test_docs.py::test_the_page_of_options_is_that_of_the_code",
+    "tests/test_docs.py::test_signatures_are_those_that_are_written_down",
+    "tests/test_imports.py::test_values_are_not_changed",
+)
 _PROBE_TEXT = '''"""Notes which test runs a line."""
 
 import os
@@ -68,12 +74,7 @@ def _places(trees: dict[str, ast.Module], change: Change) -> list[tuple[str, int
         inner = functions[-1]
         within = [s for s in _statements(inner) if s.lineno <= line <= (s.end_lineno or 0)]
         return [(change.path, within[-1].lineno if within else _first(inner))]
-    names = [
-        word
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign | ast.AnnAssign) and node.lineno <= line <= (node.end_lineno or 0)
-        for word in re.findall(r"\w+", " ".join(map(ast.unparse, getattr(node, "targets", None) or [node.target])))
-    ]
+    names = _set_by(tree, line)
     users = [
         (path, _first(f))
         for path, other in trees.items()
@@ -81,6 +82,32 @@ def _places(trees: dict[str, ast.Module], change: Change) -> list[tuple[str, int
         if names and any(_name_of(n) in names for n in ast.walk(f))
     ]
     return users or [(change.path, _first(f)) for f in _functions(tree)]
+
+
+def _set_by(tree: ast.Module, line: int) -> list[str]:
+    """Names to which the statement of a line gives a value."""
+    return [
+        word
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.lineno <= line <= (node.end_lineno or 0)
+        for word in re.findall(r"\w+", " ".join(map(ast.unparse, getattr(node, "targets", None) or [node.target])))
+    ]
+
+
+def with_readers(found: list[list[Reached]], changes: list[Change], files: dict[str, bytes], tree: Path, times: Path) -> list:
+    """`found` with the tests that read what is set on import: of files that name a constant, and of what is written down."""
+    passed = json.loads(times.read_text())
+    tests = {str(path.relative_to(tree)): path.read_text() for path in sorted((tree / "tests").rglob("*.py"))}
+    complete = []
+    for change, reached in zip(changes, found, strict=True):
+        module = ast.parse(files[change.path])
+        if not any(f.lineno <= change.line <= (f.end_lineno or 0) for f in _functions(module)):
+            constants = [name for name in _set_by(module, change.line) if name.isupper()]
+            reading = [file for file, text in tests.items() if any(re.search(rf"\b{name}\b", text) for name in constants)]
+            more = [test for test in passed if test.partition("::")[0] in reading or test in _WRITTEN]
+            reached = sorted({*reached, *(Reached(test, passed[test]) for test in more)}, key=lambda r: (r.seconds, r.test))
+        complete.append(reached)
+    return complete
 
 
 def _name_of(node: ast.AST) -> str:

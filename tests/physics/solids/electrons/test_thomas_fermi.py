@@ -294,6 +294,17 @@ def test_local_pseudopotential_and_table_agree(tmp_path):
         fx.solids.ThomasFermi(FCC, table, 3)
 
 
+def test_between_its_rows_a_table_is_the_spline(tmp_path):
+    from scipy.interpolate import CubicSpline
+
+    g = np.linspace(0.0, 6.0, 13)  # so few that the spline is another function on every interval
+    values = 3.0 * np.cos(g) * np.exp(-0.1 * g**2)
+    np.savetxt(tmp_path / "m.txt", np.stack([g, values], axis=1))
+    at = np.linspace(0.05, 5.95, 61)
+    found = fx.solids.ions.Tabulated(tmp_path / "m.txt").density(jnp.asarray(at**2))
+    np.testing.assert_allclose(found, CubicSpline(g, values, bc_type=((1, 0.0), (2, 0.0)))(at), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
