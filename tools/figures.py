@@ -63,7 +63,7 @@ def panel(axes: Any) -> dict[str, Any]:
         "words": [axes.get_title(loc) for loc in ("left", "center", "right")] + [axes.get_xlabel(), axes.get_ylabel()],
         "scales": [axes.get_xscale(), axes.get_yscale()],
         "limits": numbers([*axes.get_xlim(), *axes.get_ylim()]),
-        "lines": [[line.get_label(), line.get_linestyle(), *extent(line.get_xydata())] for line in axes.get_lines()],
+        "lines": [[given(line.get_label()), line.get_linestyle(), *extent(line.get_xydata())] for line in axes.get_lines()],
         "images": [
             [list(image.get_array().shape), *numbers([*image.get_extent(), *image.get_clim()])] for image in axes.images
         ],
@@ -72,6 +72,11 @@ def panel(axes: Any) -> dict[str, Any]:
         "shared": [len(shared.get_siblings(axes)) for shared in (axes.get_shared_x_axes(), axes.get_shared_y_axes())],
         "legend": legend and [legend.get_title().get_text(), *(text.get_text() for text in legend.get_texts())],
     }
+
+
+def given(label: Any) -> str:
+    """A label, but for those that matplotlib makes up."""
+    return "" if str(label).startswith("_") else str(label)
 
 
 def collection(item: Any) -> list:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fiberax.cases.find import find_case, own_cases
-from fiberax.cases.options import Option, conditions, fields_of, flag
+from fiberax.cases.options import Option, conditions, fields_of, flags
 from fiberax.cli.options import Claim, Devices, Drawing, End, Place, Settings
 
 PAGE = Path(__file__).parents[1] / "docs" / "options.md"
@@ -19,7 +19,8 @@ HEAD = """\
 # All options
 
 Every option with its values, its default, and the other options with which it has an effect; elsewhere it is refused.
-`fiberax run CASE --help` prints the same. A file of options (`--config`) takes the same names, in TOML or JSON.
+`fiberax run CASE --help` prints them without these conditions. A file of options (`--config`) takes the same names, in TOML or
+JSON.
 """
 COMMANDS = {
     "Every run": (
@@ -49,7 +50,7 @@ def table(rows: list[tuple[str, Any, Any, Option]]) -> str:
     """A table of options."""
     lines = ["| Option | Values | Default | Meaning |", "|---|---|---|---|"]
     for name, hint, default, opt in rows:
-        names = f"`{flag(name)}`" if default is not True else f"`{flag(name)}`, `--no-{flag(name)[2:]}`"
+        names = ", ".join(f"`{word}`" for word in flags(name, hint, default))
         unit = f" [{opt.unit}]" if opt.unit else ""
         counts = conditions(opt.applies.alternatives)
         meaning = f"{opt.help}{unit}{f'; {counts} only' if counts else ''}"

@@ -225,6 +225,12 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def flags(name: str, hint: Any, default: Any) -> list[str]:
+    """The flags of a field: of a truth value that is not false by default there is a second one that says no."""
+    both = default is True or (default is None and bool in typing.get_args(hint))
+    return [flag(name), f"--no-{flag(name)[2:]}"] if both else [flag(name)]
+
+
 def check_options(case: object) -> None:
     """Raise `BadInput` for the first option that is out of bounds, not among its choices, or without effect."""
     for name, _, _, opt in fields_of(type(case)):

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from fiberax.cases.base import Case
-from fiberax.cases.options import ABSENT, check_applies, check_options, fields_of, flag, option, when
+from fiberax.cases.options import ABSENT, check_applies, check_options, fields_of, flag, flags, option, when
 from fiberax.core.errors import BadInput
 
 
@@ -192,7 +192,7 @@ def peek_devices(arguments: list[str]) -> Devices:
         raise BadInput(str(error)) from error
 
 
-_DIGITS = frozenset("0123456789+-.eEinfatyINFATY ")
+_CHARACTERS = frozenset("0123456789+-.eEinfatyINFATY ")
 
 
 def _number(hint: Any) -> Callable[[Any], Any] | None:
@@ -204,7 +204,7 @@ def _number(hint: Any) -> Callable[[Any], Any] | None:
 
     def read(text: Any) -> Any:
         try:
-            if set(str(text)) - _DIGITS:  # Python reads 1_000 and digits of other scripts, too
+            if set(str(text)) - _CHARACTERS:  # Python reads 1_000 and digits of other scripts, too
                 raise ValueError
             return kind(text)
         except ValueError:
@@ -216,10 +216,8 @@ def _number(hint: Any) -> Callable[[Any], Any] | None:
 
 def _parameter(panel: str, name: str, hint: Any, default: Any, opt) -> inspect.Parameter:
     unit = f" ({opt.unit})" if opt.unit else ""
-    both = default is True or (default is None and bool in typing.get_args(hint))
-    flags = f"{flag(name)}/--no-{flag(name)[2:]}" if both else flag(name)
-    shown = default is not None
-    declared = typer.Option(flags, help=opt.help + unit, rich_help_panel=panel, show_default=shown, parser=_number(hint))
+    shown, words = default is not None, "/".join(flags(name, hint, default))
+    declared = typer.Option(words, help=opt.help + unit, rich_help_panel=panel, show_default=shown, parser=_number(hint))
     if opt.choices is not None:  # typer needs an enumeration
         choice: Any = Chosen(name, {text: text for text in opt.choices()})
         known = getattr(default, "value", default)

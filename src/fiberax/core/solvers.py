@@ -14,7 +14,7 @@ from fiberax.core.fiber import AbstractEnergy, AbstractFlow
 from fiberax.core.lagrangian import constraint_count, energy_rest, metric_tree, multipliers
 from fiberax.core.strategies import AbstractManifold, AbstractSolver
 from fiberax.numerics import linear, trees
-from fiberax.numerics.minimise import Problem, is_minimum, minimise_in_units
+from fiberax.numerics.minimise import Problem, is_minimum, minimise_thoroughly
 from fiberax.numerics.newton import newton
 from fiberax.numerics.result import Result, outcome
 
@@ -132,7 +132,7 @@ class Minimise(AbstractNewtonLike):
         root, unravel = _weights(fiber, state)
         begin = fiber.init(condition, jax.random.key(0))
         first = ravel_pytree(energy_rest(fiber, (begin, multipliers(fiber, begin, condition)), condition)[0])[0]
-        y, out = minimise_in_units(problem, y, first * root, tolerance)
+        y, out = minimise_thoroughly(problem, y, first * root, tolerance)
         return unravel(y / root), out
 
 

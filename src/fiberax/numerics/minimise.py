@@ -478,7 +478,7 @@ def minimise(problem: Problem, guess, reference, tolerance: float, max_steps: in
     return point.y, out, end.diagonal, fall
 
 
-def minimise_in_units(problem: Problem, guess, first, tolerance: float) -> tuple[jax.Array, Outcome]:
+def minimise_thoroughly(problem: Problem, guess, first, tolerance: float) -> tuple[jax.Array, Outcome]:
     """`minimise`, and once more in units of its own for each unknown, or with steps along every mode, where curvatures differ.
 
     Curvatures below `_ZERO_MODE` of the largest count as zero, which is right for unknowns of one kind alone. Where the

@@ -118,7 +118,8 @@ def newton(
     """Find v with residual(v) = 0.
 
     Converged when the correction J⁻¹ r is below `tolerance` relative to each entry of v (see the top of this module) and the
-    norm of the residual is below `tolerance` times `reference`, or when a full Newton step as short as that has been taken.
+    norm of the residual is below `tolerance` times `reference`, or when a full Newton step as short as that has been taken and
+    the residual has fallen with it.
     If no step down to 2^-24 of the Newton step descends, a small residual has reached its round-off (`SUCCESS`); a large one
     has no root nearby (`STALLED`). Where the Jacobian is singular at the guess the first step goes along the residual;
     later that is a failure. A state that still moves when the steps are used up, while its residual has fallen, is a
@@ -159,7 +160,8 @@ def newton(
         terms = None if at.scale is None else at.scale(weights)
         if terms is not None:  # an infinite slope, as that of a square root at 0, makes a step of zero, which tells nothing
             endless = ~trees.isfinite(terms)
-            direction, singular = _along(endless & (c.step == 0), direction, c.residual, c.value, singular)
+            singular |= endless & (c.step == 0)
+            direction = _along(singular, direction, c.residual, c.value)
             direction = jax.tree.map(lambda d: jnp.where(endless & (c.step > 0), jnp.nan, d), direction)
         terms = jax.tree.map(lambda t: jnp.where(singular, 1.0, t), terms)
         factors = jax.tree.map(_inverse, terms)
@@ -314,15 +316,15 @@ def _direction(correction, residual, value, first) -> tuple[Any, jax.Array]:
 
     The guess is often a point of symmetry where J is singular, such as 0 for U − v³.
     """
-    none = jnp.asarray(False)
-    return _along(first & ~trees.isfinite(correction), jax.tree.map(jnp.negative, correction), residual, value, none)
+    singular = first & ~trees.isfinite(correction)
+    return _along(singular, jax.tree.map(jnp.negative, correction), residual, value), singular
 
 
-def _along(singular, direction, residual, value, before) -> tuple[Any, jax.Array]:
-    """The residual with the size of v, or with size one, where `singular`, else `direction`; and `singular | before`."""
+def _along(singular, direction, residual, value) -> Any:
+    """The residual with the size of v, or with size one, where `singular`, else `direction`."""
     size, first = _maximum(_largest(value)), _maximum(_largest(residual))
     length = jnp.where(size > 0, size, 1.0) / jnp.maximum(first, jnp.finfo(float).tiny)
-    return jax.tree.map(lambda d, r: jnp.where(singular, length * r, d), direction, residual), before | singular
+    return jax.tree.map(lambda d, r: jnp.where(singular, length * r, d), direction, residual)
 
 
 def _balanced(at: Linearised, value, residual, asked, part: float = _BALANCED) -> jax.Array:
