@@ -3,6 +3,7 @@
 1. Stillinger-Weber silicon: W, P and relaxed shifts. The peers are called once per gradient, which is how they are used.
 2. Lennard-Jones fcc, four atoms at fixed shifts, W and P of 512 gradients: CPU time per pair against SIMD C (cauchy_born.c).
 3. The tangent against W, P and relaxed shifts together.
+4. Silicon cells of 8, 64 and 216 atoms: cost per atom over that of the cell of two.
 
 Run: python benchmarks/crystal.py (gcc; peers by `pip install --group peers`). CPU time, medians of calls in turns.
 """
@@ -137,6 +138,28 @@ def silicon(peers):
     print(f"tangent / (W + P + shifts) = {only / cost['fiberax']:.2f} (at most 5)")
 
 
+def larger_cells():
+    """Part 4. The primitive cell has half of its sites by symmetry, and a matrix of three rows in place of an iteration."""
+    potential, rng = fx.solids.potentials.StillingerWeber("Si"), np.random.default_rng(2)
+    diamond = np.concatenate([FOUR, FOUR + 0.25])
+    runs, atoms = {}, {}
+    for count in (0, 1, 2, 3):
+        corners = np.stack(np.meshgrid(*(np.arange(count),) * 3, indexing="ij"), -1).reshape(-1, 1, 3)
+        basis = ((corners + diamond) / count).reshape(-1, 3) if count else np.array([[0, 0, 0], [0.25] * 3])
+        lattice = count * LATTICE * np.eye(3) if count else LATTICE * FCC
+        crystal = fx.solids.Crystal(lattice, basis, ["Si"] * len(basis), potential)
+        gradients = rng.uniform(-0.02, 0.02, (max(4, 2048 // len(basis)), 3, 3))
+        runs[str(len(basis))] = lambda crystal=crystal, gradients=gradients: jax.block_until_ready(
+            fx.responses(crystal, gradients)
+        )
+        atoms[str(len(basis))] = len(basis) * len(gradients)
+    cost = {name: seconds / atoms[name] * 1e6 for name, seconds in interleave(runs, repeats=7).items()}
+    for name, value in cost.items():
+        print(
+            f"{name:>4s} atoms {value:7.2f} us of CPU per atom, {value / cost['2']:.2f} of the cell of two (asked: at most 3)"
+        )
+
+
 def half_list(radius):
     """Pairs (i, j, R) of the four-atom cell, each pair once."""
     lattice, cut = 1.55 * np.eye(3), radius
@@ -227,3 +250,4 @@ if __name__ == "__main__":
     measured = peers_alone()
     lennard_jones()
     silicon(measured)
+    larger_cells()

@@ -12,6 +12,7 @@ place.
 Bonds come first in these arrays, components then, sites and any batch of fibers last.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,10 +26,12 @@ from fiberax.physics.solids.crystal.neighbours import Sites
 from fiberax.physics.solids.crystal.unit_cell import UnitCell, all_shifts, gradient_of
 from fiberax.physics.solids.potentials.base import AbstractMomentPotential
 
+_MANY = 64  # sites from which on the length of rows matters
 _AWAY = 1.5  # cutoffs: the length of an absent bond
 _STEPS = 1000  # of conjugate gradients
 _MODULI = 1e-11  # relative residual of the shifts that follow a deformation
 _FEWEST = 6  # products with the second derivatives that look for a direction in which the energy falls
+_ROUGH = 1e-3  # relative residual at which they end
 _LANCZOS = 60  # products for the smallest eigenvalue
 _ROUND_OFF = 10.0  # times eps, of the forces of the bonds: what their sum is certain to
 _FLAT = 1e-9  # of the largest curvature met: less than that is none
@@ -92,8 +95,12 @@ class _Site(NamedTuple):
 
     def changes(self, dr):
         """Change of g for changes of the bonds, both (m, d, c, *batch)."""
-        assert self.along is not None
-        return self.along(_flat(dr)).reshape(dr.shape)
+        along = self.along
+        assert along is not None
+        # A branch of its own, so that what it gives is computed once and kept: fused into the sums over bonds that follow it
+        # would be computed again for every gathered entry. Barriers of optimisation do not hinder that on CPUs.
+        some = jnp.any(self.sites.present[0])
+        return jax.lax.cond(some, lambda: _whole(along(_flat(dr)), dr.shape[2:]), lambda: jnp.zeros_like(dr))
 
 
 def _look(cell: UnitCell, F, moved, near: bool, order: int) -> tuple[Any, list[_Site]]:
@@ -106,17 +113,27 @@ def _look(cell: UnitCell, F, moved, near: bool, order: int) -> tuple[Any, list[_
         kind = _moment_sites if isinstance(potential, AbstractMomentPotential) else _plain_sites
         # Sites and fibers in one axis: loops over a short last axis are slow.
         energies, g, along = kind(potential, sites, _flat(r), order)
-        energies, g = energies.reshape(r.shape[2:]), g.reshape(r.shape)
-        # Computed once and kept: fused into the sums over bonds they would be computed again for each.
-        D, g = jax.lax.optimization_barrier((D, g))
+        energies, g = _whole(energies, r.shape[2:]), _whole(g, r.shape[2:])
         value = value + jnp.sum(energies, axis=0)
         found.append(_Site(sites, D, g, along))
     return value, found
 
 
 def _flat(x):
-    """(m, d, c, *batch) as (m, d, n)."""
-    return x.reshape(*x.shape[:2], -1)
+    """(m, d, c, *batch) as (m, d, n), with some of them twice at the end of many.
+
+    Rows whose length in memory is an odd multiple of 64 bytes: sums over rows a power of two apart, as of 64 or 512 sites,
+    would use few places of the cache, and took up to four times as long.
+    """
+    flat = x.reshape(*x.shape[:2], -1)
+    count = flat.shape[-1]
+    spare = -(count + 8) % 16 if count >= _MANY else 0
+    return jnp.concatenate([flat, flat[..., :spare]], axis=-1) if spare else flat
+
+
+def _whole(x, shape):
+    """(..., n) of `_flat` back as (..., c, *batch)."""
+    return x[..., : math.prod(shape)].reshape(*x.shape[:-1], *shape)
 
 
 def _moment_sites(potential, sites: Sites, r, order: int):
@@ -148,7 +165,7 @@ def _plain_sites(potential, sites: Sites, r, order: int):
 
 def _pulled(cell: UnitCell, F, found: list[_Site], slopes: list):
     """∂W/∂ξ of all atoms (n, d, *batch) by the slopes of every bond, or the change of one by those of the others."""
-    front = [jnp.moveaxis(g, 1, 0) for g in jax.lax.optimization_barrier(slopes)]
+    front = [jnp.moveaxis(g, 1, 0) for g in slopes]
     flat = [g.reshape(g.shape[0], -1, *g.shape[3:]) for g in front]
     flat = flat[0] if len(flat) == 1 else jnp.concatenate(flat, axis=1)
     pulls = [jnp.sum(flat[:, site.sites.reverse] - g, axis=1) for site, g in zip(found, front, strict=True)]
@@ -235,8 +252,10 @@ def _dot(x, y):
     return jnp.sum(x * y, axis=(0, 1))
 
 
-def _solve(apply: Callable, rhs, noise, tolerance, steps: Any):
+def _solve(apply: Callable, rhs, noise, tolerance, most: Any):
     """Conjugate gradients for apply(x) = rhs, every fiber of the batch for itself; x = 0 where |rhs|² is below `noise`.
+
+    `tolerance`: relative residual; `most`: largest number of products; both may differ among the fibers.
 
     Returns:
         x (n, d, *batch), whether all curvatures met were positive (*batch), and the number of products. At the first curvature
@@ -255,37 +274,43 @@ def _solve(apply: Callable, rhs, noise, tolerance, steps: Any):
         x, r = x + step * p, r - step * q
         new = _dot(r, r)
         p = r + new / jnp.where(size > 0.0, size, 1.0) * p
-        running = running & ~flat & (new > tolerance**2 * scale)
+        running = running & ~flat & (new > tolerance**2 * scale) & (k + 1 < most)
         return k + 1, x, r, p, new, running, definite & ~flat, largest
 
     rhs = rhs - jnp.mean(rhs, axis=0)  # what round-off has left of a translation, that nothing resists
     scale = _dot(rhs, rhs)
     running = scale > noise
     start = (0, jnp.zeros_like(rhs), rhs, rhs, scale, running, jnp.ones(scale.shape, bool), jnp.zeros_like(scale))
-    end = jax.lax.while_loop(lambda c: jnp.any(c[5]) & (c[0] < steps), body, start)
+    end = jax.lax.while_loop(lambda c: jnp.any(c[5]), body, start)
     return end[1], end[6], end[0]
 
 
-def newton_direction(cell: UnitCell, A, shifts, tolerance, near: bool):
+class Look(NamedTuple):
+    """Which fibers of a batch look for a direction in which W falls, and the products that their solves have taken."""
+
+    fibers: Array
+    used: Array
+
+
+def newton_direction(cell: UnitCell, A, shifts, tolerance, look: Look | None, near: bool):
     """The Newton step of the shifts (n − 1, d, *batch), to a relative residual `tolerance` (*batch).
 
+    Fibers that `look` begin with fixed random shifts in place of the slope, and what they find is no step: symmetry may keep a
+    slope out of the directions in which W falls. They take a tenth of the products that were used, and not fewer than a few.
+    One program serves both.
+
     Returns:
-        The step; whether all curvatures of W that the solve met were positive (*batch), `is_minimum` looks at others; and the
-        number of products with the second derivatives.
+        The step; whether all curvatures of W that the solve met were positive (*batch); and the number of products with the
+        second derivatives.
     """
     equations = _Equations.at(cell, A, shifts, near)
-    move, definite, products = _solve(equations.by_shifts, -equations.slope, equations.noise, tolerance, _STEPS)
+    rhs, noise, most = -equations.slope, equations.noise, _STEPS
+    if look is not None:
+        rhs = jnp.where(look.fibers, _random_shifts(rhs), rhs)
+        noise, tolerance = jnp.where(look.fibers, 0.0, noise), jnp.where(look.fibers, _ROUGH, tolerance)
+        most = jnp.where(look.fibers, jnp.maximum(_FEWEST, look.used // 10), _STEPS)
+    move, definite, products = _solve(equations.by_shifts, rhs, noise, tolerance, most)
     return move[1:] - move[0], definite, products
-
-
-def is_minimum(cell: UnitCell, A, shifts, used, near: bool):
-    """Whether no direction was found in which W falls or is flat (*batch), by conjugate gradients from fixed random shifts.
-
-    They take a tenth of the products that the solve has `used`, and not fewer than a few.
-    """
-    equations = _Equations.at(cell, A, shifts, near)
-    random = _random_shifts(equations.slope)
-    return _solve(equations.by_shifts, random, 0.0, 1e-3, jnp.maximum(_FEWEST, used // 10))[1]
 
 
 def softest(cell: UnitCell, A, shifts, near: bool):

@@ -59,18 +59,33 @@ def _unit(d: int, batch: int):
 
 
 def _radial(potential, centre: str, name: str, s, order: int):
-    """h_k(s), and its first and second derivatives as far as `order` asks."""
+    """h_k(s), and its first and second derivatives as far as `order` asks.
 
-    def h(s):
-        values = potential.radial(centre, name, jnp.sqrt(s))
-        return tuple(f * s ** (-0.5 * rank) if rank else f for f, rank in zip(values, potential.ranks, strict=True))
+    The functions of the distance are differentiated by it. The powers of s come afterwards, of one root and one division:
+    differentiated with them they would take as long as the exponentials.
+    """
+    r = jnp.sqrt(s)
+    inverse = 1.0 / s
+    slope = lambda r: jax.jvp(lambda r: potential.radial(centre, name, r), (r,), (jnp.ones_like(r),))
+    value, first = slope(r) if order == 1 else ((), ())
+    second: tuple = (None,) * len(potential.ranks)
+    if order != 1:
+        (value, first), (_, second) = jax.jvp(slope, (r,), (jnp.ones_like(r),))
+    found = [_by_square(*at, r, inverse) for at in zip(potential.ranks, value, first, second, strict=True)]
+    h, h1, h2 = zip(*found, strict=True)
+    return h, h1, () if order == 1 else h2
 
-    one = jnp.ones_like(s)
-    slope = lambda s: jax.jvp(h, (s,), (one,))
-    if order == 1:
-        return *slope(s), ()
-    (value, first), (_, second) = jax.jvp(slope, (s,), (one,))
-    return value, first, second
+
+def _by_square(rank: int, f, f1, f2, r, inverse):
+    """The function h = f r^(−rank) and its derivatives by s = r², from those of f by r; `inverse`: 1/s."""
+    power = (1.0, r * inverse, inverse)[rank]
+    slope = 0.5 * f1 * (r * inverse)  # df/ds
+    p = 0.5 * rank
+    h, h1 = f * power, (slope - p * inverse * f if rank else slope) * power
+    if f2 is None:
+        return h, h1, None
+    bend = (0.25 * f2 - 0.5 * slope) * inverse  # d²f/ds²
+    return h, h1, (bend - inverse * (2.0 * p * slope - p * (p + 1.0) * inverse * f) if rank else bend) * power
 
 
 def _moments(groups: list[_Group], ranks) -> tuple:
@@ -114,6 +129,16 @@ def _stiffness(g: _Group, parts: list[_Polynomial]):
         if X.second is not None:
             constant = constant + h[:, None, None] * X.second
     return _outer(mixed, g.r) + _outer(g.r, mixed) + constant
+
+
+def _bends(g: _Group, parts: list[_Polynomial]) -> Callable:
+    """The product of K_ij with changes of the bonds (n, d, *batch); of two numbers for each bond where only distances enter."""
+    if any(X.first is not None for X in parts):
+        K = _stiffness(g, parts)
+        return lambda dr: jnp.sum(K * dr[:, None], axis=2)
+    along = jnp.asarray(2.0 * sum(h1 * X.value for h1, X in zip(g.h1, parts, strict=True)))
+    bent = jnp.asarray(4.0 * sum(h2 * X.value for h2, X in zip(g.h2, parts, strict=True)))
+    return lambda dr: (bent * jnp.sum(g.r * dr, axis=1))[:, None] * g.r + along[:, None] * dr
 
 
 def _moment_slopes(g: _Group, ranks) -> list:
@@ -162,7 +187,6 @@ def sites(potential: AbstractMomentPotential, centre: str, bonds: list, order: i
     ranks, groups = potential.ranks, []
     for name, r in bonds:
         h = _radial(potential, centre, name, jnp.sum(r**2, axis=1), order)
-        r, h = jax.lax.optimization_barrier((r, h))
         groups.append(_Group(0, None, r, *h))
     moments = _moments(groups, ranks)
 
@@ -176,12 +200,12 @@ def sites(potential: AbstractMomentPotential, centre: str, bonds: list, order: i
     forces = [_force(g, X) for g, X in zip(groups, parts, strict=True)]
     if order == 1:
         return Sites(site, forces, None)
-    stiff = [_stiffness(g, X) for g, X in zip(groups, parts, strict=True)]
+    bends = [_bends(g, X) for g, X in zip(groups, parts, strict=True)]
 
     def along(changes: list) -> list:
         S = _moment_changes(groups, ranks, changes)
         bent = jax.jvp(lambda S: slope(S)[0], (moments,), (S,))[1]
-        own = [jnp.sum(K * dr[:, None], axis=2) for K, dr in zip(stiff, changes, strict=True)]
+        own = [bend(dr) for bend, dr in zip(bends, changes, strict=True)]
         return [x + _force(g, polynomials(bent, g)) for x, g in zip(own, groups, strict=True)]
 
     return Sites(site, forces, along)
@@ -264,8 +288,6 @@ def _groups(cell: UnitCell, bonds: list, order: int) -> list:
     radial = together(lambda pair, s: _radial(potential, pair[0], pair[1], s, order), pairs, squares)
     found = []
     for (group, R, r), h in zip(bonds, radial, strict=True):
-        # Computed once and kept: fused into the sums, exponentials and roots would be computed again for each of them.
-        r, h = jax.lax.optimization_barrier((r, h))
         found.append((group, _Group(group.neighbour, R, r, *h)))
     return found
 

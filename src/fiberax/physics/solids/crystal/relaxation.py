@@ -36,10 +36,13 @@ class Step(NamedTuple):
     products: Array | int
 
 
-def newton_step(cell: UnitCell, A, shifts, near, tolerance: Any = _LOOSE) -> Step:
-    """One bounded Newton step for ∂W/∂ξ = 0; `tolerance`: relative residual of its equations where they are iterated upon."""
+def newton_step(cell: UnitCell, A, shifts, near, tolerance: Any = _LOOSE, look: large_cell.Look | None = None) -> Step:
+    """One bounded Newton step for ∂W/∂ξ = 0.
+
+    `tolerance`: relative residual of its equations where they are iterated upon; `look`: fibers of such cells that do not move.
+    """
     if cell.neighbours is not None:
-        direction = lambda cell, A, shifts, near: large_cell.newton_direction(cell, A, shifts, tolerance, near)
+        direction = lambda cell, A, shifts, near: large_cell.newton_direction(cell, A, shifts, tolerance, look, near)
         move, definite, products = cell.shortlisted(direction, A, shifts, near)
         finite = True
     else:
@@ -61,6 +64,7 @@ class _Carry(NamedTuple):
     length: Array
     definite: Array
     torn: Array  # W_pp was singular once
+    looking: Array  # converged, and looking for a direction in which W falls
     products: Array  # with W_pp, by the whole batch
     result: Array  # -1 while running
 
@@ -69,31 +73,35 @@ def relax(cell: UnitCell, A, shifts, tolerance: float, allow_unstable: bool):
     """Shifts at ∂W/∂ξ = 0, result code, steps, and the last step's length squared, all over the batch."""
     batch = A.shape[2:]
     small = max(min(1e-2 * tolerance**0.5, 1e-6), 10.0 * float(jnp.finfo(A.dtype).eps) ** 0.5)
+    # The solves of large cells meet few curvatures; those of small ones have the whole matrix.
+    looks = not allow_unstable and cell.neighbours is not None
 
     def body(c: _Carry):
         load = A * (c.part / _PARTS)
         loose = jnp.where(c.steps == 0, _LOOSE, jnp.clip(c.length, 0.1 * tolerance / small, _LOOSE))
-        step = newton_step(cell, load, c.shifts, None, loose)
+        step = newton_step(cell, load, c.shifts, None, loose, large_cell.Look(c.looking, c.products) if looks else None)
         finite = jnp.isfinite(step.length)
-        there = finite & (step.length <= small)
+        there = finite & (step.length <= small) & ~c.looking
         if cell.neighbours is not None:
             there &= loose * step.length <= tolerance
         done = there & (c.part == _PARTS)
-        lost = ~there & ((c.tries >= _TRIES) | ~finite)
+        lost = ~there & ~c.looking & ((c.tries >= _TRIES) | ~finite)
         restart = lost & (c.part == _PARTS) & (c.steps == c.tries)  # the first attempt, with the whole deformation at once
-        code = jnp.where(done, jnp.int32(Result.SUCCESS), jnp.int32(-1))
-        torn = c.torn | step.singular
+        code = jnp.where(c.looking if looks else done, jnp.int32(Result.SUCCESS), jnp.int32(-1))
+        torn = c.torn | (step.singular & ~c.looking)
         failure = jnp.where(torn, jnp.int32(Result.UNSTABLE), jnp.int32(Result.STALLED))
         code = jnp.where(lost & ~restart, failure, code)
         part = jnp.where(restart, 1, jnp.where(there & ~done, c.part + 1, c.part))
-        shifts = jnp.where(restart, 0.0, jnp.where(finite, step.shifts, c.shifts))
+        shifts = jnp.where(restart, 0.0, jnp.where(finite & ~c.looking, step.shifts, c.shifts))
         tries = jnp.where(restart | there, 0, c.tries + 1)
-        new = _Carry(shifts, part, tries, c.steps + 1, step.length, step.definite, torn, c.products, code)
+        length, steps = jnp.where(c.looking, c.length, step.length), c.steps + ~c.looking
+        definite = step.definite & (c.definite | ~c.looking)
+        new = _Carry(shifts, part, tries, steps, length, definite, torn, done & looks, c.products, code)
         running = c.result < 0
         new = jax.tree.map(lambda a, b: jnp.where(running, a, b), new, c)
         return new._replace(products=c.products + step.products)
 
-    whole = jnp.zeros(batch, jnp.int32)
+    whole, none = jnp.zeros(batch, jnp.int32), jnp.zeros(batch, bool)
     valid = cell.valid(A, jnp.zeros_like(shifts))
     start = _Carry(
         shifts,
@@ -101,17 +109,15 @@ def relax(cell: UnitCell, A, shifts, tolerance: float, allow_unstable: bool):
         whole,
         whole,
         jnp.zeros(batch, A.dtype),
-        jnp.zeros(batch, bool),
-        jnp.zeros(batch, bool),
+        none,
+        none,
+        none,
         jnp.zeros((), jnp.int32),
         jnp.where(valid == 0, jnp.int32(-1), valid),
     )
     end = jax.lax.while_loop(lambda c: jnp.any(c.result < 0), body, start)
     valid = cell.valid(A, end.shifts)
     code = jnp.where(valid != 0, valid, end.result)
-    if not allow_unstable and cell.neighbours is not None:
-        look = lambda cell, A, shifts, near: large_cell.is_minimum(cell, A, shifts, end.products, near)
-        end = end._replace(definite=end.definite & cell.shortlisted(look, A, end.shifts, None))
     if not allow_unstable:
         code = jnp.where((code == 0) & ~end.definite, jnp.int32(Result.UNSTABLE), code)
     return end.shifts, code, end.steps, end.length**2

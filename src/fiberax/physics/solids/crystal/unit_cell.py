@@ -123,7 +123,7 @@ class UnitCell(eqx.Module):
             return max(part.share for part in self.lists)
         if self.cells is not None:
             return len(self.species) ** 2
-        return 4 * len(self.species) if self.shells is None else len(self.shells.centres)
+        return len(self.species) if self.shells is None else len(self.shells.centres)
 
     @property
     def bonds(self) -> Shells | Neighbours | None:
