@@ -252,6 +252,11 @@ def _dot(x, y):
     return jnp.sum(x * y, axis=(0, 1))
 
 
+def _without_translation(x):
+    """What round-off has left of a translation, that nothing resists, is taken away."""
+    return x - jnp.mean(x, axis=0)
+
+
 def _solve(apply: Callable, rhs, noise, tolerance, most: Any):
     """Conjugate gradients for apply(x) = rhs, every fiber of the batch for itself; x = 0 where |rhs|² is below `noise`.
 
@@ -277,7 +282,7 @@ def _solve(apply: Callable, rhs, noise, tolerance, most: Any):
         running = running & ~flat & (new > tolerance**2 * scale) & (k + 1 < most)
         return k + 1, x, r, p, new, running, definite & ~flat, largest
 
-    rhs = rhs - jnp.mean(rhs, axis=0)  # what round-off has left of a translation, that nothing resists
+    rhs = _without_translation(rhs)
     scale = _dot(rhs, rhs)
     running = scale > noise
     start = (0, jnp.zeros_like(rhs), rhs, rhs, scale, running, jnp.ones(scale.shape, bool), jnp.zeros_like(scale))
@@ -297,20 +302,22 @@ def newton_direction(cell: UnitCell, A, shifts, tolerance, look: Look | None, ne
 
     Fibers that `look` begin with fixed random shifts in place of the slope, and what they find is no step: symmetry may keep a
     slope out of the directions in which W falls. They take a tenth of the products that were used, and not fewer than a few.
-    One program serves both.
+    Those whose slope is round-off look at once. One program serves both.
 
     Returns:
-        The step; whether all curvatures of W that the solve met were positive (*batch); and the number of products with the
-        second derivatives.
+        The step; whether all curvatures of W that the solve met were positive (*batch); the number of products with the second
+        derivatives; and which fibers have looked (*batch).
     """
     equations = _Equations.at(cell, A, shifts, near)
-    rhs, noise, most = -equations.slope, equations.noise, _STEPS
+    noise, most, looked = equations.noise, _STEPS, jnp.zeros(A.shape[2:], bool)
+    rhs = _without_translation(-equations.slope)
     if look is not None:
-        rhs = jnp.where(look.fibers, _random_shifts(rhs), rhs)
-        noise, tolerance = jnp.where(look.fibers, 0.0, noise), jnp.where(look.fibers, _ROUGH, tolerance)
-        most = jnp.where(look.fibers, jnp.maximum(_FEWEST, look.used // 10), _STEPS)
+        looked = look.fibers | (_dot(rhs, rhs) <= noise)
+        rhs = jnp.where(looked, _random_shifts(rhs), rhs)
+        noise, tolerance = jnp.where(looked, 0.0, noise), jnp.where(looked, _ROUGH, tolerance)
+        most = jnp.where(looked, jnp.maximum(_FEWEST, look.used // 10), _STEPS)
     move, definite, products = _solve(equations.by_shifts, rhs, noise, tolerance, most)
-    return move[1:] - move[0], definite, products
+    return jnp.where(looked, 0.0, move[1:] - move[0]), definite, products, looked
 
 
 def softest(cell: UnitCell, A, shifts, near: bool):

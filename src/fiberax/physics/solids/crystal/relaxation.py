@@ -27,6 +27,7 @@ class Step(NamedTuple):
     """One Newton step: new shifts (n, d, *batch), its length in nearest distances, whether W_pp was positive definite.
 
     `singular`: whether no step exists, as where no bond is left within the cutoff. `products`: with W_pp, where it is not made.
+    `looked`: see `large_cell.newton_direction`.
     """
 
     shifts: Array
@@ -34,6 +35,7 @@ class Step(NamedTuple):
     definite: Array
     singular: Array
     products: Array | int
+    looked: Array | bool
 
 
 def newton_step(cell: UnitCell, A, shifts, near, tolerance: Any = _LOOSE, look: large_cell.Look | None = None) -> Step:
@@ -43,17 +45,17 @@ def newton_step(cell: UnitCell, A, shifts, near, tolerance: Any = _LOOSE, look: 
     """
     if cell.neighbours is not None:
         direction = lambda cell, A, shifts, near: large_cell.newton_direction(cell, A, shifts, tolerance, look, near)
-        move, definite, products = cell.shortlisted(direction, A, shifts, near)
+        move, definite, products, looked = cell.shortlisted(direction, A, shifts, near)
         finite = True
     else:
         slope, matrix = cell.shortlisted(assembly.shift_hessian, A, shifts, near)
         move, pivot = solve_positive(matrix, slope)
         move, definite = -move.reshape(shifts.shape), pivot > 0.0
-        finite, products = jnp.isfinite(jnp.sum(matrix, axis=(0, 1))), 0
+        finite, products, looked = jnp.isfinite(jnp.sum(matrix, axis=(0, 1))), 0, False
     length = jnp.sqrt(jnp.max(jnp.sum(move**2, axis=1), axis=0)) / cell.nearest
     singular = ~jnp.isfinite(length) & finite
     bounded = move * jnp.minimum(1.0, _BOUND / jnp.where(length > 0.0, length, 1.0))
-    return Step(shifts + bounded, length, definite, singular, products)
+    return Step(shifts + bounded, length, definite, singular, products, looked)
 
 
 class _Carry(NamedTuple):
@@ -87,16 +89,17 @@ def relax(cell: UnitCell, A, shifts, tolerance: float, allow_unstable: bool):
         done = there & (c.part == _PARTS)
         lost = ~there & ~c.looking & ((c.tries >= _TRIES) | ~finite)
         restart = lost & (c.part == _PARTS) & (c.steps == c.tries)  # the first attempt, with the whole deformation at once
-        code = jnp.where(c.looking if looks else done, jnp.int32(Result.SUCCESS), jnp.int32(-1))
-        torn = c.torn | (step.singular & ~c.looking)
+        seen = c.looking | (done & step.looked) if looks else done
+        code = jnp.where(seen, jnp.int32(Result.SUCCESS), jnp.int32(-1))
+        torn = c.torn | step.singular
         failure = jnp.where(torn, jnp.int32(Result.UNSTABLE), jnp.int32(Result.STALLED))
         code = jnp.where(lost & ~restart, failure, code)
         part = jnp.where(restart, 1, jnp.where(there & ~done, c.part + 1, c.part))
-        shifts = jnp.where(restart, 0.0, jnp.where(finite & ~c.looking, step.shifts, c.shifts))
+        shifts = jnp.where(restart, 0.0, jnp.where(finite, step.shifts, c.shifts))
         tries = jnp.where(restart | there, 0, c.tries + 1)
         length, steps = jnp.where(c.looking, c.length, step.length), c.steps + ~c.looking
         definite = step.definite & (c.definite | ~c.looking)
-        new = _Carry(shifts, part, tries, steps, length, definite, torn, done & looks, c.products, code)
+        new = _Carry(shifts, part, tries, steps, length, definite, torn, done & ~seen, c.products, code)
         running = c.result < 0
         new = jax.tree.map(lambda a, b: jnp.where(running, a, b), new, c)
         return new._replace(products=c.products + step.products)
