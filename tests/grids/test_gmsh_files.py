@@ -159,6 +159,16 @@ def test_elements_of_order_three_are_refused_by_name(tmp_path):
         fx.grids.read(path)
 
 
+def test_other_versions_and_folders_are_not_called_damaged(tmp_path):
+    file = tmp_path / "a.msh"
+    file.write_text("$MeshFormat\n4.0 0 8\n$EndMeshFormat\n$Nodes\n1 1\n1 2 1 1\n1 0 0 0 0 0\n$EndNodes\n")
+    with pytest.raises(BadInput, match=r"version 4\.0 of Gmsh's format.* Save it in version 4\.1") as caught:
+        fx.grids.read(file)
+    assert "damaged" not in str(caught.value)
+    with pytest.raises(BadInput, match="is a folder"):
+        fx.grids.read(tmp_path)
+
+
 def test_sides_of_no_cell_are_left_out_with_their_group(tmp_path):
     mesh, entities, names = square()
     points = np.concatenate([mesh.points, [[5.0, 0.0], [5.0, 1.0]]])

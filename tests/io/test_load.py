@@ -14,6 +14,7 @@ def test_results_have_names_dimensions_and_units(tmp_path):
     run = tmp_path / "run"
     given = ["crystal", "--material", "lj-triangular", "--rows", "3", "--high", "0.02", "--low", "-0.02", "--no-figures"]
     assert cli.main(["run", *given, "--quiet", "--out", str(run)]) == 0
+    assert (run / "table.csv").is_file() and not [*(run / "figures").glob("*")]  # files of numbers are no figures
     data = fx.load(run)
     assert data["P"].attrs["units"] == "eps/sigma^2" and data["P"].dims == ("strain", "i", "J")
     assert data["C"].dims == ("strain", "i", "J", "k", "L")

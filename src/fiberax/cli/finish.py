@@ -90,9 +90,8 @@ def _look_back(problem: Problem, ending: Ending) -> None:
     try:
         if isinstance(problem, Table | Evolve) and problem.summary is not None:
             _summarise(problem, ending)
-        if ending.figures:
-            for line in draw(ending.folder, ending.case).complaints:
-                _complain(ending, f"{line}. {again}")
+        for line in draw(ending.folder, ending.case, figures=ending.figures).complaints:
+            _complain(ending, f"{line}. {again}")
     except MissingExtra as missing:
         ending.say(str(missing))
     except Exception as error:
@@ -125,8 +124,8 @@ class Drawn(NamedTuple):
     complaints: list[str]
 
 
-def draw(folder: Path, case: Case | None, look: Look = USUAL, times: tuple[float, ...] = ()) -> Drawn:
-    """ParaView files (or a CSV table) and figures from results.nc, those of the `case`, or of any results; fields at `times`.
+def draw(folder: Path, case: Case | None, look: Look = USUAL, times: tuple[float, ...] = (), figures: bool = True) -> Drawn:
+    """ParaView files (or a CSV table) and `figures` from results.nc, those of the `case`, or of any results; fields at `times`.
 
     Files that cannot be read are complaints. Raises `MissingExtra` without matplotlib, after the ParaView files; `SaveFailed`
     where a file cannot be written; `BadInput` for times that were not saved.
@@ -146,10 +145,11 @@ def draw(folder: Path, case: Case | None, look: Look = USUAL, times: tuple[float
     except BadInput as error:
         complaints.append(f"No ParaView files: {error}".removesuffix("."))
     write_boxes(folder, results.microstates)
-    figures, why = _figures(case, results)
-    drawn = draw_all(figures, folder / "figures", look)
-    complaints += why
-    complaints = [line.removesuffix(".") for line in complaints]
+    wanted, why = _figures(case, results) if figures else ([], [])
+    complaints = [line.removesuffix(".") for line in complaints + why]
+    if not figures:
+        return Drawn([], complaints)
+    drawn = draw_all(wanted, folder / "figures", look)
     return Drawn(drawn.paths, complaints + [f"The figure {name} failed: {why}" for name, why in drawn.failed.items()])
 
 

@@ -38,6 +38,8 @@ def read(source: Any, periodic: bool = False) -> Mesh:
             raise BadInput(f"grids.read takes the path of a file or a mesh of meshio; it got a {type(source).__name__}.")
         return convert(_of_meshio(source), "the mesh", periodic)
     path = Path(source)
+    if path.is_dir():
+        raise BadInput(f"The mesh file {path} is a folder: give the path of a file in it.")
     if not path.is_file():
         raise BadInput(f"The mesh file {path} does not exist.")
     if path.stat().st_size == 0:
@@ -73,8 +75,17 @@ def _reader(path: Path) -> Callable[[Path], Raw]:
 
 def _older(path: Path) -> Raw:
     """Gmsh's other versions, by meshio, which keeps one physical group of each entity."""
-    raw = others.read(path)
-    raw.notes.append(f"version {gmsh.version_of(path)} of Gmsh's format: of groups that overlap one is kept; save it as 4.1")
+    version = gmsh.version_of(path)
+    try:
+        raw = others.read(path)
+    except FiberaxError:
+        raise
+    except Exception as error:
+        raise BadInput(
+            f"it is of version {version} of Gmsh's format, which meshio does not read whole. Save it in version 4.1 "
+            "(Mesh.MshFileVersion = 4.1)."
+        ) from error
+    raw.notes.append(f"version {version} of Gmsh's format: of groups that overlap one is kept; save it as 4.1")
     return raw
 
 

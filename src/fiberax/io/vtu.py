@@ -17,6 +17,7 @@ from fiberax.io.results import Table
 from fiberax.io.vtk import TYPES
 
 # VTK's numbers of the cells of order 1 and 2.
+_NONE = 1e-13  # of the largest stress: less than that is round-off
 _CELLS = {"interval": (3, 21), "triangle": (5, 22), "quad": (9, 28), "tet": (10, 24), "hex": (12, 29)}
 Fields = Mapping[str, np.ndarray]
 
@@ -63,7 +64,9 @@ def write_body(folder: Path, table: Table, body: Body) -> None:
         points = {name: table.arrays[name][k] for name in on_nodes}
         series.write(float(load), points, flat)
     if body.block is not None:
-        rows = zip(body.strain * table.values, body.nominal(stress), strict=True)
+        nominal = body.nominal(stress)
+        nominal = np.where(np.abs(nominal) < _NONE * np.abs(nominal).max(initial=0.0), 0.0, nominal)
+        rows = zip(body.strain * table.values, nominal, strict=True)
         unit = next(v.quantity.unit for v in table.schema.variables if v.key == "response")
         head = "strain,stress" if unit in ("", "1") else f"strain,stress [{unit}]"
         lines = [head, *(f"{strain!r},{value!r}" for strain, value in ((float(a), float(b)) for a, b in rows))]

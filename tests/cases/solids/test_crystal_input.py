@@ -54,6 +54,11 @@ def test_everything_of_an_element_comes_from_its_record(alloy, element, volume, 
         assert density(crystal) == pytest.approx(1.66053906660 * mass / volume, rel=1e-12)
 
 
+def test_an_element_that_a_table_lacks_is_named(alloy):
+    with pytest.raises(BadInput, match=r"CuFe\.eam\.alloy has no Ni, only Cu, Fe"):
+        chosen(alloy, species="Ni").found()
+
+
 def test_another_structure_begins_with_the_volume_of_the_record(alloy):
     crystal, lattice, _ = chosen(alloy, species="Fe", structure=Structure.FCC).found()
     assert lattice[0, 0] == pytest.approx(2.8665 * 2 ** (1 / 3), rel=1e-12)
@@ -183,7 +188,7 @@ def test_files_of_atoms_give_the_crystal_of_the_name(tmp_path, name, text, atoms
         ("si.extxyz", XYZ.replace("PBC", "T F T"), "do not repeat in all three directions (pbc = T F T)"),
         ("si.extxyz", XYZ.replace("PBC", "T T F"), "the lattice vectors of a layer lie in the x-y plane"),
         ("si.xyz", "1\n\nSi 0.0 0.0 0.0\n", "the file has 0 lattice vectors"),
-        ("si.cif", "not a cif\n", "ASE cannot read it"),
+        ("si.cif", "not a cif\n", "ASE cannot read it (it is cut short, or of another kind)"),
         ("u.extxyz", XYZ.replace("PBC", "T T T").replace("Si", "U"), "species 'U' is unknown to StillingerWeber"),
     ],
 )
@@ -238,6 +243,7 @@ def test_layers_are_read_and_turned(tmp_path):
     ("case", "options", "words"),
     [
         ("crystal", ("--thickness", "3"), "--thickness = 3 is that of a layer, and"),
+        ("crystal", (), "across c lies a gap of 11.76 Å, wider than the cutoff of the potential, 2.1 Å"),
         ("crystal", ("--layer", "--thickness", "-1"), "thickness"),
         ("wave", ("--layer",), "needs its --thickness"),
     ],

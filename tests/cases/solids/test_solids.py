@@ -163,6 +163,7 @@ def test_the_curve_is_the_force_on_the_grips(pulled):
     macro = Pull(Material.LJ_PLANE, cells=2, strain=0.2, step=0.01).build().bundle.macro
     force = [float(macro.reaction(P, "right")[0]) for P in table.arrays["P"]]
     curve = np.loadtxt(pulled / "curve.csv", delimiter=",", skiprows=1)
+    assert curve[0].tolist() == [0.0, 0.0]  # no round-off
     np.testing.assert_allclose(curve[:, 0], 0.2 * table.values)
     np.testing.assert_allclose(curve[:, 1], np.array(force) / 80.0, atol=1e-9)
     # Power balance: the work of the grips is the energy stored.

@@ -236,6 +236,9 @@ class Choice:
     def _from_file(self, path: Path) -> Known:
         potential, wanted = self._potential(path), self._wanted
         known: tuple[str, ...] = potential.elements or ("X",)
+        for name in wanted or ():
+            if potential.elements is not None and name not in known:
+                raise BadInput(f"--species {','.join(wanted or ())}: {path} has no {name}, only {', '.join(known)}.")
         constant, written = _record(potential, known[0] if wanted is None else wanted[0])
         structure = self.structure or self._structure_of(written, self._kind(path))
         count = count_species(structure)

@@ -32,6 +32,8 @@ def read_crystal(path: Path, potential: Any, layer: bool = False, thickness: flo
         atoms.set_constraint()
     if thickness is not None and all(atoms.pbc):
         raise BadInput(f"--thickness = {thickness:g} is that of a layer, and {path} holds a crystal. Add --layer if it is one.")
+    if all(atoms.pbc):
+        _check_gaps(path, atoms, potential.cutoff)
     found = from_ase(atoms, potential, thickness=thickness)
     assert not isinstance(found, CalculatorCrystal)
     return found
@@ -51,7 +53,8 @@ def _read(path: Path) -> Any:
             warnings.simplefilter("ignore")  # of ASE, on spellings of space groups and the like
             images: Any = read(path, index=":", format=form)
     except Exception as error:  # readers of formats raise whatever they meet
-        reason = " ".join(str(error).split()) or type(error).__name__
+        told = isinstance(error, OSError | ValueError) and str(error)  # others speak of the insides of the reader
+        reason = " ".join(told.split()) if told else "it is cut short, or of another kind"
         raise BadInput(f"--atoms {path}: ASE cannot read it ({reason}). CIF, POSCAR and extended XYZ are read.") from error
     if not images:
         raise BadInput(f"--atoms {path}: the file holds no atoms.")
@@ -61,6 +64,22 @@ def _read(path: Path) -> Any:
     if not len(atoms):
         raise BadInput(f"--atoms {path}: the file holds no atoms.")
     return atoms
+
+
+def _check_gaps(path: Path, atoms: Any, cutoff: float | None) -> None:
+    """Raise `BadInput` where no bond crosses the cell along a lattice vector: nothing has a stiffness there."""
+    if cutoff is None:
+        return
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
+    for name, places, height in zip("abc", atoms.get_scaled_positions(wrap=True).T, heights, strict=True):
+        places = np.sort(places)
+        gap = height * np.max(np.diff(np.append(places, places[0] + 1.0)))
+        if gap >= cutoff:
+            remedy = "If it is a layer in vacuum, add --layer." if name == "c" else "Take a smaller cell."
+            raise BadInput(
+                f"--atoms {path}: across {name} lies a gap of {gap:.4g} Å, wider than the cutoff of the potential, "
+                f"{cutoff:.4g} Å, so that no bond holds the atoms on its sides together and there is no stiffness. {remedy}"
+            )
 
 
 def _lay(path: Path, atoms: Any) -> None:
