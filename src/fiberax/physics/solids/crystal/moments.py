@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from fiberax.physics.solids.crystal.batching import together
+from fiberax.physics.solids.crystal.radial import by_square
 from fiberax.physics.solids.crystal.unit_cell import UnitCell
 from fiberax.physics.solids.potentials.base import AbstractMomentPotential
 
@@ -56,36 +57,6 @@ def _outer(x, y):
 def _unit(d: int, batch: int):
     """δ_ij as (1, d, d, *batch)."""
     return jnp.eye(d).reshape((1, d, d) + (1,) * batch)
-
-
-def _radial(potential, centre: str, name: str, s, order: int):
-    """h_k(s), and its first and second derivatives as far as `order` asks.
-
-    The functions of the distance are differentiated by it. The powers of s come afterwards, of one root and one division:
-    differentiated with them they would take as long as the exponentials.
-    """
-    r = jnp.sqrt(s)
-    inverse = 1.0 / s
-    slope = lambda r: jax.jvp(lambda r: potential.radial(centre, name, r), (r,), (jnp.ones_like(r),))
-    value, first = slope(r) if order == 1 else ((), ())
-    second: tuple = (None,) * len(potential.ranks)
-    if order != 1:
-        (value, first), (_, second) = jax.jvp(slope, (r,), (jnp.ones_like(r),))
-    found = [_by_square(*at, r, inverse) for at in zip(potential.ranks, value, first, second, strict=True)]
-    h, h1, h2 = zip(*found, strict=True)
-    return h, h1, () if order == 1 else h2
-
-
-def _by_square(rank: int, f, f1, f2, r, inverse):
-    """The function h = f r^(−rank) and its derivatives by s = r², from those of f by r; `inverse`: 1/s."""
-    power = (1.0, r * inverse, inverse)[rank]
-    slope = 0.5 * f1 * (r * inverse)  # df/ds
-    p = 0.5 * rank
-    h, h1 = f * power, (slope - p * inverse * f if rank else slope) * power
-    if f2 is None:
-        return h, h1, None
-    bend = (0.25 * f2 - 0.5 * slope) * inverse  # d²f/ds²
-    return h, h1, (bend - inverse * (2.0 * p * slope - p * (p + 1.0) * inverse * f) if rank else bend) * power
 
 
 def _moments(groups: list[_Group], ranks) -> tuple:
@@ -186,7 +157,7 @@ def sites(potential: AbstractMomentPotential, centre: str, bonds: list, order: i
     """
     ranks, groups = potential.ranks, []
     for name, r in bonds:
-        h = _radial(potential, centre, name, jnp.sum(r**2, axis=1), order)
+        h = by_square(potential, centre, name, jnp.sum(r**2, axis=1), order)
         groups.append(_Group(0, None, r, *h))
     moments = _moments(groups, ranks)
 
@@ -285,7 +256,7 @@ def _groups(cell: UnitCell, bonds: list, order: int) -> list:
         bonds = [b for b in bonds if b[0].neighbour != b[0].centre]
     pairs = [(cell.species[group.centre], cell.species[group.neighbour]) for group, *_ in bonds]
     squares = [jnp.sum(r**2, axis=1) for *_, r in bonds]
-    radial = together(lambda pair, s: _radial(potential, pair[0], pair[1], s, order), pairs, squares)
+    radial = together(lambda pair, s: by_square(potential, pair[0], pair[1], s, order), pairs, squares)
     found = []
     for (group, R, r), h in zip(bonds, radial, strict=True):
         found.append((group, _Group(group.neighbour, R, r, *h)))
