@@ -16,8 +16,8 @@ from fiberax.io.body import Body, mises
 from fiberax.io.results import Table
 from fiberax.io.vtk import TYPES
 
-# VTK's numbers of the cells of order 1 and 2.
 _NONE = 1e-13  # of the largest stress: less than that is round-off
+# VTK's numbers of the cells of order 1 and 2.
 _CELLS = {"interval": (3, 21), "triangle": (5, 22), "quad": (9, 28), "tet": (10, 24), "hex": (12, 29)}
 Fields = Mapping[str, np.ndarray]
 

@@ -119,11 +119,10 @@ def newton(
 
     Converged when the correction J⁻¹ r is below `tolerance` relative to each entry of v (see the top of this module) and the
     norm of the residual is below `tolerance` times `reference`, or when a full Newton step as short as that has been taken and
-    the residual has fallen with it.
-    If no step down to 2^-24 of the Newton step descends, a small residual has reached its round-off (`SUCCESS`); a large one
-    has no root nearby (`STALLED`). Where the Jacobian is singular at the guess the first step goes along the residual;
-    later that is a failure. A state that still moves when the steps are used up, while its residual has fallen, is a
-    `RUNAWAY`.
+    the residual has fallen with it. If no step down to 2^-24 of the Newton step descends, a small residual has reached its
+    round-off (`SUCCESS`); a large one has no root nearby (`STALLED`). Where the Jacobian is singular at the guess the first
+    step goes along the residual; later that is a failure. A state that still moves when the steps are used up, while its
+    residual has fallen, is a `RUNAWAY`.
 
     With `follow` an iteration that stalls for the first time goes back to the guess and follows v' = residual(v) from there, by
     linearised implicit Euler steps that grow as the residual falls (switched evolution relaxation: W. Mulder and B. van Leer,
