@@ -107,7 +107,7 @@ def gradient(cell: UnitCell, A, shifts, near: bool):
         return _over_parts(gradient, cell, A, shifts, near)
     if cell.neighbours is not None:
         return large_cell.gradient(cell, A, shifts, near)
-    if _central(cell):
+    if is_central(cell):
         value, by_F, by_shifts = central_gradient(cell, gradient_of(A), all_shifts(shifts), near)
         return value, _joined(by_F, by_shifts[1:])
     if _assembled(cell):
@@ -194,6 +194,7 @@ def _assembled(cell: UnitCell) -> bool:
     return isinstance(cell.potential, AbstractMomentPotential) and cell.shells is not None
 
 
-def _central(cell: UnitCell) -> bool:
+def is_central(cell: UnitCell) -> bool:
+    """Whether W and its gradient are those of `central.py`."""
     potential = cell.potential
     return _assembled(cell) and isinstance(potential, AbstractMomentPotential) and not any(potential.ranks)

@@ -33,6 +33,11 @@ class AbstractCrystal(eqx.Module):
         """Whether its energy is a sum over the bonds of few atoms: cheap to evaluate, and long to compile."""
         return False
 
+    @property
+    def small(self) -> bool:
+        """Whether a program of one fiber takes longer to compile than to run."""
+        return False
+
     @abc.abstractmethod
     def second_derivatives(self, state, condition) -> tuple[np.ndarray, np.ndarray]:
         """∂²W over (A, shifts) flattened, a symmetric (q, q), and the relaxed moduli (d, d, d, d)."""

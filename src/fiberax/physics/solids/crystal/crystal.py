@@ -96,6 +96,10 @@ class Crystal(AbstractAssembled, AbstractMonitored, AbstractObjective, AbstractC
     def written_out(self) -> bool:
         return self.unit_cell.written_out
 
+    @property
+    def small(self) -> bool:
+        return self.unit_cell.small
+
     def rotated(self, rotation: Float[ArrayLike, "d d"]) -> "Crystal":
         """The same crystal turned in space: lattice vectors and atoms v become R v.
 
@@ -171,15 +175,18 @@ _REMEDIES: dict[int, str] = {
 
 
 @eqx.filter_jit
-def run(crystal: Crystal, kernel: Callable, arrays, *settings):
-    """`kernel(crystal, A, shifts, *settings)` on one fiber, native over batches of them; derivatives stop here."""
+def run(crystal: Crystal, kernel: Callable, arrays, *settings, share: int | None = None):
+    """`kernel(crystal, A, shifts, *settings)` on one fiber, native over batches of them; derivatives stop here.
+
+    `share`: that of the cell where the kernel holds more than a few numbers for each bond, as those of second order do.
+    """
     parameters, rest = eqx.partition(crystal, eqx.is_array)
     parameters, arrays = jax.lax.stop_gradient((parameters, arrays))
 
     def whole(parameters, arrays):
         return kernel(eqx.combine(parameters, rest), *arrays, *settings)
 
-    return trailing(whole, crystal.unit_cell.share)(parameters, arrays)
+    return trailing(whole, crystal.unit_cell.share if share is None else share)(parameters, arrays)
 
 
 def _where_valid(crystal, A, shifts, value):
@@ -250,12 +257,16 @@ def _plain_tangent(crystal, state, condition):
     return assembly.relaxed_moduli(matrix, condition)
 
 
-def _native(kernel: Callable, plain: Callable) -> Callable:
-    """A function of (crystal, state, condition): its value by `kernel`, its derivatives of every order by `plain`."""
+def _native(kernel: Callable, plain: Callable, first: bool = True) -> Callable:
+    """A function of (crystal, state, condition): its value by `kernel`, its derivatives of every order by `plain`.
+
+    `first`: whether the kernel has derivatives of first order alone.
+    """
 
     @eqx.filter_custom_jvp
     def function(crystal, state, condition):
-        return run(crystal, kernel, (condition, state))
+        light = first and assembly.is_central(crystal.unit_cell)
+        return run(crystal, kernel, (condition, state), share=1 if light else None)
 
     @function.def_jvp
     def function_jvp(primals, tangents):
@@ -268,7 +279,7 @@ def _native(kernel: Callable, plain: Callable) -> Callable:
 _energy = _native(_energies, _plain_energy)
 _energy_and_link = _native(_energies_and_stresses, lambda *arguments: (_plain_energy(*arguments), _plain_link(*arguments)))
 _link = _native(_stresses, _plain_link)
-_tangent = _native(_moduli, _plain_tangent)
+_tangent = _native(_moduli, _plain_tangent, first=False)
 
 
 def positions(crystal, state, A) -> Float[Array, "n d"]:

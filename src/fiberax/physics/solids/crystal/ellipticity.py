@@ -207,7 +207,7 @@ _derivatives, _derivatives_once = eqx.filter_jit(_derived), jit_once(_derived)
 
 def second_derivatives(cell: UnitCell, A, state) -> tuple[np.ndarray, np.ndarray]:
     """∂²W over (A, shifts), flattened, and the relaxed moduli (d, d, d, d)."""
-    derivatives = _derivatives_once if cell.written_out else _derivatives
+    derivatives = _derivatives_once if cell.small else _derivatives
     matrix, moduli = map(np.asarray, derivatives(cell, jnp.asarray(A), jnp.asarray(state)))
     k = A.size
     if np.all(np.isfinite(matrix)) and not np.all(np.isfinite(moduli)):  # W_ξξ is singular: free atoms do not follow
@@ -253,7 +253,7 @@ def stability(crystal: Any, A: Float[ArrayLike, "d d"], state: Array | None = No
         shifts = jnp.asarray(state, float)
     else:
         begin = crystal.init(A, jax.random.key(0))
-        shifts, out = (_relaxed_once if crystal.written_out else _relaxed)(crystal, begin, A)
+        shifts, out = (_relaxed_once if crystal.small else _relaxed)(crystal, begin, A)
         code = int(out.result)
         if code not in (Result.SUCCESS, Result.UNSTABLE):
             raise BadInput(

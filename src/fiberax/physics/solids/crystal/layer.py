@@ -75,6 +75,10 @@ class Layer(AbstractAssembled, AbstractMonitored, AbstractCrystal):
     def written_out(self) -> bool:
         return self.inner.written_out
 
+    @property
+    def small(self) -> bool:
+        return self.inner.small
+
     def rotated(self, rotation) -> "Layer":
         """The same layer turned in its plane, v ↦ R v for a proper rotation R (2, 2). Raises `BadInput` for another matrix."""
         R = np.eye(3)

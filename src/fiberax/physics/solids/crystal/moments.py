@@ -31,14 +31,24 @@ class Sums(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """Bonds of one group: reference vectors R (d, n), deformed ones r (n, d, *batch), and h_k (n, *batch) with derivatives."""
+    """Bonds of one group: reference vectors R (d, n), deformed ones r (n, d, *batch), and h_k (n, *batch) with derivatives.
+
+    `part`: the moments k in which such neighbours have a part; the others are left out of h.
+    """
 
     neighbour: int
     R: Any
     r: Any
+    part: tuple[int, ...]
     h: tuple
     h1: tuple
     h2: tuple
+
+
+def _group(neighbour: int, R, r, h: tuple) -> _Group:
+    """A group of bonds from what `by_square` gives."""
+    part = tuple(k for k, value in enumerate(h[0]) if value is not None)
+    return _Group(neighbour, R, r, part, *(tuple(x[k] for k in part) if x else () for x in h))
 
 
 class _Polynomial(NamedTuple):
@@ -61,14 +71,23 @@ def _unit(d: int, batch: int):
 
 def _moments(groups: list[_Group], ranks) -> tuple:
     """S_k, summed over all groups."""
-    found = []
-    for k, rank in enumerate(ranks):
-        terms = []
-        for g in groups:
-            h = g.h[k]
-            terms.append(h if rank == 0 else h[:, None] * g.r if rank == 1 else _outer(h[:, None] * g.r, g.r))
-        found.append(sum(jnp.sum(x, axis=0) for x in terms))
+    found = _no_moments(groups, ranks)
+    for g in groups:
+        for k, h in zip(g.part, g.h, strict=True):
+            value = h if ranks[k] == 0 else h[:, None] * g.r if ranks[k] == 1 else _outer(h[:, None] * g.r, g.r)
+            found[k] = found[k] + jnp.sum(value, axis=0)
     return tuple(found)
+
+
+def _no_moments(groups: list[_Group], ranks) -> list:
+    """S_k = 0."""
+    shape = groups[0].r.shape[1:]
+    return [jnp.zeros(shape[:1] * rank + shape[1:], groups[0].r.dtype) for rank in ranks]
+
+
+def _polynomials(slopes, ranks, g: _Group) -> list[_Polynomial]:
+    """X_k of the moments in which a group has a part."""
+    return [_polynomial(slopes[k], ranks[k], g.r) for k in g.part]
 
 
 def _polynomial(a, rank: int, r) -> _Polynomial:
@@ -113,11 +132,11 @@ def _bends(g: _Group, parts: list[_Polynomial]) -> Callable:
 
 
 def _moment_slopes(g: _Group, ranks) -> list:
-    """∂(h_k T)/∂r_i of every bond (n, d, *rank, *batch), for every moment."""
+    """∂(h_k T)/∂r_i of every bond (n, d, *rank, *batch), for every moment in which the group has a part."""
     r, found = g.r, []
     unit = _unit(r.shape[1], r.ndim - 2)
-    for h, h1, rank in zip(g.h, g.h1, ranks, strict=True):
-        steep = 2.0 * h1[:, None] * r
+    for k, h, h1 in zip(g.part, g.h, g.h1, strict=True):
+        rank, steep = ranks[k], 2.0 * h1[:, None] * r
         if rank == 0:
             found.append(steep)
         elif rank == 1:
@@ -158,7 +177,7 @@ def sites(potential: AbstractMomentPotential, centre: str, bonds: list, order: i
     ranks, groups = potential.ranks, []
     for name, r in bonds:
         h = by_square(potential, centre, name, jnp.sum(r**2, axis=1), order)
-        groups.append(_Group(0, None, r, *h))
+        groups.append(_group(0, None, r, h))
     moments = _moments(groups, ranks)
 
     def slope(moments):
@@ -166,8 +185,7 @@ def sites(potential: AbstractMomentPotential, centre: str, bonds: list, order: i
         return pull(jnp.ones_like(site))[0], site
 
     a, site = slope(moments)
-    polynomials = lambda a, g: [_polynomial(x, rank, g.r) for x, rank in zip(a, ranks, strict=True)]
-    parts = [polynomials(a, g) for g in groups]
+    parts = [_polynomials(a, ranks, g) for g in groups]
     forces = [_force(g, X) for g, X in zip(groups, parts, strict=True)]
     if order == 1:
         return Sites(site, forces, None)
@@ -177,27 +195,24 @@ def sites(potential: AbstractMomentPotential, centre: str, bonds: list, order: i
         S = _moment_changes(groups, ranks, changes)
         bent = jax.jvp(lambda S: slope(S)[0], (moments,), (S,))[1]
         own = [bend(dr) for bend, dr in zip(bends, changes, strict=True)]
-        return [x + _force(g, polynomials(bent, g)) for x, g in zip(own, groups, strict=True)]
+        return [x + _force(g, _polynomials(bent, ranks, g)) for x, g in zip(own, groups, strict=True)]
 
     return Sites(site, forces, along)
 
 
 def _moment_changes(groups: list[_Group], ranks, changes: list) -> tuple:
     """Changes of S_k for changes dr (n, d, *batch) of the bonds, summed over all groups."""
-    found = []
-    along = [2.0 * jnp.sum(g.r * dr, axis=1) for g, dr in zip(groups, changes, strict=True)]
-    for k, rank in enumerate(ranks):
-        terms = []
-        for g, dr, ds in zip(groups, changes, along, strict=True):
-            steep = g.h1[k] * ds
-            if rank == 0:
-                terms.append(steep)
-            elif rank == 1:
-                terms.append(steep[:, None] * g.r + g.h[k][:, None] * dr)
-            else:
-                half = _outer(0.5 * steep[:, None] * g.r + g.h[k][:, None] * dr, g.r)
-                terms.append(half + jnp.swapaxes(half, 1, 2))
-        found.append(sum(jnp.sum(x, axis=0) for x in terms))
+    found = _no_moments(groups, ranks)
+    for g, dr in zip(groups, changes, strict=True):
+        ds = 2.0 * jnp.sum(g.r * dr, axis=1)
+        for k, h, h1 in zip(g.part, g.h, g.h1, strict=True):
+            change = h1 * ds
+            if ranks[k] == 1:
+                change = change[:, None] * g.r + h[:, None] * dr
+            elif ranks[k] == 2:
+                half = _outer(0.5 * change[:, None] * g.r + h[:, None] * dr, g.r)
+                change = half + jnp.swapaxes(half, 1, 2)
+            found[k] = found[k] + jnp.sum(change, axis=0)
     return tuple(found)
 
 
@@ -259,7 +274,7 @@ def _groups(cell: UnitCell, bonds: list, order: int) -> list:
     radial = together(lambda pair, s: by_square(potential, pair[0], pair[1], s, order), pairs, squares)
     found = []
     for (group, R, r), h in zip(bonds, radial, strict=True):
-        found.append((group, _Group(group.neighbour, R, r, *h)))
+        found.append((group, _group(group.neighbour, R, r, h)))
     return found
 
 
@@ -277,7 +292,7 @@ def _site(cell: UnitCell, F, centre: int, weight, groups: list, differences, ord
         own = group.neighbour == centre
         if order == 0 and own:
             continue
-        parts = [_polynomial(a, rank, g.r) for a, rank in zip(slopes, potential.ranks, strict=True)]
+        parts = _polynomials(slopes, potential.ranks, g)
         atoms = [] if own else [(a, sign) for a, sign in ((group.neighbour, 1.0), (centre, -1.0)) if a > 0]
         delta = None if own else differences(group)
         _gather(F, g, parts, delta, atoms, order, gradient, hessian)
@@ -343,8 +358,8 @@ def _gather_moments(F, g: _Group, ranks, delta, atoms, order: int, jacobian: lis
     """Adds one group to ∂S/∂(A, ξ), blocks (q, *rank, *batch)."""
     d, batch = F.shape[0], F.shape[2:]
     linear, _ = _weights(g.R, order)
-    for J, rank, values in zip(jacobian, ranks, _moment_slopes(g, ranks), strict=True):
-        m = _weighed(linear, values)  # (c, i, *rank)
+    for k, values in zip(g.part, _moment_slopes(g, ranks), strict=True):
+        J, rank, m = jacobian[k], ranks[k], _weighed(linear, values)  # (c, i, *rank)
         if order:
             by_A = m[1:]
             if delta is not None:

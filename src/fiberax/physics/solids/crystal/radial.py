@@ -10,7 +10,7 @@ def by_square(potential: AbstractMomentPotential, centre: str, name: str, s, ord
     """h_k(s), and its first and second derivatives as far as `order` asks.
 
     The functions of the distance are differentiated by it. The powers of s come afterwards, of one root and one division:
-    differentiated with them they would take as long as the exponentials.
+    differentiated with them they would take as long as the exponentials. None for moments without a part of such neighbours.
     """
     r = jnp.sqrt(s)
     inverse = 1.0 / s
@@ -19,7 +19,8 @@ def by_square(potential: AbstractMomentPotential, centre: str, name: str, s, ord
     second: tuple = (None,) * len(potential.ranks)
     if order != 1:
         (value, first), (_, second) = jax.jvp(slope, (r,), (jnp.ones_like(r),))
-    found = [_in_squares(*at, r, inverse) for at in zip(potential.ranks, value, first, second, strict=True)]
+    parts = zip(potential.ranks, value, first, second, strict=True)
+    found = [(None,) * 3 if at[1] is None else _in_squares(*at, r, inverse) for at in parts]
     h, h1, h2 = zip(*found, strict=True)
     return h, h1, () if order == 1 else h2
 

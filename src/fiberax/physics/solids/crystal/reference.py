@@ -106,20 +106,21 @@ def _in_words(found: Equilibrium) -> str:
     return "\n".join(lines)
 
 
-def look(crystal: Crystal | CalculatorCrystal | Layer, A, shifts, tolerance: float):
-    """Relaxed shifts, result code, energy density, P and relaxed moduli at A."""
-    if crystal.written_out:
-        return _look_once(undivided(crystal), A, shifts, tolerance)
-    return _look(crystal, A, shifts, tolerance)
+def look(crystal: Crystal | CalculatorCrystal | Layer, A, shifts, tolerance: float, often: bool = False):
+    """Relaxed shifts, result code, energy density, P and relaxed moduli at A. `often`: many calls are to come."""
+    if not crystal.small:
+        return _look(crystal, A, shifts, tolerance)
+    quick = crystal.written_out or not often  # small cells with lists of neighbours would take up to seven times as long
+    return (_look_once if quick else _look)(crystal, A, shifts, tolerance)
 
 
 def undivided(crystal: Any) -> Any:
-    """The crystal or layer without short lists of neighbours: its programs compile in half the time, and run more slowly."""
-    inner = _inner(crystal)
-    shells = inner.unit_cell.shells if isinstance(inner, Crystal) else None
-    if shells is None or not shells.differ:
+    """A small crystal or layer without short lists of neighbours: programs compile in half the time, and run more slowly."""
+    bonds = _inner(crystal).unit_cell.bonds if isinstance(_inner(crystal), Crystal) else None
+    if bonds is None or not (crystal.small and bonds.differ):
         return crystal
-    return eqx.tree_at(lambda crystal: _inner(crystal).unit_cell.shells, crystal, shells.undivided)
+    name = "shells" if crystal.written_out else "neighbours"
+    return eqx.tree_at(lambda crystal: getattr(_inner(crystal).unit_cell, name), crystal, bonds.undivided)
 
 
 def _inner(crystal) -> Any:
@@ -185,15 +186,20 @@ def equilibrium(
             A, state = np.zeros((d, d)), np.zeros(state.shape)
     else:
         raise NotConverged(f"equilibrium: no stress-free lattice within {_STEPS} steps; the last strain step was {length:.2g}.")
-    state = np.asarray(look(current, jnp.asarray(A), jnp.asarray(state), inner)[0])
-    found, whole = _rebuilt(current, A, state), (np.eye(d) + A) @ whole
-    A, state = jnp.zeros((d, d)), jnp.zeros(state.shape)
-    # The same program as above; the shifts are at rest and stay so.
-    _, _, energy_density, P, C = look(found, A, state, inner)
-    fixed = jnp.asarray(found.second_derivatives(state, A)[0][: d * d, : d * d].reshape(d, d, d, d))
-    energy = float(energy_density * found.volume)
+    found = jax.tree.map(np.asarray, look(current, jnp.asarray(A), jnp.asarray(state), inner))
+    state, _, density, P, C = found
+    fixed = current.second_derivatives(jnp.asarray(state), jnp.asarray(A))[0][: d * d, : d * d].reshape(d, d, d, d)
+    F = np.eye(d) + A
+    whole, energy = F @ whole, float(density * current.volume)
+    P, C, fixed = P @ F.T / np.linalg.det(F), _pushed(C, F), _pushed(fixed, F)
     scale = float(np.linalg.det(whole) ** (1.0 / d))
-    return Equilibrium(found, jnp.asarray(whole), scale, energy, energy / len(crystal.species), P, C, fixed)
+    P, C, fixed, whole = (jnp.asarray(x) for x in (P, C, fixed, whole))
+    return Equilibrium(_rebuilt(current, A, state), whole, scale, energy, energy / len(crystal.species), P, C, fixed)
+
+
+def _pushed(moduli, F):
+    """dP/dA at the reference that F leads to, from that before it. A look at the new crystal would compile anew."""
+    return np.einsum("iMkN,JM,LN->iJkL", moduli, F, F) / np.linalg.det(F)
 
 
 def _directions(d: int) -> np.ndarray:

@@ -6,6 +6,7 @@ and shifts (n − 1, d, *batch) carry a batch of fibers in trailing axes.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 import equinox as eqx
@@ -25,6 +26,7 @@ from fiberax.physics.solids.potentials.lattice_sum import Cells, cells_for
 # Atoms up to which sums are written out, for potentials of distances alone and for others, which take longer to compile. The
 # programs of larger cells are the same for any number of atoms.
 _FEW_CENTRAL, _FEW = 4, 2
+_SMALL = 8  # atoms up to which a program of one fiber takes longer to compile than to run
 
 
 def gradient_of(A):
@@ -117,6 +119,11 @@ class UnitCell(eqx.Module):
         return all(part.written_out for part in self.lists) if self.lists else self.neighbours is None
 
     @property
+    def small(self) -> bool:
+        """Whether a program of one fiber takes longer to compile than to run."""
+        return self.written_out or len(self.species) <= _SMALL
+
+    @property
     def share(self) -> int:
         """How many small cells would be as large, at least one."""
         if self.lists:
@@ -142,11 +149,13 @@ class UnitCell(eqx.Module):
     def shortlisted(self, function: Callable, A, shifts, near):
         """`function(cell, A, shifts, near)` with the short lists where they hold for the whole batch.
 
-        A cell of several parts leaves the choice to them: then `near` stays None.
+        A cell of several parts leaves the choice to them: then `near` stays None. One small fiber alone takes the long lists,
+        since programs with both take twice as long to compile.
         """
         if self.lists:
             return function(self, A, shifts, near)
-        if near is not None or self.bonds is None or not self.bonds.differ:
+        alone = self.small and math.prod(A.shape[2:]) == 1
+        if near is not None or alone or self.bonds is None or not self.bonds.differ:
             return function(self, A, shifts, bool(near))
         enough = jnp.all(self.bonds.holds(gradient_of(A), all_shifts(shifts), True))
         return jax.lax.cond(enough, lambda: function(self, A, shifts, True), lambda: function(self, A, shifts, False))

@@ -72,8 +72,11 @@ class AbstractMomentPotential(AbstractPotential):
         """Rank 0, 1 or 2 of every T_k."""
 
     @abc.abstractmethod
-    def radial(self, centre: str, neighbour: str, r: Float[Array, "*any"]) -> tuple[Float[Array, "*any"], ...]:
-        """f_1 .. f_K, elementwise in the distances `r`, exactly zero beyond the cutoff, with finite derivatives everywhere."""
+    def radial(self, centre: str, neighbour: str, r: Float[Array, "*any"]) -> tuple[Float[Array, "*any"] | None, ...]:
+        """f_1 .. f_K, elementwise in the distances `r`, exactly zero beyond the cutoff, with finite derivatives everywhere.
+
+        None stands for a moment of rank 1 or 2, or one beside such, in which neighbours of that species have no part.
+        """
 
     @abc.abstractmethod
     def embed(self, centre: str, moments: tuple[Array, ...]) -> Float[Array, "*batch"]:
@@ -83,16 +86,13 @@ class AbstractMomentPotential(AbstractPotential):
         """Final: Ψ of the moments."""
         length = jnp.sqrt(jnp.sum(r**2, axis=0))
         unit = r / length
-        totals = None
+        totals = [jnp.zeros((r.shape[0],) * rank + r.shape[2:], r.dtype) for rank in self.ranks]
         for name in sorted(set(neighbours)):
             here = [k for k, other in enumerate(neighbours) if other == name]
             pick = slice(None) if len(here) == len(neighbours) else jnp.asarray(here)
             values = self.radial(centre, name, length[pick])
-            parts = [moment(f, unit[:, pick], rank) for f, rank in zip(values, self.ranks, strict=True)]
-            totals = parts if totals is None else [a + b for a, b in zip(totals, parts, strict=True)]
-        if totals is None:
-            batch = r.shape[2:]
-            totals = [jnp.zeros((r.shape[0],) * rank + batch) for rank in self.ranks]
+            for k, (f, rank) in enumerate(zip(values, self.ranks, strict=True)):
+                totals[k] = totals[k] if f is None else totals[k] + moment(f, unit[:, pick], rank)
         return self.embed(centre, tuple(totals))
 
 

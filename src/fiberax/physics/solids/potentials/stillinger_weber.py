@@ -133,7 +133,7 @@ class StillingerWeber(AbstractMomentPotential):
             for x in (self.epsilon, self.sigma, self.lam, self.gamma, self.costheta0, self.A, self.B)
         )
         if end == 0.0:  # a pair that is switched off
-            return (jnp.zeros_like(r),) * len(self.ranks)
+            return (jnp.zeros_like(r), *(None,) * (len(self.ranks) - 1))
         # The exponentials and all their derivatives vanish at the cutoff: a point just before it is as good as the cutoff.
         last = end - sigma / 600.0
         inside = r < last
@@ -143,8 +143,7 @@ class StillingerWeber(AbstractMomentPotential):
         two = A * epsilon * (B * _power(ratio, p) - tail) * jnp.exp(gap)
         g = jnp.where(inside, jnp.exp(gamma * gap), 0.0)
         alone = jnp.where(inside, 0.5 * two, 0.0) - 0.5 * lam * epsilon * (1.0 - c0) ** 2 * g * g
-        none = jnp.zeros_like(g)
-        return (alone, *(x for k in range(len(self._pairs)) for x in ((g if k == j else none,) * 3)))
+        return (alone, *(x for k in range(len(self._pairs)) for x in ((g if k == j else None,) * 3)))
 
     def embed(self, centre, moments):
         i, count, total = self._place(centre), len(self._pairs), moments[0]
