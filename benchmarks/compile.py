@@ -255,6 +255,40 @@ def crystals_of_charges_response():
     return _response(_oxide())
 
 
+def _wurtzite():
+    import numpy as np
+
+    import fiberax as fx
+
+    hexagon = np.array([[1.0, 0.0, 0.0], [-0.5, 0.75**0.5, 0.0], [0.0, 0.0, (8.0 / 3.0) ** 0.5]])
+    basis = [[1 / 3, 2 / 3, 0.0], [2 / 3, 1 / 3, 0.5], [1 / 3, 2 / 3, 0.375], [2 / 3, 1 / 3, 0.875]]
+    return fx.solids.Crystal(3.08 * hexagon, basis, ["Si", "Si", "C", "C"], fx.solids.potentials.Tersoff("SiC"))
+
+
+@documented
+def crystals_of_two_species_tangent():
+    return _response(_wurtzite(), tangent=True)
+
+
+@documented
+def crystals_of_two_species_equilibrium():
+    import fiberax as fx
+
+    return lambda: fx.solids.equilibrium(_wurtzite(), full=True)
+
+
+@documented
+def crystals_of_three_species_tangent():
+    import itertools
+
+    import fiberax as fx
+    from fiberax.physics.solids.potentials.stillinger_weber import NAMED
+
+    triples = dict.fromkeys(itertools.product("XYZ", repeat=3), NAMED["Si"][1])
+    potential = fx.solids.potentials.StillingerWeber(triples)
+    return _response(_crystal(potential, 5.43095, species=list("XYZZYXXX"), cells=1), tangent=True)
+
+
 @documented
 def crystals_equilibrium():
     import fiberax as fx

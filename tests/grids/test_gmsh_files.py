@@ -152,6 +152,17 @@ def test_files_that_are_cut_short_are_named(tmp_path, version, binary):
             fx.grids.read(path)
 
 
+def test_a_node_without_a_place_is_named(tmp_path):
+    """Of a surface in space, whose plane is looked for, and in the plane."""
+    mesh, entities, names = square()
+    for third in (0.0, 0.1 * mesh.points[:, :1]):
+        points = np.concatenate([mesh.points, third + np.zeros((len(mesh.points), 1))], axis=1)
+        points[6, 0] = np.nan
+        path = write(tmp_path / "Lost.msh", points, entities, names)
+        with pytest.raises(BadInput, match=r"Lost\.msh: node 7 of its list lies at \[nan, .* not finite"):
+            fx.grids.read(path)
+
+
 def test_elements_of_order_three_are_refused_by_name(tmp_path):
     mesh, entities, _ = square()
     path = write(tmp_path / "a.msh", mesh.points, [*entities, Entity(2, 9, 21, np.arange(10)[None])])

@@ -190,6 +190,8 @@ def test_files_of_atoms_give_the_crystal_of_the_name(tmp_path, name, text, atoms
         ("si.xyz", "1\n\nSi 0.0 0.0 0.0\n", "the file has 0 lattice vectors"),
         ("si.cif", "not a cif\n", "ASE cannot read it (it is cut short, or of another kind)"),
         ("u.extxyz", XYZ.replace("PBC", "T T T").replace("Si", "U"), "species 'U' is unknown to StillingerWeber"),
+        ("POSCAR", POSCAR.replace("0.25 0.25 0.25", "0.25 nan 0.25"), "POSCAR: atom 2 is ["),
+        ("POSCAR", POSCAR.replace("0.25 0.25 0.25", "0.0 1.0 0.0"), "POSCAR: Crystal: atoms 0 and 1 of the basis are at the"),
     ],
 )
 def test_files_that_hold_no_crystal_are_refused(tmp_path, capfd, name, text, words):

@@ -41,9 +41,9 @@ class CrystalCase(CrystalOptions):
     The cell is brought to rest first. Then come energy W, first Piola-Kirchhoff stress P, Cauchy stress and relaxed moduli
     dP/dA along a path, with the smallest eigenvalue of W_pp (shifts between atoms) and of the acoustic tensor over all
     directions. Either the deformation is given, F = I + s D, s from the lowest to the highest amplitude: uniaxial, shear,
-    volumetric, or D of your own. Or one stress is driven and all others vanish: uniaxial-stress (A_xx = s), biaxial-stress
-    (A_xx = A_yy = s), shear-stress (A_xy = s), pressure (s is the pressure). x, y, z are those of the crystal, or as --axis
-    and --lateral say.
+    volumetric, or D of your own. Or one stress is driven and all others vanish: uniaxial-stress (A_xx = s), shear-stress
+    (A_xy = s), pressure (s is the pressure); of biaxial-stress (A_xx = A_yy = s, A_xy = 0) those across z. x, y, z are
+    those of the crystal, or as --axis and --lateral say.
     """
 
     path: Course = option(

@@ -23,6 +23,7 @@ def read_crystal(path: Path, potential: Any, layer: bool = False, thickness: flo
     from fiberax.physics.solids.calculators.calculator import CalculatorCrystal
 
     atoms = _read(path)
+    _check_numbers(path, atoms)
     if layer:
         _lay(path, atoms)
     _check_periodic(path, atoms)
@@ -34,7 +35,10 @@ def read_crystal(path: Path, potential: Any, layer: bool = False, thickness: flo
         raise BadInput(f"--thickness = {thickness:g} is that of a layer, and {path} holds a crystal. Add --layer if it is one.")
     if all(atoms.pbc):
         _check_gaps(path, atoms, potential.cutoff)
-    found = from_ase(atoms, potential, thickness=thickness)
+    try:
+        found = from_ase(atoms, potential, thickness=thickness)
+    except BadInput as error:
+        raise BadInput(f"--atoms {path}: {error}") from error
     assert not isinstance(found, CalculatorCrystal)
     return found
 
@@ -64,6 +68,15 @@ def _read(path: Path) -> Any:
     if not len(atoms):
         raise BadInput(f"--atoms {path}: the file holds no atoms.")
     return atoms
+
+
+def _check_numbers(path: Path, atoms: Any) -> None:
+    """Raise `BadInput` for lattice vectors or places of atoms that are not finite."""
+    for what, rows in (("lattice vector", atoms.cell.array), ("atom", atoms.positions)):
+        lost = np.flatnonzero(~np.all(np.isfinite(rows), axis=1))
+        if lost.size:
+            found = rows[lost[0]].tolist()
+            raise BadInput(f"--atoms {path}: {what} {lost[0] + 1} is {found}, which is not finite. Correct the file.")
 
 
 def _check_gaps(path: Path, atoms: Any, cutoff: float | None) -> None:

@@ -40,6 +40,10 @@ def _convert(raw: Raw, periodic: bool) -> tuple[Mesh, list[str]]:
     dim = _dimension(raw)
     body, first = _one_kind(raw, dim, notes)
     used = np.unique(body.cells.nodes)
+    lost = used[~np.all(np.isfinite(body.points[used]), axis=1)]
+    if len(lost):
+        place = body.points[lost[0]].tolist()
+        raise BadInput(f"node {lost[0] + 1} of its list lies at {place}, which is not finite. Write the file again")
     number = np.full(len(body.points), -1)
     number[used] = np.arange(len(used))
     points = _flat(body.points[used], dim, notes)
@@ -52,7 +56,7 @@ def _convert(raw: Raw, periodic: bool) -> tuple[Mesh, list[str]]:
         same = _same(number[raw.pairs], len(used))
         boundaries = _without_joined(boundaries, same, notes)
     elif len(raw.pairs):
-        notes.append("its periodic nodes are not joined; read it with periodic=True for that")
+        notes.append("its periodic nodes are not joined; fx.grids.read(..., periodic=True) joins them")
     return Mesh(points, cells.nodes, cells.shape, boundaries, regions, same), notes
 
 

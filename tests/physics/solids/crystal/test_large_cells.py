@@ -10,6 +10,7 @@ import pytest
 import fiberax as fx
 from fiberax.core.solvers import solver_of
 from fiberax.numerics.result import Result
+from fiberax.physics.solids.potentials.stillinger_weber import NAMED
 
 P = fx.solids.potentials
 A = np.array([[0.02, 0.01, -0.005], [0.0, -0.015, 0.01], [0.008, 0.0, 0.012]])
@@ -138,6 +139,20 @@ def test_programs_do_not_grow_with_the_atoms(name):
     (few, small), (many, large) = map(size, cells)
     assert 500 < many <= 1.01 * few
     assert large <= 8 * small * (192 + 16) / 192  # rows of many sites are up to 16 entries longer
+
+
+def test_programs_grow_with_the_species_no_faster_than_their_pairs():
+    """Atoms of one kind under three names have the energy that they have under one; each pair of species is looked at once."""
+    triples = {(i, j, k): NAMED["Si"][1] for i in "XYZ" for j in "XYZ" for k in "XYZ"}
+    lattice, basis, species = repeated(5.43095 * FCC, [[0, 0, 0], [0.25] * 3], ["Si", "Si"], (3, 1, 1))
+    one = fx.solids.Crystal(lattice, basis, species, P.StillingerWeber("Si"))
+    three = fx.solids.Crystal(lattice, basis, list("XYZZYX"), P.StillingerWeber(triples))
+    assert size(three)[0] <= 6 * size(one)[0]  # 8 where bonds have moments of all species, not of their own alone
+    found, expected = (fx.response(c, jnp.asarray(A), tangent=True) for c in (three, one))
+    np.testing.assert_allclose(found.value, expected.value, atol=1e-12)
+    np.testing.assert_allclose(found.tangent, expected.tangent, atol=1e-9)
+    together = fx.responses(three, jnp.asarray([A, 0.5 * A, 0.3 * A]))  # by the short lists
+    np.testing.assert_allclose(together.value[0], found.value, atol=1e-12)
 
 
 def test_fibers_of_a_batch_do_not_see_each_other():

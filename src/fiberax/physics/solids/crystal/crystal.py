@@ -168,6 +168,7 @@ class _Shifts(Minimise):
 
 
 _REMEDIES: dict[int, str] = {
+    Result.STALLED: "no rest of the atoms is found from where they are: begin with a lattice nearer to rest",
     Result.OUT_OF_RANGE: "neighbour lists do not reach that far: give Crystal a smaller stretch or a larger shift",
     Result.UNSTABLE: "a saddle (Crystal(..., allow_unstable=True) goes on), or an atom that nothing holds, all its neighbours "
     "being beyond the cutoff",

@@ -174,7 +174,10 @@ def equilibrium(
         matrix = np.einsum("aij,ijkl,bkl->ab", basis, C, basis)
         values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
         if not np.abs(values).max() > 0.0:
-            raise NotConverged("equilibrium: there are no forces between the atoms; the potential does not bind this lattice.")
+            raise NotConverged(
+                "equilibrium: there are no forces between the atoms; the potential does not bind this lattice. Check the "
+                f"lattice vectors, {np.round(np.asarray(current.lattice), 6).tolist()}, against its unit of length and cutoff."
+            )
         # Uphill where the energy bends down: |eigenvalues| keep the step a descent.
         move = -vectors @ ((vectors.T @ residual) / np.maximum(np.abs(values), 1e-12 * np.abs(values).max()))
         length = np.linalg.norm(move)

@@ -190,5 +190,5 @@ def _checked(lattice, basis, species, potential):
     np.fill_diagonal(distance, np.inf)
     if len(basis) > 1 and distance.min() < 1e-6 * np.linalg.norm(lattice, axis=1).min():
         i, j = np.unravel_index(np.argmin(distance), distance.shape)
-        raise BadInput(f"Crystal: atoms {i} and {j} of the basis are at the same place, {basis[i].tolist()}.")
+        raise BadInput(f"Crystal: atoms {i} and {j} of the basis are at the same place, {basis[i].tolist()}. Leave one out.")
     return lattice, basis, tuple(species)
