@@ -2,7 +2,7 @@
 
 The first call of a process less the second one of the same arguments; compiled programs are neither read from disk nor kept.
 Sizes are small: programs do not depend on them. A subject adds its calls as functions below, each of which prepares its
-arguments and returns the call.
+arguments and returns the call; so the file is long, and each part of it short.
 Run: python benchmarks/compile.py [part of a name ...]
 """
 
