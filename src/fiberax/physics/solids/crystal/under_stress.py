@@ -81,7 +81,7 @@ def under_stress(
     rows, columns = (list(axis) for axis in zip(*free, strict=True)) if free else ([], [])
     found = False
     for _ in range(_STEPS):
-        state, code, _, P, C = jax.tree.map(np.asarray, look(crystal, jnp.asarray(A), jnp.asarray(state), inner, True))
+        state, code, _, P, C = jax.tree.map(np.asarray, look(crystal, jnp.asarray(A), jnp.asarray(state), inner, often=True))
         if code not in (Result.SUCCESS, Result.UNSTABLE):
             raise NotConverged(f"under_stress: {code_in_words(crystal, int(code))}, at A = {np.round(A, 6).tolist()}.")
         sigma, slope = _cauchy(A, P, C)
