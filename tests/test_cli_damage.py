@@ -91,9 +91,12 @@ RESUME = ["--plain", "--no-figures"]
 
 def test_a_record_that_is_missing_before_a_checkpoint_is_said_and_the_run_goes_on(finished, stopped, capsys):
     (stopped / "records" / "000000.npz").unlink()
+    assert "2 of 3: " in (words := said(capsys, 0, "status", stopped)) and "000000.npz is gone" in words
     words = said(capsys, 3, "plot", stopped)
     assert "1 of 3 records are not in the results" in words and (stopped / "results.nc").exists()
-    assert "1 of 4 records are not in the results" in said(capsys, 3, "resume", stopped, *RESUME)
+    words = said(capsys, 3, "resume", stopped, *RESUME)
+    assert "1 of 4 records are not in the results" in words
+    assert "000000.npz is gone. It will not be in the results; the run goes on." in words
     np.testing.assert_array_equal(read_table(stopped).arrays["U"], read_table(finished).arrays["U"][1:])
 
 

@@ -29,7 +29,7 @@ from fiberax.io.checkpoint import newest_checkpoint
 from fiberax.io.dataset import grid_of
 from fiberax.io.microstates import Microstate, write_microstates
 from fiberax.io.recorder import FolderRecorder, named_leaves
-from fiberax.io.records import drop_records
+from fiberax.io.records import drop_records, lost_records
 from fiberax.io.results import Quantity
 from fiberax.numerics.compilation import jit_once
 
@@ -199,7 +199,7 @@ def _evolve(problem: Evolve, job: Job) -> Outcome:
 
 
 def _take_up(job: Job):
-    """The newest valid checkpoint; records after it are deleted."""
+    """The newest valid checkpoint; records after it are deleted, and those before it that are lost are named."""
     start, complaints = newest_checkpoint(job.folder / "checkpoints")
     if jax.process_index() == 0:
         for complaint in complaints:
@@ -208,6 +208,9 @@ def _take_up(job: Job):
             log.append_event(job.folder, "damaged checkpoint", {"message": complaint})
         keep = 0 if start is None else start.saved
         drop_records(job.folder, keep)
+        for words in lost_records(job.folder, keep).values():
+            job.display.say(f"{words} It will not be in the results; the run goes on.")
+            log.append_event(job.folder, "lost record", {"message": words})
     return start
 
 

@@ -7,6 +7,7 @@ from fiberax.cli.display import duration
 from fiberax.cli.options import Errors
 from fiberax.io import digests, log, owner, runfolder
 from fiberax.io.checkpoint import last_checkpoint
+from fiberax.io.records import missing_records
 
 SILENT_AFTER = 120.0
 
@@ -33,7 +34,9 @@ def status(directory: str, errors: Errors) -> None:
         ratio, words = state["separation"], "relaxation time of the fibers / time scale of the macrostate"
         lines["scale separation"] = ratio if isinstance(ratio, str) else f"{words} = {ratio:.3g}"
     if "saved" in state:
-        lines["records"] = str(state["saved"])
+        saved = state["saved"]
+        gone = {} if state.get("phase") == "finished" else missing_records(folder, saved)
+        lines["records"] = f"{saved - len(gone)} of {saved}: {' '.join(gone.values())}" if gone else str(saved)
     checkpoint = last_checkpoint(folder / "checkpoints")
     if checkpoint is not None:
         lines["last checkpoint"] = f"step {checkpoint[0]}, {duration(time.time() - checkpoint[1])} ago"

@@ -40,6 +40,22 @@ def read_record(folder: Path, index: int) -> tuple[float, dict[str, np.ndarray]]
     return float(arrays["axis"]), {key: array for key, array in arrays.items() if key not in _OWN}
 
 
+def lost_records(folder: Path, count: int) -> dict[int, str]:
+    """Which of the first `count` records are missing or damaged, and why."""
+    lost = dict(missing_records(folder, count))
+    for number in sorted(set(range(count)) - set(lost)):
+        try:
+            read_record(folder, number)
+        except DamagedRecord as damage:
+            lost[number] = str(damage)
+    return lost
+
+
+def missing_records(folder: Path, count: int) -> dict[int, str]:
+    """Which of the first `count` records are missing, in words that name their files."""
+    return {number: f"{_path(folder, number)} is gone." for number in sorted(set(range(count)) - set(record_numbers(folder)))}
+
+
 def record_numbers(folder: Path) -> list[int]:
     """The numbers of the records that are there, sound or not."""
     return sorted(int(path.stem) for path in (folder / "records").glob("*.npz") if path.stem.isdecimal())

@@ -20,7 +20,7 @@ import numpy as np
 from fiberax.core.errors import BadInput, FiberaxError
 from fiberax.io.atomic import replacing, write_text
 from fiberax.io.reading import Unreadable, opened, read_json
-from fiberax.io.records import DamagedRecord, read_record, record_numbers, write_record
+from fiberax.io.records import DamagedRecord, missing_records, read_record, record_numbers, write_record
 
 SCHEMA = "schema.json"
 # Of the largest component; differences of numbers of that size are no smaller.
@@ -212,7 +212,7 @@ def assemble(folder: Path, attributes: dict[str, str], expected: int = 0) -> Ass
     """
     present = record_numbers(folder)
     count = max([expected, *(number + 1 for number in present)])
-    lost = {k: f"{folder / 'records'}/{k:06d}.npz is gone." for k in sorted(set(range(count)) - set(present))}
+    lost = missing_records(folder, count)
     schema = Schema.load(folder)
     if schema is None:
         return Assembled(None, [], dict.fromkeys(range(count), f"{folder / SCHEMA} is gone."))

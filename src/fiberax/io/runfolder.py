@@ -4,7 +4,7 @@ parameters.json   case, options, copies of files that the case reads (in `inputs
 versions.json     of fiberax, jax, numpy, Python, and the platform
 log.jsonl         one JSON object a line
 state.json        the last state; owner.json: the process that works there, if any
-digests.json      SHA-256 of results.nc, microstates.npz, summary.json, schema.json and mesh.npz
+digests.json      size and SHA-256 of results.nc, microstates.npz, summary.json, schema.json and mesh.npz
 records/          one file per save time, until the run is finished
 checkpoints/      the last two
 results.nc        netCDF-4, `xarray.open_dataset(path, engine="h5netcdf")` opens it

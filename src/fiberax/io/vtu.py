@@ -25,7 +25,7 @@ Fields = Mapping[str, np.ndarray]
 class MeshSeries:
     """Writes `folder/NAME_000000.vtu`, ... one after another, and after each the `folder/NAME.pvd` of all so far."""
 
-    def __init__(self, folder: Path, mesh: Mesh, name: str = "body"):
+    def __init__(self, folder: Path, mesh: Mesh, name: str = "series"):
         self.folder, self.mesh, self.name = Path(folder), mesh, name
         self.entries: list[tuple[float, str]] = []
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def write_body(folder: Path, table: Table, body: Body) -> None:
 
 def _write_field(folder: Path, table: Table, body: Body, names: Mapping[str, str]) -> None:
     """Every record of scalars at nodes, with all that there is at the sites as means over cells."""
-    series = MeshSeries(folder / "paraview", body.mesh, "field")
+    series = MeshSeries(folder / "paraview", body.mesh)
     sites = len(body.weights)
     for k, value in enumerate(table.values):
         arrays = {key: table.arrays[name][k] for key, name in names.items() if not key.startswith(("state", "energies."))}

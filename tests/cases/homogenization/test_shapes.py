@@ -56,7 +56,7 @@ def test_a_mesh_file_is_heated_between_its_named_sides(files, tmp_path):
     assert body.mesh.order == 2 and not body.deforms
     np.testing.assert_allclose(table.arrays["U"][0], 100.0 * (1 - body.mesh.points[:, 0] / 4.0), atol=1e-6)
     assert {path.stem for path in (folder / "figures").glob("*.png")} == {"U", "response", "microstates", "scales"}
-    back = meshio.read(folder / "paraview" / "field_000000.vtu")
+    back = meshio.read(folder / "paraview" / "series_000000.vtu")
     assert set(back.point_data) == {"U"} and set(back.cell_data) == {"A"}
     (scales,) = scales_figures(Results.load(folder))
     above = scales.draw(pytest.importorskip("matplotlib.pyplot")).axes[0]
@@ -76,7 +76,7 @@ def test_heat_leaves_an_l_shape_through_the_sides_that_are_named(files, tmp_path
     one, other = (read_table(folder).arrays["U"] for folder in (left, everywhere))
     assert np.all(one[:, cold] == 0.0) and np.all(one[1:, inner] > 0.1)
     assert np.all(other[:, inner] == 0.0) and other[-1].max() < one[-1].max() < one[0].max()
-    assert len(list((left / "paraview").glob("field_*.vtu"))) == 3
+    assert len(list((left / "paraview").glob("series_*.vtu"))) == 3
     assert {path.stem for path in (left / "figures").glob("*.png")} == {"U", "response", "microstates", "scales"}
 
 

@@ -31,8 +31,9 @@ def plate(tmp_path_factory):
 def test_a_body_without_labels_is_written_and_drawn_as_one(plate):
     assert log.read_state(plate)["phase"] == "finished"
     assert {path.name for path in (plate / "figures").glob("*.png")} == {"body.png", "energy.png"}
+    assert (plate / "paraview" / "series.pvd").exists()
     assert len(list((plate / "paraview").glob("*.vtu"))) == 7 and not list((plate / "paraview").glob("*.vti"))
-    back = meshio.read(plate / "paraview" / "body_000006.vtu")
+    back = meshio.read(plate / "paraview" / "series_000006.vtu")
     assert {"u", "v"} == set(back.point_data) and {"P", "W", "stability_margin", "acoustic", "mises"} == set(back.cell_data)
     assert len(back.cells[0].data) == 8 and back.cell_data["acoustic"][0].min() > 0.0
 

@@ -175,7 +175,7 @@ def test_the_curve_is_the_force_on_the_grips(pulled):
 def test_a_pulled_plate_is_drawn_and_written(pulled, capsys):
     count = len(read_table(pulled).values)
     assert len(list((pulled / "paraview").glob("*.vtu"))) == count
-    text = (pulled / "paraview" / "body_000001.vtu").read_bytes()
+    text = (pulled / "paraview" / "series_000001.vtu").read_bytes()
     for name in (b'"u"', b'"P"', b'"W"', b'"stability_margin"', b'"acoustic"', b'"mises"'):
         assert b"Name=" + name in text
     (pulled / "figures" / "body.png").unlink()
