@@ -61,6 +61,23 @@ def test_error_bars_are_columns(panels):
     np.testing.assert_allclose([float(row[2]) for row in values], [0.1, np.nan, 0.3])
 
 
+@pytest.mark.parametrize("along", ["x", "y"])
+def test_bands_are_columns(panels, along):
+    figure, (left, _) = panels
+    half = np.array([0.1, 0.2, 0.3])
+    left.plot(X, 2.0 * X, label="one")
+    left.plot(X, 3.0 * X, label="other")
+    if along == "y":
+        left.fill_between(X, 3.0 * X - half, 3.0 * X + half)
+    else:
+        left.fill_betweenx(3.0 * X, X - half, X + half)
+    left.set(xlabel="t", ylabel="A")
+    head, *values = rows(figure)
+    column = head.index(f"{'A: other' if along == 'y' else 't'}, half width of the band")
+    assert len(head) == 4
+    np.testing.assert_allclose([float(row[column]) for row in values], half, rtol=1e-12)
+
+
 def test_a_figure_without_curves_has_no_numbers(panels):
     figure, (left, _) = panels
     left.imshow(np.eye(3))

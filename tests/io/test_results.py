@@ -193,6 +193,23 @@ def test_tensors_of_a_table_have_no_sites():
     assert dims == {"response": ("i", "J"), "tangent": ("i", "j", "k", "l"), "result": (), "own": ("i5",)}
 
 
+def test_coordinates_along_a_dimension_are_kept_and_those_of_another_length_left_out(tmp_path):
+    along = {"rate": ("site", np.array([0.5, 2.0])), "nodes": ("point", np.arange(3.0)), "wrong": ("site", np.arange(9.0))}
+    named = {"rate": Quantity("rate", "1/time", "shear rate")}
+    columns = {"macro": np.zeros(3), "response": np.zeros((2, 3))}
+    schema = results.make_schema(columns, named, {}, "mm", TIME, places=np.array([[1.0], [4.0]]), along=along)
+    schema.save(tmp_path)
+    again = results.Schema.load(tmp_path)
+    assert [(p.quantity.name, p.quantity.unit, p.dim, p.values) for p in again.places] == [
+        ("site_x", "mm", "site", [1.0, 4.0]), ("rate", "1/time", "site", [0.5, 2.0]), ("nodes", "1", "point", [0.0, 1.0, 2.0])
+    ]  # fmt: skip
+    path = tmp_path / "schema.json"
+    earlier = {"places": {"site_x": [1.0, 4.0]}, "units": {"site": "mm"}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | earlier))
+    (place,) = results.Schema.load(tmp_path).places
+    assert (place.quantity, place.values) == (Quantity("site_x", "mm", "x of the site"), [1.0, 4.0])
+
+
 @pytest.mark.parametrize("name", ["x", "time"])
 def test_a_variable_cannot_take_the_name_of_an_axis(name):
     with pytest.raises(BadInput, match=name):

@@ -17,7 +17,7 @@ from fiberax.numerics.result import effort
 
 FAILED, NONFINITE, NOT_CONVERGED = 1, 2, 3
 _GROWTH = 1e4  # growth of the macrostate beyond which it is taken to be unstable
-_AT_OWN_RISK = "Stop at a smaller load, or go on at your own risk with allow_unstable=True."
+_AT_OWN_RISK = "Stop earlier or at a smaller load; a call from Python can go on at your own risk with allow_unstable=True."
 
 
 class Begun(NamedTuple):

@@ -26,7 +26,7 @@ def table_of(solution: Solution, names: Names | None = None, output: Output | No
         record = Record(k, float(t), *jax.tree.map(lambda x, k=k: np.asarray(x[k]), columns))
         rows.append(converted(arrays_of(record, output), names))
     coords, places = grid_of(solution.model, body, output)
-    schema = make_schema(rows[0], names.quantities, coords, names.length_unit, names.axis, places=places)
+    schema = make_schema(rows[0], names.quantities, coords, names.length_unit, names.axis, places=places, along=output.along)
     arrays = {v.quantity.name: np.stack([stored(v, row[v.key]).reshape(v.shape) for row in rows]) for v in schema.variables}
     return Table(schema, np.asarray(solution.ts, np.float64) + 0.0, arrays)
 
@@ -62,8 +62,8 @@ def dataset_of(solution: Solution, names: Names | None = None, output: Output | 
     }
     for name, values in schema.coords.items():
         coordinates[name] = (name, np.asarray(values), {"units": schema.units.get(name, "1"), "long_name": name})
-    for name, values in schema.places.items():
-        coordinates[name] = ("site", np.asarray(values), schema.attributes_of_place(name))
+    for place in schema.places:
+        coordinates[place.quantity.name] = (place.dim, np.asarray(place.values), place.attributes())
     return xarray.Dataset(found, coordinates, {"source": "fiberax"})
 
 

@@ -52,6 +52,8 @@ class Output:
         macro: False to leave the macrostate out; `columns` may then give parts of it, with keys that begin with "macro.".
         averaged: True for a run of `fx.realisations`: means over them are written, with their standard errors. `columns` and
             `energies` get the record of all.
+        along: Coordinates of the results besides times and positions, by key of a quantity: the dimension, "site" or "point",
+            and its values, such as the rate at each site of a rheometer.
         body: The mesh on which the macrostate is drawn; a model on a mesh of the library gives it by itself.
     """
 
@@ -61,6 +63,7 @@ class Output:
     states: Literal["no", "seen", "written"] = "no"
     macro: bool = True
     averaged: bool = False
+    along: dict[str, tuple[str, np.ndarray]] = field(default_factory=dict)
     body: "Body | None" = None
 
 

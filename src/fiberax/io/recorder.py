@@ -71,8 +71,10 @@ class FolderRecorder(AbstractRecorder):
         """
         arrays = converted(arrays, self._names)
         if self._schema is None:
-            names = self._names
-            made = make_schema(arrays, names.quantities, self._coords, names.length_unit, names.axis, sites, self._places)
+            names, along = self._names, self._output.along
+            made = make_schema(
+                arrays, names.quantities, self._coords, names.length_unit, names.axis, sites, self._places, along
+            )
             self._schema = dataclasses.replace(made, origin=self._origin)
             self._schema.save(self._folder)
         write_record(self._folder, index, value + 0.0, arrays)  # -0.0 becomes 0.0

@@ -10,8 +10,8 @@ import dataclasses
 import json
 import operator
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,11 +56,23 @@ class Variable:
 
 
 @dataclass(frozen=True)
+class Coordinate:
+    """A coordinate along a dimension that is no axis of a grid, such as "site_x" along the sites, or the rate at each."""
+
+    quantity: Quantity
+    dim: str
+    values: list[float]
+
+    def attributes(self) -> dict[str, str]:
+        """Unit and text."""
+        return {"units": self.quantity.unit, "long_name": self.quantity.label or self.quantity.name}
+
+
+@dataclass(frozen=True)
 class Schema:
     """The content of a run's results: variables, coordinates (dimension -> values and unit) and the leading axis.
 
-    `origin` is what the records come from (`origin.py`); None where that is not known. `places` are coordinates of the sites by
-    name, such as "site_x", where sites are no axis of a grid.
+    `origin` is what the records come from (`origin.py`); None where that is not known. `places` are coordinates that are no axes.
     """
 
     variables: tuple[Variable, ...]
@@ -68,11 +80,7 @@ class Schema:
     units: dict[str, str]
     axis: Quantity = Quantity("time", "1", "time")
     origin: dict[str, Any] | None = None
-    places: dict[str, list[float]] = field(default_factory=dict)
-
-    def attributes_of_place(self, name: str) -> dict[str, str]:
-        """Unit and text of a coordinate of the sites."""
-        return {"units": self.units.get("site", "1"), "long_name": f"{name[-1]} of the site"}
+    places: tuple[Coordinate, ...] = ()
 
     @property
     def is_table(self) -> bool:
@@ -96,7 +104,7 @@ class Schema:
                 for v in raw["variables"]
             )
             coords = {dim: [float(value) for value in values] for dim, values in raw["coords"].items()}
-            places = {name: [float(value) for value in values] for name, values in raw.get("places", {}).items()}
+            places = _coordinates(raw.get("places", []), raw["units"])
             schema = cls(variables, coords, dict(raw["units"]), _quantity(raw["axis"]), raw.get("origin"), places)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Unreadable(f"{path} is damaged: {type(error).__name__} {error}.") from error
@@ -127,10 +135,12 @@ def make_schema(
     axis: Quantity,
     sites: bool = True,
     places: np.ndarray | None = None,
+    along: Mapping[str, tuple[str, np.ndarray]] | None = None,
 ) -> Schema:
     """The schema of records like `arrays`. `sites`: whether their first axis is that of sites, or they are tensors.
 
-    `places` are the positions of the sites (sites, d), in `unit`.
+    `places` are the positions of the sites (sites, d), in `unit`. `along` are further coordinates by key: a dimension and its
+    values; those of a dimension that the records do not have are left out.
 
     `coords` name the axes of a macro field and give their values, in `unit`; a leading axis over all sites is reshaped
     to them. `quantities` name the keys; a key without one is named after itself.
@@ -155,20 +165,25 @@ def make_schema(
         dims = (*lead, *(_dim(sizes, letters[i], n) for i, n in enumerate(rest)))
         shape = tuple(sizes[dim] for dim in dims)
         variables.append(Variable(key, quantity, dims, shape))
-    taken = [axis.name, *sizes]
+    located = []
+    if places is not None and sizes.get("site") == len(places):
+        for letter, column in zip("xyz", places.T.astype(float), strict=False):
+            located.append(Coordinate(Quantity(f"site_{letter}", unit, f"{letter} of the site"), "site", column.tolist()))
+    for key, (dim, values) in (along or {}).items():
+        if sizes.get(dim) == len(values):
+            quantity = quantities.get(key, _named_after(key, quantities))
+            located.append(Coordinate(quantity, dim, np.asarray(values, float).tolist()))
+    taken = [axis.name, *sizes, *(place.quantity.name for place in located)]
     for variable in variables:
         if variable.quantity.name in taken:
             raise BadInput(f"Two results are called {variable.quantity.name!r}: rename the quantity of {variable.key}.")
         taken.append(variable.quantity.name)
-    located = {}
-    if places is not None and sizes.get("site") == len(places):
-        located = {f"site_{letter}": column.tolist() for letter, column in zip("xyz", places.T.astype(float), strict=False)}
     return Schema(
         tuple(variables),
         {dim: [float(v) for v in values] for dim, values in coords.items()},
-        dict.fromkeys([*coords, *(["site"] if located else [])], unit),
+        dict.fromkeys(coords, unit),
         axis,
-        places=located,
+        places=tuple(located),
     )
 
 
@@ -177,6 +192,17 @@ def _quantity(raw: dict[str, Any]) -> Quantity:
     content: dict[str, Any] = dict(raw)
     content["indices"] = tuple(content.get("indices", ()))
     return Quantity(**content)
+
+
+def _coordinates(raw: Any, units: dict[str, str]) -> tuple[Coordinate, ...]:
+    """As they stand in a file; at first there were positions of the sites alone, by name."""
+    if isinstance(raw, dict):
+        unit = units.pop("site", "1")
+        raw = [
+            {"quantity": {"name": name, "unit": unit, "label": f"{name[-1]} of the site"}, "dim": "site", "values": values}
+            for name, values in raw.items()
+        ]
+    return tuple(Coordinate(_quantity(p["quantity"]), p["dim"], [float(value) for value in p["values"]]) for p in raw)
 
 
 def _named_after(key: str, quantities: dict[str, Quantity]) -> Quantity:
@@ -354,10 +380,10 @@ def _write_dimensions(file, schema: Schema, count: int) -> dict:
             scale.make_scale(f"This is a netCDF dimension but not a netCDF variable. {size:10d}")
         scale.attrs["_Netcdf4Dimid"] = np.int32(number)
         scales[name] = scale
-    for name, values in schema.places.items():
-        place = file.create_dataset(name, data=np.asarray(values))
-        place.dims[0].attach_scale(scales["site"])
-        place.attrs.update(schema.attributes_of_place(name))
+    for place in schema.places:
+        dataset = file.create_dataset(place.quantity.name, data=np.asarray(place.values))
+        dataset.dims[0].attach_scale(scales[place.dim])
+        dataset.attrs.update(place.attributes())
     return scales
 
 
@@ -367,8 +393,9 @@ def _create_variable(file, variable: Variable, schema: Schema, count: int, scale
     for axis, dim in enumerate((schema.axis.name, *variable.dims)):
         dataset.dims[axis].attach_scale(scales[dim])
     dataset.attrs.update(attributes_of(variable))
-    if schema.places and "site" in variable.dims:
-        dataset.attrs["coordinates"] = " ".join(schema.places)
+    located = [place.quantity.name for place in schema.places if place.dim in variable.dims]
+    if located:
+        dataset.attrs["coordinates"] = " ".join(located)
     return dataset
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from fiberax.io.labels import axis_words, words_of
 from fiberax.io.microstates import Microstate, read_microstates
 from fiberax.io.reading import Unreadable, read_json
-from fiberax.io.results import Table, Variable, read_table
+from fiberax.io.results import Coordinate, Table, Variable, read_table
 
 if TYPE_CHECKING:
     from fiberax.io.body import Body
@@ -88,6 +88,11 @@ class Results:
     def coords(self) -> dict[str, np.ndarray]:
         """Values of the coordinates of fields on a grid."""
         return {} if self.table is None else {dim: np.asarray(values) for dim, values in self.table.schema.coords.items()}
+
+    @property
+    def along(self) -> dict[str, Coordinate]:
+        """Coordinates that are no axes by name, such as `site_x`: their dimension, values and text."""
+        return {} if self.table is None else {place.quantity.name: place for place in self.table.schema.places}
 
     def coord_words(self, dim: str) -> str:
         """Name and unit of a coordinate."""

@@ -52,6 +52,8 @@ def test_channel_starts_as_waters_and_king_say(tmp_path):
         np.testing.assert_allclose(a["U_exact"][k], truth, atol=1e-5)
         assert np.abs(a["U"][k] - truth).max() < 0.01 * truth.max()
     assert a["U_centre"][-1] == pytest.approx(a["U"][-1, 8]) and a["velocity"].shape == (7, 16, 2)
+    (nodes,) = (place for place in table.schema.places if place.dim == "point")
+    assert nodes.quantity.name == "y_node" and nodes.values == pytest.approx(np.linspace(0.0, 1.0, 17))
     found = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert 0.0 < found["largest deviation from the exact velocity"] < 0.02
     names = {path.name for path in (tmp_path / "run" / "figures").glob("*.png")}

@@ -92,7 +92,7 @@ def test_startup_of_a_chain_is_that_of_rouse(tmp_path):
     table = run(tmp_path / "run", *arguments)
     a, De = table.arrays, 1.0 / (2.0 * np.sin(np.pi * np.arange(1, 4) / 8.0) ** 2)
     t = table.values
-    assert t[0] == 0.0 and t[-1] == pytest.approx(4.0) and a["rate"][0].tolist() == [0.3, 3.0]
+    assert t[0] == 0.0 and t[-1] == pytest.approx(4.0) and table.schema.places[0].values == [0.3, 3.0]
     exact = np.sum(De * (1.0 - np.exp(-t[:, None] / De)), axis=1)
     np.testing.assert_allclose(a["viscosity_exact"], exact[:, None] * np.ones(2), rtol=1e-10, atol=1e-12)
     # Fifteen degrees of freedom: 4.9 errors are as rare as four of a Gaussian.
@@ -111,6 +111,8 @@ def test_records_fibers_and_flow_are_of_one_time(mode):
     t, reached = np.asarray(found.ts), 2.0 * (1.0 - np.exp(-1.0))
     exact = 2.0 * (1.0 - np.exp(-t)) if mode is Mode.STARTUP else reached * np.exp(-np.maximum(t, 0.0))
     np.testing.assert_allclose(np.asarray(found.response["stress"])[:, 0], exact, atol=1e-8)
+    rate = found.to_xarray(p.names, p.output)["viscosity"].coords["rate"]
+    assert rate.dims == ("site",) and rate.values.tolist() == [2.0] and rate.attrs["units"] == "1/time"
 
 
 def test_small_oscillations(tmp_path):

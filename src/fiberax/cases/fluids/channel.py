@@ -98,13 +98,14 @@ class Channel(FlowOptions):
 
         names = {
             "macro.U": Quantity("U", "1", "velocity along the channel at the nodes, walls among them"),
+            "nodes": Quantity("y_node", "1", "y of the nodes"),
             "centre": Quantity("U_centre", "1", "velocity half way between the walls"),
             "N1": Quantity("N1", "1", "first normal stress difference N₁"),
             "macro.exact": Quantity("U_exact", "1", "velocity along the channel at the nodes, exact"),
             "exact.centre": Quantity("U_centre_exact", "1", "velocity half way between the walls, exact"),
             "exact.shear": Quantity("tau_xy_exact", "1", "shear stress of the fibers, exact"),
         }
-        return self.evolve(Parts(flow, fiber, further, names), dt, self._summary)
+        return self.evolve(Parts(flow, fiber, further, names, along={"nodes": ("point", self.nodes)}), dt, self._summary)
 
     def figures(self, results: Results) -> list[Figure]:
         """Profiles across the channel, the velocity in its middle, and configurations."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fiberax.cases.fluids.flows import ERROR
-from fiberax.cases.fluids.rheometer_figures import draw_configuration
+from fiberax.cases.fluids.rheometer_figures import BANDS, draw_configuration
 from fiberax.io.labels import edges_of
 from fiberax.io.microstates import Microstate
 from fiberax.io.plots.figure import Figure
@@ -14,7 +14,7 @@ from fiberax.io.run import Results
 
 _PROFILES = 7
 _ELLIPSES = 16  # along a side
-_BANDS, _BARS_WORDS = "bands: two standard errors", "bars: two standard errors"
+_BARS_WORDS = "bars: two standard errors"
 _BARS = {"capsize": 2.0, "elinewidth": 0.9, "linewidth": 1.3}
 
 
@@ -74,7 +74,7 @@ class _Flow:
     @property
     def bands(self) -> str:
         """What bands are."""
-        return "" if self("kinetic" + ERROR) is None and self("centre" + ERROR) is None else _BANDS
+        return "" if self("kinetic" + ERROR) is None and self("centre" + ERROR) is None else BANDS
 
 
 def _starting(flow: _Flow, every: int = 1) -> list[int]:

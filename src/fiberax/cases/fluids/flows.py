@@ -159,7 +159,7 @@ class FlowOptions(FluidOptions):
         known = {
             "condition": Quantity("kappa", "1", "κ"),
             "response": Quantity("tau", "1", "stress τ of the fibers"),
-            "macro.velocity": Quantity("velocity", "1", "velocity"),
+            "macro.velocity": Quantity("velocity", "1", "velocity in the cells"),
             "macro.psi": Quantity("psi", "1", "stream function ψ"),
             "conformation": Quantity("conformation", "1", "⟨mm⟩ of rods" if rods else "⟨zz⟩ of springs, end to end"),
             "trace": Quantity("stretch", "1", "order parameter S of rods" if rods else "mean square of z"),
@@ -183,7 +183,9 @@ class FlowOptions(FluidOptions):
             many = jax.tree.map(lambda x: x[None], state) if self.brownian else state
             return draw(many, condition)
 
-        return Output(columns=parts.columns, microstate=look, states=states, macro=False, averaged=parts.averaged)
+        return Output(
+            columns=parts.columns, microstate=look, states=states, macro=False, averaged=parts.averaged, along=parts.along
+        )
 
 
 def _is_exact(key: str) -> bool:
@@ -194,7 +196,7 @@ def _is_exact(key: str) -> bool:
 class Parts:
     """What makes up the run of a flow: model and fiber, the columns of a record with their names, transport and start.
 
-    `averaged`: the columns are those of several flows, see `averaged`.
+    `averaged`: the columns are those of several flows, see `averaged`. `along`: coordinates, as of `Output`.
     """
 
     flow: Any
@@ -204,6 +206,7 @@ class Parts:
     transport: Any = None
     start: Any = None
     averaged: bool = False
+    along: dict[str, tuple[str, np.ndarray]] = dataclasses.field(default_factory=dict)
 
 
 def averaged(parts: Parts) -> Parts:

@@ -107,7 +107,7 @@ class FluidOptions(Case):
 
     model: Model = option(
         Model.DUMBBELL,
-        help="dumbbells, bead-spring chains, rigid rods, or a closure, an equation for their stress",
+        help="dumbbells (of FENE springs by default), bead-spring chains, rigid rods, or a closure, an equation for stress",
         choices=lambda: tuple(model.value for model in Model if model not in MOLECULES),
     )
     spring: str = option(
@@ -144,7 +144,7 @@ class FluidOptions(Case):
         applies=INTERACTING,
     )
     dim: int = option(3, help="dimensions of the flow, 2 or 3; rods have 3", low=2, high=3)
-    De: float = option(1.0, help="relaxation time; for rods 1 / rotational diffusion", above=0)
+    De: float = option(1.0, help="relaxation time, of chains that of one spring; for rods 1 / rotational diffusion", above=0)
     form: Form = option(
         Form.BROWNIAN, help="brownian: members with noise; density: their Fokker-Planck equation", applies=RESOLVED
     )
@@ -207,7 +207,10 @@ class FluidOptions(Case):
         force = found * np.sqrt(np.maximum(far, _REST))
         if np.any(falls := np.diff(force) < -1e-9 * force[1:]):
             bad = far[1:][np.argmax(falls)]
-            raise BadInput(f"--spring '{self.spring}': near s = {bad:.3g} the force h sqrt(s) falls as the spring gets longer.")
+            raise BadInput(
+                f"--spring '{self.spring}': near s = {bad:.3g} the force h sqrt(s) falls as the spring gets longer. "
+                "Where the law ends at a length, give its square with --b."
+            )
         return law
 
     def relaxation_times(self) -> np.ndarray:

@@ -119,11 +119,14 @@ class Rheometer(MoleculeOptions):
         applies=when(history=ABSENT) & FLOWING,
     )
     span: float | None = option(
-        None, help="time that is followed; default 6 relaxation times, of a history its own", above=0, applies=IN_TIME
+        None,
+        help="time that is followed; default 6 times the longest relaxation time, of a history its own",
+        above=0,
+        applies=IN_TIME,
     )
     before: float | None = option(
         None,
-        help="time of flow before a relaxation; default 6 relaxation times",
+        help="time of flow before a relaxation; default 6 times the longest relaxation time",
         above=0,
         applies=when(mode=Mode.RELAXATION),
     )
@@ -284,7 +287,7 @@ class Rheometer(MoleculeOptions):
             arrays = {f"response.{k}": v for k, v in record.response.items()}
             if record.stderr is not None:
                 arrays |= {f"stderr.{k}": v for k, v in record.stderr.items()}
-            return {"rate": rates} | self._material(rates, arrays) | exact(max(record.t, 0.0))
+            return self._material(rates, arrays) | exact(max(record.t, 0.0))
 
         read, link = fiber, readings
         if self.brownian:
@@ -301,7 +304,7 @@ class Rheometer(MoleculeOptions):
             saveat=tuple(saveat),
             seed=self.seed,
             names=self._transient_names(),
-            output=Output(columns=columns, microstate=portrait(fiber, G)),
+            output=Output(columns=columns, microstate=portrait(fiber, G), along={"rate": ("site", rates)}),
         )
 
     def _transient_names(self) -> Names:
@@ -385,5 +388,10 @@ class Rheometer(MoleculeOptions):
                 else f"raise --degree, up to {self.largest_degree()}, or take --form brownian"
             )
             remedy = "there is no steady state" if self.model in CLOSURES else remedy
-            lines.append(f"{len(bad)} rates from {bad.min():.4g} to {bad.max():.4g} are not to be trusted: {remedy}")
+            one = (
+                f"the rate {bad[0]:.4g} is"
+                if len(bad) == 1
+                else f"{len(bad)} rates from {bad.min():.4g} to {bad.max():.4g} are"
+            )
+            lines.append(f"{one} not to be trusted: {remedy}")
         return Summary(content, tuple(lines))

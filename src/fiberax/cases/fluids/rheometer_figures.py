@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 
 from fiberax.cases.fluids.oscillation import cycle
-from fiberax.io.labels import broken
+from fiberax.io.labels import broken, words_of
 from fiberax.io.microstates import Microstate
 from fiberax.io.plots.figure import Figure
 from fiberax.io.run import Results
 
+BANDS = "bands: two standard errors"
 _NOISE = {"marker": "o", "markersize": 4, "linewidth": 1.2, "capsize": 2.5, "elinewidth": 1.0}
 
 
@@ -38,6 +39,7 @@ class _Columns:
 
     def __init__(self, results: Results):
         self._results, self.words, self.values, self.summary = results, results.words, results.values, results.summary
+        self.along = results.along
 
     def __call__(self, key: str) -> Any:
         return self._results(key)
@@ -124,28 +126,31 @@ def _log_where_positive(panel, columns: _Columns, keys: list[str]) -> None:
 
 
 def _draw_transient(plt, columns: _Columns) -> Any:
-    """Viscosity and first normal stress, for each rate, with bands of one standard error."""
+    """Viscosity and first normal stress, for each rate, with bands of standard errors."""
     time = columns.values
-    rates = columns("rate")[0]
+    (place,) = columns.along.values()  # the rate of each site, or its strain
+    rates = np.asarray(place.values)
     shapes = ["material.order", "material.stretch"]
     leading = {"material.modulus": "material.normal_modulus", "material.viscosity": "material.Psi1"}
     main, first = ["response.stress"], ["response.N1"]
     for key, second in leading.items():
         if columns(key) is not None:
             main, first = [key], [second]
-    figure, panels = _panels(plt, columns, [main, first, shapes])
+    difference = ["response.N1"] if first != ["response.N1"] else []
+    figure, panels = _panels(plt, columns, [main, first, difference, shapes])
     colours = plt.get_cmap("viridis")
     for panel, (key,) in panels:
         values, error, exact = columns(key), columns.error(key), columns(f"exact.{key.split('.', 1)[1]}")
-        if key in leading.values() and columns("exact.N1") is not None:
+        if key in leading.values() and columns("exact.N1") is not None:  # Ψ₁, or N₁ over the square of the strain
             exact = columns("exact.N1") / rates**2
         for k, rate in enumerate(rates):
             colour = colours(k / max(len(rates) - 1, 1) * 0.88)
             label = f"{rate:.3g}" if len(rates) > 1 or rate != 1.0 else None
             panel.plot(time, values[:, k], color=colour, label=label, linewidth=1.6)
             if error is not None:
-                band = values[:, k] - error[:, k], values[:, k] + error[:, k]
-                panel.fill_between(time, *band, color=colour, alpha=0.25, linewidth=0)
+                low, high = values[:, k] - 2.0 * error[:, k], values[:, k] + 2.0 * error[:, k]
+                panel.fill_between(time, low, high, color=colour, alpha=0.25, linewidth=0)
+                panels[0][0].set_title(BANDS)
             if exact is not None:
                 last = k == len(rates) - 1
                 panel.plot(time, exact[:, k], color="black", linewidth=1.0, linestyle="--", label="exact" if last else None)
@@ -153,7 +158,7 @@ def _draw_transient(plt, columns: _Columns) -> Any:
         panel.set_ylabel(broken(columns.words(key), 22))
     handles = panels[0][0].get_legend_handles_labels()
     if handles[0]:
-        panels[0][0].legend(title=columns.words("rate"), loc="center left", bbox_to_anchor=(1.0, 0.5))
+        panels[0][0].legend(title=words_of(place.quantity), loc="center left", bbox_to_anchor=(1.0, 0.5))
     panels[-1][0].set_xlabel(columns.words())
     return figure
 
@@ -184,7 +189,7 @@ def _draw_oscillation(plt, columns: _Columns) -> Any:
     panel.set_yscale("log", nonpositive="clip")
     top = max(np.nanmax(columns(key)) for key in looks)
     panel.set_ylim(bottom=max(panel.get_ylim()[0], 1e-6 * top))
-    panel.set_xlabel(columns.words())
+    panel.set(xlabel=columns.words(), ylabel="moduli $G'$, $G''$; complex viscosity $|\\eta^*|$")
     panel.legend()
     return figure
 

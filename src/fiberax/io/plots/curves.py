@@ -10,12 +10,13 @@ import numpy as np
 
 
 class _Curve(NamedTuple):
-    """What one line shows: abscissae, ordinates, their errors where bars are drawn, and its label."""
+    """What one line shows: abscissae, ordinates, its label, and its errors by axis where bars or a band are drawn."""
 
     x: np.ndarray
     y: np.ndarray
     label: str
     errors: dict[str, np.ndarray]
+    drawn: str = "length of the error bar"
 
 
 def curves_csv(figure: Any) -> str:
@@ -50,8 +51,26 @@ def _curves(panel: Any) -> list[_Curve]:
             continue
         bar = next((bar for bar in bars if bar[0] is line), None)
         label = line.get_label() if bar is None else bar.get_label()
-        found.append(_Curve(x, y, "" if str(label).startswith("_") else str(label), {} if bar is None else _errors(bar, x, y)))
+        text = "" if str(label).startswith("_") else str(label)
+        if bar is None:
+            found.append(_Curve(x, y, text, _band(panel, x, y), "half width of the band"))
+        else:
+            found.append(_Curve(x, y, text, _errors(bar, x, y)))
     return found
+
+
+def _band(panel: Any, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    """Half the width of a band that is drawn about a line, by the axis along which it lies; empty where there is none."""
+    for collection in panel.collections:
+        paths, n = collection.get_paths(), len(x)
+        # The outline runs along one edge, back along the other, and has a corner more at each end.
+        if len(paths) != 1 or len(paths[0].vertices) not in (2 * n + 2, 2 * n + 3):
+            continue
+        edges = np.stack([paths[0].vertices[1 : n + 1], paths[0].vertices[n + 2 : 2 * n + 2][::-1]])
+        if np.allclose(edges.mean(axis=0), np.stack([x, y], -1), rtol=1e-9, atol=0.0):
+            half = 0.5 * np.abs(edges[1] - edges[0])
+            return {name: half[:, axis] for axis, name in enumerate("xy") if half[:, axis].any()}
+    return {}
 
 
 def _errors(bar: Any, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
@@ -81,7 +100,7 @@ def _columns(panel: Any, curves: list[_Curve]) -> list[tuple[str, np.ndarray]]:
             head = word if plain or not label else f"{word}: {label}"
             found.append((head, getattr(curve, axis)))
             if axis in curve.errors:
-                found.append((f"{head}, length of the error bar", curve.errors[axis]))
+                found.append((f"{head}, {curve.drawn}", curve.errors[axis]))
     return found
 
 
