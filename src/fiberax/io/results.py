@@ -72,7 +72,7 @@ class Coordinate:
 class Schema:
     """The content of a run's results: variables, coordinates (dimension -> values and unit) and the leading axis.
 
-    `origin` is what the records come from (`origin.py`); None where that is not known. `places` are coordinates that are no axes.
+    `origin` is what the records come from (`origin.py`); None where that is not known. `places` are no axes.
     """
 
     variables: tuple[Variable, ...]

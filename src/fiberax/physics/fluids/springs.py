@@ -26,8 +26,8 @@ _NEWTON = 3  # from a guess within 10 %: 5e-8 at worst over all inputs, 3e-11 at
 class AbstractSpring(eqx.Module):
     """A law of central force h(|z|²) z. A law of your own defines `factor`, and `limit` where springs have a largest length.
 
-    Arrays are elementwise; h must not be negative and must not fall faster than 1/|z|. `limit` bounds the square |z|²: b for FENE
-    springs, not its root.
+    Arrays are elementwise; h must not be negative and must not fall faster than 1/|z|. `limit` bounds the square |z|²: it is b
+    for FENE springs.
     """
 
     @abc.abstractmethod
