@@ -133,6 +133,7 @@ class Loading:
         dt_min: As in `fx.continuation`.
         names: Names and units of results.
         output: What is written.
+        summary: summary(loads, columns), a `Summary` of the results, which are given by key. Why the path ended is added.
     """
 
     bundle: Any
@@ -144,6 +145,7 @@ class Loading:
     dt_min: float | None = None
     names: Names = Names(axis=Quantity("load", "1", "load"))
     output: Output = Output()
+    summary: "Callable[[np.ndarray, dict[str, np.ndarray]], Summary] | None" = None
 
 
 @dataclass(frozen=True)

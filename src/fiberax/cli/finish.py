@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from fiberax.cases.base import Case, Evolve, Problem, Table
+from fiberax.cases.base import Case, Evolve, Loading, Problem, Table
 from fiberax.cases.find import place_of
 from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.io import digests, log, runfolder
@@ -15,6 +15,7 @@ from fiberax.io.atomic import SaveFailed, write_text
 from fiberax.io.particles import write_boxes
 from fiberax.io.plots.draw import USUAL, Look, draw_all, figures_of
 from fiberax.io.plots.figure import Figure
+from fiberax.io.reading import read_json
 from fiberax.io.records import remove_records
 from fiberax.io.results import Assembled, assemble, read_table, write_csv
 from fiberax.io.results import Table as Saved
@@ -72,14 +73,19 @@ def lost_words(folder: Path, made: Assembled) -> str:
     )
 
 
-def _summarise(problem: Table | Evolve, ending: Ending) -> None:
-    """Print the summary of a table or a run, and write it to summary.json with the marks for the figures."""
+def _summarise(problem: Table | Evolve | Loading, ending: Ending) -> None:
+    """Print the summary of a table or a run, and write it to summary.json with the marks for the figures.
+
+    Of a load path the file may hold already why it ended, which is kept.
+    """
     table = read_table(ending.folder)
     if table is None or problem.summary is None:
         return
     columns = {v.key: table.arrays[v.quantity.name] for v in table.schema.variables}
     found = problem.summary(table.values, columns)
-    write_text(ending.folder / "summary.json", json.dumps(found.content | {"marks": found.marks}, indent=1) + "\n")
+    path = ending.folder / "summary.json"
+    before = read_json(path) if isinstance(problem, Loading) and path.exists() else {}
+    write_text(path, json.dumps(before | found.content | {"marks": found.marks}, indent=1) + "\n")
     for line in found.lines:
         ending.say(line)
 
@@ -88,7 +94,7 @@ def _look_back(problem: Problem, ending: Ending) -> None:
     """Summary and figures of a finished run. Where they fail its results are kept, and it stays finished."""
     again = f"The results are complete; `fiberax plot {ending.folder}` draws again."
     try:
-        if isinstance(problem, Table | Evolve) and problem.summary is not None:
+        if isinstance(problem, Table | Evolve | Loading) and problem.summary is not None:
             _summarise(problem, ending)
         for line in draw(ending.folder, ending.case, figures=ending.figures).complaints:
             _complain(ending, f"{line}. {again}")

@@ -63,6 +63,10 @@ class Body:
             "eq,eq...->e...", weights / weights.sum(axis=1, keepdims=True), values.reshape(*weights.shape, *values.shape[1:])
         )
 
+    def mises(self, displacement: np.ndarray, stress: np.ndarray) -> np.ndarray:
+        """Von Mises stress (cells,) as it is drawn, the mean over each cell, from u (unknowns, dim) and P (sites, dim, dim)."""
+        return self.over_cells(mises(self.gradients(displacement), stress))
+
     def worst(self, values: np.ndarray) -> np.ndarray:
         """The smallest value in every cell (records, cells) of values at the sites (records, sites)."""
         return values.reshape(len(values), len(self.mesh.cells), -1).min(axis=2)

@@ -9,7 +9,7 @@ records/          one file per save time, until the run is finished
 checkpoints/      the last two
 results.nc        netCDF-4, `xarray.open_dataset(path, engine="h5netcdf")` opens it
 mesh.npz          of a body or shape; curve.csv its stress against the strain, where it is pulled
-summary.json      the summary of a table, or why a load path ended
+summary.json      the summary of a table or a run, and why a load path ended
 figures/*.png, paraview/*.vti and series.pvd
 """
 

@@ -12,7 +12,7 @@ import numpy as np
 from fiberax.core.errors import BadInput
 from fiberax.grids.mesh import Mesh
 from fiberax.io.atomic import write_file, write_text
-from fiberax.io.body import Body, mises
+from fiberax.io.body import Body
 from fiberax.io.results import Table
 from fiberax.io.vtk import TYPES
 
@@ -59,7 +59,7 @@ def write_body(folder: Path, table: Table, body: Body) -> None:
     for k, load in enumerate(table.values):
         cells = {name: body.over_cells(table.arrays[name][k]) for key, name in names.items() if key not in skipped}
         cells |= {names[key]: worst[key][k] for key in worst}
-        cells["mises"] = body.over_cells(mises(body.gradients(displacement[k]), stress[k]))
+        cells["mises"] = body.mises(displacement[k], stress[k])
         flat = {name: value.reshape(len(value), -1) if value.ndim > 3 else value for name, value in cells.items()}
         points = {name: table.arrays[name][k] for name in on_nodes}
         series.write(float(load), points, flat)

@@ -2,6 +2,7 @@
 
 import json
 
+import meshio
 import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
@@ -9,10 +10,12 @@ from scipy.interpolate import CubicSpline
 import fiberax as fx
 from fiberax import cli
 from fiberax.cases.solids.atoms import Choice, Kind, Material, Structure, cell
+from fiberax.cases.solids.figures import titled
 from fiberax.cases.solids.pull import Driver, Pull, Shape
 from fiberax.core.errors import BadInput
 from fiberax.io import recorder
 from fiberax.io.body import Body, mises
+from fiberax.io.plots.figure import Figure
 from fiberax.io.results import read_table
 
 SILICON = """# Si, as in the named set
@@ -144,7 +147,7 @@ def pulled(tmp_path_factory):
 def test_a_pulled_plate_ends_where_ellipticity_does(pulled):
     summary = json.loads((pulled / "summary.json").read_text())
     said, reached = summary["stopped"], summary["reached"]
-    for words in ("beyond t =", "Worst site", "at position", "Ellipticity is lost", "in direction"):
+    for words in ("beyond t =", "Worst site", "at position", "Ellipticity is lost", "in direction", "in x, y"):
         assert words in said
     table = read_table(pulled)
     assert 0.1 < table.values[-1] < 1.0 and len(table.values) > 4
@@ -170,6 +173,29 @@ def test_the_curve_is_the_force_on_the_grips(pulled):
     stored = table.arrays["W"] @ body.weights
     work = CubicSpline(0.2 * 80.0 * table.values, force).antiderivative()(0.2 * 80.0 * table.values)
     np.testing.assert_allclose(work, stored, atol=2e-3 * stored[-1])
+
+
+def test_the_peaks_of_a_pulled_plate_are_said(pulled):
+    said, table, body = json.loads((pulled / "summary.json").read_text()), read_table(pulled), Body.load(pulled)
+    curve = np.loadtxt(pulled / "curve.csv", delimiter=",", skiprows=1)
+    mean, local = said["largest mean stress"], said["largest von Mises stress"]
+    k = np.argmax(curve[:, 1])
+    assert mean["value"] == pytest.approx(curve[k, 1]) and mean["unit"] == "eps/sigma^2"
+    assert (mean["applied strain"], mean["load"]) == pytest.approx((curve[k, 0], curve[k, 0] / 0.2))
+    # The cells as they are written for ParaView, and their middles.
+    count = len(table.values)
+    cells = [meshio.read(pulled / "paraview" / f"series_{k:06d}.vtu").cell_data["mises"][0].ravel() for k in range(count)]
+    k, cell = np.unravel_index(np.argmax(cells), np.shape(cells))
+    assert local["value"] == pytest.approx(cells[k][cell], rel=1e-6) and local["value"] > 1.5 * mean["value"]
+    assert local["load"] == pytest.approx(table.values[k]) and local["unit of the position"] == "nm"
+    # One of those that are equal by symmetry, above or below the hole.
+    middles = np.abs(body.mesh.points[body.mesh.cells].mean(axis=1))
+    assert np.linalg.norm(middles[cell] - np.abs(local["position"])) < 2.0 and local["position"][1] ** 2 > 14.0**2
+
+
+def test_a_body_of_a_turned_crystal_says_so_above_its_figure():
+    figure = titled(Figure("body", lambda plt: plt.figure()), "x along [110]").draw(pytest.importorskip("matplotlib.pyplot"))
+    assert figure.get_suptitle() == "x along [110]"
 
 
 def test_a_pulled_plate_is_drawn_and_written(pulled, capsys):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import fiberax as fx
 from fiberax import cli
 from fiberax.cases.solids.atoms import Material
 from fiberax.cases.solids.chain import Chain, Model
@@ -105,6 +106,27 @@ def test_a_plane_wave_in_silicon_is_as_fast_as_sound(tmp_path):
     assert np.ptp(table.arrays["fibers"]) == pytest.approx(0.25 * 151.42 * (strain[0] ** 2).sum() * 2.0 / 32, rel=0.05)
     assert table.schema.axis.unit == "ps" and table.schema.units["x"] == "nm"
     assert all("strain A = " in site.caption for site in read_microstates(tmp_path / "run"))
+
+
+def test_the_crystal_of_a_wave_and_its_sound_are_said(tmp_path, capsys):
+    """Along [110] c = √((C11 + C12 + 2 C44)/2ϱ), with constants in GPa and ϱ from 4 · 63.546 u in the cube."""
+    arguments = ["--material", "cu-suttonchen", "--axis", "110", "--cells", "8", "--records", "1", "--t1", "0.001"]
+    run(tmp_path / "run", "wave", *arguments, "--no-figures")
+    said = json.loads((tmp_path / "run" / "summary.json").read_text())
+    a = said["cell"]["a"]
+    density = 4 * 63.546 * 1.66053906660 / a**3
+    fcc = a / 2 * np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    copper = fx.solids.potentials.SuttonChen.named("Cu", "2a")
+    C = 160.21766208 * fx.solids.equilibrium(fx.solids.Crystal(fcc, [[0, 0, 0]], ["Cu"], copper)).voigt
+    modulus = 0.5 * (C[0, 0] + C[0, 1] + 2 * C[3, 3])
+    assert a == pytest.approx(3.61, rel=1e-3)
+    assert said["density"] == {"value": pytest.approx(density, rel=1e-9), "unit": "g/cm^3"}
+    assert said["modulus of a longitudinal plane wave"] == {"value": pytest.approx(modulus, rel=1e-6), "unit": "GPa"}
+    speed = (modulus / density) ** 0.5
+    assert said["speed of a longitudinal plane wave"] == {"value": pytest.approx(speed, rel=1e-6), "unit": "nm/ps"}
+    words = capsys.readouterr().err
+    assert f"cu-suttonchen at rest: fcc, lattice constant {a:.6g} Å, density {density:.6g} g/cm^3" in words
+    assert f"x along [110], y along [001]: modulus {modulus:.5g} GPa, speed {speed:.5g} nm/ps" in words
 
 
 @pytest.mark.slow

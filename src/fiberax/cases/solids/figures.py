@@ -16,6 +16,17 @@ def curve_figure(results: Results) -> Figure:
     return Figure("stress-strain", lambda plt: None if results.body is None else _draw_curve(plt, results, results.body))
 
 
+def titled(figure: Figure, words: str) -> Figure:
+    """The figure under a line of words."""
+
+    def draw(plt) -> Any:
+        made = figure.draw(plt)
+        made.suptitle(words, x=0.01, horizontalalignment="left", fontsize=10)
+        return made
+
+    return Figure(figure.name, draw)
+
+
 def path_figure(results: Results, margins: tuple[str, ...]) -> Figure:
     """Energy, stress and margins of stability, those keys that there are, along a path."""
     return Figure("path", lambda plt: _draw_path(plt, results, [key for key in margins if results(key) is not None]))

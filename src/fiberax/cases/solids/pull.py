@@ -4,12 +4,15 @@ import enum
 from dataclasses import dataclass
 from pathlib import Path
 
-from fiberax.cases.base import Figure, Loading, Results, listed
+import numpy as np
+
+from fiberax.cases.base import Figure, Loading, Results, Summary, listed
 from fiberax.cases.mesh_files import mesh_from
 from fiberax.cases.options import ABSENT, GIVEN, MOST_CELLS_A_SIDE, inherited, option, other_than, when
 from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, Material, factor, stiffness_unit
-from fiberax.cases.solids.figures import curve_figure
+from fiberax.cases.solids.figures import curve_figure, titled
 from fiberax.cases.solids.grips import Grips, grips_of
+from fiberax.cases.solids.report import pulled_of
 from fiberax.cases.solids.structures import Structure
 from fiberax.cases.surrogates import surrogate_option, tabulated
 from fiberax.core.errors import BadInput
@@ -130,6 +133,13 @@ class Pull(CrystalOptions):
         scale, unit = factor(crystal)
         length = "Å" if crystal.potential.units == "metal" else "1"
         rest = -scale * still.equilibrium.energy / float(crystal.volume)
+        body = Body(macro.mesh, LENGTH, grips.block, grips.axis, self.strain)
+        axes = {} if still.orientation is None else {"axes": still.orientation.words}
+
+        def summary(loads, columns) -> Summary:
+            found = pulled_of(body, np.asarray(macro.positions()), loads, columns, unit)
+            return Summary(axes | found.content, found.lines)
+
         return Loading(
             bundle=fx.Bundle(macro, crystal),
             driver=driver,
@@ -151,13 +161,16 @@ class Pull(CrystalOptions):
                 factors={"response": scale, "energy": scale},
                 offsets={"energy": rest},
             ),
-            output=Output(body=Body(macro.mesh, LENGTH, grips.block, grips.axis, self.strain)),
+            output=Output(body=body),
+            summary=summary,
         )
 
     def figures(self, results: Results) -> list[Figure]:
         """The body under load, and the force on its grips."""
         body, *others = super().figures(results)
         pulled = results.body is not None and results.body.block is not None
+        if "axes" in results.summary:
+            body = titled(body, results.summary["axes"])
         return [body, *([curve_figure(results)] if pulled else []), *others]
 
     def _grips(self, d: int) -> Grips:

@@ -1,4 +1,4 @@
-"""What is said of a crystal: cell and elastic constants at rest, and the limits and peaks of a path."""
+"""What is said of a crystal: cell and elastic constants at rest, limits and peaks of a path, waves; peaks of a body."""
 
 import textwrap
 from typing import Any
@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 
 from fiberax.cases.base import Summary
-from fiberax.cases.solids.atoms import AtRest
+from fiberax.cases.solids.atoms import AtRest, dimension, factor
 from fiberax.cases.solids.paths import Course, StrainPath, StressPath, main_stress, peaks
 from fiberax.cases.solids.structures import Structure
 from fiberax.core.errors import FiberaxError
+from fiberax.io.body import Body
 
 _WIDTH = 118  # of printed lines
+_ALIKE = 1e-9  # values that differ by less, relatively, are equal by symmetry
 
 
 def at_rest_of(rest: AtRest, label: str, scale: float, unit: str) -> tuple[dict[str, Any], list[str]]:
@@ -25,7 +27,7 @@ def at_rest_of(rest: AtRest, label: str, scale: float, unit: str) -> tuple[dict[
     d = len(fixed)
     cell, in_words = _cell(rest, "Å" if metal else "sigma")
     words = f"{label} at rest: {in_words}"
-    R = np.eye(d) if rest.orientation is None else rest.orientation.rotation
+    R = _axes(rest)
     content: dict[str, Any] = {
         "crystal": words,
         "species": list(rest.turned.species),
@@ -59,7 +61,7 @@ def at_rest_of(rest: AtRest, label: str, scale: float, unit: str) -> tuple[dict[
         lines.append(f"{name} modulus: Voigt {values.voigt:.5g}, Reuss {values.reuss:.5g}, Hill {values.hill:.5g} {unit}")
     young, ratios = constants.young(R[0]), {name: constants.poisson(R[0], R[k + 1]) for k, name in enumerate("yz"[: d - 1])}
     content |= {"Young's modulus along x": young, "Poisson's ratio along x": ratios}
-    along = "x" if rest.orientation is None else rest.orientation.words
+    along = _along(rest)
     contractions = ", ".join(f"{value:.4g} ({name})" for name, value in ratios.items())
     lines.append(
         f"pulled along {along.removeprefix('x along ')}: Young's modulus {young:.5g} {unit}, Poisson's ratio {contractions}"
@@ -95,6 +97,87 @@ def course_of(
         where = ", beyond the limit of stability" if beyond else ""
         lines.append(f"peak of {peak['stress']}: {peak['value']:.5g} {unit} at s = {peak['at']:.4g}{where}")
     return Summary(content, tuple(lines), tuple(mark["at"] for mark in marks))
+
+
+def wave_of(rest: AtRest, label: str, density: float, strain: float, speed: float) -> Summary:
+    """Cell, density, modulus and speed of a longitudinal plane wave along x.
+
+    `density` in g/cm³ and `speed` in nm/ps, or in the units of the potential; `strain` is that around the pulse.
+    """
+    crystal, metal = rest.turned, rest.turned.potential.units == "metal"
+    cell, in_words = _cell(rest, "Å" if metal else "sigma")
+    words = f"{label} at rest: {in_words}"
+    # In nm and ps a density in g/cm³ goes with GPa.
+    modulus, unit = density * speed**2, factor(crystal)[1]
+    mass_unit, speed_unit = ("g/cm^3", "nm/ps") if metal else (f"m/sigma^{dimension(crystal)}", "sqrt(eps/m)")
+    content = {
+        "crystal": words,
+        "cell": cell,
+        "x, y, z along these directions of the crystal": _axes(rest).tolist(),
+        "density": {"value": density, "unit": mass_unit},
+        "strain around the pulse": strain,
+        "modulus of a longitudinal plane wave": {"value": modulus, "unit": unit},
+        "speed of a longitudinal plane wave": {"value": speed, "unit": speed_unit},
+    }
+    at = f", at the strain {strain:g}" if strain else ""
+    lines = (
+        f"{words}, density {density:.6g} {mass_unit}",
+        f"longitudinal plane wave, {_along(rest)}{at}: modulus {modulus:.5g} {unit}, speed {speed:.5g} {speed_unit}",
+    )
+    return Summary(content, lines)
+
+
+def pulled_of(body: Body, positions: np.ndarray, loads: np.ndarray, columns: dict[str, np.ndarray], unit: str) -> Summary:
+    """The largest mean stress of a body that is pulled, if it has one, and the largest von Mises stress of a cell, as drawn.
+
+    `positions` (sites, dim): of the sites, at the load 0. `columns`: u and P by key, P in `unit`.
+    """
+    stress, content, lines = columns["response"], {}, []
+    if body.block is not None:
+        nominal = body.nominal(stress)
+        k = _largest(nominal)
+        content["largest mean stress"] = {"value": float(nominal[k]), "unit": unit} | _when(body, loads[k])
+        last = ", the last state" if k == len(loads) - 1 else ""
+        lines.append(f"largest mean stress: {nominal[k]:.5g} {unit} {_when_in_words(body, loads[k])}{last}")
+    local = np.array([body.mises(u, P) for u, P in zip(columns["macro.position"], stress, strict=True)])
+    k, cell = np.unravel_index(_largest(local.ravel()), local.shape)
+    place = body.over_cells(positions)[cell]
+    content["largest von Mises stress"] = {
+        "value": float(local[k, cell]),
+        "unit": unit,
+        "position": place.tolist(),
+        "unit of the position": body.unit,
+        **_when(body, loads[k]),
+    }
+    where = f"{', '.join('xyz'[: len(place)])} = {', '.join(f'{x:.4g}' for x in place)} {body.unit}"
+    lines.append(
+        f"largest von Mises stress, mean of a cell: {local[k, cell]:.5g} {unit} at {where}, {_when_in_words(body, loads[k])}"
+    )
+    return Summary(content, tuple(lines))
+
+
+def _largest(values: np.ndarray) -> int:
+    """The number of the largest value; of those that are equal by symmetry the first."""
+    top = values.max()
+    return int(np.argmax(values >= top - _ALIKE * abs(top)))
+
+
+def _when(body: Body, load: float) -> dict[str, float]:
+    return {"applied strain": body.strain * float(load), "load": float(load)}
+
+
+def _when_in_words(body: Body, load: float) -> str:
+    return f"at the applied strain {body.strain * load:.4g}, load {load:.4g}"
+
+
+def _axes(rest: AtRest) -> np.ndarray:
+    """x, y, z as rows (d, d), in the frame of the crystal."""
+    return np.eye(len(rest.turned.lattice)) if rest.orientation is None else rest.orientation.rotation
+
+
+def _along(rest: AtRest) -> str:
+    """What x and y are along, in words; "x" where the crystal is not turned."""
+    return "x" if rest.orientation is None else rest.orientation.words
 
 
 def _cell(rest: AtRest, unit: str) -> tuple[dict[str, float], str]:

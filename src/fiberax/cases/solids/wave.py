@@ -10,14 +10,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fiberax.cases.base import Evolve, listed
+from fiberax.cases.base import Evolve, Summary, listed
 from fiberax.cases.options import ABSENT, GIVEN, MOST_CELLS, MOST_RECORDS, inherited, option, when
-from fiberax.cases.solids.atoms import LENGTH, CrystalOptions, density, dimension, factor
+from fiberax.cases.solids.atoms import LENGTH, AtRest, CrystalOptions, density, dimension, factor
 from fiberax.cases.solids.chain import ChainOptions, Model, chain_names, chain_pictures
+from fiberax.cases.solids.report import wave_of
 from fiberax.cases.surrogates import surrogate_option, tabulated
 from fiberax.cases.times import even_times
 from fiberax.core.errors import BadInput
@@ -25,6 +26,20 @@ from fiberax.io.labels import Names, Output
 from fiberax.io.results import Quantity
 
 _SAFETY = 0.4  # of the stable step, for macrostate and fibers alike
+
+
+class _Medium(NamedTuple):
+    """A fiber, its mass per reference length or volume, the names of its results, and what is written of them.
+
+    `rest`: the crystal that it is made of, if any, and `mass` its density in g/cm³, or in units of its potential.
+    """
+
+    fiber: Any
+    density: float
+    names: Names
+    output: Output
+    rest: AtRest | None = None
+    mass: float = 0.0
 
 
 class Method(enum.Enum):
@@ -40,7 +55,7 @@ CRYSTAL = when(material=GIVEN) | when(potential=GIVEN)
 
 @listed(
     "wave",
-    "a pulse of strain that runs through a chain of atoms or electrons, with relaxing or relaxed fibers",
+    "a pulse of strain in a chain of atoms or electrons, or a longitudinal plane wave in a crystal",
     extras="atoms for --atoms",
 )
 @dataclass(frozen=True)
@@ -50,7 +65,8 @@ class WaveCase(CrystalOptions, ChainOptions):
     The chain is at rest at first, stretched or pressed together within the pulse. Its fibers are in equilibrium at all times
     (quasistatic), or they relax with a mass and a friction of their own (seamless): then waves disperse and lose energy.
     With --material or --potential it is a plane longitudinal wave along the cube axis x of a crystal, or along --axis, in nm,
-    ps and GPa (potentials without units: in theirs), the atoms in equilibrium.
+    ps and GPa (potentials without units: in theirs), the atoms in equilibrium. Its speed is that of a crystal held across x,
+    not of a thin bar.
     """
 
     model: Model = inherited(ChainOptions, "model", applies=CHAIN)
@@ -95,7 +111,8 @@ class WaveCase(CrystalOptions, ChainOptions):
         """The coupled problem. Raises `BadInput` for numbers that cannot be used, or a chain that is not stable."""
         import fiberax as fx
 
-        chain, density, names, output = self._medium()
+        medium = self._medium()
+        chain, density = medium.fiber, medium.density
         macro = fx.solids.Wave(fx.grids.Box(0.0, self.length, cells=self.cells), density=density)
         distance = (macro.positions()[:, 0] / self.length - 0.5) / self.width
         macro0 = macro.start(self.strain + self.peak * np.exp(-0.5 * distance**2))
@@ -117,27 +134,32 @@ class WaveCase(CrystalOptions, ChainOptions):
             dt=dt,
             saveat=even_times(t1, self.records),
             stepper=fx.Verlet(),
-            names=names,
-            output=dataclasses.replace(output, energies=energies_of(macro)),
+            names=medium.names,
+            output=dataclasses.replace(medium.output, energies=energies_of(macro)),
+            summary=None if medium.rest is None else self._summary(medium.rest, medium.mass, speed),
         )
 
-    def _medium(self) -> tuple[Any, float, Names, Output]:
-        """The fiber, its mass per reference length or volume, the names of its results, and what is written of them."""
+    def _summary(self, rest: AtRest, mass: float, speed: float) -> Callable[..., Summary]:
+        """What is said of a crystal and its sound, which does not depend on the results."""
+        return lambda times, columns: wave_of(rest, self.choice.label, mass, self.strain, speed)
+
+    def _medium(self) -> _Medium:
         import fiberax as fx
 
         if self.material is None and self.potential is None:
             chain, names = self.fiber(), with_energies(chain_names(Quantity("time", "1", "time"), "strain"))
-            return chain, self.density or 1.0, names, chain_pictures(chain)
+            return _Medium(chain, self.density or 1.0, names, chain_pictures(chain))
         if self.method is Method.SEAMLESS:
             raise BadInput("--method seamless is for chains: the atoms of a crystal are in equilibrium at every step.")
         found = self.choice.found()
         if found.crystal.potential.units == "metal" and dimension(found.crystal) == 2:
             raise BadInput("A wave in a layer needs its --thickness: mass and stress are those of a volume.")
-        crystal = self.choice.at_rest(found).turned
+        rest = self.choice.at_rest(found)
+        crystal = rest.turned
         mass = density(crystal) if self.density is None else self.density
         # In nm and ps a density in g/cm³ goes with GPa; the fiber's stress is in eV/Å³.
-        mass /= factor(crystal)[0]
-        return fx.solids.uniaxial(crystal), mass, with_energies(_crystal_names(crystal)), _crystal_pictures(crystal)
+        own, names = mass / factor(crystal)[0], with_energies(_crystal_names(crystal))
+        return _Medium(fx.solids.uniaxial(crystal), own, names, _crystal_pictures(crystal), rest, mass)
 
     def _pace(self, macro: Any, chain: Any) -> tuple[float, float]:
         """The largest stable macro step, and the speed of sound, around the pulse. Raises `BadInput` where there is none."""

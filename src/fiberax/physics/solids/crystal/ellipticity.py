@@ -56,18 +56,19 @@ class Stability(NamedTuple):
         return self.internal > 0.0 and self.acoustic > 0.0
 
     def in_words(self) -> str:
-        """Ellipticity, and W_pp for crystals with shifts, in words."""
+        """Ellipticity, and W_pp for crystals with shifts, in words; directions and modes in x, y, z."""
         verdict = "is lost" if not self.acoustic > 0.0 else "holds"
+        axes = f"in {', '.join('xyz'[: len(self.mode)])}"  # and not by the indices of the crystal, which may be turned
         words = (
             f"Ellipticity {verdict}: smallest acoustic eigenvalue {self.acoustic:.3g} in direction "
-            f"{np.round(self.direction, 4).tolist()} with mode {np.round(self.mode, 4).tolist()}."
+            f"{np.round(self.direction, 4).tolist()} with mode {np.round(self.mode, 4).tolist()}, {axes}."
         )
         if self.internal == np.inf:
             return words
         if self.internal > 0.0:
             return f"{words} W_pp is positive definite (smallest eigenvalue {self.internal:.3g})."
         mode = np.round(self.shift_mode, 4).tolist()
-        return f"W_pp is not positive definite (smallest eigenvalue {self.internal:.3g}, shift mode {mode}). {words}"
+        return f"W_pp is not positive definite (smallest eigenvalue {self.internal:.3g}, shift mode {mode} {axes}). {words}"
 
 
 def directions(d: int, count: int) -> np.ndarray:

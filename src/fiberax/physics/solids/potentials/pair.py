@@ -1,15 +1,4 @@
-"""Pair potentials E = ½ Σ_{i≠j} φ(r_ij) and the ways to cut them off (3.3), each pair once.
-
-With φ given and r_c the cutoff, the schemes are, for r < r_c and zero beyond:
-
-    truncated       φ(r)                                   W jumps when a shell crosses the cutoff
-    energy-shifted  φ(r) − φ(r_c)                          P jumps
-    force-shifted   φ(r) − φ(r_c) − (r − r_c) φ'(r_c)      the tangent jumps
-    smooth          φ(r) s(r²)                             twice differentiable: for Newton and tangents
-
-s is the quintic 1 − 10t³ + 15t⁴ − 6t⁵ with t = (r² − r_on²)/(r_c² − r_on²) from 0 at the onset r_on to 1 at the cutoff, and 1
-before the onset.
-"""
+"""Pair potentials E = ½ Σ_{i≠j} φ(r_ij) and the ways to cut them off (3.3), each pair once: see `LennardJones`."""
 
 import abc
 from collections.abc import Callable
@@ -124,9 +113,18 @@ class LennardJones(AbstractPair):
         sigma: σ, a length.
         cutoff: A length, in the unit of `sigma` (default 2.5, which is 2.5 σ for σ = 1). None: no cutoff, by converged lattice
             sums.
-        scheme: "truncated", "energy-shifted", "force-shifted" or "smooth", see the top of this module.
-        onset: Where the smooth scheme begins, by default 0.8 of the cutoff.
-        units: "metal" or "reduced".
+        scheme: How φ ends at the cutoff r_c; the default is "truncated". Tangents need "smooth", and with them Newton's method,
+            elastic constants and bodies. For r < r_c, and zero beyond:
+            "truncated": φ(r). The energy jumps where a shell of neighbours crosses the cutoff.
+            "energy-shifted": φ(r) − φ(r_c). The stress jumps.
+            "force-shifted": φ(r) − φ(r_c) − (r − r_c) φ'(r_c). The tangent jumps.
+            "smooth": φ(r) s(t), twice differentiable. s = 1 − 10t³ + 15t⁴ − 6t⁵ with t = (r² − r_on²)/(r_c² − r_on²), from 0
+            at the onset r_on to 1 at the cutoff; s = 1 before the onset.
+        onset: r_on of the smooth scheme, a length, by default 0.8 of the cutoff. Other schemes take none.
+        units: "metal" (eV, Å) or "reduced" (those of the parameters themselves), the default.
+
+    Raises:
+        BadInput: Parameters, a cutoff, a scheme, an onset or units that cannot be.
     """
 
     epsilon: Number
@@ -158,7 +156,8 @@ class Morse(AbstractPair):
         depth: D, an energy.
         alpha: α, one over a length.
         r0: Distance of the minimum.
-        cutoff: As for `LennardJones`; so are `scheme`, `onset` and `units`.
+        cutoff: A length, as for `LennardJones`; so are `scheme` ("truncated" by default; "smooth" for tangents), `onset` and
+            `units` ("reduced" by default).
     """
 
     depth: Number
@@ -186,7 +185,8 @@ class Buckingham(AbstractPair):
         A: An energy.
         rho: ρ, a length.
         C: An energy times a length to the sixth power.
-        cutoff: As for `LennardJones`; so are `scheme`, `onset` and `units`.
+        cutoff: A length, as for `LennardJones`; so are `scheme` ("truncated" by default; "smooth" for tangents), `onset` and
+            `units` ("reduced" by default).
     """
 
     A: Number
@@ -230,7 +230,8 @@ class Pair(AbstractPair):
     Args:
         function: `function(r)`, the pair energy in JAX operations, elementwise. It may be a module with parameters; then it
             can be differentiated with respect to them.
-        cutoff: As for `LennardJones`; so are `scheme`, `onset` and `units`.
+        cutoff: A length, as for `LennardJones`; so are `scheme` ("truncated" by default; "smooth" for tangents), `onset` and
+            `units` ("reduced" by default).
     """
 
     function: Callable
