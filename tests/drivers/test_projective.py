@@ -2,6 +2,7 @@
 
 import warnings
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -86,26 +87,37 @@ def test_macro_order_with_a_fast_fiber(outer, order):
     assert abs(observed_order(errors, steps) - order) < 0.25, errors
 
 
-def test_an_amplified_mode_is_warned_of_and_the_number_of_inner_steps_named():
-    """ρ^k (ρ − (dt/d − k − 1)(1 − ρ)) with ρ = e^(−1/2), dt = 40 d."""
-    fiber = fx.relax(CubicFlow(a=0.0, speed=50.0))
-    run = lambda k: fx.evolve(
+def test_fibers_that_follow_late_are_warned_of_and_others_are_not():
+    """Where τ is far below dt and d below τ, so that a mode of the macrostate that decays in τ would be amplified."""
+    tau, d, k, dt = 0.02, 0.01, 2, 0.4
+    fiber = fx.relax(CubicFlow(a=0.0, speed=1.0 / tau))
+    run = lambda steps, separation: fx.evolve(
         fx.Bundle(Coupled(own=0.1), fiber),
-        fx.Seamless(separation=1e9),
+        fx.Seamless(separation=separation),
         jnp.asarray([1.0, 0.5]),
         t1=1.6,
-        dt=0.4,
-        stepper=fx.Projective(0.01, k),
+        dt=dt,
+        stepper=fx.Projective(d, steps),
     )
-    rho = np.exp(-0.5)
-    factor = lambda k: abs(rho**k * (rho - (39 - k) * (1.0 - rho)))
-    enough = next(k for k in range(1, 39) if factor(k) <= 1.0)
-    with pytest.warns(fx.ScaleSeparationWarning, match=f"with steps={enough} ") as told:
-        run(enough - 1)
-    assert len(told) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        run(enough + 1)
+        found = run(k, 1e9)
+    lag = tau + (dt - (k + 1) * d) / np.expm1((k + 1) * d / tau)
+    assert found.stats["separation"][0].relaxation == pytest.approx(lag, rel=0.02)
+    with pytest.warns(fx.ScaleSeparationWarning, match="Take more inner steps, or longer ones") as told:
+        run(k, 0.9 * found.stats["separation"][0].ratio)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(("outer", "jump"), [(fx.Outer.PFE, 0.1), (fx.Outer.PRK2, 0.05)])
+def test_a_fiber_is_late_by_what_is_said(outer, jump):
+    """Behind a macrostate that grows evenly: by that and what the last extrapolation adds, to the order of inner steps."""
+    tau, d, k = 0.02, 0.002, 4
+    bundle = fx.Bundle(Coupled(own=0.0, source=1.0), fx.relax(LinearFlow([[1.0 / tau]], [1.0 / tau], [1.0])))
+    stepper = fx.Projective(d, k, outer)
+    found = fx.evolve(bundle, fx.Seamless(separation=np.inf), jnp.zeros(1), t1=4.0, dt=0.1, stepper=stepper)
+    behind = float(found.macro[-1][0] - jnp.ravel(jax.tree.leaves(found.section.state)[0])[0])
+    assert abs(behind - (jump - (k + 1) * d) - stepper.lag(tau, 0.1)) < 0.6 * d
 
 
 def test_resume_in_the_middle_is_bit_identical(tmp_path):

@@ -305,7 +305,7 @@ class EnergyFiber(AbstractEnergy):
 
 
 class StochasticFiber(AbstractStochastic):
-    """A stochastic fiber from plain functions.
+    """A stochastic fiber from plain functions, without a `timestep` and a `standard_error` of its own.
 
     Args:
         step: step(u, U, dt, key), the state after the time dt.

@@ -27,6 +27,7 @@ from fiberax.numerics.result import Result
 _LOOKS = 10
 _SITES = 3
 _STEPS = 64
+_SHORTEST = 1e-9  # of a step of a run, in which a relaxation is measured
 _LONG = 1e8  # steps of a run after which a relaxation is at rest
 
 
@@ -151,21 +152,27 @@ def _rest_of(fiber: Relaxation, position, condition, span):
 
 
 def _decay(fiber, state, other, condition, key, dt, span, fixed: bool):
-    """Time (macro, `dt` a step of `span` fiber time) in which `state` approaches `other`, which is `fixed` or moves as well."""
+    """Time (macro, `dt` a step of `span` fiber time) in which `state` approaches `other`, which is `fixed` or moves as well.
+
+    A first step that leaves less than half is taken again, a quarter as long: what is left after a step much longer than the
+    relaxation time is a property of the scheme.
+    """
 
     def body(carry):
-        k, state, other, _, time = carry
+        k, part, state, other, _, time = carry
         noise = jax.random.fold_in(key, k)
-        state = fiber.step(state, condition, span, noise)
-        other = other if fixed else fiber.step(other, condition, span, noise)
-        now = trees.norm(_difference(state, other))
-        ratio = now / first
-        time = (k + 1) * dt / jnp.where((ratio > 0.0) & (ratio < 1.0), -jnp.log(jnp.maximum(ratio, 1e-300)), 0.0)
-        return k + 1, state, other, ratio, time
+        moved = fiber.step(state, condition, part * span, noise)
+        met = other if fixed else fiber.step(other, condition, part * span, noise)
+        ratio = trees.norm(_difference(moved, met)) / first
+        time = (k + 1) * part * dt / jnp.where((ratio > 0.0) & (ratio < 1.0), -jnp.log(jnp.maximum(ratio, 1e-300)), 0.0)
+        again = (k == 0) & (ratio < 0.5) & (part > _SHORTEST)
+        state, other = (trees.where(again, one, two) for one, two in ((state, moved), (other, met)))
+        return jnp.where(again, 0, k + 1), jnp.where(again, 0.25 * part, part), state, other, jnp.where(again, 1.0, ratio), time
 
     first = trees.norm(_difference(state, other))
-    start = (jnp.zeros((), jnp.int32), state, other, jnp.ones(()), jnp.asarray(jnp.inf))
-    unfinished = lambda c: (c[0] < _STEPS) & (c[3] > jnp.exp(-3.0))
+    real = first.dtype
+    start = (jnp.zeros((), jnp.int32), jnp.ones((), real), state, other, jnp.ones((), real), jnp.asarray(jnp.inf, real))
+    unfinished = lambda c: (c[0] < _STEPS) & (c[4] > jnp.exp(-3.0))
     *_, ratio, time = jax.lax.while_loop(unfinished, body, start)
     return jnp.where((first > 0.0) & ~jnp.isnan(ratio), time, jnp.nan)  # nothing can be measured from equal or failed states
 
@@ -194,11 +201,11 @@ class Monitor:
     def __init__(self, field: Field, stepper: AbstractStepper, plan: Schedule):
         self.field, self.stepper = field, stepper
         self.every = max(1, plan.steps // _LOOKS)
-        self.pace = field.driver.pace
+        self.pace, self.paces_itself = field.driver.pace, field.driver.paces_itself
         self.history: list[Separation] = []
         self.before: tuple[float, Any] | None = None
         self.next = 1
-        self.advised = self.remarked = False
+        self.remarked = False
 
     @property
     def latest(self) -> float | None:
@@ -223,22 +230,15 @@ class Monitor:
         span = jnp.asarray(self.stepper.fiber_step(stretch.dt))
         conditions, size, change, time = _look(self.field, carry.macro, carry.section.state, held, span)
         self.before = (t, conditions)
-        self._advise(float(time), stretch.dt)
+        relaxation = self.stepper.lag(float(time), stretch.dt)
         self.remarked = self.remarked or bool(warn_of_remarks(self.field.fiber, conditions))
         if before is None:
             return None
         moved = float(change)
         macro = float(size) * (t - before[0]) / moved if moved > 0.0 else float("inf")
-        found = Separation(t, float(time), macro, float(time) / macro)  # NaN: not measured
+        found = Separation(t, relaxation, macro, relaxation / macro)  # NaN: not measured
         self._judge(found, self.pace.separation)
         return found
-
-    def _advise(self, relaxation: float, dt: float) -> None:
-        """What the stepper says about these fibers, once."""
-        text = self.stepper.advice(relaxation, dt) if 0.0 < relaxation < float("inf") and not self.advised else ""
-        if text:
-            self.advised = True
-            warnings.warn(text, ScaleSeparationWarning, stacklevel=2)
 
     def _judge(self, found: Separation, limit: float) -> None:
         first = not any(s.ratio > limit for s in self.history)
@@ -247,7 +247,15 @@ class Monitor:
             warnings.warn(
                 f"No scale separation: the fibers relax in {found.relaxation:.3g}, the macrostate moves in {found.macro:.3g} "
                 f"(macro time); ratio {found.ratio:.2g}, above {limit:g}. "
-                "Lower the clock, the friction or the mass of the fibers.",
+                f"{self._remedy()}",
                 ScaleSeparationWarning,
                 stacklevel=2,
             )
+
+    def _remedy(self) -> str:
+        if self.stepper.lag_remedy:
+            return self.stepper.lag_remedy
+        parts = "the friction or the mass" if isinstance(self.field.fiber, Relaxation) else "the relaxation time"
+        if self.paces_itself:
+            return f"The clock is revised at the next look; if it stays too large, lower separation or {parts} of the fibers."
+        return f"Lower the clock, or {parts} of the fibers."

@@ -26,7 +26,8 @@ class Solution(Shown):
         model: The macro model.
         energy: Energies of the fibers (T, sites) per unit reference volume, kinetic energy of the microstates included; None
             where fibers have none.
-        stderr: Standard errors of the responses, a tree like `response`; None where fibers are not random.
+        stderr: Standard errors of the responses, a tree like `response`; None where fibers are not random, and where
+            carried ones give no `standard_error` (`AbstractEnsemble`).
         stability_margin: Margins of fibers that have one (T, sites), where they were looked at; else None.
         end: What `evolve(start=...)` needs to go on; None where it cannot.
     """
