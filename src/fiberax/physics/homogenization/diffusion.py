@@ -46,8 +46,8 @@ class Diffusion(AbstractMacro):
     The macrostate is U (*cells), one number for each cell, in the user's unit. A condition is the U of a cell; sites are the
     cells with the last axis fastest. The response is A, (d, d) with d the dimension of the grid, or a number for an isotropic
     A. A may be any tensor, also non-symmetric. What a cell loses through a face its neighbour gains, so the sum over cells
-    changes through sides and source alone. Second order in the spacing; on a side with a given value the A of the cell next
-    to it is taken.
+    changes through sides and source alone. Second order in the spacing: on a face A is the arithmetic mean of its two cells;
+    on a side with a given value the A of the cell next to it is taken.
 
     Raises:
         BadInput: Boundary or source do not fit the grid.
