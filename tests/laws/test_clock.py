@@ -39,6 +39,16 @@ def test_deterministic_fibers():
     np.testing.assert_allclose(found, np.array(CLOCKS) / RATE, rtol=0.35)  # the macrostate moves on a time of about 1
 
 
+@pytest.mark.parametrize("ratio", [1e7, 1e3, 1.0 + 2.0**0.5, 0.3])
+def test_relaxation_times_are_those_of_the_fiber_and_not_of_the_scheme(ratio):
+    """In steps of `ratio` relaxation times; at 1 + √2 one step of the scheme of `fx.relax` leaves nothing."""
+    dt = 0.01
+    fiber = fx.relax(fx.FlowFiber(rate=lambda u, U: U - u, init=lambda U: U, link=lambda u, U: u**2), friction=dt / ratio)
+    sol = fx.evolve(fx.Bundle(Decay(4), fiber), fx.Seamless(), jnp.linspace(0.5, 1.0, 4), t1=0.1, dt=dt)
+    for look in sol.stats["separation"]:
+        assert look.relaxation == pytest.approx(dt / ratio, rel=0.15)
+
+
 @pytest.mark.slow
 def test_random_fibers():
     """Means of z² over Ornstein-Uhlenbeck members: dU/dt = −(U² + D/k), solved by a tangent."""
