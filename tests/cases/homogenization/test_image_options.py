@@ -126,6 +126,26 @@ def test_outlines_of_few_phases_alone(phases, outlined):
     plt.close(made)
 
 
+def _outlines(figure):
+    """Vertices of all outlines of a figure, panel by panel."""
+    parts = [part for axes in figure.axes for part in axes.get_children() if type(part).__name__ == "QuadContourSet"]
+    return [path.vertices for part in parts for path in part.get_paths()]
+
+
+@pytest.mark.parametrize("values", [(0, 255), (3, 4), (0, 1, 255), (-7, 100, 101)])
+def test_outlines_lie_half_way_between_pixels_whatever_the_labels_are(values):
+    """Layers of four pixels of sixteen: lines at x = 1/4, 1/2, ...."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    layers = np.resize(np.repeat(np.asarray(values, np.int32), 4), 16)
+    labels = np.repeat(layers[:, None], 16, axis=1)
+    shown = [Microstate(f"site {k} at (0.5, 0.5)", {"phases": labels, "chi": labels * (k + 1.0)}) for k in range(2)]
+    made = draw_microstates(plt, shown)
+    places = 4 * np.concatenate(_outlines(made))[:, 0]
+    np.testing.assert_allclose(places, np.round(places), atol=1e-12)
+    assert set(np.round(places)) == {1.0, 2.0, 3.0}
+    plt.close(made)
+
+
 @pytest.mark.parametrize(("shape", "names"), [((4,), "x"), ((4, 3), "xy"), ((4, 3, 2), "xy")])
 def test_pictures_of_two_directions(shape, names):
     """Where the cell is uniform a gradient of 1 stays 1. In three dimensions the third direction is not drawn."""

@@ -59,7 +59,11 @@ def test_a_mesh_file_is_heated_between_its_named_sides(files, tmp_path):
     back = meshio.read(folder / "paraview" / "series_000000.vtu")
     assert set(back.point_data) == {"U"} and set(back.cell_data) == {"A"}
     (scales,) = scales_figures(Results.load(folder))
-    above = scales.draw(pytest.importorskip("matplotlib.pyplot")).axes[0]
+    panels = scales.draw(pytest.importorskip("matplotlib.pyplot")).axes
+    above, outlined = panels[0], [part for axes in panels for part in axes.get_children() if "Contour" in type(part).__name__]
+    assert outlined
+    interface = np.concatenate([path.vertices for part in outlined for path in part.get_paths()])
+    np.testing.assert_allclose(interface[:, 1], 0.5, atol=1e-12)
     assert (above.get_xlabel(), above.get_ylabel()) == ("x [mm]", "y [mm]")
     np.testing.assert_allclose(back.point_data["U"].ravel(), table.arrays["U"][0])
     layers = back.cell_data["A"][0].reshape(-1, 3, 3)[:, :2, :2]
