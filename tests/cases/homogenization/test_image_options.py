@@ -20,7 +20,7 @@ GREY = np.random.default_rng(0).normal(np.where(LABELS, 160.0, 60.0), 5.0).round
 
 def coefficient(path, *, U=0.0, **options):
     case = Homogenize(image=path, low=0.0, high=10.0, rows=2, **options)
-    cell, labels = composite(case, 0.0, 10.0)
+    cell, labels, _ = composite(case, 0.0, 10.0)
     return np.asarray(cell.coefficient(U)), labels
 
 

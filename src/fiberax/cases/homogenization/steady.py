@@ -38,7 +38,7 @@ class SteadyConduction(ShapeOptions):
         import fiberax as fx
         from fiberax.cases.homogenization.composite import NAMES, composite, pictures, quasistatic
 
-        cell, labels = composite(self, min(self.hot, self.cold), max(self.hot, self.cold))
+        cell, labels, _ = composite(self, min(self.hot, self.cold), max(self.hot, self.cold))
         mesh = mesh_of(self, cell.d)
         if mesh is not None:
             return self._on_mesh(mesh, cell, pictures(cell, labels))
