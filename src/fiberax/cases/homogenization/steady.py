@@ -21,6 +21,9 @@ class SteadyConduction(ShapeOptions):
 
     Hot is the lower side of the first axis; cold are its upper side and the upper side of the second axis. The others are
     insulated. On other shapes and on meshes from files `--hot-sides` and `--cold-sides` choose them by name.
+
+    Given fluxes, exchange with a surrounding and sources are for Python or a case in a file of your own: see "Sides" on the
+    page "Homogenization" of the documentation.
     """
 
     cells: int = option(16, help="macro cells along each side", low=3, high=MOST_CELLS_A_SIDE, applies=when(mesh=ABSENT))
