@@ -110,6 +110,7 @@ class Steady:
         macro0: As in `fx.steady`.
         names: Names and units of results.
         output: What is written.
+        summary: summary(values, columns), a `Summary` of the results, which are given by key with a first axis of one record.
     """
 
     bundle: Any
@@ -117,6 +118,7 @@ class Steady:
     macro0: Any
     names: Names = Names()
     output: Output = Output()
+    summary: "Callable[[np.ndarray, dict[str, np.ndarray]], Summary] | None" = None
 
 
 @dataclass(frozen=True)

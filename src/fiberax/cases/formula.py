@@ -37,6 +37,11 @@ def formula(text: str, dim: int) -> Callable:
     return lambda condition, z: evaluate(U=condition, **dict(zip("xyz"[:dim], z, strict=False)))
 
 
+def uses(text: str, name: str) -> bool:
+    """Whether a formula that `formula` takes has the name in it."""
+    return any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(ast.parse(text.strip(), mode="eval")))
+
+
 def expression(text: str, names: tuple[str, ...], option: str = "--formula") -> Callable:
     """The function of keyword arguments `names` that `text` describes, see `formula`; messages name the `option`."""
     if len(text) > MOST_CHARACTERS:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from fiberax.cases.base import Case, Evolve, Loading, Problem, Table
+from fiberax.cases.base import Case, Loading, Problem
 from fiberax.cases.find import place_of
 from fiberax.core.errors import BadInput, MissingExtra
 from fiberax.io import digests, log, runfolder
@@ -73,7 +73,7 @@ def lost_words(folder: Path, made: Assembled) -> str:
     )
 
 
-def _summarise(problem: Table | Evolve | Loading, ending: Ending) -> None:
+def _summarise(problem: Problem, ending: Ending) -> None:
     """Print the summary of a table or a run, and write it to summary.json with the marks for the figures.
 
     Of a load path the file may hold already why it ended, which is kept.
@@ -94,7 +94,7 @@ def _look_back(problem: Problem, ending: Ending) -> None:
     """Summary and figures of a finished run. Where they fail its results are kept, and it stays finished."""
     again = f"The results are complete; `fiberax plot {ending.folder}` draws again."
     try:
-        if isinstance(problem, Table | Evolve | Loading) and problem.summary is not None:
+        if problem.summary is not None:
             _summarise(problem, ending)
         for line in draw(ending.folder, ending.case, figures=ending.figures).complaints:
             _complain(ending, f"{line}. {again}")

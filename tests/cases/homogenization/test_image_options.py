@@ -20,7 +20,7 @@ GREY = np.random.default_rng(0).normal(np.where(LABELS, 160.0, 60.0), 5.0).round
 
 def coefficient(path, *, U=0.0, **options):
     case = Homogenize(image=path, low=0.0, high=10.0, rows=2, **options)
-    cell, labels = composite(case, 0.0, 10.0)
+    cell, labels, _ = composite(case, 0.0, 10.0)
     return np.asarray(cell.coefficient(U)), labels
 
 
@@ -123,6 +123,26 @@ def test_outlines_of_few_phases_alone(phases, outlined):
     shown = [Microstate(f"site {k}", {"phases": labels, "chi": labels * (k + 1.0)}) for k in range(2)]
     made = draw_microstates(plt, shown)
     assert any(type(part).__name__ == "QuadContourSet" for axes in made.axes for part in axes.get_children()) == outlined
+    plt.close(made)
+
+
+def _outlines(figure):
+    """Vertices of all outlines of a figure, panel by panel."""
+    parts = [part for axes in figure.axes for part in axes.get_children() if type(part).__name__ == "QuadContourSet"]
+    return [path.vertices for part in parts for path in part.get_paths()]
+
+
+@pytest.mark.parametrize("values", [(0, 255), (3, 4), (0, 1, 255), (-7, 100, 101)])
+def test_outlines_lie_half_way_between_pixels_whatever_the_labels_are(values):
+    """Layers of four pixels of sixteen: lines at x = 1/4, 1/2, ...."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    layers = np.resize(np.repeat(np.asarray(values, np.int32), 4), 16)
+    labels = np.repeat(layers[:, None], 16, axis=1)
+    shown = [Microstate(f"site {k} at (0.5, 0.5)", {"phases": labels, "chi": labels * (k + 1.0)}) for k in range(2)]
+    made = draw_microstates(plt, shown)
+    places = 4 * np.concatenate(_outlines(made))[:, 0]
+    np.testing.assert_allclose(places, np.round(places), atol=1e-12)
+    assert set(np.round(places)) == {1.0, 2.0, 3.0}
     plt.close(made)
 
 

@@ -1,5 +1,7 @@
 """The cases steady and diffusion on shapes and mesh files: sides by name, results, figures, ParaView files, refusals."""
 
+import json
+
 import meshio
 import numpy as np
 import pytest
@@ -48,7 +50,7 @@ def run(files, folder, *arguments):
     return folder
 
 
-def test_a_mesh_file_is_heated_between_its_named_sides(files, tmp_path):
+def test_a_mesh_file_is_heated_between_its_named_sides(files, tmp_path, capsys):
     """A layered cell with constant phases: U is linear from inlet to outlet, A the means across and along."""
     folder = run(files, tmp_path / "run", "steady", "--mesh", files / "named.msh", "--order", 2,
                  "--hot-sides", "inlet", "--cold-sides", "outlet")  # fmt: skip
@@ -56,10 +58,17 @@ def test_a_mesh_file_is_heated_between_its_named_sides(files, tmp_path):
     assert body.mesh.order == 2 and not body.deforms
     np.testing.assert_allclose(table.arrays["U"][0], 100.0 * (1 - body.mesh.points[:, 0] / 4.0), atol=1e-6)
     assert {path.stem for path in (folder / "figures").glob("*.png")} == {"U", "response", "microstates", "scales"}
+    summary = json.loads((folder / "summary.json").read_text())  # 10.5 * 100 K over 4 mm, through 2 mm
+    assert summary["inflow"] == pytest.approx({"inlet": 525.0, "outlet": -525.0}, rel=1e-7)
+    assert "flow into the body [K mm^2/s] through inlet: 525, outlet: -525" in capsys.readouterr().err
     back = meshio.read(folder / "paraview" / "series_000000.vtu")
     assert set(back.point_data) == {"U"} and set(back.cell_data) == {"A"}
     (scales,) = scales_figures(Results.load(folder))
-    above = scales.draw(pytest.importorskip("matplotlib.pyplot")).axes[0]
+    panels = scales.draw(pytest.importorskip("matplotlib.pyplot")).axes
+    above, outlined = panels[0], [part for axes in panels for part in axes.get_children() if "Contour" in type(part).__name__]
+    assert outlined
+    interface = np.concatenate([path.vertices for part in outlined for path in part.get_paths()])
+    np.testing.assert_allclose(interface[:, 1], 0.5, atol=1e-12)
     assert (above.get_xlabel(), above.get_ylabel()) == ("x [mm]", "y [mm]")
     np.testing.assert_allclose(back.point_data["U"].ravel(), table.arrays["U"][0])
     layers = back.cell_data["A"][0].reshape(-1, 3, 3)[:, :2, :2]

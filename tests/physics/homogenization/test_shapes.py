@@ -399,10 +399,29 @@ def test_inflow_through_both_ends_of_a_line_and_the_faces_of_a_block():
     assert found == pytest.approx(exact, abs=1e-12)
 
 
-@pytest.mark.parametrize("condition", [Neumann(1.5), Robin(3.0, ambient=1.5)], ids=lambda c: type(c).__name__)
-def test_inflow_is_of_sides_with_a_given_value(condition):
-    macro = MeshDiffusion(fx.grids.quads(cells=(2, 2)), boundary={"left": Dirichlet(0.0), "right": condition})
-    with pytest.raises(fx.BadInput, match="U is not given on all of the boundary 'right'"):
+@pytest.mark.parametrize("order", [1, 2])
+def test_inflows_of_all_sides_and_the_source_balance(order):
+    """A plate with a hole: two given values, fluxes that are numbers, arrays and functions, an exchange, and a source."""
+    mesh = fx.grids.holed((2.0, 2.0), 0.4, (4, 4), order=order)
+    sides = {
+        "left": Dirichlet(1.0),
+        "bottom": Dirichlet(lambda t, x: x[0]),
+        "top": Neumann(lambda t, x: 0.7 + x[0] ** 2),
+        "hole": Neumann(-jnp.linspace(0.1, 0.4, len(mesh.facets("hole")))),
+        "right": Robin(2.0, ambient=0.5),
+    }
+    assert set(sides) == set(mesh.boundaries)
+    macro = MeshDiffusion(mesh, source=0.3, boundary=sides)
+    sol = fx.steady(fx.Bundle(macro, FIBER), fx.Quasistatic(1e-12), macro.start(0.5))
+    flows = {name: float(macro.inflow(sol.macro[0], sol.response[0], name)) for name in sides}
+    given = float(macro.space.weights.sum()) * 0.3
+    assert abs(sum(flows.values()) + given) < 1e-10 and min(map(abs, flows.values())) > 1e-2
+    assert flows["top"] == pytest.approx(2 * 0.7 + 2 / 3, rel=1e-12)
+
+
+def test_inflow_is_of_sides_on_which_something_is_given():
+    macro = MeshDiffusion(fx.grids.quads(cells=(2, 2)), boundary={"left": Dirichlet(0.0)})
+    with pytest.raises(fx.BadInput, match="nothing is given on the boundary 'right' by this name"):
         macro.inflow(macro.start(0.0), jnp.ones(macro.positions().shape[0]), "right")
 
 

@@ -3,6 +3,7 @@
 import math
 import os
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,7 @@ import fiberax as fx
 from fiberax.cases.base import CaseWarning
 from fiberax.cases.homogenization.image_input import labels_of, may_be_zero, values_of
 from fiberax.cases.homogenization.options import CONDUCTIVITY, LENGTH, SLOPE, TEMPERATURE, TIME, CompositeOptions, Scheme
+from fiberax.cases.homogenization.phases import Phase, phases_of
 from fiberax.cases.homogenization.shapes import States
 from fiberax.cases.surrogates import tabulated
 from fiberax.io.labels import Names, Output
@@ -18,8 +20,16 @@ from fiberax.physics.homogenization import Borders, Cell, FiniteDifference, Fini
 from fiberax.physics.homogenization.borders import bordered
 
 
-def composite(options: CompositeOptions, low: float, high: float) -> tuple[Cell, np.ndarray]:
-    """The cell of a composite, and its labels.
+class Composite(NamedTuple):
+    """The cell of a composite, its labels, and its phases."""
+
+    cell: Cell
+    labels: np.ndarray
+    phases: tuple[Phase, ...]
+
+
+def composite(options: CompositeOptions, low: float, high: float) -> Composite:
+    """The cell of a composite, its labels and its phases.
 
     Raises `BadInput` where the image cannot be used, where the values do not match its phases, or where a conductivity is
     negative for some U from `low` to `high`.
@@ -36,7 +46,7 @@ def composite(options: CompositeOptions, low: float, high: float) -> tuple[Cell,
     cell = Cell.from_image(
         labels, values, schemes[options.scheme], borders=borders, pores=may_be_zero(values, low, high), symmetric=True
     )
-    return cell, bordered(labels, cell.discretisation, borders)[0]
+    return Composite(cell, bordered(labels, cell.discretisation, borders)[0], phases_of(labels, values))
 
 
 NAMES = Names(

@@ -73,7 +73,7 @@ class Diffusion(ShapeOptions):
         import fiberax as fx
         from fiberax.cases.homogenization.composite import NAMES, composite, pictures, quasistatic
 
-        cell, labels = composite(self, 0.0, self.peak)
+        cell, labels, _ = composite(self, 0.0, self.peak)
         mesh, zero = mesh_of(self, cell.d), fx.homogenization.Dirichlet(0.0)
         if mesh is None:
             grid = fx.grids.Box((0.0,) * cell.d, (self.size,) * cell.d, cells=(self.cells,) * cell.d, periodic=False)

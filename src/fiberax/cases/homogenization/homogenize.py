@@ -3,7 +3,7 @@
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,11 @@ from fiberax.io.plots.figure import Figure
 from fiberax.io.results import Quantity
 from fiberax.io.run import Results
 
+if TYPE_CHECKING:
+    from fiberax.cases.homogenization.phases import Phase
+
 TORTUOSITY = Quantity("tortuosity", "1", "tortuosity factor")
+_ROWS = 41  # where a conductivity depends on U
 _ROUND_OFF = 1e-9  # of the largest entry, below which one off the diagonal is not printed; --tolerance is 1e-10 by default
 
 
@@ -43,7 +47,12 @@ class Homogenize(CompositeOptions):
     )
     low: float = option(0.0, help="lowest U", unit=TEMPERATURE)
     high: float = option(100.0, help="highest U", unit=TEMPERATURE, applies=when(rows=other_than(1)))
-    rows: int = option(41, help="values of U from the lowest to the highest", low=1, high=MOST_RECORDS)
+    rows: int | None = option(
+        None,
+        help=f"values of U from the lowest to the highest; default {_ROWS}, but 1 where no conductivity depends on U",
+        low=1,
+        high=MOST_RECORDS,
+    )
     tolerance: float = option(1e-10, help="relative tolerance of the cell problems", above=0, high=0.1)
     batch: int = option(8, help="rows computed at once", low=1)
 
@@ -51,17 +60,21 @@ class Homogenize(CompositeOptions):
         """The rows to compute. Raises `BadInput` for an image, a formula or numbers that cannot be used."""
         import dataclasses
 
+        from fiberax.cases.formula import uses
         from fiberax.cases.homogenization.composite import NAMES, composite, pictures
         from fiberax.core.errors import BadInput
 
-        if self.rows > 1 and not self.high > self.low:
-            raise BadInput(f"--high = {self.high:g} is not above --low = {self.low:g}.")
-        conditions = np.linspace(self.low, self.high, self.rows)
+        high = self.low if self.rows == 1 else self.high
         if self.formula is None:
-            cell, labels = composite(self, conditions[0], conditions[-1])
+            cell, labels, phases = composite(self, self.low, high)
+            moves = any(phase.depends for phase in phases)
         else:
-            cell = self._cell_of_formula()
-            labels = np.zeros(cell.shape, np.int32)
+            cell, phases = self._cell_of_formula(), ()
+            labels, moves = np.zeros(cell.shape, np.int32), uses(self.formula, "U")
+        rows = self.rows or (_ROWS if moves else 1)
+        if rows > 1 and not self.high > self.low:
+            raise BadInput(f"--high = {self.high:g} is not above --low = {self.low:g}.")
+        conditions = np.linspace(self.low, self.high, rows)
         for condition in conditions[[0, -1]]:
             cell.validate(condition)
         return Table(
@@ -72,8 +85,8 @@ class Homogenize(CompositeOptions):
             names=dataclasses.replace(NAMES, axis=TEMPERATURE, quantities=NAMES.quantities | {"tortuosity": TORTUOSITY}),
             output=pictures(cell, labels),
             derived=lambda values, arrays: {"tortuosity": tortuosity(cell, values, arrays["response"])},
-            summary=lambda values, arrays: summary(cell, values, arrays),
-            shown=(0, self.rows - 1) if self.rows > 1 else (0,),
+            summary=lambda values, arrays: summary(cell, phases, moves, values, arrays),
+            shown=(0, rows - 1) if rows > 1 else (0,),
         )
 
     def figures(self, results: Results) -> list[Figure]:
@@ -104,22 +117,30 @@ def tortuosity(cell: Any, values: np.ndarray, response: np.ndarray) -> np.ndarra
     return np.where(np.asarray(mean) == 0.0, np.inf, factors)
 
 
-def summary(cell: Any, values: np.ndarray, arrays: dict[str, np.ndarray]) -> Summary:
-    """Effective values in the first row, and which part of the cell conducts through."""
+def summary(cell: Any, phases: "tuple[Phase, ...]", moves: bool, values: np.ndarray, arrays: dict[str, np.ndarray]) -> Summary:
+    """Phases and bounds, effective values in the first row, and which part of the cell conducts through."""
     import jax.numpy as jnp
 
+    from fiberax.cases.homogenization.phases import bound_words, bounds_of, content_of, phase_words
     from fiberax.physics.homogenization import FiniteVolume, percolation
 
     factors, tensor = np.asarray(arrays["tortuosity"])[0], np.asarray(arrays["response"])[0]
     effective = np.where(np.isinf(factors), 0.0, np.diagonal(tensor))  # without its round-off
     at = f"at U = {values[0]:g}"
-    lines = [
-        f"effective conductivity along {_per_axis(effective)}{_mixed(tensor)} {at}; tortuosity factor {_per_axis(factors)}"
-    ]
-    content: dict[str, Any] = {"tortuosity": [None if np.isinf(f) else float(f) for f in factors]}
+    content: dict[str, Any] = {}
+    lines = [] if moves else ["no conductivity depends on U: A is the same in every row, and dA/dU is zero"]
+    if phases:
+        bounds = bounds_of(phases, cell.d)
+        content |= content_of(phases, bounds)
+        lines += [phase_words(phases), *([] if bounds is None else [bound_words(bounds)])]
+    told = f"effective conductivity along {_per_axis(effective)}{_mixed(tensor)} {at}"
     a = np.asarray(cell.coefficient(jnp.asarray(values[0])))
     conducts = a > 0 if a.ndim == cell.d else tuple(a[k, k] > 0 for k in range(cell.d))
-    if not np.all(conducts):
+    if np.all(conducts):
+        lines.append(told)
+    else:
+        lines.append(f"{told}; tortuosity factor {_per_axis(factors)}")
+        content["tortuosity"] = [None if np.isinf(f) else float(f) for f in factors]
         scheme = cell.discretisation
         held = isinstance(scheme, FiniteVolume) and scheme.held
         found = percolation(conducts, held, scheme.lengths)

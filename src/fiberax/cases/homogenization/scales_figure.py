@@ -8,6 +8,7 @@ import numpy as np
 from fiberax.io.labels import edges_of, macro_variables, nodal_variables, value_words, words_of
 from fiberax.io.plots.bodies import paint_nodal
 from fiberax.io.plots.figure import Figure
+from fiberax.io.plots.microstates import draw_outlines
 from fiberax.io.run import Results
 
 
@@ -62,8 +63,8 @@ def _draw(plt, results: Results, field: Any, title: str) -> Any:
         look = {"origin": "lower", "extent": (0, 1, 0, 1)}
         lower = panel.imshow(picture.T, cmap="viridis", **shades, **look)
         labels = next((a for a in state.arrays.values() if a.dtype.kind == "i" and a.shape == picture.shape), None)
-        if labels is not None and len(np.unique(labels)) == 2:
-            panel.contour(labels.T, levels=[float(np.mean(np.unique(labels)))], colors="white", linewidths=0.6, **look)
+        if labels is not None:
+            draw_outlines(panel, labels, look)
         panel.set(title=f"cell at {letter}", xticks=(0, 1), yticks=(0, 1))
         place = re.search(r"at \((.*?)\)", state.caption)
         if place is not None:

@@ -1,13 +1,17 @@
 """Steady nonlinear conduction: ∇·(A(U)∇U) = 0 between hot and cold sides (2.2)-(2.4)."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from fiberax.cases.base import Steady, listed
+from fiberax.cases.base import Steady, Summary, listed
 from fiberax.cases.homogenization.options import LENGTH, TEMPERATURE
 from fiberax.cases.homogenization.shapes import ON_MESH, ShapeOptions, mesh_of
 from fiberax.cases.mesh_files import sides_of
 from fiberax.cases.options import ABSENT, MOST_CELLS_A_SIDE, option, when
 from fiberax.core.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @listed(
@@ -21,6 +25,9 @@ class SteadyConduction(ShapeOptions):
 
     Hot is the lower side of the first axis; cold are its upper side and the upper side of the second axis. The others are
     insulated. On other shapes and on meshes from files `--hot-sides` and `--cold-sides` choose them by name.
+
+    Given fluxes, exchange with a surrounding and sources are for Python or a case in a file of your own: see "Sides" on the
+    page "Homogenization" of the documentation.
     """
 
     cells: int = option(16, help="macro cells along each side", low=3, high=MOST_CELLS_A_SIDE, applies=when(mesh=ABSENT))
@@ -38,7 +45,7 @@ class SteadyConduction(ShapeOptions):
         import fiberax as fx
         from fiberax.cases.homogenization.composite import NAMES, composite, pictures, quasistatic
 
-        cell, labels = composite(self, min(self.hot, self.cold), max(self.hot, self.cold))
+        cell, labels, _ = composite(self, min(self.hot, self.cold), max(self.hot, self.cold))
         mesh = mesh_of(self, cell.d)
         if mesh is not None:
             return self._on_mesh(mesh, cell, pictures(cell, labels))
@@ -75,4 +82,14 @@ class SteadyConduction(ShapeOptions):
             macro0=macro.start(0.5 * (self.hot + self.cold)),
             names=NAMES,
             output=output,
+            summary=lambda values, columns: flows(macro, columns, (*hot, *cold)),
         )
+
+
+def flows(macro: Any, columns: dict[str, "np.ndarray"], sides: tuple[str, ...]) -> Summary:
+    """What flows into the body through the sides with a given temperature, per unit of time."""
+    state, response = columns["macro"][0], columns["response"][0]
+    found = {name: float(macro.inflow(state, response, name)) for name in sides}
+    unit = f"K {LENGTH}^{macro.mesh.dim}/s"
+    words = ", ".join(f"{name}: {flow:.6g}" for name, flow in found.items())
+    return Summary({"inflow": found, "unit of inflow": unit}, (f"flow into the body [{unit}] through {words}",))

@@ -65,8 +65,23 @@ def _draw_state(panel, title: str, array: np.ndarray, limits: tuple | None, outl
     look = {"origin": "lower", "extent": (0, 1, 0, 1)}
     image = panel.imshow(array[middle].T, cmap=None if limits else PHASES, vmin=low, vmax=high, **look)
     if outlines is not None and outlines.shape == array.shape:
-        levels = np.unique(outlines)[:-1] + 0.5
-        if 0 < len(levels) < MANY:
-            panel.contour(outlines[middle].T, levels=levels, colors="white", linewidths=0.6, **look)
+        draw_outlines(panel, outlines[middle], look)
     panel.set(xticks=(0, 1), yticks=(0, 1))
     return image
+
+
+def draw_outlines(panel, labels: np.ndarray, look: dict) -> None:
+    """White lines half way between pixels of different labels, whatever the labels are; none where they are too many.
+
+    Each phase but the lowest has a line of its own, so that all lie half way: levels of the labels would not.
+
+    Args:
+        panel: Where to draw.
+        labels: Whole numbers (n, m), the first axis to the right.
+        look: Keywords of the image below, `origin` and `extent`.
+    """
+    phases = np.unique(labels)[1:]
+    if len(phases) < MANY:
+        for phase in phases:
+            inside = (labels == phase).astype(float)
+            panel.contour(inside.T, levels=[0.5], colors="white", linewidths=0.6, **look)

@@ -186,7 +186,9 @@ class AbstractMeshDiffusion(AbstractMacro):
         return self.prescribed(jnp.asarray(t, float), self.space.nodal(value, (), f"{type(self).__name__}.start: the value"))
 
     def inflow(self, macro: Float[ArrayLike, " nodes"], response: Any, name: str, t: float = 0.0) -> Float[Array, ""]:
-        """What flows into the body per unit of time through a boundary with a given value that does not change in time.
+        """What flows into the body per unit of time through a boundary on which something is given.
+
+        In a steady state the flows through all such boundaries and the integral of the source add up to zero.
 
         Args:
             macro: U (nodes,).
@@ -195,18 +197,22 @@ class AbstractMeshDiffusion(AbstractMacro):
             t: Time of source and sides.
 
         Returns:
-            ∫ n·F over the boundary, by the balance of its nodes, which converges twice as fast as the flux itself. At nodes
-            where boundaries with given values meet, the balance is that of all of them and is parted by the flux in the cells
-            there, with an error of the order of the mesh plus one.
+            ∫ n·F over the boundary, in the unit of A∇U times area. Of a given flux or an exchange it is the integral of that
+            over the sides of the mesh. Of a value that does not change in time it is the balance of its nodes, which converges
+            twice as fast as the flux itself. At nodes where boundaries with given values meet, the balance is that of all of
+            them and is parted by the flux in the cells there, with an error of the order of the mesh plus one.
 
         Raises:
-            BadInput: The mesh has no such boundary, or U is not given on it.
+            BadInput: The mesh has no such boundary, or nothing is given on it.
         """
         nodes = np.unique(self.mesh.unknowns[self.mesh.nodes(name)])
+        for one in self.inflows:
+            if one.name == name:
+                return jnp.sum(one.at(jnp.asarray(t, self.mass.dtype), jnp.asarray(macro)))
         if not is_tracer(self.held) and not np.all(np.asarray(self.held)[nodes]):
             raise BadInput(
-                f"{type(self).__name__}.inflow: U is not given on all of the boundary {name!r}. Where the flux is given it is "
-                "known: Neumann's number, or Robin's coefficient * (ambient - U)."
+                f"{type(self).__name__}.inflow: nothing is given on the boundary {name!r} by this name. Name it in "
+                "boundary= with Dirichlet, Neumann or Robin; what is not named is insulated, and nothing flows through it."
             )
         macro, response = jnp.asarray(macro), jnp.asarray(response)
         total, sides = -self._balance(t, macro, response), self.given

@@ -39,8 +39,9 @@ class _Turned(eqx.Module):
 
 
 class Inflow(eqx.Module):
-    """∫ q φ over some sides: q given, or h (ambient − U)."""
+    """∫ q φ over the sides of a boundary: q given, or h (ambient − U)."""
 
+    name: str = eqx.field(static=True)
     part: Part
     condition: Neumann | Robin
 
@@ -184,7 +185,7 @@ def inflows(mesh: Mesh, boundary: Any, owner: str) -> tuple[Inflow, ...]:
                 probe(_Turned(value), mesh.points[facets.flat[0]], f"{told}, called as {what}", {()})
             else:
                 _check(value, len(facets), told, f"the {len(facets)} sides")
-        found.append(Inflow(over_sides(mesh_, facets), condition))
+        found.append(Inflow(name, over_sides(mesh_, facets), condition))
     return tuple(found)
 
 
