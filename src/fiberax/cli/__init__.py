@@ -10,7 +10,7 @@ import typer
 from fiberax import __version__
 from fiberax.cases.base import Case
 from fiberax.cases.find import all_cases, find_case, load_file, own_cases
-from fiberax.cli import commands, completion, config, display, stopping
+from fiberax.cli import commands, completion, config, display, platform, stopping
 from fiberax.cli.options import (
     Claim,
     Code,
@@ -104,11 +104,12 @@ def _case_app(verb: str, help: str, arguments: list[str]) -> tuple[typer.Typer, 
         for name, line in _lines().items() if asked else [("CASE", "")]:
             app.command(name, help=line)(lambda: None)
         return app, arguments
+    name = Path(named).stem if named.endswith(".py") else named
+    said = _said(verb, named, name, arguments[2:])
     case, source = _resolve(named, arguments[2:])
-    name = named if source is None else source.stem
 
     def run(case, place, devices, settings):
-        commands.run(case, source, name, place, devices, settings)
+        commands.run(case, source, name, place, devices, settings, said)
 
     call = run_command(case, run) if verb == "run" else check_command(case, commands.check)
     app.command(named)(call)
@@ -116,12 +117,20 @@ def _case_app(verb: str, help: str, arguments: list[str]) -> tuple[typer.Typer, 
     return app, [verb, named, *config.expanded(arguments[2:], case, name, groups)]
 
 
+def _said(verb: str, named: str, name: str, arguments: list[str]) -> bool:
+    """Say that a case is being prepared or checked, before its code is imported, which takes seconds; whether that was done."""
+    if not (named in own_cases() or Path(named).is_file()) or {"--help", "--quiet", "--config"} & set(arguments):
+        return False  # a file of options may ask for silence
+    if not platform.is_alone(peek_devices(arguments)):
+        return False  # one of several processes speaks for all
+    display.tell(f"{'Preparing' if verb == 'run' else 'Checking'} {name}")
+    return True
+
+
 def _resolve(target: str, arguments: list[str]) -> tuple[type[Case], Path | None]:
     """The case class of a name or a file, and the file."""
     if target in own_cases():
         return find_case(target), None
-    from fiberax.cli import platform
-
     if target.endswith(".py") or target in all_cases():
         platform.start(peek_devices(arguments))  # before code of users is imported
     return (load_file(Path(target)), Path(target)) if target.endswith(".py") else (find_case(target), None)

@@ -36,13 +36,15 @@ class Incomplete(Exception):
     """A run came to its end without some of its rows or records; the message says which, and why."""
 
 
-def run(case: Case, source: Path | None, name: str, place: Place, devices: Devices, settings: Settings) -> None:
-    """Compute a case in a new folder. `source`: the Python file of a case of a user."""
+def run(
+    case: Case, source: Path | None, name: str, place: Place, devices: Devices, settings: Settings, said: bool = False
+) -> None:
+    """Compute a case in a new folder. `source`: the Python file of a case of a user; `said`: what is prepared was told."""
     for path in filter(None, (place.out, source)):
         _check_name(path)
     if place.out is not None:
         runfolder.refuse_taken(place.out, place.overwrite)
-    _start(name, devices, settings)
+    _start(name, devices, settings, said)
     problem = build(case)
     if settings.checkpoint_every is not None and isinstance(problem, Steady | Table):
         words = "a steady state has no checkpoints" if isinstance(problem, Steady) else "a table goes on after its last row"
@@ -164,13 +166,13 @@ def build(case: Case) -> Problem:
     return problem
 
 
-def _start(name: str, devices: Devices, settings: Settings) -> None:
-    """Start JAX, and say that something happens: all is imported and files are read before the run has a display."""
-    alone = platform.is_alone(devices)
-    if alone and not settings.quiet:
+def _start(name: str, devices: Devices, settings: Settings, said: bool = False) -> None:
+    """Start JAX, and say that something happens, unless that was `said`: files are read before the run has a display."""
+    alone, silent = platform.is_alone(devices), settings.quiet or said
+    if alone and not silent:
         display.tell(f"Preparing {name}")
     platform.start(devices)
-    if not alone and platform.is_first_process() and not settings.quiet:
+    if not alone and platform.is_first_process() and not silent:
         display.tell(f"Preparing {name}")
 
 
@@ -322,6 +324,7 @@ def plot(directory: str, drawing: Drawing, code: Code, errors: Errors) -> None:
         digests.seal(folder)
     else:
         complaints += [line.removesuffix(".") for line in digests.altered(folder)]
+    display.tell(f"Drawing {folder}")
     platform.start(Devices())
     try:
         case = _case_of(parameters, folder, code.trust)

@@ -16,6 +16,7 @@ from fiberax.core.fiber import code_in_words
 from fiberax.io.microstates import Microstate, read_microstates, write_microstates
 from fiberax.io.recorder import FolderRecorder, named_leaves, own_columns
 from fiberax.io.records import DamagedRecord, read_record
+from fiberax.numerics.result import ESTIMATES
 
 FEWEST = 128  # steps of an average
 
@@ -79,7 +80,9 @@ def _missing(problem: Table, values: np.ndarray, codes: np.ndarray) -> str:
         rows = np.flatnonzero(codes == code)
         others = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
         reasons.append(f"{axis} = {values[rows[0]]:.6g}{others}: {code_in_words(problem.fiber, code)}")
-    return f"{np.count_nonzero(codes)} of {len(codes)} conditions failed and have no numbers. {'. '.join(reasons)}."
+    count, doubtful = np.count_nonzero(codes), np.isin(codes[codes != 0], [int(code) for code in ESTIMATES])
+    words = "failed and have no numbers" if not doubtful.any() else "are not to be trusted" if doubtful.all() else "failed"
+    return f"{count} of {len(codes)} conditions {words}. {'. '.join(reasons)}."
 
 
 def sampled(problem: Table, rows: np.ndarray, done: int, placement: Any) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 
 from fiberax.core.errors import FiberaxError
 from fiberax.io.atomic import write_file
-from fiberax.io.reading import read_array, read_arrays
+from fiberax.io.reading import Unreadable, read_array, read_arrays
 
 if TYPE_CHECKING:
     from fiberax.core.recorder import Snapshot
@@ -68,7 +68,8 @@ def read_checkpoint(path: Path) -> "Snapshot":
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, DamagedCheckpoint):
             raise
-        raise DamagedCheckpoint(f"The checkpoint {path} is damaged: {error or type(error).__name__}.") from error
+        whole = f"The checkpoint {path} is damaged: {error or type(error).__name__}."
+        raise DamagedCheckpoint(f"The checkpoint {error}" if isinstance(error, Unreadable) else whole) from error
     return Snapshot(step=manifest["step"], t=manifest["t"], saved=manifest["saved"], leaves=leaves)
 
 

@@ -68,11 +68,15 @@ def write_state(folder: Path, phase: str, fields: Mapping[str, object], *, durab
 def read_state(folder: Path) -> dict[str, Any]:
     """The content of the state file; where it is missing or damaged what the log, checkpoints and records say, with `rebuilt`.
 
-    Empty where nothing is known. Entries of another type than they are written with are left out.
+    Empty where nothing is known.
     """
     path = folder / STATE
     try:
-        return _sound(read_json(path))
+        raw = read_json(path)
+        found = _sound(raw)
+        if "phase" not in found or any(name in _TYPES and name not in found for name in raw):
+            raise Unreadable(f"{path} is damaged: entries are missing, or of another type than they are written with.")
+        return found
     except Unreadable:
         found = _sound(_rebuilt(folder))
         return found | {"rebuilt": True} if found or path.exists() else {}

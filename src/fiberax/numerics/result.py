@@ -43,6 +43,9 @@ TEXTS = {
     Result.TRUNCATED: "solved in a basis that is too small for the condition: the estimated error of the response is too large",
 }
 
+# Of averages, whose numbers are kept: an estimate of which the error is not known. All others have no numbers.
+ESTIMATES = (Result.NOT_MIXED, Result.TOO_SHORT)
+
 
 def text_of(code: int) -> str:
     """The meaning of a result code, in words; a fiber's own codes are given by their number."""
