@@ -1,4 +1,6 @@
-"""Time averages of the link, A(t) = (1/t₀) ∫ K((t−s)/t₀) 𝒜 ds over the last t₀ (7.1); docs: mathematics, "Averages, clocks and units".
+"""Time averages of the link, A(t) = (1/t₀) ∫ K((t−s)/t₀) 𝒜 ds over the last t₀ (7.1).
+
+See the docs: mathematics, "Averages, clocks and units".
 
 In a run the fibers move, and give the newest value, before the macro step of which the macrostate is recorded: with an average
 the recorded response is one macro step older than the lags below say.
