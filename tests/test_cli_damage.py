@@ -283,5 +283,5 @@ def test_a_pipe_in_place_of_a_checkpoint_is_named_and_the_one_before_is_used(fin
     newest = sorted((stopped / "checkpoints").iterdir())[-1]
     _as_pipe(newest)
     words = said(capsys, 0, "resume", stopped, *RESUME)
-    assert f"{newest} is damaged" in words and "the one before it is used" in words
+    assert f"{newest} cannot be read: it is no regular file" in words and "the one before it is used" in words
     np.testing.assert_array_equal(read_table(stopped).arrays["U"], read_table(finished).arrays["U"])
