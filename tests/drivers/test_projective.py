@@ -87,25 +87,33 @@ def test_macro_order_with_a_fast_fiber(outer, order):
     assert abs(observed_order(errors, steps) - order) < 0.25, errors
 
 
-def test_fibers_that_follow_late_are_warned_of_and_others_are_not():
-    """Where τ is far below dt and d below τ, so that a mode of the macrostate that decays in τ would be amplified."""
-    tau, d, k, dt = 0.02, 0.01, 2, 0.4
-    fiber = fx.relax(CubicFlow(a=0.0, speed=1.0 / tau))
-    run = lambda steps, separation: fx.evolve(
-        fx.Bundle(Coupled(own=0.1), fiber),
-        fx.Seamless(separation=separation),
-        jnp.asarray([1.0, 0.5]),
-        t1=1.6,
-        dt=dt,
-        stepper=fx.Projective(d, steps),
-    )
+def relaxing(k, separation=1e9):
+    """With e^(−d/τ) = e^(−1/2) and dt = 40 d."""
+    bundle = fx.Bundle(Coupled(own=0.1), fx.relax(CubicFlow(a=0.0, speed=50.0)))
+    driver, stepper = fx.Seamless(separation=separation), fx.Projective(0.01, k)
+    return fx.evolve(bundle, driver, jnp.asarray([1.0, 0.5]), t1=1.6, dt=0.4, stepper=stepper)
+
+
+def test_an_amplified_mode_is_warned_of_and_the_number_of_inner_steps_named():
+    """ρ^k (ρ − (dt/d − k − 1)(1 − ρ))."""
+    rho = np.exp(-0.5)
+    factor = lambda k: abs(rho**k * (rho - (39 - k) * (1.0 - rho)))
+    enough = next(k for k in range(1, 39) if factor(k) <= 1.0)
+    with pytest.warns(fx.ScaleSeparationWarning, match=f"with steps={enough} .* The fibers themselves") as told:
+        run = relaxing(enough - 1)
+    assert len(told) == 1 and np.all(np.isfinite(run.macro))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = run(k, 1e9)
-    lag = tau + (dt - (k + 1) * d) / np.expm1((k + 1) * d / tau)
-    assert found.stats["separation"][0].relaxation == pytest.approx(lag, rel=0.02)
+        relaxing(enough + 1)
+
+
+def test_fibers_that_follow_late_are_warned_of():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        look = relaxing(8).stats["separation"][0]
+    assert look.relaxation == pytest.approx(0.02 + (0.4 - 0.09) / np.expm1(4.5), rel=0.02)
     with pytest.warns(fx.ScaleSeparationWarning, match="Take more inner steps, or longer ones") as told:
-        run(k, 0.9 * found.stats["separation"][0].ratio)
+        relaxing(8, 0.9 * look.ratio)
     assert len(told) == 1
 
 

@@ -5,6 +5,7 @@ Gear and Kevrekidis, SIAM J. Sci. Comput. 24 (2003) 1091; Runge-Kutta forms: Laf
 """
 
 import enum
+import math
 
 import equinox as eqx
 import jax
@@ -41,8 +42,9 @@ class Projective(AbstractStepper):
     With k = `steps`, d = `inner` and a macro step dt, a step of `PFE` multiplies a mode of the macrostate of which an inner
     step leaves ρ by ρ^k (ρ − (dt/d − k − 1)(1 − ρ)): fast modes are damped by the inner steps, slow ones pass as with dt.
     Fibers are not extrapolated. With a relaxation time τ they follow the macrostate late by τ + (dt/s − m)/(e^(m/τ) − 1), where
-    m = (k + 1) d is how long each of the s stages moves them. A run warns where this exceeds what `separation` of the driver
-    allows. The inner steps are of first order: an error in proportion to d stays when dt vanishes.
+    m = (k + 1) d is how long each of the s stages moves them. A run measures τ, and warns where this exceeds what `separation`
+    of the driver allows, and where e^(−d/τ) in place of ρ makes that factor exceed 1, with the number of inner steps that does
+    not. The inner steps are of first order: an error in proportion to d stays when dt vanishes.
 
     Every inner step moves the fibers by d at the present macrostate and then the macrostate by d with what they answer. Use
     `fx.Seamless()`, whose clock is 1; the noise of random fibers is amplified by the extrapolation, (dt − (k+1)d)/d.
@@ -96,6 +98,28 @@ class Projective(AbstractStepper):
                 f"longer than the shortest stage, {shortest:.6g} of a macro step of {dt:.6g}. Take fewer or shorter inner "
                 "steps, or a longer macro step."
             )
+
+    def advice(self, relaxation, dt):
+        left = math.exp(-self.inner / relaxation)  # of a mode that decays as these fibers do, after one inner step
+
+        def factor(k):
+            return left**k * abs(left - (dt / self.inner - k - 1) * (1.0 - left))
+
+        if not factor(self.steps) > 1.0:
+            return ""
+        most = int(dt / self.inner) - 1
+        enough = next((k for k in range(self.steps + 1, most + 1) if factor(k) <= 1.0), None)
+        remedy = (
+            f"with steps={enough} it would be {factor(enough):.2g}"
+            if enough is not None
+            else "no number of inner steps mends it: take longer ones, near the relaxation time, or a shorter macro step"
+        )
+        return (
+            f"Projective: a mode of the macrostate that decays in {relaxation:.3g}, as these fibers do, is multiplied by "
+            f"{factor(self.steps):.3g} in each macro step of {dt:.3g} with {self.steps} inner steps of {self.inner:.3g}; "
+            f"{remedy}. The fibers themselves are not extrapolated: they follow the macrostate "
+            f"{self.lag(relaxation, dt):.3g} late."
+        )
 
     def lag(self, relaxation, dt):
         # While they move, fibers are late by τ; of what the equilibrium moves in a jump the inner steps leave e^(−(k + 1) d/τ).

@@ -205,7 +205,7 @@ class Monitor:
         self.history: list[Separation] = []
         self.before: tuple[float, Any] | None = None
         self.next = 1
-        self.remarked = False
+        self.advised = self.remarked = False
 
     @property
     def latest(self) -> float | None:
@@ -230,6 +230,7 @@ class Monitor:
         span = jnp.asarray(self.stepper.fiber_step(stretch.dt))
         conditions, size, change, time = _look(self.field, carry.macro, carry.section.state, held, span)
         self.before = (t, conditions)
+        self._advise(float(time), stretch.dt)
         relaxation = self.stepper.lag(float(time), stretch.dt)
         self.remarked = self.remarked or bool(warn_of_remarks(self.field.fiber, conditions))
         if before is None:
@@ -239,6 +240,13 @@ class Monitor:
         found = Separation(t, relaxation, macro, relaxation / macro)  # NaN: not measured
         self._judge(found, self.pace.separation)
         return found
+
+    def _advise(self, relaxation: float, dt: float) -> None:
+        """What the stepper says about these fibers, once."""
+        text = self.stepper.advice(relaxation, dt) if 0.0 < relaxation < float("inf") and not self.advised else ""
+        if text:
+            self.advised = True
+            warnings.warn(text, ScaleSeparationWarning, stacklevel=2)
 
     def _judge(self, found: Separation, limit: float) -> None:
         first = not any(s.ratio > limit for s in self.history)

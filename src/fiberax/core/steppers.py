@@ -50,6 +50,10 @@ class AbstractStepper(eqx.Module):
     def check_step(self, dt: float) -> None:
         """Raise `BadInput` for a macro step that this scheme cannot take; `dt` is the shortest of a run."""
 
+    def advice(self, relaxation: float, dt: float) -> str:
+        """A warning, with its remedy, where the scheme does not fit fibers of this relaxation time (macro time); else empty."""
+        return ""
+
     def lag(self, relaxation: float, dt: float) -> float:
         """The time (macro time) by which carried fibers of this relaxation time follow the macrostate late, in steps `dt`."""
         return relaxation
