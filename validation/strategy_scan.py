@@ -208,27 +208,30 @@ def figure(sources: list[Path], target: Path) -> None:
     shown, panels = plt.subplots(
         len(sources), 2, figsize=(8.4, 3.4 * len(sources)), layout="constrained", sharey="row", squeeze=False
     )
-    for (left, right), source in zip(panels, sources):
-        title, found = read(source)
-        _draw((left, right), found)
+    tables = [read(source) for source in sources]
+    names = dict.fromkeys(m.setting.strategy for _, found in tables for m in found)
+    looks = {name: {"color": f"C{k}", "marker": "osDv^<>PX*"[k % 10]} for k, name in enumerate(names)}
+    for (left, right), (title, found) in zip(panels, tables):
+        _draw((left, right), found, looks)
         left.set_title(title, fontsize="medium", loc="left")
         left.set(ylabel="error, relative to the change of U")
         right.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
-    for panel, label in zip(panels[-1], ("fiber steps", "CPU time [s], without compilation")):
-        panel.set(xlabel=label)
+        left.set_xlabel("fiber steps")
+        right.set_xlabel("CPU time [s], without compilation")
     shown.savefig(target, dpi=110)
     plt.close(shown)
 
 
-def _draw(panels, found: list[Measured]) -> None:
-    for (name, group), marker in zip(_grouped(found), itertools.cycle("osDv^<>P")):
+def _draw(panels, found: list[Measured], looks: dict[str, dict]) -> None:
+    """Points of one problem; each strategy looks alike in all problems."""
+    for name, group in _grouped(found):
         for panel, cost in zip(panels, ("steps", "cpu")):
             points = np.array([(getattr(m, cost), m.error) for m in group if 0.0 < m.error < 10.0 and getattr(m, cost) > 0.0])
             if len(points):
                 x, y = points[np.argsort(points[:, 0])].T
                 front = y <= np.minimum.accumulate(y)
-                (line,) = panel.loglog(x[front], y[front], marker=marker, markersize=5, label=name)
-                panel.loglog(x[~front], y[~front], marker=marker, markersize=4, color=line.get_color(), ls="none", alpha=0.25)
+                panel.loglog(x[front], y[front], markersize=5, label=name, **looks[name])
+                panel.loglog(x[~front], y[~front], markersize=4, ls="none", alpha=0.25, **looks[name])
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
         low, high = panel.get_xlim()

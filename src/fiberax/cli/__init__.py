@@ -74,7 +74,7 @@ def _app(arguments: list[str], completes: bool = False) -> tuple[typer.Typer, li
     )
     app.callback()(_about)
     app.command("list", help="The cases that come with fiberax and with other installed packages.")(_list)
-    runs, arguments = _case_app("run", "Compute a case in a new folder.", arguments)
+    runs, arguments = _case_app("run", "Compute a case in a new folder.", arguments, completes)
     app.add_typer(runs, name="run")
     groups = {"Run": Claim, "Where": Devices, "Saving and showing": Settings}
     folder = {"directory": "folder of the run"}
@@ -82,7 +82,7 @@ def _app(arguments: list[str], completes: bool = False) -> tuple[typer.Typer, li
     ends = {"End": End, **groups}
     app.command("extend", help="Make a run in time longer, finished or stopped.")(command(commands.extend, ends, folder))
     app.command("status", help="How a run is.")(command(status, {"Errors": Errors}, folder))
-    checks, arguments = _case_app("check", "Test a case before anything long is computed.", arguments)
+    checks, arguments = _case_app("check", "Test a case before anything long is computed.", arguments, completes)
     app.add_typer(checks, name="check")
     app.command("plot", help="Draw the figures of a run again.")(
         command(commands.plot, {"Figures": Drawing, "Run": Code, "Errors": Errors}, folder)
@@ -91,7 +91,7 @@ def _app(arguments: list[str], completes: bool = False) -> tuple[typer.Typer, li
     return app, arguments
 
 
-def _case_app(verb: str, help: str, arguments: list[str]) -> tuple[typer.Typer, list[str]]:
+def _case_app(verb: str, help: str, arguments: list[str], silent: bool) -> tuple[typer.Typer, list[str]]:
     """`fiberax run` or `check`: a command for each case, the chosen one with its options; and `arguments` as in `_app`."""
     app = typer.Typer(
         help=f"{help} CASE is one of these, or a Python file of your own.",
@@ -105,7 +105,7 @@ def _case_app(verb: str, help: str, arguments: list[str]) -> tuple[typer.Typer, 
             app.command(name, help=line)(lambda: None)
         return app, arguments
     name = Path(named).stem if named.endswith(".py") else named
-    said = _said(verb, named, name, arguments[2:])
+    said = not silent and _said(verb, named, name, arguments[2:])
     case, source = _resolve(named, arguments[2:])
 
     def run(case, place, devices, settings):
