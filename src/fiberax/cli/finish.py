@@ -17,9 +17,10 @@ from fiberax.io.plots.draw import USUAL, Look, draw_all, figures_of
 from fiberax.io.plots.figure import Figure
 from fiberax.io.reading import read_json
 from fiberax.io.records import remove_records
-from fiberax.io.results import Assembled, assemble, read_table, write_csv
+from fiberax.io.results import Assembled, assemble, read_table
 from fiberax.io.results import Table as Saved
 from fiberax.io.run import Results
+from fiberax.io.table_csv import write_csv
 from fiberax.io.vtk import write_series
 from fiberax.io.vtu import write_body
 

@@ -23,8 +23,6 @@ from fiberax.io.reading import Unreadable, opened, read_json
 from fiberax.io.records import DamagedRecord, missing_records, read_record, record_numbers, write_record
 
 SCHEMA = "schema.json"
-# Of the largest component; differences of numbers of that size are no smaller.
-NOISE = 1e-12
 TENSOR_DIMS = "ijklmnopqrs"
 
 
@@ -328,37 +326,6 @@ def component_names(variable: Variable, skip: int = 0) -> list[tuple[str, tuple[
     if any(n > len(letters) for n in shape):
         return [("_".join(map(str, index)), index) for index in np.ndindex(*shape)]
     return [("".join(letters[i] for i in index), index) for index in np.ndindex(*shape)]
-
-
-def write_csv(folder: Path, table: Table) -> Path:
-    """Write a table of responses to `folder/table.csv`: one line a row, one column a component, with units.
-
-    Components of tensors and energies below round-off of the largest one are written as zero. Raises `SaveFailed`.
-    """
-    columns = {_headed(table.schema.axis): table.values}
-    for variable in table.schema.variables:
-        values = table.arrays[variable.quantity.name]
-        parts = component_names(variable)
-        if len(parts) > 1 or variable.key == "energy":
-            values = _without_noise(values)
-        for suffix, index in parts:
-            columns[_headed(variable.quantity, suffix)] = values[(slice(None), *index)]
-    lines = [",".join(columns)]
-    lines += [",".join(repr(value.item()) for value in row) for row in zip(*columns.values(), strict=True)]
-    path = folder / "table.csv"
-    write_text(path, "\n".join(lines) + "\n")
-    return path
-
-
-def _headed(quantity: Quantity, suffix: str = "") -> str:
-    """Name and unit of a column."""
-    name = f"{quantity.name}_{suffix}" if suffix else quantity.name
-    return name if quantity.unit in ("", "1") else f"{name} [{quantity.unit}]"
-
-
-def _without_noise(values: np.ndarray) -> np.ndarray:
-    size = np.abs(values[np.isfinite(values)]).max(initial=0.0)
-    return np.where(np.abs(values) < NOISE * size, 0, values).astype(values.dtype)
 
 
 def _write_dimensions(file, schema: Schema, count: int) -> dict:
