@@ -124,7 +124,7 @@ class Projective(AbstractStepper):
     def lag(self, relaxation, dt):
         # While they move, fibers are late by τ; of what the equilibrium moves in a jump the inner steps leave e^(−(k + 1) d/τ).
         spent, stages = (self.steps + 1) * self.inner, len(self.outer.nodes)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             return float(relaxation + (dt / stages - spent) / np.expm1(spent / np.float64(relaxation)))
 
     @property

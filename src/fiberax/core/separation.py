@@ -163,8 +163,9 @@ def _decay(fiber, state, other, condition, key, dt, span, fixed: bool):
         noise = jax.random.fold_in(key, k)
         moved = fiber.step(state, condition, part * span, noise)
         met = other if fixed else fiber.step(other, condition, part * span, noise)
-        ratio = trees.norm(_difference(moved, met)) / first
-        time = (k + 1) * part * dt / jnp.where((ratio > 0.0) & (ratio < 1.0), -jnp.log(jnp.maximum(ratio, 1e-300)), 0.0)
+        ratio = (trees.norm(_difference(moved, met)) / first).astype(real)
+        fallen = jnp.where((ratio > 0.0) & (ratio < 1.0), -jnp.log(jnp.maximum(ratio, 1e-300)), 0.0)
+        time = ((k + 1) * part * dt / fallen).astype(real)
         again = (k == 0) & (ratio < 0.5) & (part > _SHORTEST)
         state, other = (trees.where(again, one, two) for one, two in ((state, moved), (other, met)))
         return jnp.where(again, 0, k + 1), jnp.where(again, 0.25 * part, part), state, other, jnp.where(again, 1.0, ratio), time
